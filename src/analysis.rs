@@ -1,0 +1,428 @@
+//! The conductor: sources in, report out. One dissector and one tracker per capture or rotated set.
+
+use crate::capture::reader::{self, Reader};
+use crate::capture::vantage::Vantage;
+use crate::capture::{Frame, Item, Timestamp};
+use crate::detect::{self, DETECTORS};
+use crate::dissect::{self, Dissector};
+use crate::error::Error;
+use crate::event::{Event, PointId, What};
+use crate::finding::Case;
+use crate::packet::Undecoded;
+use crate::report::build::rfc3339;
+use crate::report::{self, Capture, Loss, Report};
+use crate::session::facts::{FlowFacts, IcmpFacts};
+use crate::session::limits::Told;
+use crate::session::tracker::{self, Facts, Tracker};
+use crate::session::{self, Point};
+use std::io::Read;
+use std::ops::ControlFlow;
+
+/// One capture to read.
+pub struct Source {
+    /// As the user named it; `-` for standard input.
+    pub path: String,
+    /// Where it stood, when told.
+    pub vantage: Option<Vantage>,
+    /// Its bytes, compressed or not.
+    pub input: Box<dyn Read + Send>,
+    /// It goes on where the source before it ended: the next file of a rotated set.
+    pub continues: bool,
+}
+
+/// What a run may be told.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Options {
+    /// Inner MTU of the TLS tunnel, bytes.
+    pub tls_mtu: Option<u32>,
+    /// Inner MTU of the DTLS tunnel, bytes.
+    pub dtls_mtu: Option<u32>,
+    /// Sessions reported; about 10 KiB each in the report. Further ones are counted and left out.
+    pub max_sessions: Option<usize>,
+    /// Caps of the file reader.
+    pub reader: reader::Limits,
+    /// Caps of flows, fragments and reassembly.
+    pub dissect: dissect::Limits,
+    /// Caps of what is remembered.
+    pub tracker: tracker::Limits,
+}
+
+/// How far a run is.
+#[derive(Clone, Copy, Debug)]
+pub struct Tick {
+    /// Index of the source being read.
+    pub source: usize,
+    /// Bytes of it read so far, decompressed.
+    pub bytes: u64,
+    /// Frames of it read so far.
+    pub frames: u64,
+}
+
+/// What came of a run.
+#[derive(Debug)]
+pub struct Outcome {
+    /// What was found.
+    pub report: Report,
+    /// Sources that could not be read (to the end).
+    pub errors: Vec<Error>,
+}
+
+/// Frames of several interfaces may stand out of order by this much, seconds; more is a clock that jumped.
+const REORDERED: f64 = 1.0;
+/// Sessions reported unless told otherwise.
+const MAX_SESSIONS: usize = 200_000;
+/// Frames between two ticks.
+const TICK: u64 = 8192;
+
+/// Reads every source and reports. A `Break` from `tick` stops reading; what was found by then is reported all the same.
+pub fn analyze(
+    sources: impl Iterator<Item = Result<Source, Error>>,
+    options: &Options,
+    tick: &mut dyn FnMut(Tick) -> ControlFlow<()>,
+) -> Outcome {
+    let mut run = Run {
+        options: *options,
+        report: report::build::empty(),
+        errors: Vec::new(),
+        points: Vec::new(),
+        facts: Vec::new(),
+        set: None,
+        interrupted: false,
+    };
+    for (index, source) in sources.enumerate() {
+        if run.interrupted {
+            break;
+        }
+        match source {
+            Ok(source) => run.read(index, source, tick),
+            Err(error) => run.errors.push(error),
+        }
+    }
+    run.finish()
+}
+
+/// A capture, or a rotated set of them, being read.
+struct Set {
+    dissector: Dissector,
+    tracker: Tracker,
+    /// Index of its first point.
+    first_point: usize,
+    number: u16,
+}
+
+struct Run {
+    options: Options,
+    report: Report,
+    errors: Vec<Error>,
+    points: Vec<Point>,
+    facts: Vec<Facts>,
+    set: Option<Set>,
+    interrupted: bool,
+}
+
+impl Run {
+    fn read(&mut self, index: usize, source: Source, tick: &mut dyn FnMut(Tick) -> ControlFlow<()>) {
+        let mut reader = match Reader::new(&source.path, source.input, self.options.reader) {
+            Ok(reader) => reader,
+            Err(error) => {
+                self.errors.push(error);
+                return;
+            }
+        };
+        let capture = self.report.captures.len() as u16;
+        if source.continues
+            && let Some(set) = &mut self.set
+        {
+            set.dissector.start_file();
+        } else {
+            self.close_set();
+        }
+        let mut set = self.set.take().unwrap_or_else(|| Set {
+            dissector: Dissector::new(self.options.dissect),
+            tracker: Tracker::new(self.options.tracker),
+            first_point: self.points.len(),
+            number: capture,
+        });
+        let mut span: Option<(Timestamp, Timestamp)> = None;
+        let (mut frames, mut cut, mut backwards) = (0_u64, 0_u64, 0_u64);
+        let mut last = Timestamp(i64::MIN);
+        loop {
+            let points = &mut self.points;
+            let Set { dissector, tracker, first_point, .. } = &mut set;
+            let result = reader.for_each(|item| {
+                let Item::Frame(frame) = item else { return ControlFlow::Continue(()) };
+                frames += 1;
+                span = Some(widen(span, frame.at));
+                backwards += u64::from(frame.at.plus_seconds(REORDERED) < last);
+                last = last.max(frame.at);
+                let is_cut = (frame.data.len() as u64) < u64::from(frame.original_len);
+                cut += u64::from(is_cut);
+                let id = point(points, *first_point, capture, &frame, is_cut);
+                let mut icmp = false;
+                dissector.push(&frame, capture, id, &mut |event: &Event<'_>| {
+                    icmp |= matches!(event.what, What::Icmp(_));
+                    tracker.observe(event);
+                });
+                if icmp && let Some(point) = points.get_mut(usize::from(id.0)) {
+                    point.saw_icmp = true;
+                }
+                if frames.is_multiple_of(TICK) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            });
+            if let Err(error) = result {
+                self.errors.push(error);
+                break;
+            }
+            if reader.is_finished() {
+                break;
+            }
+            if tick(Tick { source: index, bytes: reader.bytes(), frames }).is_break() {
+                self.interrupted = true;
+                break;
+            }
+        }
+        self.describe(&reader, &source.path, source.vantage, set.first_point, capture, set.number);
+        let damage = reader
+            .damage()
+            .map(|d| format!("{}: {} at offset {}, after frame {}", source.path, d.reason, d.offset, d.frame));
+        self.report.captures.push(Capture {
+            path: source.path.clone(),
+            format: reader.format(),
+            frames,
+            bytes: reader.bytes(),
+            first: span.map(|(first, _)| rfc3339(first)),
+            last: span.map(|(_, last)| rfc3339(last)),
+            seconds: span.map_or(0.0, |(first, last)| last.seconds_since(first)),
+            interfaces: Vec::new(),
+            truncated: damage.is_some(),
+            damage: damage.clone(),
+            clock_offset_seconds: None,
+        });
+        self.capture_losses(&reader, capture, damage, (frames, span), cut, backwards);
+        self.set = Some(set);
+    }
+
+    /// Fills in what the file says about its interfaces, now that all of it is read.
+    fn describe(
+        &mut self,
+        reader: &Reader,
+        path: &str,
+        told: Option<Vantage>,
+        first_point: usize,
+        capture: u16,
+        set: u16,
+    ) {
+        for (index, interface) in reader.interfaces().iter().enumerate() {
+            let place = first_point + index;
+            while self.points.len() <= place {
+                let id = PointId(self.points.len() as u16);
+                self.points.push(Point::unknown(id, capture, index as u32, interface.link));
+            }
+            let Some(point) = self.points.get_mut(place) else { continue };
+            if point.interface.name.is_none() {
+                point.interface = interface.clone();
+            }
+            point.set = set;
+            point.tells_filter = reader.format().ends_with("pcapng");
+            point.name = interface.name.clone().unwrap_or_else(|| stem(path));
+            if let Some(vantage) = told {
+                point.vantage = Some(vantage);
+                point.vantage_basis = "told".to_owned();
+            }
+        }
+    }
+
+    fn capture_losses(
+        &mut self,
+        reader: &Reader,
+        capture: u16,
+        damage: Option<String>,
+        (frames, span): (u64, Option<(Timestamp, Timestamp)>),
+        cut: u64,
+        backwards: u64,
+    ) {
+        let mut lose = |kind: &str, count: u64, text: String| {
+            if count > 0 {
+                self.report.losses.push(Loss {
+                    kind: kind.to_owned(),
+                    capture: Some(capture),
+                    count,
+                    text,
+                    limit: false,
+                });
+            }
+        };
+        if let Some(damage) = damage {
+            lose("damaged", 1, format!("{damage}; what came before it was read"));
+        }
+        let timeless = frames > 1 && span.is_some_and(|(first, last)| first == last);
+        lose(
+            "no-times",
+            u64::from(timeless),
+            "all frames carry the same time: nothing that needs a clock can be told".to_owned(),
+        );
+        lose(
+            "cut-frames",
+            cut,
+            format!("{cut} frames are cut by the snap length; lengths are still true, contents may be missing"),
+        );
+        lose("backwards", backwards, format!("{backwards} frames are earlier than the frame before them"));
+        let dropped: u64 = reader.interfaces().iter().filter_map(|i| i.dropped).sum();
+        lose(
+            "dropped-by-capture",
+            dropped,
+            format!("the capturing side dropped {dropped} frames: what is absent may be among them"),
+        );
+        lose(
+            "skipped-blocks",
+            reader.skipped_blocks(),
+            format!("{} blocks of unknown type were skipped", reader.skipped_blocks()),
+        );
+    }
+
+    fn close_set(&mut self) {
+        let Some(mut set) = self.set.take() else { return };
+        let tracker = &mut set.tracker;
+        let losses = set.dissector.finish(&mut |event: &Event<'_>| tracker.observe(event));
+        let facts = set.tracker.finish();
+        self.set_losses(set.number, &losses, &facts);
+        self.facts.push(facts);
+    }
+
+    fn set_losses(&mut self, capture: u16, losses: &dissect::Losses, facts: &Facts) {
+        let mut lose = |kind: &str, count: u64, limit: bool, text: String| {
+            if count > 0 {
+                self.report.losses.push(Loss { kind: kind.to_owned(), capture: Some(capture), count, text, limit });
+            }
+        };
+        for (reason, count) in &losses.undecoded {
+            let text = match reason {
+                Undecoded::NotIp => continue,
+                Undecoded::LinkType(link) => format!("{count} frames have link type {link}, which is not supported"),
+                Undecoded::Cut => format!("{count} frames are cut inside their headers"),
+                Undecoded::Malformed => format!("{count} frames have headers that contradict themselves"),
+                Undecoded::TooDeep => format!("{count} frames nest tunnels too deep"),
+            };
+            lose("undecoded", *count, false, text);
+        }
+        let f = losses.fragments;
+        lose(
+            "fragments",
+            f.evicted,
+            true,
+            format!("{} fragmented datagrams were given up because of the cap", f.evicted),
+        );
+        lose(
+            "fragments",
+            f.incomplete + f.cut,
+            false,
+            format!("{} fragmented datagrams never became complete", f.incomplete + f.cut),
+        );
+        lose(
+            "flow-cap",
+            losses.evicted_flows,
+            true,
+            format!("{} flows were forgotten early because of the cap on flows", losses.evicted_flows),
+        );
+        lose(
+            "flow-cap",
+            facts.flows_left_out,
+            true,
+            format!("{} flows were left out because of the cap on remembered flows", facts.flows_left_out),
+        );
+        let super_frames: u64 = facts.flows.iter().map(|f| u64::from(f.ended.super_frames)).sum();
+        lose(
+            "offload",
+            super_frames,
+            false,
+            format!(
+                "{super_frames} packets were put together by offload on the capturing host; their sizes were never on the wire"
+            ),
+        );
+        lose(
+            "icmp-cap",
+            facts.icmp_left_out,
+            true,
+            format!("{} ICMP errors were left out because of their cap", facts.icmp_left_out),
+        );
+        lose(
+            "lost-sync",
+            losses.lost_syncs,
+            false,
+            format!(
+                "TLS record boundaries were lost {} times where bytes are missing from the capture",
+                losses.lost_syncs
+            ),
+        );
+    }
+
+    fn finish(mut self) -> Outcome {
+        self.close_set();
+        let mut flows: Vec<FlowFacts> = Vec::new();
+        let mut icmp: Vec<IcmpFacts> = Vec::new();
+        for facts in std::mem::take(&mut self.facts) {
+            flows.extend(facts.flows);
+            icmp.extend(facts.icmp);
+        }
+        let told = Told { tls: self.options.tls_mtu, dtls: self.options.dtls_mtu };
+        let session::Assembled { mut sessions, clocks } = session::assemble(flows, icmp, &mut self.points, told);
+        let left_out = sessions.len().saturating_sub(self.options.max_sessions.unwrap_or(MAX_SESSIONS));
+        sessions.truncate(sessions.len() - left_out);
+        for clock in clocks {
+            if let Some(capture) = self.report.captures.get_mut(usize::from(clock.set)) {
+                capture.clock_offset_seconds = Some(clock.seconds);
+            }
+        }
+        report::build::interfaces(&mut self.report.captures, &self.points);
+        for session in &sessions {
+            let case = Case { session, points: &self.points };
+            let answers = DETECTORS.iter().map(|d| (*d, detect::ask(d, &case))).collect();
+            report::build::session(&mut self.report, session, &self.points, answers);
+        }
+        if left_out > 0 {
+            let text = format!("{left_out} sessions were left out because of the cap on sessions");
+            let count = left_out as u64;
+            self.report.losses.push(Loss { kind: "session-cap".to_owned(), capture: None, count, text, limit: true });
+        }
+        if self.interrupted {
+            let text = "reading was interrupted; this is what was found so far".to_owned();
+            self.report.losses.push(Loss {
+                kind: "interrupted".to_owned(),
+                capture: None,
+                count: 1,
+                text,
+                limit: false,
+            });
+        }
+        let whole = |c: &Capture| !c.truncated;
+        let no_limit = !self.report.losses.iter().any(|l| l.limit);
+        self.report.complete =
+            !self.interrupted && self.errors.is_empty() && no_limit && self.report.captures.iter().all(whole);
+        Outcome { report: self.report, errors: self.errors }
+    }
+}
+
+fn widen(span: Option<(Timestamp, Timestamp)>, at: Timestamp) -> (Timestamp, Timestamp) {
+    span.map_or((at, at), |(first, last)| (first.min(at), last.max(at)))
+}
+
+/// The point of a frame, made when first seen.
+fn point(points: &mut Vec<Point>, first_point: usize, capture: u16, frame: &Frame<'_>, cut: bool) -> PointId {
+    let place = first_point + frame.interface as usize;
+    while points.len() <= place {
+        let id = PointId(points.len() as u16);
+        let index = (points.len() - first_point) as u32;
+        points.push(Point::unknown(id, capture, index, frame.link));
+    }
+    if let Some(point) = points.get_mut(place) {
+        point.frames += 1;
+        point.cut += u64::from(cut);
+        point.span = Some(widen(point.span, frame.at));
+    }
+    PointId(place as u16)
+}
+
+/// A file's name without folders and endings.
+fn stem(path: &str) -> String {
+    let name = path.rsplit(['/', '\\']).next().unwrap_or(path);
+    name.split('.').next().filter(|s| !s.is_empty()).unwrap_or(name).to_owned()
+}

@@ -1,0 +1,74 @@
+//! DTLS is tried on another port than the one firewalls expect.
+
+use crate::event::{FrameRef, Vantage};
+use crate::finding::{Case, Confidence, Detector, Evidence, Filter, Finding, Outcome, Severity};
+use crate::session::DtlsFlow;
+
+/// The port AnyConnect's DTLS uses unless told otherwise.
+const DEFAULT: u16 = 443;
+
+pub static DETECTOR: Detector = Detector {
+    id: "dtls-nondefault-port",
+    title: "DTLS uses a port other than 443",
+    severity: Severity::Medium,
+    judged_from: &[Vantage::Client, Vantage::Outside],
+    leads_to: &["dtls-never-completes", "oversized-df", "missing-frag-needed", "frag-needed-ignored", "reconnect-for-mtu"],
+    question: "which port DTLS uses",
+    explanation: "\
+The gateway tells the client which UDP port to use (X-DTLS-Port). Note 116881 names a port other than 443 as the second \
+reason why DTLS cannot come up: firewalls along the way permit udp/443 and not the other one.
+
+Found when a DTLS ClientHello of the session goes to a port other than 443. Where DTLS came up on it, that is only a fact \
+worth knowing (info); where it never did, the port is the likeliest cause (medium).",
+    confidence: "high for the port itself, which is in the packets; as the cause of a failure medium, high when the loss lies between two capture points",
+    remedy: &[
+        "set the gateway's DTLS port back to 443 (`dtls port 443` under `webvpn`)",
+        "or permit the port in use on every firewall between clients and gateway",
+    ],
+    references: &["Cisco TAC 116881", "protocol notes: X-DTLS-Port"],
+    since: "0.1.0",
+    check,
+};
+
+fn check(case: &Case<'_>) -> Outcome {
+    let session = case.session;
+    let tried: Vec<&DtlsFlow> = session.dtls.iter().collect();
+    if tried.is_empty() {
+        return Outcome::CannotTell("no DTLS packet was seen, so neither was its port".to_owned(), None);
+    }
+    let odd: Vec<&&DtlsFlow> = tried.iter().filter(|d| port(d) != DEFAULT).collect();
+    let Some(first) = odd.first() else {
+        return Outcome::Clear(format!("DTLS goes to port {DEFAULT}"));
+    };
+    let port = port(first);
+    let works = odd.iter().any(|d| d.worked());
+    let summary = if works {
+        format!("DTLS goes to udp/{port} instead of udp/{DEFAULT}, TLS to tcp/{}. It came up.", session.port)
+    } else {
+        format!("DTLS goes to udp/{port} instead of udp/{DEFAULT}, and never came up; TLS to tcp/{} works. A firewall that permits only udp/{DEFAULT} explains both.", session.port)
+    };
+    let placed = !case.at(Vantage::Client).is_empty() && !case.at(Vantage::Outside).is_empty();
+    let mut frames: Vec<FrameRef> = odd.iter().flat_map(|d| d.attempts()).filter_map(|(_, a)| a.hello_frames.first().map(|(f, _)| *f)).collect();
+    if frames.is_empty() {
+        frames.extend(odd.iter().map(|d| d.best().opened.first_frame));
+    }
+    let capture = first.best().opened.first_frame.capture;
+    Outcome::Found(Box::new(Finding {
+        severity: if works { Severity::Info } else { Severity::Medium },
+        confidence: if works || placed { Confidence::High } else { Confidence::Medium },
+        summary,
+        evidence: vec![Evidence::Frames(frames, format!("first ClientHello of each attempt, to udp/{port}"))],
+        filters: vec![Filter { filter: format!("dtls.handshake.type == 1 && udp.dstport == {port} && !icmp && !icmpv6"), capture, shows: format!("ClientHellos to udp/{port}"), frames: None }],
+        remedy: if works {
+            Vec::new()
+        } else {
+            vec![
+                format!("permit udp/{port} to {} on every firewall between, or", first.best().opened.endpoints.server.ip()),
+                format!("set the gateway's DTLS port back to {DEFAULT} (`dtls port {DEFAULT}` under `webvpn`); affects all its users"),
+            ]
+        }, ..Finding::default() }))
+}
+
+fn port(flow: &DtlsFlow) -> u16 {
+    flow.best().opened.endpoints.server.port()
+}

@@ -1,0 +1,136 @@
+//! Fragmentation Needed came, and the sender went on as before, or could do nothing with it.
+
+use super::remedy;
+use crate::event::{Direction, FrameRef, Timestamp, Vantage};
+use crate::finding::{Case, Confidence, Detector, Evidence, Finding, Outcome, Severity, count, frame_filters};
+use crate::session::facts::Run;
+use crate::session::limits::is_useful;
+use crate::session::{Icmp, Session};
+
+/// Packets in flight when the ICMP was sent do not count: grace, seconds.
+const GRACE: f64 = 0.5;
+
+pub static DETECTOR: Detector = Detector {
+    id: "frag-needed-ignored",
+    title: "Fragmentation Needed came and changed nothing",
+    severity: Severity::High,
+    judged_from: &[Vantage::Inside, Vantage::VirtualAdapter, Vantage::Client, Vantage::Outside],
+    leads_to: &[],
+    question: "whether Fragmentation Needed comes and is heeded",
+    explanation: "\
+An ICMP 3/4 or Packet Too Big was seen, and half a second later the same flow still sends DF packets above the MTU it named. \
+Either the message died between this capture point and the sender (a firewall in front of the server), or the sender ignores \
+it, or the message is useless: MTU 0 from an old router (RFC 1191 §5), a value not below the packet it refused, or one below \
+the smallest MTU allowed (68 for IPv4, 1280 for IPv6).",
+    confidence: "high with two or more packets above the MTU after the message; medium for one; high for an MTU that says nothing",
+    remedy: &[
+        "find the firewall between this capture point and the sender that drops ICMP 3/4, and let it pass",
+        "on the sender: path MTU discovery switched on, or black-hole detection (RFC 4821) enabled",
+    ],
+    references: &["RFC 1191 §4, §5", "RFC 8201 §4", "RFC 2923 §2.1", "Cisco TAC 116881"],
+    since: "0.1.0",
+    check,
+};
+
+fn check(case: &Case<'_>) -> Outcome {
+    let session = case.session;
+    let came: Vec<&Icmp> = session.icmp.iter().filter(|i| i.facts.error.is_frag_needed()).collect();
+    if came.is_empty() {
+        return Outcome::Clear("none came".to_owned());
+    }
+    let ignored: Vec<Ignored<'_>> = came.iter().filter_map(|icmp| ignored(session, icmp)).collect();
+    let Some(worst) = ignored.iter().max_by_key(|i| i.after) else {
+        let total: u32 = came.iter().map(|i| i.facts.count).sum();
+        return Outcome::Clear(format!("{} came, and no packet above the MTU followed", count(u64::from(total), "message")));
+    };
+    let icmp = &worst.icmp.facts;
+    let mtus: Vec<String> = icmp.mtus.iter().map(u32::to_string).collect();
+    let place = case.place(icmp.point);
+    let summary = if worst.useless {
+        format!("{} from {} named MTU {}, with which the sender of {} B packets can do nothing.", count(u64::from(icmp.count), "message"), icmp.sender, mtus.join(", "), icmp.quoted.total_len)
+    } else {
+        format!(
+            "{} from {} named MTU {} and passed {place}; {} above it followed, over {:.1} s. The message did not reach {}, or {} ignores it.",
+            count(u64::from(icmp.count), "Fragmentation Needed message"),
+            icmp.sender,
+            mtus.join(", "),
+            count(u64::from(worst.after), "packet"),
+            worst.seconds,
+            icmp.quoted.src,
+            icmp.quoted.src
+        )
+    };
+    let mut filters = frame_filters(&icmp.frames, "the ICMP messages");
+    filters.extend(frame_filters(&worst.frames, "packets above the MTU after the first message"));
+    Outcome::Found(Box::new(Finding {
+        severity: if worst.after > 1 || worst.useless { Severity::High } else { Severity::Medium },
+        confidence: if worst.after > 1 || worst.useless { Confidence::High } else { Confidence::Medium },
+        summary,
+        evidence: vec![
+            Evidence::Frames(icmp.frames.clone(), format!("Fragmentation Needed, MTU {}", mtus.join(", "))),
+            Evidence::Frames(worst.frames.clone(), "still too big".to_owned()),
+        ],
+        filters,
+        remedy: vec![
+            remedy::let_icmp_reach(&format!("{} (look at firewalls between this capture point and that host)", icmp.quoted.src)),
+            remedy::MTU_1300.to_owned(),
+            remedy::DF_IGNORE.to_owned(),
+        ], ..Finding::default() }))
+}
+
+struct Ignored<'a> {
+    icmp: &'a Icmp,
+    useless: bool,
+    after: u32,
+    seconds: f64,
+    frames: Vec<FrameRef>,
+}
+
+fn ignored<'a>(session: &'a Session, icmp: &'a Icmp) -> Option<Ignored<'a>> {
+    let facts = &icmp.facts;
+    let useful: Vec<u32> = facts.mtus.iter().copied().filter(|m| is_useful(facts.error.v6, *m, facts.quoted.total_len)).collect();
+    let useless = useful.is_empty();
+    let limit = useful.iter().copied().min().unwrap_or_else(|| facts.quoted.total_len.saturating_sub(1));
+    let runs: Vec<&Run> = runs_of(session, icmp).into_iter().filter(|r| r.size > limit && r.last.seconds_since(facts.first) >= GRACE).collect();
+    let late = |run: &&Run| -> u32 { if run.first.seconds_since(facts.first) >= GRACE { run.count } else { 1 } };
+    let after: u32 = runs.iter().map(late).sum();
+    let last: Option<Timestamp> = runs.iter().map(|r| r.last).max();
+    // A message without a usable MTU is a fault only if the sender did not find its way by itself.
+    if after == 0 {
+        return None;
+    }
+    Some(Ignored {
+        icmp,
+        useless,
+        after,
+        seconds: last.map_or(0.0, |at| at.seconds_since(facts.first)),
+        frames: runs.iter().flat_map(|r| r.frames.iter().copied()).take(crate::session::facts::MAX_FRAMES).collect(),
+    })
+}
+
+/// Large packets of the quoted flow in the quoted direction, at the point that saw the message.
+fn runs_of<'a>(session: &'a Session, icmp: &Icmp) -> Vec<&'a Run> {
+    let q = icmp.facts.quoted;
+    let all = session
+        .inner
+        .iter()
+        .map(|f| &f.facts)
+        .chain(session.connections.iter().flat_map(|c| &c.views))
+        .chain(session.dtls.iter().flat_map(|d| &d.views));
+    all.filter(|f| f.point == icmp.facts.point && f.opened.protocol.number() == q.protocol)
+        .filter_map(|f| {
+            let ends = f.opened.endpoints;
+            let (a, b) = ((ends.client.ip(), ends.client.port()), (ends.server.ip(), ends.server.port()));
+            let (src, dst) = q.ports?;
+            let way = if (q.src, src) == a && (q.dst, dst) == b {
+                Direction::ToServer
+            } else if (q.src, src) == b && (q.dst, dst) == a {
+                Direction::ToClient
+            } else {
+                return None;
+            };
+            f.large.get(way.index())
+        })
+        .flatten()
+        .collect()
+}

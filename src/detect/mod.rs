@@ -1,0 +1,44 @@
+//! Sessions to findings: one judgement a file, and the table of them.
+
+use crate::finding::{Case, Detector, Outcome, Wanted};
+
+macro_rules! detectors {
+    ($($name:ident),* $(,)?) => {
+        $(mod $name;)*
+        /// All detectors, in the order they are asked and told.
+        pub static DETECTORS: &[&Detector] = &[$(&$name::DETECTOR),*];
+    };
+}
+
+mod remedy;
+
+detectors! {
+    dtls_never_completes,
+    dtls_nondefault_port,
+    dtls_lost_midway,
+    oversized_df,
+    missing_frag_needed,
+    frag_needed_ignored,
+    reconnect_for_mtu,
+    path_mtu_blackhole,
+    mss_clamped,
+}
+
+/// The detector of that id.
+pub fn find(id: &str) -> Option<&'static Detector> {
+    DETECTORS.iter().copied().find(|d| d.id == id)
+}
+
+/// Asks one detector about one session; without a capture from where it can judge, the answer is cannot-tell.
+pub fn ask(detector: &Detector, case: &Case<'_>) -> Outcome {
+    let session = case.session;
+    let sees_outer = !session.connections.is_empty() || !session.dtls.is_empty();
+    let sees_inner = !session.inner.is_empty();
+    let stood = detector.judged_from.iter().any(|v| if v.is_outer() { sees_outer } else { sees_inner });
+    if stood {
+        return (detector.check)(case);
+    }
+    let places: Vec<&str> = detector.judged_from.iter().map(|v| v.phrase()).collect();
+    let wanted = detector.judged_from.first().map(|v| Wanted { vantage: *v, why: detector.question });
+    Outcome::CannotTell(format!("nothing was captured at {}", places.join(" or ")), wanted)
+}

@@ -1,0 +1,134 @@
+//! Packets that must not be fragmented, larger than what the path or the tunnel carries.
+
+use super::remedy;
+use crate::event::Vantage;
+use crate::finding::{Case, Confidence, Detector, Evidence, Finding, Outcome, Severity, Wanted, count, frame_filters};
+use crate::session::limits::largest_passed_to_client;
+use crate::session::{Basis, Channel, Limit, Oversized, Session};
+
+pub static DETECTOR: Detector = Detector {
+    id: "oversized-df",
+    title: "Packets with DF are larger than the limit in force",
+    severity: Severity::High,
+    judged_from: &[Vantage::Inside, Vantage::VirtualAdapter, Vantage::Client, Vantage::Outside],
+    leads_to: &["missing-frag-needed", "frag-needed-ignored"],
+    question: "whether packets too big for the tunnel come from the servers",
+    explanation: "\
+A packet with the DF bit (or any IPv6 packet) that measures more than the tunnel or the path carries is dropped; its sender \
+should be told by ICMP. The gateway's counter for it is `mp-svc-no-fragment`, its syslog 722036 (\"Transmitting large packet\").
+
+The limit is, in this order: what you told (`--tls-mtu`, `--dtls-mtu`), the next-hop MTU of an ICMP error, the MTU the client \
+lowered its adapter to after a reconnect, and else only a bracket: nothing of the smallest size that never got through, or \
+larger, passed. A limit counts from when it held. Packets that got through all the same are counted as delivered: a gateway \
+that fragments (`df-bit-ignore`), or that drops only toward the client. Repeats of one TCP segment are told apart from distinct \
+segments. Offload super-frames (more bytes than the peer's MSS) were never on the wire like that and do not count.",
+    confidence: "high for a limit read from a packet (ICMP, decrypted header, MSS after the reconnect); medium for a bracket from at \
+least three sendings of one segment; low for two",
+    remedy: &[
+        "remove the cause (DTLS that does not come up, or a link with a small MTU)",
+        remedy::MTU_1300,
+        remedy::DF_IGNORE,
+    ],
+    references: &["Cisco TAC 116881", "RFC 1191", "RFC 8201", "RFC 2923 §2.1"],
+    since: "0.1.0",
+    check,
+};
+
+fn check(case: &Case<'_>) -> Outcome {
+    let session = case.session;
+    let worst = session.oversized.iter().max_by_key(|o| (o.channel == Channel::Inner, o.stuck_to_client, o.to_client(), o.total()));
+    let Some(worst) = worst else { return absent(session) };
+    let limit = session.limits.iter().find(|l| l.in_force && l.bytes == worst.limit);
+    Outcome::Found(Box::new(Finding {
+        severity: severity(session, worst),
+        confidence: confidence(worst, limit),
+        stands_alone: worst.is_beyond_dtls(),
+        summary: summary(case, session, worst, limit),
+        evidence: session.oversized.iter().map(|o| Evidence::Frames(o.frames.clone(), format!("{} above {} B at {}", count(o.total(), "packet"), o.limit, case.place(o.point)))).collect(),
+        filters: session.oversized.iter().flat_map(|o| frame_filters(&o.frames, &format!("packets above {} B at {}", o.limit, case.place(o.point)))).collect(),
+        remedy: cures(worst), ..Finding::default() }))
+}
+
+fn absent(session: &Session) -> Outcome {
+    let sees_inner = !session.inner.is_empty();
+    if !sees_inner {
+        return Outcome::CannotTell(
+            "packets inside the tunnel cannot be seen here without keys; outer packets met no known limit".to_owned(),
+            Some(Wanted { vantage: Vantage::Inside, why: DETECTOR.question }),
+        );
+    }
+    match largest_passed_to_client(session) {
+        Some((bytes, _)) => Outcome::Clear(format!("packets up to {bytes} B got through toward the client, and no size got stuck")),
+        None => Outcome::Clear("no packet above 576 B got stuck and no limit was met".to_owned()),
+    }
+}
+
+fn severity(session: &Session, over: &Oversized) -> Severity {
+    if over.stuck_to_client > 0 {
+        return Severity::High;
+    }
+    // Told by ICMP and heeded, or delivered all the same: worth knowing, not a fault.
+    let udp_unanswered = over.frag_needed == 0 && over.delivered == 0 && over.to_client() > 0;
+    let useless = session.icmp.iter().any(|i| i.facts.error.is_frag_needed() && i.facts.mtus.iter().all(|m| *m < 68));
+    if udp_unanswered || useless { Severity::Medium } else { Severity::Info }
+}
+
+fn confidence(over: &Oversized, limit: Option<&Limit>) -> Confidence {
+    match limit {
+        Some(l) if l.source.starts_with("at most") => match over.most_repeats {
+            0..=2 => Confidence::Low,
+            _ => Confidence::Medium,
+        },
+        Some(l) if l.basis >= Basis::Observed => Confidence::High,
+        Some(_) => Confidence::High,
+        None => Confidence::Low,
+    }
+}
+
+fn summary(case: &Case<'_>, session: &Session, over: &Oversized, limit: Option<&Limit>) -> String {
+    let sizes: Vec<String> = over.sizes.keys().rev().take(3).map(|s| format!("{s} B")).collect();
+    let what = match over.channel {
+        Channel::OuterTcp => "outer TCP packet",
+        Channel::OuterUdp => "outer UDP packet",
+        _ => "packet",
+    };
+    let ways = match (over.to_client(), over.to_server()) {
+        (down, 0) => format!("{} of {} with DF toward the client", count(down, what), sizes.join(", ")),
+        (0, up) => format!("{} of {} with DF toward the server", count(up, what), sizes.join(", ")),
+        (down, up) => format!("{} of {} with DF toward the client and {up} toward the server", count(down, what), sizes.join(", ")),
+    };
+    let mut text = format!("{ways} at {}; limit {}", case.place(over.point), limit_words(limit, over));
+    if over.most_repeats > 1 {
+        text.push_str(&format!(". One segment was sent {} times over {:.1} s", over.most_repeats, over.repeat_seconds));
+    }
+    if over.stuck_to_client > 0 {
+        text.push_str(&match largest_passed_to_client(session) {
+            Some((bytes, _)) if bytes < over.limit + 1 => format!("; nothing above {bytes} B got through toward the client"),
+            _ => "; none of them got through".to_owned(),
+        });
+    } else if over.frag_needed > 0 {
+        text.push_str(&format!(". {} told the sender, which then sent smaller packets", count(u64::from(over.frag_needed), "ICMP Fragmentation Needed message")));
+    } else if over.delivered == over.total() {
+        text.push_str(". All of them got through all the same");
+    }
+    text.push('.');
+    if over.is_beyond_dtls() {
+        text.push_str(" No tunnel over a 1500-byte link carries that, DTLS or TLS: the adapter's MTU, or its MSS, is set too large.");
+    }
+    text
+}
+
+fn limit_words(limit: Option<&Limit>, over: &Oversized) -> String {
+    match limit {
+        Some(l) if l.source.starts_with("at most") => format!("at most {} B (nothing larger passed)", over.limit),
+        Some(l) => format!("{} B ({})", over.limit, l.source),
+        None => format!("{} B", over.limit),
+    }
+}
+
+fn cures(over: &Oversized) -> Vec<String> {
+    if over.stuck_to_client == 0 {
+        return Vec::new();
+    }
+    [remedy::MTU_1300, remedy::DF_IGNORE, remedy::NOT_TCPMSS].map(str::to_owned).into()
+}

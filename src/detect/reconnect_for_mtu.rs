@@ -1,0 +1,130 @@
+//! The client drops a working tunnel after a minute, only to give its adapter a smaller MTU.
+
+use super::remedy;
+use crate::event::Vantage;
+use crate::finding::{Case, Confidence, Detector, Evidence, Filter, Finding, Outcome, Severity};
+use crate::session::limits::lowered_after_trouble;
+use crate::session::reconnect::{Cause, Reconnect};
+use crate::session::{Connection, Session};
+
+pub static DETECTOR: Detector = Detector {
+    id: "reconnect-for-mtu",
+    title: "The client reconnects after a minute to apply a new MTU",
+    severity: Severity::Medium,
+    judged_from: &[Vantage::Client, Vantage::Outside, Vantage::Inside, Vantage::VirtualAdapter],
+    leads_to: &[],
+    question: "whether the client replaces its tunnel after a minute",
+    explanation: "\
+The pattern of note 116881: the adapter comes up with the DTLS MTU, DTLS never completes, and one minute later the client \
+replaces its TLS tunnel to give the adapter the TLS MTU (DART: \"Reconfigure reason code 16: New MTU configuration\"). Users \
+see a pause and applications that have to start again.
+
+Found when a tunnel connection ends 55 to 65 s after it came up (or after its first unanswered ClientHello), DTLS not having \
+come up, and a new tunnel connection follows without a login. Where inner traffic was captured, the MSS in the client's inner \
+SYNs must be lower afterwards: that proves the new MTU without keys. From the inside alone only that drop is seen. A tunnel \
+that ended because the gateway stopped answering, or because the client's own link changed, is not this.",
+    confidence: "high with unanswered ClientHellos, the minute and the lower MSS; medium with two of the three; low from the minute alone",
+    remedy: &[
+        "make DTLS work: open UDP on the DTLS port",
+        remedy::MTU_1300,
+        remedy::TLS_ONLY,
+    ],
+    references: &["Cisco TAC 116881", "Cisco TAC 116312"],
+    since: "0.1.0",
+    check,
+};
+
+fn check(case: &Case<'_>) -> Outcome {
+    let session = case.session;
+    if session.connections.is_empty() {
+        return inside_only(case);
+    }
+    if let Some(seam) = session.reconnects.iter().find(|r| r.cause == Cause::Mtu) {
+        return Outcome::Found(Box::new(finding(case, seam)));
+    }
+    match session.reconnects.len() {
+        0 => Outcome::Clear(no_reconnect(session)),
+        n => {
+            let causes: Vec<&str> = session.reconnects.iter().map(|r| r.cause.word()).collect();
+            Outcome::Clear(format!("{n} reconnect{}, with another pattern: {}", if n == 1 { "" } else { "s" }, causes.join(", ")))
+        }
+    }
+}
+
+fn no_reconnect(session: &Session) -> String {
+    let lived = session.tunnels().map(|t| t.end().seconds_since(t.start())).fold(0.0, f64::max);
+    if lived < 65.0 { format!("no reconnect in the {lived:.1} s the tunnel was seen") } else { "the tunnel outlived the minute".to_owned() }
+}
+
+fn finding(case: &Case<'_>, seam: &Reconnect) -> Finding {
+    let session = case.session;
+    let hellos = session.dtls.iter().flat_map(|d| d.attempts()).next().is_some();
+    let mut summary = format!("The tunnel was closed {:.1} s after it came up", seam.lived);
+    if let Some(since) = seam.since_hello {
+        summary.push_str(&format!(", {since:.1} s after the first unanswered ClientHello"));
+    }
+    summary.push_str(&if seam.gap >= 0.0 { format!("; a new one opened {:.1} s later without a login", seam.gap) } else { "; a new one opened without a login".to_owned() });
+    if let Some(((before, _), (after, _))) = seam.inner_mss {
+        summary.push_str(&format!(". Inner SYN MSS {before} before, {after} after: the adapter's MTU fell by {}", before.saturating_sub(after)));
+    }
+    summary.push('.');
+    let confidence = match (hellos && !seam.dtls_worked, seam.lowered()) {
+        (true, true) => Confidence::High,
+        (true, false) | (false, true) => Confidence::Medium,
+        (false, false) => Confidence::Low,
+    };
+    let (old, new) = (session.connections.get(seam.old), session.connections.get(seam.new));
+    let mut evidence = Vec::new();
+    if let Some(closed) = old.and_then(|c| c.best().closed) {
+        evidence.push(Evidence::Frames(vec![closed.frame], "the old tunnel is closed".to_owned()));
+    }
+    evidence.push(Evidence::Frames(vec![seam.frame], "the new tunnel connection opens".to_owned()));
+    if let Some(((before, first), (after, second))) = seam.inner_mss {
+        evidence.push(Evidence::Frames(vec![first], format!("inner SYN with MSS {before}")));
+        evidence.push(Evidence::Frames(vec![second], format!("inner SYN with MSS {after}")));
+    }
+    Finding {
+        severity: Severity::Medium,
+        confidence,
+        summary,
+        evidence,
+        filters: [old, new].into_iter().flatten().map(stream_filter).collect(),
+        remedy: cures(), ..Finding::default() }
+}
+
+fn stream_filter(connection: &Connection) -> Filter {
+    let opened = &connection.best().opened;
+    Filter { filter: format!("tcp.stream == {}", opened.stream), capture: opened.first_frame.capture, shows: format!("tunnel connection from port {}", opened.endpoints.client.port()), frames: None }
+}
+
+fn cures() -> Vec<String> {
+    vec![remedy::MTU_1300.to_owned()]
+}
+
+/// From the inside only the client's new, lower MSS is seen.
+fn inside_only(case: &Case<'_>) -> Outcome {
+    let session = case.session;
+    let Some(mtu) = lowered_after_trouble(session) else {
+        return Outcome::CannotTell(
+            "the outer connections were not captured".to_owned(),
+            Some(crate::finding::Wanted { vantage: Vantage::Outside, why: DETECTOR.question }),
+        );
+    };
+    let mut announced: Vec<_> = session.inner.iter().filter_map(|f| f.client_mss()).collect();
+    announced.sort_by_key(|(_, _, at)| *at);
+    let Some((before, first, _)) = announced.first().copied() else { return Outcome::Clear("no inner SYN was seen".to_owned()) };
+    let Some((after, second, at)) = announced.iter().copied().find(|(mss, _, _)| *mss < before) else {
+        return Outcome::Clear("the inner MSS did not change".to_owned());
+    };
+    Outcome::Found(Box::new(Finding {
+        severity: Severity::Medium,
+        confidence: Confidence::Medium,
+        follows: Some("oversized-df"),
+        summary: format!(
+            "The client's inner SYNs carried MSS {before} at first and {after} from {:.1} s on, after packets toward it had got stuck: its adapter was given MTU {mtu}. The reconnect itself is not in this capture.",
+            at.seconds_since(session.start)
+        ),
+        evidence: vec![Evidence::Frames(vec![first], format!("inner SYN with MSS {before}")), Evidence::Frames(vec![second], format!("inner SYN with MSS {after}"))],
+        filters: crate::finding::frame_filters(&[first, second], "the two SYNs"),
+        remedy: cures(), ..Finding::default() }))
+}

@@ -1,0 +1,18 @@
+//! The remedies several detectors name, each worded once, with its price.
+
+/// The best cure without touching firewalls (note 116881, option 1).
+pub const MTU_1300: &str = "`anyconnect mtu 1300` in the group policy: TLS and DTLS MTU become equal, nothing is too big, no reconnect; slightly smaller packets";
+/// Note 116881, option 2.
+pub const DF_IGNORE: &str =
+    "`anyconnect ssl df-bit-ignore enable` in the group policy: fragments instead of drops; costs CPU, hides the cause";
+/// Note 116881, option 3, and why not.
+pub const NOT_TCPMSS: &str = "not: `sysopt connection tcpmss 1460`: helps TCP only, UDP above the adapter's MTU is still lost, and it touches L2L tunnels";
+/// For users who will never get UDP through.
+pub const TLS_ONLY: &str = "a TLS-only tunnel group for users whose network blocks UDP (`anyconnect ssl dtls none`): no useless attempts; no DTLS speed";
+
+/// Let the ICMP through to those hosts.
+pub fn let_icmp_reach(hosts: &str) -> String {
+    format!(
+        "let ICMP type 3 code 4 (and ICMPv6 type 2) reach {hosts}: from the gateway, through every firewall behind it"
+    )
+}

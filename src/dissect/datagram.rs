@@ -1,0 +1,145 @@
+//! UDP: datagrams to DTLS records and handshakes; what is not DTLS is named and left alone.
+
+use super::{Body, Told, is_super_frame};
+use crate::event::{Direction, DtlsMessage, DtlsRecordSeen, Event, What};
+use crate::packet::{Packet, UdpDatagram};
+use crate::tls::dtls::{self, DtlsHandshakeReader, looks_like_dtls, parse_datagram};
+use crate::tls::lookalike::{is_quic_initial, is_stun};
+use crate::tls::{ContentType, HandshakeType};
+
+/// Datagrams looked at before a flow counts as another protocol.
+const TRIES: u8 = 8;
+/// QUIC Initials told per flow and direction: enough to see that nobody answers.
+const QUIC_TOLD: u8 = 3;
+
+/// A UDP flow.
+#[derive(Debug, Default)]
+pub(super) struct Udp {
+    tried: u8,
+    media: bool,
+    quic: [u8; 2],
+    dtls: Option<Box<[DtlsHandshakeReader; 2]>>,
+}
+
+pub(super) fn take(
+    told: &mut Told<'_>,
+    packet: &Packet<'_>,
+    datagram: &UdpDatagram<'_>,
+    direction: Direction,
+    sink: &mut impl FnMut(&Event<'_>),
+) {
+    let Body::Udp(udp) = &mut told.flow.state.body else { return };
+    let mut direction = direction;
+    if udp.dtls.is_none() && udp.tried < TRIES {
+        udp.tried += 1;
+        if looks_like_dtls(datagram.payload, datagram.payload_len as usize) {
+            udp.dtls = Some(Box::default());
+            if is_hello_of_server(datagram.payload, direction) && !told.flow.state.opened {
+                swap(&mut told.flow.state);
+                direction = direction.reverse();
+            }
+        } else {
+            other(told, datagram, direction, sink);
+        }
+    }
+    if matches!(&told.flow.state.body, Body::Udp(udp) if udp.dtls.is_some()) {
+        records(told, packet, datagram, direction, sink);
+    }
+    if packet.fragments == 0 {
+        if is_super_frame(&packet.ip, datagram.payload_len, None) {
+            told.flow.state.super_frames = told.flow.state.super_frames.saturating_add(1);
+        } else {
+            told.large(&packet.ip, direction, false, sink);
+        }
+    }
+}
+
+/// A ClientHello that goes "to the client": the table guessed the ends by port numbers, and wrongly.
+fn is_hello_of_server(payload: &[u8], direction: Direction) -> bool {
+    let is_client_hello = payload.first() == Some(&ContentType::HANDSHAKE.0)
+        && payload.get(dtls::HEADER_LEN) == Some(&HandshakeType::CLIENT_HELLO.0)
+        && payload.get(3..5) == Some(&[0, 0]);
+    is_client_hello && direction == Direction::ToClient
+}
+
+fn swap(state: &mut super::State) {
+    state.swapped = !state.swapped;
+    state.packets.reverse();
+    state.bytes.reverse();
+    state.last.reverse();
+    state.ttl.reverse();
+}
+
+/// Names what shares the port with DTLS.
+fn other(told: &mut Told<'_>, datagram: &UdpDatagram<'_>, direction: Direction, sink: &mut impl FnMut(&Event<'_>)) {
+    let flow = told.id();
+    let Body::Udp(udp) = &mut told.flow.state.body else { return };
+    // STUN, or RTP/SRTP by its version bits (RFC 7983 §7).
+    let media = is_stun(datagram.payload)
+        || datagram.payload.first().is_some_and(|b| (128..=191).contains(b)) && datagram.payload.len() >= 12;
+    if is_quic_initial(datagram.payload) {
+        if let Some(told_so_far) = udp.quic.get_mut(direction.index())
+            && *told_so_far < QUIC_TOLD
+        {
+            *told_so_far += 1;
+            told.tell(What::QuicInitial(flow, direction), sink);
+        }
+        return;
+    }
+    if media && !udp.media {
+        udp.media = true;
+        if is_stun(datagram.payload) {
+            told.tell(What::Media(flow), sink);
+        }
+    }
+}
+
+fn records(
+    told: &mut Told<'_>,
+    packet: &Packet<'_>,
+    datagram: &UdpDatagram<'_>,
+    direction: Direction,
+    sink: &mut impl FnMut(&Event<'_>),
+) {
+    told.open(sink);
+    let flow = told.id();
+    let place = told.place;
+    let Body::Udp(udp) = &mut told.flow.state.body else { return };
+    let Some(reader) = udp.dtls.as_deref_mut().and_then(|readers| readers.get_mut(direction.index())) else { return };
+    parse_datagram(datagram.payload, &mut |record| {
+        if record.epoch == 0 && record.content_type == ContentType::HANDSHAKE {
+            let version = record.version;
+            reader.push(&record, &mut |handshake| {
+                let message = match &handshake.message {
+                    dtls::DtlsMessage::ClientHello(hello) => {
+                        DtlsMessage::ClientHello(hello, version, handshake.message_seq)
+                    }
+                    dtls::DtlsMessage::HelloVerifyRequest { cookie, .. } => {
+                        DtlsMessage::HelloVerifyRequest(cookie.len().min(255) as u8)
+                    }
+                    dtls::DtlsMessage::ServerHello(hello) => DtlsMessage::ServerHello(hello),
+                    dtls::DtlsMessage::Certificate { .. } => DtlsMessage::Certificate,
+                    dtls::DtlsMessage::ServerHelloDone => DtlsMessage::Other(HandshakeType::SERVER_HELLO_DONE.0),
+                    dtls::DtlsMessage::ClientKeyExchange { .. } => {
+                        DtlsMessage::Other(HandshakeType::CLIENT_KEY_EXCHANGE.0)
+                    }
+                    dtls::DtlsMessage::Other(kind) => DtlsMessage::Other(kind.0),
+                };
+                sink(&place.event(What::DtlsHandshake(flow, direction, message)));
+            });
+        }
+        if let Some(alert) = record.alert() {
+            sink(&place.event(What::DtlsAlert(flow, direction, alert)));
+        }
+        let seen = DtlsRecordSeen {
+            content_type: record.content_type.0,
+            version: record.version,
+            epoch: record.epoch,
+            sequence: record.sequence,
+            length: record.length,
+            ip_len: packet.ip.total_len,
+            dont_fragment: packet.ip.dont_fragment,
+        };
+        sink(&place.event(What::DtlsRecord(flow, direction, seen)));
+    });
+}

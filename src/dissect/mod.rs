@@ -1,0 +1,301 @@
+//! Frames to events: drives packet, flow and tls, one frame at a time. The only room that knows all of mechanism.
+
+mod datagram;
+mod stream;
+
+use crate::capture::Frame;
+use crate::event::{
+    Direction, Ended, Endpoints, Event, FlowId, FrameRef, IcmpSeen, LARGE, Large, Opened, PointId, Syn, Timestamp, What,
+};
+use crate::flow::table::{Flow, Table};
+use crate::flow::{self, table, tcp};
+use crate::packet::{self, Decoder, FragmentLosses, IpHeader, Packet, TcpSegment, Transport, Undecoded};
+use std::collections::BTreeMap;
+
+/// Largest IP packet on a link whose MTU nobody told: what is longer was put together by offload (bytes).
+const ETHERNET_MTU: u32 = 1500;
+
+/// Caps of the mechanism below the waist.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Limits {
+    /// IP fragments.
+    pub fragments: packet::Limits,
+    /// Flows.
+    pub flows: table::Limits,
+    /// TCP reassembly.
+    pub tcp: tcp::Limits,
+}
+
+/// What could not be decoded or kept.
+#[derive(Clone, Debug, Default)]
+pub struct Losses {
+    /// Frames without a transport header, by reason.
+    pub undecoded: BTreeMap<Undecoded, u64>,
+    /// Fragments.
+    pub fragments: FragmentLosses,
+    /// Flows evicted because of the cap.
+    pub evicted_flows: u64,
+    /// TLS streams in which the record boundaries were lost and found again.
+    pub lost_syncs: u64,
+    /// Handshake bytes that did not fit the caps, messages.
+    pub handshakes_dropped: u64,
+}
+
+/// Turns one capture's frames into events.
+pub struct Dissector {
+    limits: Limits,
+    decoder: Decoder,
+    table: Table<State>,
+    losses: Losses,
+}
+
+/// What is kept per flow.
+#[derive(Debug, Default)]
+struct State {
+    /// The waist knows this flow.
+    opened: bool,
+    /// The table took the ends the wrong way round; a hello told better.
+    swapped: bool,
+    first_frame: FrameRef,
+    last_frame: FrameRef,
+    packets: [u32; 2],
+    bytes: [u64; 2],
+    last: [Option<Timestamp>; 2],
+    ttl: [Option<u8>; 2],
+    super_frames: u32,
+    body: Body,
+}
+
+/// The transport's own part of a flow.
+#[derive(Debug, Default)]
+enum Body {
+    #[default]
+    New,
+    Tcp(Box<stream::Tcp>),
+    Udp(Box<datagram::Udp>),
+}
+
+/// Where an event comes from.
+#[derive(Clone, Copy)]
+struct Place {
+    at: Timestamp,
+    frame: FrameRef,
+    point: PointId,
+}
+
+impl Place {
+    fn event(self, what: What<'_>) -> Event<'_> {
+        Event { at: self.at, frame: self.frame, point: self.point, what }
+    }
+}
+
+impl Dissector {
+    /// A dissector for one capture (or one rotated set).
+    pub fn new(limits: Limits) -> Dissector {
+        Dissector {
+            limits,
+            decoder: Decoder::new(limits.fragments),
+            table: Table::new(limits.flows),
+            losses: Losses::default(),
+        }
+    }
+
+    /// The next file of a rotated set begins.
+    pub fn start_file(&mut self) {
+        self.table.start_file();
+    }
+
+    /// Takes one frame of that capture, seen at that point.
+    pub fn push(&mut self, frame: &Frame<'_>, capture: u16, point: PointId, sink: &mut impl FnMut(&Event<'_>)) {
+        let place = Place { at: frame.at, frame: FrameRef { capture, number: frame.number }, point };
+        let Dissector { limits, decoder, table, losses } = self;
+        let decoded = decoder.decode(frame, &mut |packet| take(table, limits, losses, place, &packet, sink));
+        if let Err(reason) = decoded {
+            *self.losses.undecoded.entry(reason).or_default() += 1;
+        }
+        while let Some(flow) = self.table.take_evicted() {
+            self.losses.evicted_flows += 1;
+            end(flow, &mut self.losses, sink);
+        }
+    }
+
+    /// The capture is over: tells what still waited, and the totals of every flow.
+    pub fn finish(&mut self, sink: &mut impl FnMut(&Event<'_>)) -> Losses {
+        let losses = &mut self.losses;
+        self.table.drain(|flow| end(flow, losses, sink));
+        losses.fragments = self.decoder.fragment_losses();
+        std::mem::take(losses)
+    }
+}
+
+fn take(
+    table: &mut Table<State>,
+    limits: &Limits,
+    losses: &mut Losses,
+    place: Place,
+    packet: &Packet<'_>,
+    sink: &mut impl FnMut(&Event<'_>),
+) {
+    let ip = &packet.ip;
+    let point = u32::from(place.point.0);
+    match &packet.transport {
+        Transport::Tcp(segment) => {
+            let (direction, flow) = table.tcp(point, place.at, ip, segment);
+            let direction = count(&mut flow.state, place, ip, direction, segment.payload_len);
+            if !matches!(flow.state.body, Body::Tcp(_)) {
+                flow.state.body = Body::Tcp(Box::default());
+            }
+            let mut told = Told { flow, place };
+            stream::take(&mut told, limits, packet, segment, direction, losses, sink);
+        }
+        Transport::Udp(datagram) => {
+            let (direction, flow) = table.udp(point, place.at, ip, datagram);
+            let direction = count(&mut flow.state, place, ip, direction, datagram.payload_len);
+            if !matches!(flow.state.body, Body::Udp(_)) {
+                flow.state.body = Body::Udp(Box::default());
+            }
+            let mut told = Told { flow, place };
+            datagram::take(&mut told, packet, datagram, direction, sink);
+        }
+        Transport::IcmpError(error) => {
+            let quotes = error.quoted.as_ref().and_then(|quoted| table.quoted(point, quoted));
+            let quotes = quotes.map(|(direction, id)| {
+                let swapped = table.get(id).is_some_and(|flow| flow.state.swapped);
+                (id, if swapped { direction.reverse() } else { direction })
+            });
+            // Whoever a frag-needed is about is worth knowing.
+            if let Some((id, _)) = quotes
+                && let Some(flow) = table.get_mut(id)
+            {
+                Told { flow, place }.open(sink);
+            }
+            sink(&place.event(What::Icmp(IcmpSeen { error: *error, sender: ip.src, receiver: ip.dst, quotes })));
+        }
+        _ => {}
+    }
+}
+
+/// Counts a packet and settles its direction.
+fn count(state: &mut State, place: Place, ip: &IpHeader, direction: Direction, payload: u32) -> Direction {
+    let direction = if state.swapped { direction.reverse() } else { direction };
+    if state.packets == [0, 0] {
+        state.first_frame = place.frame;
+    }
+    state.last_frame = place.frame;
+    let d = direction.index();
+    if let (Some(packets), Some(bytes), Some(last), Some(ttl)) =
+        (state.packets.get_mut(d), state.bytes.get_mut(d), state.last.get_mut(d), state.ttl.get_mut(d))
+    {
+        *packets = packets.saturating_add(1);
+        *bytes = bytes.saturating_add(u64::from(payload));
+        *last = Some(last.map_or(place.at, |at| at.max(place.at)));
+        ttl.get_or_insert(ip.ttl);
+    }
+    direction
+}
+
+/// A flow and the frame that is about it.
+struct Told<'a> {
+    flow: &'a mut Flow<State>,
+    place: Place,
+}
+
+impl Told<'_> {
+    fn id(&self) -> FlowId {
+        self.flow.id
+    }
+
+    /// Makes the flow known above the waist, once.
+    fn open(&mut self, sink: &mut impl FnMut(&Event<'_>)) {
+        if self.flow.state.opened {
+            return;
+        }
+        self.flow.state.opened = true;
+        let Endpoints { client, server } = self.flow.endpoints();
+        let state = &self.flow.state;
+        let (syn, syn_ack, third) = match &state.body {
+            Body::Tcp(tcp) => tcp.handshake(),
+            _ => (None, None, None),
+        };
+        let opened = Opened {
+            protocol: self.flow.protocol(),
+            endpoints: if state.swapped {
+                Endpoints { client: server, server: client }
+            } else {
+                Endpoints { client, server }
+            },
+            stream: self.flow.stream,
+            first: self.flow.first,
+            first_frame: state.first_frame,
+            syn,
+            syn_ack,
+            third,
+            ttl: state.ttl,
+        };
+        sink(&self.place.event(What::Opened(self.flow.id, &opened)));
+    }
+
+    /// Tells an event about this flow.
+    fn tell(&mut self, what: What<'_>, sink: &mut impl FnMut(&Event<'_>)) {
+        self.open(sink);
+        sink(&self.place.event(what));
+    }
+
+    /// Tells a large DF packet.
+    fn large(&mut self, ip: &IpHeader, direction: Direction, again: bool, sink: &mut impl FnMut(&Event<'_>)) {
+        if ip.dont_fragment && ip.total_len >= LARGE {
+            let large = Large { direction, ip_len: ip.total_len, again };
+            self.tell(What::Large(self.flow.id, large), sink);
+        }
+    }
+}
+
+/// Was this packet put together by offload? It was never on the wire like that.
+fn is_super_frame(ip: &IpHeader, payload_len: u32, mss: Option<u16>) -> bool {
+    match mss {
+        Some(mss) => payload_len > u32::from(mss),
+        None => ip.total_len > ETHERNET_MTU,
+    }
+}
+
+/// A flow leaves: the rest of its stream, then its totals.
+fn end(mut flow: Flow<State>, losses: &mut Losses, sink: &mut impl FnMut(&Event<'_>)) {
+    let place = Place { at: flow.last, frame: flow.state.last_frame, point: PointId(flow.point as u16) };
+    if let Body::Tcp(_) = &flow.state.body {
+        let mut told = Told { flow: &mut flow, place };
+        stream::finish(&mut told, losses, sink);
+    }
+    if !flow.state.opened {
+        return;
+    }
+    let state = &flow.state;
+    let mut ended = Ended {
+        last: flow.last,
+        last_frame: state.last_frame,
+        packets: state.packets.map(u64::from),
+        bytes: state.bytes,
+        last_by_direction: state.last,
+        super_frames: state.super_frames,
+        ..Ended::default()
+    };
+    if let Body::Tcp(tcp) = &state.body {
+        tcp.total(&mut ended);
+    }
+    sink(&place.event(What::Ended(flow.id, &ended)));
+}
+
+/// A SYN's or SYN-ACK's facts.
+fn syn(place: Place, segment: &TcpSegment<'_>) -> Syn {
+    Syn { at: place.at, frame: place.frame, mss: segment.mss, timestamps: segment.timestamps }
+}
+
+/// The port a [`flow::Protocol`] number stands for in IP headers.
+impl flow::Protocol {
+    /// Protocol number in IP headers (IANA).
+    pub fn number(self) -> u8 {
+        match self {
+            flow::Protocol::Tcp => 6,
+            flow::Protocol::Udp => 17,
+        }
+    }
+}

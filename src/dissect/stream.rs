@@ -1,0 +1,237 @@
+//! TCP: segments to an ordered stream, the stream to TLS records and handshakes.
+
+use super::{Body, Limits, Losses, Told, is_super_frame, syn};
+use crate::event::{Direction, Ended, Event, Syn, Timestamp, What};
+use crate::flow::probe::SizeProbe;
+use crate::flow::tcp::{Chunk, Kind, TcpStream};
+use crate::packet::{Packet, TcpSegment};
+use crate::tls::record::{RecordScanner, Verdict};
+use crate::tls::{Alert, ContentType, Handshake, HandshakeReader};
+
+/// A TCP flow.
+#[derive(Debug, Default)]
+pub(super) struct Tcp {
+    syn: Option<Syn>,
+    syn_ack: Option<Syn>,
+    third: Option<Timestamp>,
+    closed: bool,
+    streams: [TcpStream; 2],
+    probes: [SizeProbe; 2],
+    again: [u32; 2],
+    /// Sequence number, IP id and time of the last data segment each way.
+    last: [Option<(u32, u16, Timestamp)>; 2],
+    tls: Tls,
+}
+
+/// What is known of the bytes.
+#[derive(Debug, Default)]
+enum Tls {
+    /// Nothing yet.
+    #[default]
+    Unread,
+    /// TLS, or too early to tell.
+    Reading(Box<Reading>),
+    /// Another protocol.
+    No,
+}
+
+#[derive(Debug)]
+struct Reading {
+    scanners: [RecordScanner; 2],
+    handshakes: [HandshakeReader; 2],
+}
+
+impl Tcp {
+    pub(super) fn handshake(&self) -> (Option<Syn>, Option<Syn>, Option<Timestamp>) {
+        (self.syn, self.syn_ack, self.third)
+    }
+
+    /// Is this segment the frame before it, captured a second time (a span of two ports, a doubled file)?
+    fn captured_twice(&mut self, direction: Direction, segment: &TcpSegment<'_>, id: u16, at: Timestamp) -> bool {
+        /// No retransmission comes this soon (seconds): the least timeout in use is 0.2 s.
+        const AT_ONCE: f64 = 0.01;
+        if segment.payload_len == 0 {
+            return false;
+        }
+        let last = direction.of_mut(&mut self.last);
+        let same = last
+            .is_some_and(|(seq, was, then)| seq == segment.seq && was == id && at.seconds_since(then).abs() < AT_ONCE);
+        *last = Some((segment.seq, id, at));
+        same
+    }
+
+    pub(super) fn total(&self, ended: &mut Ended) {
+        ended.retransmissions = self.again;
+        ended.sizes = self.probes.each_ref().map(SizeProbe::sizes);
+    }
+}
+
+pub(super) fn take(
+    told: &mut Told<'_>,
+    limits: &Limits,
+    packet: &Packet<'_>,
+    segment: &TcpSegment<'_>,
+    direction: Direction,
+    losses: &mut Losses,
+    sink: &mut impl FnMut(&Event<'_>),
+) {
+    let place = told.place;
+    let Body::Tcp(tcp) = &mut told.flow.state.body else { return };
+    let (is_syn, is_ack) = (segment.has(TcpSegment::SYN), segment.has(TcpSegment::ACK));
+    match (is_syn, is_ack) {
+        (true, false) => {
+            tcp.syn.get_or_insert_with(|| syn(place, segment));
+        }
+        (true, true) => {
+            tcp.syn_ack.get_or_insert_with(|| syn(place, segment));
+        }
+        (false, true) if direction == Direction::ToServer && tcp.syn_ack.is_some() => {
+            tcp.third.get_or_insert(place.at);
+        }
+        _ => {}
+    }
+    let receiver = match direction {
+        Direction::ToServer => tcp.syn_ack,
+        Direction::ToClient => tcp.syn,
+    };
+    let whole = packet.fragments == 0;
+    let super_frame = is_super_frame(&packet.ip, segment.payload_len, receiver.and_then(|s| s.mss));
+    if whole && !super_frame {
+        direction.of_mut(&mut tcp.probes).sent(
+            segment.seq,
+            segment.payload_len,
+            packet.ip.total_len,
+            place.frame.number,
+            place.at,
+        );
+    }
+    if is_ack {
+        direction.reverse().of_mut(&mut tcp.probes).acknowledged(segment.ack);
+    }
+    let mut seen = Seen::default();
+    let kind = feed(tcp, limits, segment, direction, &mut seen);
+    let twice = tcp.captured_twice(direction, segment, packet.ip.id, place.at);
+    let again = kind == Kind::Retransmission && segment.payload_len > 0 && !twice;
+    let resent = direction.of_mut(&mut tcp.again);
+    *resent = resent.saturating_add(u32::from(again));
+    let closing = segment.flags & (TcpSegment::FIN | TcpSegment::RST) != 0 && !tcp.closed;
+    tcp.closed |= closing;
+    told.flow.state.super_frames = told.flow.state.super_frames.saturating_add(u32::from(super_frame));
+    tell_seen(told, seen, losses, sink);
+    if whole && !super_frame && !twice {
+        told.large(&packet.ip, direction, again, sink);
+    }
+    let has_syn = matches!(&told.flow.state.body, Body::Tcp(tcp) if tcp.syn.is_some() && tcp.syn_ack.is_some());
+    if has_syn && segment.payload_len > 0 {
+        // A connection that spoke is known with its MSS, whatever it speaks.
+        told.open(sink);
+    }
+    if closing && told.flow.state.opened {
+        let reset = segment.has(TcpSegment::RST);
+        told.tell(What::Closed { flow: told.id(), direction, reset }, sink);
+    }
+}
+
+/// What one segment completed.
+#[derive(Default)]
+struct Seen {
+    /// Direction and handshake messages or alerts or lengths of application data, in order.
+    things: Vec<(Direction, Thing)>,
+    lost_syncs: u32,
+}
+
+enum Thing {
+    Handshake(Handshake),
+    Alert(Alert),
+    Data(u16),
+}
+
+/// Orders the bytes and cuts them into records.
+fn feed(tcp: &mut Tcp, limits: &Limits, segment: &TcpSegment<'_>, direction: Direction, seen: &mut Seen) -> Kind {
+    let Tcp { streams, tls, .. } = tcp;
+    let [to_server, to_client] = streams;
+    let (mine, other) = if direction == Direction::ToServer { (to_server, to_client) } else { (to_client, to_server) };
+    let kind = {
+        let from_start = |stream: &TcpStream| stream.from_start() || segment.has(TcpSegment::SYN);
+        let start = from_start(mine);
+        mine.push(
+            segment.seq,
+            segment.has(TcpSegment::SYN),
+            segment.has(TcpSegment::FIN),
+            segment.payload,
+            segment.payload_len,
+            &limits.tcp,
+            &mut |chunk| {
+                read(tls, direction, start, &chunk, seen);
+            },
+        )
+    };
+    if segment.has(TcpSegment::ACK) {
+        let start = other.from_start();
+        other.acknowledged(segment.ack, &mut |chunk| read(tls, direction.reverse(), start, &chunk, seen));
+    }
+    kind
+}
+
+fn read(tls: &mut Tls, direction: Direction, from_start: bool, chunk: &Chunk<'_>, seen: &mut Seen) {
+    if matches!(tls, Tls::Unread) {
+        let scanner = || if from_start { RecordScanner::new() } else { RecordScanner::midway() };
+        *tls = Tls::Reading(Box::new(Reading {
+            scanners: [scanner(), scanner()],
+            handshakes: [HandshakeReader::new(), HandshakeReader::new()],
+        }));
+    }
+    let Tls::Reading(reading) = tls else { return };
+    let Reading { scanners, handshakes } = &mut **reading;
+    let (scanner, handshake) = (direction.of_mut(scanners), direction.of_mut(handshakes));
+    let before = scanner.lost_syncs();
+    let mut sink = |record: crate::tls::record::Record<'_>| match record.content_type {
+        ContentType::HANDSHAKE | ContentType::CHANGE_CIPHER_SPEC => {
+            handshake.push(&record, &mut |message| seen.things.push((direction, Thing::Handshake(message))));
+        }
+        ContentType::ALERT => {
+            if let Some(alert) = record.fragment.and_then(Alert::parse)
+                && record.length == 2
+                && !handshake.is_encrypted()
+            {
+                seen.things.push((direction, Thing::Alert(alert)));
+            }
+        }
+        ContentType::APPLICATION_DATA => seen.things.push((direction, Thing::Data(record.length))),
+        _ => {}
+    };
+    match chunk {
+        Chunk::Data(bytes) => scanner.push(bytes, &mut sink),
+        Chunk::Missing(count) => scanner.missing(*count, &mut sink),
+    }
+    seen.lost_syncs += scanner.lost_syncs().saturating_sub(before);
+    if scanner.verdict() == Verdict::NotTls {
+        *tls = Tls::No;
+    }
+}
+
+fn tell_seen(told: &mut Told<'_>, seen: Seen, losses: &mut Losses, sink: &mut impl FnMut(&Event<'_>)) {
+    losses.lost_syncs += u64::from(seen.lost_syncs);
+    let flow = told.id();
+    for (direction, thing) in seen.things {
+        match thing {
+            Thing::Handshake(Handshake::ClientHello(hello)) => told.tell(What::ClientHello(flow, &hello), sink),
+            Thing::Handshake(Handshake::ServerHello(hello)) => told.tell(What::ServerHello(flow, &hello), sink),
+            Thing::Handshake(_) => {}
+            Thing::Alert(alert) => told.tell(What::TlsAlert(flow, direction, alert), sink),
+            Thing::Data(length) => told.tell(What::TlsData(flow, direction, length), sink),
+        }
+    }
+}
+
+/// End of the capture: what still waits behind holes.
+pub(super) fn finish(told: &mut Told<'_>, losses: &mut Losses, sink: &mut impl FnMut(&Event<'_>)) {
+    let Body::Tcp(tcp) = &mut told.flow.state.body else { return };
+    let mut seen = Seen::default();
+    let Tcp { streams, tls, .. } = &mut **tcp;
+    for (stream, direction) in streams.iter_mut().zip([Direction::ToServer, Direction::ToClient]) {
+        let start = stream.from_start();
+        stream.finish(&mut |chunk| read(tls, direction, start, &chunk, &mut seen));
+    }
+    tell_seen(told, seen, losses, sink);
+}

@@ -1,0 +1,191 @@
+//! First waist: what was seen. The only door down for everything above it.
+//!
+//! An [`Event`] says that something happened on the wire, when, in which frame and at which capture point. It never says
+//! what that means. Plain packets, packets out of a decrypted tunnel and made-up ones in tests are the same events.
+
+pub use crate::capture::vantage::Vantage;
+pub use crate::capture::{FrameRef, Interface, LinkType, Timestamp};
+pub use crate::flow::probe::{Passed, Sizes, Stuck};
+pub use crate::flow::{Direction, Endpoints, FlowId, Protocol};
+pub use crate::packet::icmp::{IcmpError, Quoted};
+pub use crate::tls::cipher::{CipherSuite, Class};
+pub use crate::tls::handshake::{ClientHello, ServerHello};
+pub use crate::tls::{Alert, Version};
+
+use std::net::IpAddr;
+
+/// One capture point: an interface of a capture, counted over the whole run from 0.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PointId(pub u16);
+
+/// Something seen.
+#[derive(Debug)]
+pub struct Event<'a> {
+    /// When.
+    pub at: Timestamp,
+    /// In which frame.
+    pub frame: FrameRef,
+    /// At which capture point.
+    pub point: PointId,
+    /// What.
+    pub what: What<'a>,
+}
+
+/// What was seen. Flow events are preceded by one [`What::Opened`] for their flow.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum What<'a> {
+    /// A flow became worth knowing: TLS or DTLS was recognised in it, or it carried a large packet.
+    Opened(FlowId, &'a Opened),
+    /// A flow ended, was replaced by a new one on the same ports, or the capture ended: totals.
+    Ended(FlowId, &'a Ended),
+    /// A TCP end said it is done (FIN) or gave up (RST).
+    Closed {
+        /// The flow.
+        flow: FlowId,
+        /// Who closed: the way the packet went.
+        direction: Direction,
+        /// RST rather than FIN.
+        reset: bool,
+    },
+    /// A TLS ClientHello.
+    ClientHello(FlowId, &'a ClientHello),
+    /// A TLS ServerHello.
+    ServerHello(FlowId, &'a ServerHello),
+    /// A TLS alert in the clear.
+    TlsAlert(FlowId, Direction, Alert),
+    /// A TLS application-data record of this many bytes (header not counted) is complete.
+    TlsData(FlowId, Direction, u16),
+    /// A DTLS handshake message in the clear.
+    DtlsHandshake(FlowId, Direction, DtlsMessage<'a>),
+    /// Any DTLS record.
+    DtlsRecord(FlowId, Direction, DtlsRecordSeen),
+    /// A DTLS alert in the clear.
+    DtlsAlert(FlowId, Direction, Alert),
+    /// STUN or SRTP on a flow: not AnyConnect.
+    Media(FlowId),
+    /// A QUIC Initial on UDP; `true` when it goes to the server.
+    QuicInitial(FlowId, Direction),
+    /// An IP packet with DF (or IPv6) of at least [`LARGE`] bytes in a flow that is neither TLS to a gateway nor DTLS.
+    Large(FlowId, Large),
+    /// An ICMP error.
+    Icmp(IcmpSeen),
+}
+
+/// From how many bytes on (IP header included) a DF packet is told one by one: every host must accept 576 (RFC 791 §3.1).
+pub const LARGE: u32 = 577;
+
+/// A flow's beginning.
+#[derive(Clone, Debug)]
+pub struct Opened {
+    /// TCP or UDP.
+    pub protocol: Protocol,
+    /// Both ends.
+    pub endpoints: Endpoints,
+    /// `tcp.stream` or `udp.stream`.
+    pub stream: u32,
+    /// When its first packet was seen.
+    pub first: Timestamp,
+    /// That packet's frame.
+    pub first_frame: FrameRef,
+    /// The SYN, when seen.
+    pub syn: Option<Syn>,
+    /// The SYN-ACK, when seen.
+    pub syn_ack: Option<Syn>,
+    /// When the handshake's last ACK was seen.
+    pub third: Option<Timestamp>,
+    /// TTL or hop limit of the first packet each way.
+    pub ttl: [Option<u8>; 2],
+}
+
+/// What a SYN or SYN-ACK says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Syn {
+    /// When.
+    pub at: Timestamp,
+    /// Frame.
+    pub frame: FrameRef,
+    /// MSS option, bytes.
+    pub mss: Option<u16>,
+    /// Timestamps option present: 12 bytes less payload per segment (RFC 7323 §3.2).
+    pub timestamps: bool,
+}
+
+/// A flow's totals.
+#[derive(Clone, Debug, Default)]
+pub struct Ended {
+    /// When its last packet was seen.
+    pub last: Timestamp,
+    /// That packet's frame.
+    pub last_frame: FrameRef,
+    /// Packets each way.
+    pub packets: [u64; 2],
+    /// Transport payload bytes each way.
+    pub bytes: [u64; 2],
+    /// TCP segments sent again, each way.
+    pub retransmissions: [u32; 2],
+    /// Time of the last packet each way.
+    pub last_by_direction: [Option<Timestamp>; 2],
+    /// What sizes got through each way (TCP only), in IP bytes.
+    pub sizes: [Sizes; 2],
+    /// Segments above the peer's MSS: pictures of offload, never on the wire like that.
+    pub super_frames: u32,
+}
+
+/// A DTLS handshake message in the clear.
+#[derive(Debug)]
+pub enum DtlsMessage<'a> {
+    /// ClientHello; told again for every retransmission. Record version, message sequence.
+    ClientHello(&'a ClientHello, Version, u16),
+    /// HelloVerifyRequest with the length of its cookie.
+    HelloVerifyRequest(u8),
+    /// ServerHello.
+    ServerHello(&'a ServerHello),
+    /// Certificate: a full handshake.
+    Certificate,
+    /// Any other message type.
+    Other(u8),
+}
+
+/// A DTLS record's header.
+#[derive(Clone, Copy, Debug)]
+pub struct DtlsRecordSeen {
+    /// Content type: 20 CCS, 21 alert, 22 handshake, 23 application data.
+    pub content_type: u8,
+    /// Version as on the wire.
+    pub version: Version,
+    /// Epoch.
+    pub epoch: u16,
+    /// 48-bit sequence number.
+    pub sequence: u64,
+    /// Fragment bytes.
+    pub length: u16,
+    /// IP total length of the datagram.
+    pub ip_len: u32,
+    /// DF bit of the datagram.
+    pub dont_fragment: bool,
+}
+
+/// A large DF packet.
+#[derive(Clone, Copy, Debug)]
+pub struct Large {
+    /// Which way.
+    pub direction: Direction,
+    /// IP total length, bytes.
+    pub ip_len: u32,
+    /// For TCP: the same bytes were sent before.
+    pub again: bool,
+}
+
+/// An ICMP error and who sent it.
+#[derive(Clone, Copy, Debug)]
+pub struct IcmpSeen {
+    /// The error.
+    pub error: IcmpError,
+    /// Its sender.
+    pub sender: IpAddr,
+    /// Its receiver.
+    pub receiver: IpAddr,
+    /// The flow it quotes, when that flow was seen at this point, and which way the quoted packet went.
+    pub quotes: Option<(FlowId, Direction)>,
+}

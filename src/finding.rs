@@ -1,0 +1,267 @@
+//! Second waist: what it means. A detector reads one session and answers found, clear or cannot tell.
+
+pub use crate::session::{Basis, Confidence};
+
+use crate::event::{FrameRef, PointId, Timestamp, Vantage};
+use crate::session::{Point, Session};
+use schemars::JsonSchema;
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+/// How bad a finding is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Severity {
+    /// A fact worth knowing, not a fault.
+    #[default]
+    Info,
+    /// Costs something, breaks nothing.
+    Low,
+    /// Users notice.
+    Medium,
+    /// Traffic does not get through.
+    High,
+}
+
+/// A detector's three answers, as a word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Answer {
+    /// It is there.
+    Found,
+    /// It was looked for where it would have shown, and is not there.
+    Clear,
+    /// This capture cannot show it.
+    CannotTell,
+}
+
+/// A judgement: its record and its code. The id is its file name, its anchor in the docs and its tag everywhere.
+pub struct Detector {
+    /// Stable name.
+    pub id: &'static str,
+    /// What it finds, one line.
+    pub title: &'static str,
+    /// The worst severity it gives.
+    pub severity: Severity,
+    /// Vantages of which at least one must have been captured; without one the answer is cannot-tell.
+    pub judged_from: &'static [Vantage],
+    /// Ids of what follows from it.
+    pub leads_to: &'static [&'static str],
+    /// What a capture from there would settle, a clause after "shows".
+    pub question: &'static str,
+    /// What it is, how it is decided, what fools it: paragraphs.
+    pub explanation: &'static str,
+    /// How confidence is earned.
+    pub confidence: &'static str,
+    /// What to do, best first, with the trade-off.
+    pub remedy: &'static [&'static str],
+    /// Where the facts come from.
+    pub references: &'static [&'static str],
+    /// The version that brought it.
+    pub since: &'static str,
+    /// The judgement: pure.
+    pub check: fn(&Case<'_>) -> Outcome,
+}
+
+/// What a detector is given.
+#[derive(Clone, Copy)]
+pub struct Case<'a> {
+    /// The session.
+    pub session: &'a Session,
+    /// The capture points of the run, indexed by [`PointId`].
+    pub points: &'a [Point],
+}
+
+/// A detector's answer.
+pub enum Outcome {
+    /// It is there.
+    Found(Box<Finding>),
+    /// It is not there, and would have shown. The reason.
+    Clear(String),
+    /// This capture cannot show it. The reason, and what would.
+    CannotTell(String, Option<Wanted>),
+}
+
+/// A capture that would settle a question.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Wanted {
+    /// Where to take it.
+    pub vantage: Vantage,
+    /// What it would settle.
+    pub why: &'static str,
+}
+
+/// Something wrong, or worth knowing.
+#[derive(Debug, Default)]
+pub struct Finding {
+    /// How bad.
+    pub severity: Severity,
+    /// How sure.
+    pub confidence: Confidence,
+    /// One to three sentences with the numbers.
+    pub summary: String,
+    /// It would be there without the findings that usually lead to it.
+    pub stands_alone: bool,
+    /// Id of the finding it follows from, when `leads_to` does not say.
+    pub follows: Option<&'static str>,
+    /// What shows it.
+    pub evidence: Vec<Evidence>,
+    /// Display filters.
+    pub filters: Vec<Filter>,
+    /// What to do, best first.
+    pub remedy: Vec<String>,
+}
+
+/// What shows a finding.
+#[derive(Clone, Debug)]
+pub enum Evidence {
+    /// These frames.
+    Frames(Vec<FrameRef>, String),
+    /// Nothing where something would have been seen.
+    Absence(Window, String),
+}
+
+/// A stretch of capture in which something would have been seen. Only [`Case::icmp_window`] makes one.
+#[derive(Clone, Copy, Debug)]
+pub struct Window {
+    point: PointId,
+    from: Timestamp,
+    until: Timestamp,
+}
+
+impl Window {
+    /// Where.
+    pub fn point(&self) -> PointId {
+        self.point
+    }
+
+    /// From when.
+    pub fn from(&self) -> Timestamp {
+        self.from
+    }
+
+    /// Until when.
+    pub fn until(&self) -> Timestamp {
+        self.until
+    }
+
+    /// How long.
+    pub fn seconds(&self) -> f64 {
+        self.until.seconds_since(self.from)
+    }
+}
+
+/// A Wireshark display filter.
+#[derive(Clone, Debug)]
+pub struct Filter {
+    /// Paste this.
+    pub filter: String,
+    /// The capture it is meant for.
+    pub capture: u16,
+    /// What it selects.
+    pub shows: String,
+    /// How many frames it selects there, when known.
+    pub frames: Option<u64>,
+}
+
+impl Case<'_> {
+    /// A point of the run.
+    pub fn point(&self, id: PointId) -> Option<&Point> {
+        self.points.get(id.0 as usize)
+    }
+
+    /// A point's name, with its vantage where the name does not say it.
+    pub fn place(&self, id: PointId) -> String {
+        let Some(point) = self.point(id) else { return "an unknown interface".to_owned() };
+        match point.vantage {
+            Some(vantage) => vantage.phrase().to_owned(),
+            None => format!("`{}`", point.name),
+        }
+    }
+
+    /// Points of this session that stood at that vantage.
+    pub fn at(&self, vantage: Vantage) -> Vec<PointId> {
+        self.session
+            .points()
+            .into_iter()
+            .filter(|id| self.point(*id).and_then(|p| p.vantage) == Some(vantage))
+            .collect()
+    }
+
+    /// The window in which an ICMP error between those moments would have been seen at that point, or why not.
+    pub fn icmp_window(&self, point: PointId, from: Timestamp, until: Timestamp) -> Result<Window, String> {
+        let known = self.point(point).ok_or("the capture point is unknown")?;
+        if let Some(reason) = known.may_have_missed_icmp() {
+            return Err(reason);
+        }
+        let Some((first, last)) = known.span else { return Err(format!("{} has no frames", known.name)) };
+        if from < first || last < from {
+            return Err(format!("{} was not capturing then", known.name));
+        }
+        Ok(Window { point, from, until: until.min(last) })
+    }
+}
+
+/// A filter for exactly these frames, one per capture.
+pub fn frame_filters(frames: &[FrameRef], shows: &str) -> Vec<Filter> {
+    by_capture(frames)
+        .into_iter()
+        .map(|(capture, numbers)| Filter {
+            filter: frame_filter(&numbers),
+            capture,
+            shows: shows.to_owned(),
+            frames: Some(numbers.len() as u64),
+        })
+        .collect()
+}
+
+/// Frames sorted into their captures, ascending, each once.
+pub fn by_capture(frames: &[FrameRef]) -> BTreeMap<u16, Vec<u32>> {
+    let mut captures: BTreeMap<u16, Vec<u32>> = BTreeMap::new();
+    for frame in frames {
+        captures.entry(frame.capture).or_default().push(frame.number);
+    }
+    for numbers in captures.values_mut() {
+        numbers.sort_unstable();
+        numbers.dedup();
+    }
+    captures
+}
+
+/// `frame.number in {93..103, 106}` in Wireshark's set syntax.
+pub fn frame_filter(numbers: &[u32]) -> String {
+    let mut text = String::from("frame.number in {");
+    let mut rest = numbers;
+    while let Some((first, _)) = rest.split_first() {
+        let run = rest.iter().zip(*first..).take_while(|(n, expected)| **n == *expected).count();
+        let last = first + run as u32 - 1;
+        if !text.ends_with('{') {
+            text.push_str(", ");
+        }
+        let _ = match run {
+            1 => write!(text, "{first}"),
+            2 => write!(text, "{first}, {last}"),
+            _ => write!(text, "{first}..{last}"),
+        };
+        rest = rest.get(run..).unwrap_or_default();
+    }
+    text.push('}');
+    text
+}
+
+/// `3 packets`, `1 packet`.
+pub fn count(n: u64, noun: &str) -> String {
+    if n == 1 { format!("1 {noun}") } else { format!("{n} {noun}s") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frame_filters_fold_runs() {
+        assert_eq!(frame_filter(&[93, 94, 95, 106, 107, 212]), "frame.number in {93..95, 106, 107, 212}");
+        assert_eq!(frame_filter(&[7]), "frame.number in {7}");
+    }
+}

@@ -1,0 +1,506 @@
+//! Which packet sizes got through one direction of a TCP connection: the ground for judging path MTU and
+//! black holes (RFC 2923 §2.1, RFC 8899 §3). Promises constant time and memory per packet.
+//! Refuses to guess: a size is proven only by an ack that nothing else can explain.
+//!
+//! An ack proves the size of a segment when the whole history of its range is known (new data, or part of a
+//! watched segment that itself could be proven) and no smaller segment touched the range: of all the sizes
+//! that may have carried the bytes, the smallest is proven. A segment resent at its own size still proves it.
+//! Offloaded frames (larger than the link's MTU) are no packets: do not feed them.
+
+use crate::capture::Timestamp;
+
+/// Sizes up to this pass everywhere (RFC 791 §3.2: every host takes 576 bytes); only larger ones are watched.
+pub const WATCHED_ABOVE: u32 = 576;
+
+/// Segments watched at once; when full, those with the lowest sequence numbers stay, for they are resent first.
+const WATCHED: usize = 4;
+
+/// Nanoseconds within which the same segment again is one frame captured twice, not a resend: the least
+/// retransmission timeout in use is 200 ms.
+const CAPTURED_TWICE: i64 = 10_000_000;
+
+/// What got through one direction, fed with all its segments and the other side's acks. 16 bytes until a
+/// segment above [`WATCHED_ABOVE`] is sent, then some 250 more.
+#[derive(Debug, Default)]
+pub struct SizeProbe {
+    /// End of the highest data sent: bytes before it have a history.
+    sent: Option<u32>,
+    probe: Option<Box<Probe>>,
+}
+
+#[derive(Debug, Default)]
+struct Probe {
+    watched: [Option<Segment>; WATCHED],
+    /// Everything before it is acknowledged.
+    acked: Option<u32>,
+    largest_passed: Option<Passed>,
+    smallest_stuck: Option<Stuck>,
+    segments_stuck: u32,
+}
+
+/// A data segment sent and not acknowledged yet.
+#[derive(Clone, Copy, Debug)]
+struct Segment {
+    seq: u32,
+    /// Payload bytes.
+    len: u32,
+    ip_len: u16,
+    times: u16,
+    first_frame: u32,
+    last_frame: u32,
+    first: Timestamp,
+    last: Timestamp,
+    /// Its ack proves its size.
+    provable: bool,
+}
+
+/// What the probe learned.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sizes {
+    /// The largest packet that provably arrived; `None` when none above [`WATCHED_ABOVE`] did.
+    pub largest_passed: Option<Passed>,
+    /// The smallest packet sent again and again in vain.
+    pub smallest_stuck: Option<Stuck>,
+    /// How many segments were stuck.
+    pub segments_stuck: u32,
+}
+
+/// A packet that arrived: the other side acknowledged it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Passed {
+    /// Bytes, IP header included.
+    pub ip_len: u32,
+    /// Frame number of its (last) sending.
+    pub frame: u32,
+}
+
+/// A segment sent at least twice at the same size and not acknowledged by the end, or only after a smaller
+/// resend, while nothing as large passed later in that direction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stuck {
+    /// Bytes, IP header included.
+    pub ip_len: u32,
+    /// Sequence number of its first byte.
+    pub seq: u32,
+    /// How often it was sent at this size; at least 2.
+    pub times: u32,
+    /// Frame number of the first sending.
+    pub first_frame: u32,
+    /// Frame number of the last sending at this size.
+    pub last_frame: u32,
+    /// When it was first sent.
+    pub first: Timestamp,
+    /// When it was last sent at this size.
+    pub last: Timestamp,
+}
+
+impl SizeProbe {
+    /// A segment was sent: its sequence number, payload bytes, IP total length, frame and time. Empty ones
+    /// (SYN, bare ACK) count too: they tell where new data starts.
+    #[inline]
+    pub fn sent(&mut self, seq: u32, payload_len: u32, ip_len: u32, frame: u32, at: Timestamp) {
+        let end = seq.wrapping_add(payload_len);
+        let is_new = self.sent.is_some_and(|sent| !before(seq, sent));
+        if self.sent.is_none_or(|sent| before(sent, end)) {
+            self.sent = Some(end);
+        }
+        if payload_len == 0 || (self.probe.is_none() && ip_len <= WATCHED_ABOVE) {
+            return;
+        }
+        let Ok(ip_len) = u16::try_from(ip_len) else {
+            return; // above 65,535 bytes it was never one IPv4 packet
+        };
+        let segment = Segment {
+            seq,
+            len: payload_len,
+            ip_len,
+            times: 1,
+            first_frame: frame,
+            last_frame: frame,
+            first: at,
+            last: at,
+            provable: is_new,
+        };
+        self.probe.get_or_insert_default().sent(segment, is_new);
+    }
+
+    /// The other side acknowledged everything before `ack`.
+    #[inline]
+    pub fn acknowledged(&mut self, ack: u32) {
+        let (Some(probe), Some(sent)) = (&mut self.probe, self.sent) else {
+            return;
+        };
+        if before(sent, ack) && ack.wrapping_sub(sent) > 1 {
+            return; // of data we never saw (FIN allowed): whatever it proves, we cannot say
+        }
+        probe.acknowledged(ack);
+    }
+
+    /// What is known by now; at the end of the capture, what was learned.
+    pub fn sizes(&self) -> Sizes {
+        self.probe.as_deref().map(Probe::sizes).unwrap_or_default()
+    }
+}
+
+impl Probe {
+    fn sent(&mut self, mut segment: Segment, is_new: bool) {
+        if self.acked.is_some_and(|acked| !before(acked, segment.end())) {
+            return; // a needless resend says nothing about sizes
+        }
+        let known = !is_new && self.resent(&mut segment);
+        if !known && u32::from(segment.ip_len) > WATCHED_ABOVE {
+            self.watch(segment);
+        }
+    }
+
+    /// Old bytes again: counts the same segment, spoils the proof of larger ones. Was the segment known?
+    fn resent(&mut self, again: &mut Segment) -> bool {
+        let mut known = false;
+        for old in self.watched.iter_mut().flatten() {
+            if old.seq == again.seq && old.ip_len == again.ip_len {
+                if again.last.0.saturating_sub(old.last.0) >= CAPTURED_TWICE {
+                    old.times = old.times.saturating_add(1);
+                    old.last_frame = again.last_frame;
+                    old.last = again.last;
+                }
+                known = true;
+            } else if again.ip_len < old.ip_len && before(again.seq, old.end()) && before(old.seq, again.end()) {
+                let within = !before(again.seq, old.seq) && !before(old.end(), again.end());
+                again.provable |= within && old.provable;
+                old.provable = false;
+            }
+        }
+        known
+    }
+
+    /// Watches a segment, in place of the one with the highest number when there is no room.
+    fn watch(&mut self, segment: Segment) {
+        if let Some(free) = self.watched.iter_mut().find(|place| place.is_none()) {
+            *free = Some(segment);
+            return;
+        }
+        let highest = self.watched.iter_mut().flatten().reduce(|a, b| if before(a.seq, b.seq) { b } else { a });
+        if let Some(place) = highest.filter(|place| before(segment.seq, place.seq) && place.times == 1) {
+            *place = segment;
+        }
+    }
+
+    fn acknowledged(&mut self, ack: u32) {
+        if self.acked.is_some_and(|acked| !before(acked, ack)) {
+            return;
+        }
+        self.acked = Some(ack);
+        let mut passed: Option<Passed> = None;
+        for place in &mut self.watched {
+            let Some(segment) = *place else { continue };
+            if before(ack, segment.end()) {
+                continue;
+            }
+            *place = None;
+            if segment.provable {
+                let arrived = Passed { ip_len: u32::from(segment.ip_len), frame: segment.last_frame };
+                passed = passed.filter(|passed| passed.ip_len >= arrived.ip_len).or(Some(arrived));
+            } else if segment.times >= 2 {
+                note_stuck(&mut self.smallest_stuck, &mut self.segments_stuck, segment.stuck());
+            }
+        }
+        if let Some(passed) = passed {
+            self.passed(passed);
+        }
+    }
+
+    /// What is as small as something that passed later was only lost.
+    fn passed(&mut self, passed: Passed) {
+        if self.largest_passed.is_none_or(|largest| largest.ip_len < passed.ip_len) {
+            self.largest_passed = Some(passed);
+        }
+        if self.smallest_stuck.is_some_and(|stuck| stuck.ip_len <= passed.ip_len) {
+            self.smallest_stuck = None;
+            self.segments_stuck = 0;
+        }
+    }
+
+    fn sizes(&self) -> Sizes {
+        let (mut smallest_stuck, mut segments_stuck) = (self.smallest_stuck, self.segments_stuck);
+        for segment in self.watched.iter().flatten().filter(|segment| segment.times >= 2) {
+            note_stuck(&mut smallest_stuck, &mut segments_stuck, segment.stuck());
+        }
+        Sizes { largest_passed: self.largest_passed, smallest_stuck, segments_stuck }
+    }
+}
+
+impl Segment {
+    fn end(&self) -> u32 {
+        self.seq.wrapping_add(self.len)
+    }
+
+    fn stuck(&self) -> Stuck {
+        Stuck {
+            ip_len: u32::from(self.ip_len),
+            seq: self.seq,
+            times: u32::from(self.times),
+            first_frame: self.first_frame,
+            last_frame: self.last_frame,
+            first: self.first,
+            last: self.last,
+        }
+    }
+}
+
+fn note_stuck(smallest: &mut Option<Stuck>, count: &mut u32, stuck: Stuck) {
+    *count = count.saturating_add(1);
+    if smallest.is_none_or(|smallest| stuck.ip_len < smallest.ip_len) {
+        *smallest = Some(stuck);
+    }
+}
+
+/// Does sequence number `a` come before `b` (RFC 9293 §3.4)?
+fn before(a: u32, b: u32) -> bool {
+    (a.wrapping_sub(b) as i32) < 0
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// A probe whose frames and seconds count up by themselves; payload = IP length − 40.
+    #[derive(Default)]
+    struct Lab {
+        probe: SizeProbe,
+        frame: u32,
+    }
+
+    impl Lab {
+        fn send(&mut self, seq: u32, ip_len: u32) {
+            self.frame += 1;
+            if self.frame == 1 {
+                self.probe.sent(seq.wrapping_sub(1), 0, 40, 0, Timestamp(0)); // SYN
+            }
+            let at = Timestamp(i64::from(self.frame) * 1_000_000_000);
+            self.probe.sent(seq, ip_len - 40, ip_len, self.frame, at);
+        }
+
+        fn passed(&self) -> Option<(u32, u32)> {
+            self.probe.sizes().largest_passed.map(|passed| (passed.ip_len, passed.frame))
+        }
+
+        fn stuck(&self) -> Option<(u32, u32, u32)> {
+            self.probe.sizes().smallest_stuck.map(|stuck| (stuck.ip_len, stuck.seq, stuck.times))
+        }
+    }
+
+    #[test]
+    fn small_talk_allocates_nothing() {
+        let mut lab = Lab::default();
+        lab.send(0, 576);
+        lab.probe.acknowledged(536);
+        assert!(lab.probe.probe.is_none());
+        assert_eq!(lab.probe.sizes(), Sizes::default());
+        assert!(size_of::<Probe>() <= 288, "{}", size_of::<Probe>());
+    }
+
+    #[test]
+    fn acknowledged_size_passed() {
+        let mut lab = Lab::default();
+        lab.send(0, 1418);
+        lab.send(1378, 1000);
+        lab.probe.acknowledged(1377);
+        assert_eq!(lab.passed(), None);
+        lab.probe.acknowledged(2338);
+        assert_eq!(lab.passed(), Some((1418, 1)));
+    }
+
+    #[test]
+    fn black_hole() {
+        let mut lab = Lab::default();
+        for i in 0..10 {
+            lab.send(i * 1378, 1418);
+        }
+        for _ in 0..7 {
+            lab.send(0, 1418);
+        }
+        lab.probe.acknowledged(0);
+        assert_eq!(lab.stuck(), Some((1418, 0, 8)));
+        let sizes = lab.probe.sizes();
+        assert_eq!(sizes.segments_stuck, 1);
+        assert_eq!(sizes.largest_passed, None);
+        let stuck = sizes.smallest_stuck.unwrap();
+        assert_eq!((stuck.first_frame, stuck.last_frame), (1, 17));
+        assert_eq!(stuck.last.seconds_since(stuck.first), 16.0);
+    }
+
+    #[test]
+    fn smaller_resend_proves_only_itself() {
+        let mut lab = Lab::default();
+        lab.send(0, 1418);
+        lab.send(0, 1418);
+        lab.send(0, 1347); // path MTU learned
+        lab.send(1307, 111);
+        lab.probe.acknowledged(1378);
+        assert_eq!(lab.stuck(), Some((1418, 0, 2)));
+        assert_eq!(lab.passed(), Some((1347, 3))); // carried by the 1347 or by something larger
+        lab.send(1378, 1347);
+        lab.probe.acknowledged(1378 + 1307);
+        assert_eq!(lab.passed(), Some((1347, 3)));
+        assert_eq!(lab.stuck(), Some((1418, 0, 2)));
+    }
+
+    #[test]
+    fn resend_of_a_resend_proves_the_smallest() {
+        let mut lab = Lab::default();
+        lab.send(0, 1418);
+        lab.send(0, 1418);
+        lab.send(0, 1240);
+        lab.send(0, 640);
+        lab.probe.acknowledged(600);
+        assert_eq!(lab.passed(), Some((640, 4)));
+        lab.probe.acknowledged(1200);
+        assert_eq!(lab.passed(), Some((640, 4)));
+    }
+
+    #[test]
+    fn frame_captured_twice_is_no_resend() {
+        let mut probe = SizeProbe::default();
+        probe.sent(0, 1378, 1418, 1, Timestamp(0));
+        probe.sent(0, 1378, 1418, 2, Timestamp(9_000_000));
+        assert_eq!(probe.sizes().smallest_stuck, None);
+        probe.sent(0, 1378, 1418, 3, Timestamp(200_000_000));
+        assert_eq!(probe.sizes().smallest_stuck.map(|stuck| stuck.times), Some(2));
+    }
+
+    #[test]
+    fn coalesced_resend_proves_nothing() {
+        let mut lab = Lab::default();
+        lab.send(0, 540);
+        lab.send(500, 540);
+        lab.send(0, 1040);
+        lab.probe.acknowledged(1000);
+        assert_eq!(lab.passed(), None);
+    }
+
+    #[test]
+    fn first_segment_of_a_late_capture_proves_nothing() {
+        let mut probe = SizeProbe::default();
+        probe.sent(0, 1378, 1418, 1, Timestamp(0));
+        probe.acknowledged(1378);
+        assert_eq!(probe.sizes().largest_passed, None);
+    }
+
+    #[test]
+    fn resend_after_icmp_is_not_stuck() {
+        let mut lab = Lab::default();
+        lab.send(0, 1418);
+        lab.send(0, 1347);
+        lab.send(1307, 111);
+        lab.probe.acknowledged(1378);
+        assert_eq!(lab.stuck(), None);
+        assert_eq!(lab.passed(), Some((1347, 2)));
+    }
+
+    #[test]
+    fn ordinary_loss_is_not_stuck() {
+        let mut lab = Lab::default();
+        lab.send(0, 1418);
+        lab.send(0, 1418);
+        lab.probe.acknowledged(1378);
+        assert_eq!(lab.stuck(), None);
+        assert_eq!(lab.passed(), Some((1418, 2)));
+    }
+
+    #[test]
+    fn as_large_passing_later_clears() {
+        let mut lab = Lab::default();
+        lab.send(0, 1418);
+        lab.send(0, 1418);
+        lab.send(0, 740);
+        lab.send(700, 718);
+        lab.probe.acknowledged(1378);
+        assert_eq!(lab.stuck(), Some((1418, 0, 2)));
+        lab.send(1378, 1418);
+        lab.probe.acknowledged(2756);
+        assert_eq!(lab.stuck(), None);
+        assert_eq!(lab.probe.sizes().segments_stuck, 0);
+    }
+
+    #[test]
+    fn stuck_after_the_path_shrank() {
+        let mut lab = Lab::default();
+        lab.send(0, 1500);
+        lab.probe.acknowledged(1460);
+        lab.send(1460, 1500);
+        lab.send(1460, 1500);
+        assert_eq!(lab.passed(), Some((1500, 1)));
+        assert_eq!(lab.stuck(), Some((1500, 1460, 2)));
+    }
+
+    #[test]
+    fn bytes_of_unknown_history_prove_nothing() {
+        let mut lab = Lab::default();
+        lab.send(10_000, 600);
+        lab.send(0, 1418); // below what was sent: an earlier sending may have been smaller
+        lab.probe.acknowledged(10_560);
+        assert_eq!(lab.passed(), Some((600, 1)));
+    }
+
+    #[test]
+    fn acks_of_unseen_data_prove_nothing() {
+        let mut lab = Lab::default();
+        lab.send(0, 1418);
+        lab.probe.acknowledged(50_000);
+        assert_eq!(lab.passed(), None);
+        lab.probe.acknowledged(1379); // FIN counted
+        assert_eq!(lab.passed(), Some((1418, 1)));
+    }
+
+    #[test]
+    fn sequence_numbers_wrap() {
+        let mut lab = Lab::default();
+        let seq = u32::MAX - 500;
+        lab.send(seq, 1418);
+        lab.send(seq.wrapping_add(1378), 1418);
+        lab.send(seq.wrapping_add(1378), 1418);
+        lab.probe.acknowledged(seq.wrapping_add(1378));
+        assert_eq!(lab.passed(), Some((1418, 1)));
+        assert_eq!(lab.stuck(), Some((1418, seq.wrapping_add(1378), 2)));
+    }
+
+    proptest! {
+        #[test]
+        fn only_what_fits_is_proven(limit in 600u32..1500, sizes in prop::collection::vec((100u32..1500, 0..3u8), 1..60)) {
+            // A path that drops what is above `limit`; the sender resends at its size, then at 576.
+            let mut lab = Lab::default();
+            let mut seq = 0u32;
+            for (ip_len, resends) in sizes {
+                lab.send(seq, ip_len);
+                let end = seq + ip_len - 40;
+                if ip_len > limit {
+                    for _ in 0..resends {
+                        lab.send(seq, ip_len);
+                    }
+                    while seq < end {
+                        let piece = (end - seq).min(536);
+                        lab.send(seq, piece + 40);
+                        seq += piece;
+                    }
+                }
+                seq = end;
+                lab.probe.acknowledged(seq);
+                let sizes = lab.probe.sizes();
+                prop_assert!(sizes.largest_passed.is_none_or(|passed| passed.ip_len <= limit));
+                prop_assert!(sizes.smallest_stuck.is_none_or(|stuck| stuck.ip_len > limit && stuck.times >= 2));
+            }
+        }
+
+        #[test]
+        fn arbitrary_input_never_panics(steps in prop::collection::vec(any::<(u32, u32, u32, bool)>(), 0..200)) {
+            let mut probe = SizeProbe::default();
+            for (seq, len, ip_len, ack) in steps {
+                if ack { probe.acknowledged(seq) } else { probe.sent(seq, len, ip_len % 70_000, 1, Timestamp(0)) }
+            }
+            let sizes = probe.sizes();
+            prop_assert_eq!(sizes.smallest_stuck.is_some(), sizes.segments_stuck > 0);
+        }
+    }
+}

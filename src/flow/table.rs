@@ -1,0 +1,1112 @@
+//! The flow table. A *conversation* is an unordered 5-tuple from one opening to the next and carries
+//! Wireshark's number; a *flow* is one conversation as one capture point saw it. Promises `tcp.stream` and
+//! `udp.stream` as tshark 4.0 counts them, memory within [`Limits`], one hash lookup per packet.
+//! Refuses to look into payloads, and to lose a flow silently: see [`Table::take_evicted`].
+
+use std::hash::BuildHasher;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use foldhash::fast::RandomState;
+use hashbrown::{HashMap, HashTable};
+
+use super::{Direction, Endpoints, FlowId, Protocol};
+use crate::capture::Timestamp;
+use crate::packet::icmp::Quoted;
+use crate::packet::{IpHeader, TcpSegment, UdpDatagram};
+
+/// How many neighbours are compared when one must go: enough to hit an idle one, few enough to be constant time.
+const EVICTION_SAMPLE: usize = 16;
+
+/// Caps of the table.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Flows kept at once, at least 1. Each takes about 80 bytes (IPv6: 120) and its state.
+    /// Beyond it an idle flow is evicted.
+    pub max_flows: usize,
+    /// Conversations whose number is remembered, at least 1. Each takes about 70 bytes (IPv6: 110).
+    /// Beyond it an idle one is forgotten, and would get a new number should it come back.
+    pub max_conversations: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits { max_flows: 1_000_000, max_conversations: 2_000_000 }
+    }
+}
+
+/// One conversation as one capture point saw it, with the protocol's own state `S`.
+#[derive(Debug)]
+pub struct Flow<S> {
+    key: Key,
+    /// When its first packet was captured.
+    pub first: Timestamp,
+    /// The latest time any of its packets was captured.
+    pub last: Timestamp,
+    /// Its index, never used twice.
+    pub id: FlowId,
+    /// Where it was captured, as the caller counts capture points.
+    pub point: u32,
+    /// `tcp.stream` or `udp.stream` in the file being read (the last one it was seen in).
+    pub stream: u32,
+    /// Flows of one conversation seen at several points share this number, counted from 0 through all files.
+    pub conversation: u32,
+    conversation_slot: u32,
+    /// The table's count of changes when its conversation was last found settled.
+    settled: u32,
+    /// Packet count of the table when last used.
+    used: u32,
+    client_is_low: bool,
+    /// Whatever the protocol keeps.
+    pub state: S,
+}
+
+impl<S> Flow<S> {
+    /// Who opened it and who answered.
+    pub fn endpoints(&self) -> Endpoints {
+        let (low, high) = self.key.tuple().ends();
+        match self.client_is_low {
+            true => Endpoints { client: low, server: high },
+            false => Endpoints { client: high, server: low },
+        }
+    }
+
+    /// TCP or UDP.
+    pub fn protocol(&self) -> Protocol {
+        self.key.tuple().protocol()
+    }
+
+    fn direction(&self, from_low: bool) -> Direction {
+        if from_low == self.client_is_low { Direction::ToServer } else { Direction::ToClient }
+    }
+}
+
+/// All flows and conversations of one run.
+#[derive(Debug)]
+pub struct Table<S> {
+    limits: Limits,
+    hasher: RandomState,
+    /// Slots of `flows`, by 5-tuple and capture point; of several incarnations the newest.
+    by_point: HashTable<u32>,
+    flows: Arena<Flow<S>>,
+    /// Slots of `conversations`, by 5-tuple.
+    by_tuple: HashTable<u32>,
+    conversations: Arena<Conversation>,
+    /// Slots of flows that took the place of an evicted one; all others stand at their own id.
+    moved: HashMap<u32, u32, RandomState>,
+    flow_hand: usize,
+    conversation_hand: usize,
+    evicted: Vec<Flow<S>>,
+    evicted_count: u64,
+    next_flow: u32,
+    next_conversation: u32,
+    next_stream: [u32; 2],
+    file: u32,
+    packets: u32,
+    /// How often a conversation that flows may have found settled got another number or was forgotten: while it
+    /// stays the same a packet need not look at its conversation, which saves a cache miss.
+    changes: u32,
+}
+
+/// What tshark keeps of a 5-tuple to number it.
+#[derive(Debug)]
+struct Conversation {
+    key: Key,
+    /// First sequence number of the low and the high end, once known.
+    base: [Option<u32>; 2],
+    number: u32,
+    stream: u32,
+    file: u32,
+    used: u32,
+    client_is_low: bool,
+    client_is_certain: bool,
+}
+
+/// What a packet says about its connection.
+#[derive(Clone, Copy)]
+struct Opening {
+    flags: u8,
+    seq: u32,
+    ack: u32,
+    /// Quoted in an ICMP error: tshark takes the number, but no sequence numbers from it.
+    quoted: bool,
+}
+
+impl Opening {
+    const UDP: Opening = Opening { flags: 0, seq: 0, ack: 0, quoted: true };
+
+    fn is_syn(self) -> bool {
+        self.flags & (TcpSegment::SYN | TcpSegment::ACK) == TcpSegment::SYN
+    }
+
+    /// SYN or SYN-ACK: is the sender the client?
+    fn sender_is_client(self) -> Option<bool> {
+        (self.flags & TcpSegment::SYN != 0).then_some(self.flags & TcpSegment::ACK == 0)
+    }
+}
+
+impl<S: Default> Default for Table<S> {
+    fn default() -> Table<S> {
+        Table::new(Limits::default())
+    }
+}
+
+impl<S: Default> Table<S> {
+    /// An empty table.
+    pub fn new(limits: Limits) -> Table<S> {
+        let cap = |wanted: usize| wanted.clamp(1, u32::MAX as usize);
+        let limits = Limits { max_flows: cap(limits.max_flows), max_conversations: cap(limits.max_conversations) };
+        Table {
+            limits,
+            hasher: RandomState::default(),
+            by_point: HashTable::new(),
+            flows: Arena::default(),
+            by_tuple: HashTable::new(),
+            conversations: Arena::default(),
+            moved: HashMap::with_hasher(RandomState::default()),
+            flow_hand: 0,
+            conversation_hand: 0,
+            evicted: Vec::new(),
+            evicted_count: 0,
+            next_flow: 0,
+            next_conversation: 0,
+            next_stream: [0; 2],
+            file: 0,
+            packets: 0,
+            changes: 1,
+        }
+    }
+
+    /// The flow of a TCP segment and the way it goes. A SYN with a new sequence number on a used 5-tuple
+    /// starts a new conversation and a new flow.
+    ///
+    /// VLANs, tunnels and interfaces are not part of Wireshark's key: only `point` keeps flows apart.
+    #[inline]
+    pub fn tcp(&mut self, point: u32, at: Timestamp, ip: &IpHeader, tcp: &TcpSegment<'_>) -> (Direction, &mut Flow<S>) {
+        let (tuple, from_low) = Tuple::new(Protocol::Tcp, ip.src, tcp.src_port, ip.dst, tcp.dst_port);
+        let opening = Opening { flags: tcp.flags, seq: tcp.seq, ack: tcp.ack, quoted: false };
+        self.packet(point, at, &tuple, from_low, opening)
+    }
+
+    /// The flow of a UDP datagram and the way it goes.
+    #[inline]
+    pub fn udp(
+        &mut self,
+        point: u32,
+        at: Timestamp,
+        ip: &IpHeader,
+        udp: &UdpDatagram<'_>,
+    ) -> (Direction, &mut Flow<S>) {
+        let (tuple, from_low) = Tuple::new(Protocol::Udp, ip.src, udp.src_port, ip.dst, udp.dst_port);
+        self.packet(point, at, &tuple, from_low, Opening::UDP)
+    }
+
+    /// The flow an ICMP error quotes, if that point saw it, and the way the quoted packet went. As in
+    /// tshark a readable quote takes a stream index if its 5-tuple has none yet, or quotes a new SYN.
+    pub fn quoted(&mut self, point: u32, quoted: &Quoted) -> Option<(Direction, FlowId)> {
+        let protocol = match quoted.protocol {
+            6 => Protocol::Tcp,
+            17 => Protocol::Udp,
+            _ => return None,
+        };
+        let (src_port, dst_port) = quoted.ports?;
+        let (tuple, from_low) = Tuple::new(protocol, quoted.src, src_port, quoted.dst, dst_port);
+        let slot = self.find_flow(self.hash(&tuple, point), &tuple, point);
+        if quoted.is_readable {
+            let (seq, flags) = (quoted.tcp_seq.unwrap_or(0), quoted.tcp_flags.unwrap_or(0));
+            let opening = Opening { flags, seq, ack: 0, quoted: true };
+            let (conversation, is_fresh) = self.converse(&tuple, from_low, opening);
+            let Conversation { number, stream, .. } = *self.conversations.existing(conversation);
+            let flow = self.flows.get_mut(slot?)?;
+            if is_fresh || flow.conversation == number {
+                (flow.conversation, flow.conversation_slot, flow.stream) = (number, conversation, stream);
+            } else if opening.is_syn() {
+                return None; // the SYN of a connection this point has not seen yet
+            }
+        }
+        self.flows.get(slot?).map(|flow| (flow.direction(from_low), flow.id))
+    }
+
+    /// A flow by its id; `None` once evicted.
+    pub fn get(&self, id: FlowId) -> Option<&Flow<S>> {
+        self.flows.get(self.slot(id)).filter(|flow| flow.id == id)
+    }
+
+    /// A flow by its id, to change it.
+    pub fn get_mut(&mut self, id: FlowId) -> Option<&mut Flow<S>> {
+        self.flows.get_mut(self.slot(id)).filter(|flow| flow.id == id)
+    }
+
+    /// How many flows are kept now.
+    pub fn len(&self) -> usize {
+        self.flows.len()
+    }
+
+    /// Is no flow kept?
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Takes out all flows, in the order of their ids. Conversations stay known.
+    pub fn drain(&mut self, f: impl FnMut(Flow<S>)) {
+        self.by_point.clear();
+        self.moved.clear();
+        self.flow_hand = 0;
+        let chunks = std::mem::take(&mut self.flows).chunks;
+        if self.evicted_count == 0 {
+            return chunks.into_iter().flatten().for_each(f); // slots are in the order of ids
+        }
+        let mut flows: Vec<Flow<S>> = chunks.into_iter().flatten().collect();
+        flows.sort_unstable_by_key(|flow| flow.id);
+        flows.into_iter().for_each(f);
+    }
+
+    /// The next file of a rotated set begins: streams count from 0 again, as tshark would count that file
+    /// alone, while flows go on.
+    pub fn start_file(&mut self) {
+        self.file = self.file.wrapping_add(1);
+        self.changes = self.changes.wrapping_add(1);
+        self.next_stream = [0; 2];
+    }
+
+    /// A flow that had to make room. Ask after every packet until `None`: the table keeps them until taken.
+    #[inline]
+    pub fn take_evicted(&mut self) -> Option<Flow<S>> {
+        self.evicted.pop()
+    }
+
+    /// How many flows had to make room so far.
+    pub fn evicted(&self) -> u64 {
+        self.evicted_count
+    }
+
+    #[inline]
+    fn packet(
+        &mut self,
+        point: u32,
+        at: Timestamp,
+        tuple: &Tuple,
+        from_low: bool,
+        opening: Opening,
+    ) -> (Direction, &mut Flow<S>) {
+        self.packets = self.packets.wrapping_add(1);
+        let hash = self.hash(tuple, point);
+        let found = self.find_flow(hash, tuple, point);
+        let known = found.filter(|&slot| self.is_current(slot, opening));
+        let slot = match known {
+            Some(slot) => slot,
+            None => self.open(found, hash, point, at, tuple, from_low, opening),
+        };
+        let packets = self.packets;
+        let flow = self.flows.existing(slot);
+        flow.used = packets;
+        flow.last = flow.last.max(at);
+        (flow.direction(from_low), flow)
+    }
+
+    /// Nothing about this flow's conversation can change by this packet.
+    #[inline]
+    fn is_current(&mut self, slot: u32, opening: Opening) -> bool {
+        // Near the cap every use counts, for the idlest goes; before it need not be known who that is.
+        let is_crowded = self.conversations.len() > self.limits.max_conversations / 2;
+        let is_settled = self.flows.get(slot).is_some_and(|flow| flow.settled == self.changes);
+        if is_settled && !is_crowded && opening.flags & TcpSegment::SYN == 0 {
+            return true;
+        }
+        self.settle(slot, opening)
+    }
+
+    /// The same, looking at the conversation.
+    #[inline(never)]
+    fn settle(&mut self, slot: u32, opening: Opening) -> bool {
+        let (packets, file) = (self.packets, self.file);
+        let Some(flow) = self.flows.get_mut(slot) else {
+            return false;
+        };
+        let Some(conversation) = self.conversations.get_mut(flow.conversation_slot) else {
+            return false;
+        };
+        if conversation.number != flow.conversation || conversation.file != file {
+            return false;
+        }
+        conversation.used = packets;
+        // UDP and quotes leave no numbers behind
+        let is_settled = opening.quoted || conversation.base.iter().all(Option::is_some);
+        if is_settled {
+            flow.settled = self.changes;
+        }
+        is_settled && opening.flags & TcpSegment::SYN == 0
+    }
+
+    /// The rare case: settles the conversation first, then the flow.
+    #[cold]
+    #[allow(clippy::too_many_arguments)] // what `packet` already worked out
+    fn open(
+        &mut self,
+        found: Option<u32>,
+        hash: u64,
+        point: u32,
+        at: Timestamp,
+        tuple: &Tuple,
+        from_low: bool,
+        opening: Opening,
+    ) -> u32 {
+        let (conversation_slot, is_fresh) = self.converse(tuple, from_low, opening);
+        let conversation = self.conversations.existing(conversation_slot);
+        let (number, stream) = (conversation.number, conversation.stream);
+        let client_is_low = conversation.client_is_low;
+        if let Some(slot) = found {
+            let flow = self.flows.existing(slot);
+            // A forgotten conversation gets a new number, yet its flow goes on unless this opens another.
+            let forgotten = is_fresh && !opening.is_syn();
+            if flow.conversation == number || forgotten {
+                flow.conversation = number;
+                flow.conversation_slot = conversation_slot;
+                flow.stream = stream;
+                return slot;
+            }
+        }
+        let id = FlowId(self.next_flow);
+        self.next_flow = self.next_flow.saturating_add(1);
+        let slot = self.keep(Flow {
+            key: Key::new(tuple),
+            first: at,
+            last: at,
+            id,
+            point,
+            stream,
+            conversation: number,
+            conversation_slot,
+            settled: 0,
+            used: self.packets,
+            client_is_low,
+            state: S::default(),
+        });
+        let (flows, hasher) = (&self.flows, &self.hasher);
+        let same = |&slot: &u32| flows.get(slot).is_some_and(|flow| flow.point == point && flow.key.is(tuple));
+        if let Some(entry) = self.by_point.find_mut(hash, same) {
+            *entry = slot; // a new incarnation: the old flow keeps its id and waits to be drained
+        } else {
+            let rehash = |&slot: &u32| flows.get(slot).map_or(0, |flow| hash_of(hasher, &flow.key.tuple(), flow.point));
+            self.by_point.insert_unique(hash, slot, rehash);
+        }
+        slot
+    }
+
+    /// Finds or makes the conversation of a packet and numbers it as tshark does; was it unknown?
+    fn converse(&mut self, tuple: &Tuple, from_low: bool, opening: Opening) -> (u32, bool) {
+        let hash = self.hash(tuple, 0);
+        let conversations = &self.conversations;
+        let same = |&slot: &u32| conversations.get(slot).is_some_and(|known| known.key.is(tuple));
+        let found = self.by_tuple.find(hash, same).copied();
+        let slot = found.unwrap_or_else(|| self.meet(tuple, from_low, hash));
+        let file = self.file;
+        let protocol = tuple.protocol();
+        let conversation = self.conversations.existing(slot);
+        conversation.used = self.packets;
+
+        let (own, other) = if from_low { (0, 1) } else { (1, 0) };
+        let base = |conversation: &Conversation, end: usize| conversation.base.get(end).copied().flatten();
+        // Only a SYN without ACK opens anew, and only when its sender's first number is known and another:
+        // a retransmitted SYN, a SYN-ACK with a new number, a SYN after RST or FIN with the same number do not.
+        let reopens = opening.is_syn() && base(conversation, own).is_some_and(|base| base != opening.seq);
+        if reopens {
+            conversation.number = self.next_conversation;
+            self.next_conversation = self.next_conversation.saturating_add(1);
+            self.changes = self.changes.wrapping_add(1);
+            conversation.client_is_certain = false;
+        }
+        // The next file knows nothing of this one's sequence numbers.
+        if reopens || conversation.file != file {
+            conversation.base = [None; 2];
+            conversation.file = file;
+            conversation.stream = take_next(&mut self.next_stream, protocol);
+        }
+        if opening.quoted {
+            return (slot, found.is_none()); // a quoted packet sets no first number
+        }
+        let is_syn_or_syn_ack = opening.flags & TcpSegment::SYN != 0;
+        let first = if is_syn_or_syn_ack { opening.seq } else { opening.seq.wrapping_sub(1) };
+        if let Some(base) = conversation.base.get_mut(own) {
+            base.get_or_insert(first); // midway: as if the SYN stood just before
+        }
+        if opening.flags & TcpSegment::ACK != 0
+            && let Some(base) = conversation.base.get_mut(other)
+        {
+            base.get_or_insert(opening.ack.wrapping_sub(1)); // an ack tells the other side's number as well
+        }
+        if let Some(sender_is_client) = opening.sender_is_client().filter(|_| !conversation.client_is_certain) {
+            conversation.client_is_low = sender_is_client == from_low;
+            conversation.client_is_certain = true;
+        }
+        (slot, found.is_none())
+    }
+
+    /// A 5-tuple never met before (or forgotten).
+    fn meet(&mut self, tuple: &Tuple, from_low: bool, hash: u64) -> u32 {
+        let (low, high) = tuple.ends();
+        let conversation = Conversation {
+            key: Key::new(tuple),
+            base: [None; 2],
+            number: self.next_conversation,
+            stream: take_next(&mut self.next_stream, tuple.protocol()),
+            file: self.file,
+            used: self.packets,
+            client_is_low: if low.port() == high.port() { from_low } else { low.port() > high.port() },
+            client_is_certain: false,
+        };
+        self.next_conversation = self.next_conversation.saturating_add(1);
+        let slot = if self.conversations.len() < self.limits.max_conversations {
+            self.conversations.push(conversation)
+        } else {
+            let packets = self.packets;
+            let age = |known: &Conversation| packets.wrapping_sub(known.used);
+            let slot = self.conversations.idlest(&mut self.conversation_hand, age);
+            self.changes = self.changes.wrapping_add(1);
+            let old = std::mem::replace(self.conversations.existing(slot), conversation);
+            let old_hash = self.hash(&old.key.tuple(), 0);
+            if let Ok(entry) = self.by_tuple.find_entry(old_hash, |&other| other == slot) {
+                entry.remove();
+            }
+            slot
+        };
+        let (conversations, hasher) = (&self.conversations, &self.hasher);
+        let rehash = |&slot: &u32| conversations.get(slot).map_or(0, |known| hash_of(hasher, &known.key.tuple(), 0));
+        self.by_tuple.insert_unique(hash, slot, rehash);
+        slot
+    }
+
+    /// Finds a place for a new flow, evicting an idle one when there is none.
+    fn keep(&mut self, flow: Flow<S>) -> u32 {
+        let id = flow.id.0;
+        let slot = if self.flows.len() < self.limits.max_flows {
+            self.flows.push(flow)
+        } else {
+            let packets = self.packets;
+            let slot = self.flows.idlest(&mut self.flow_hand, |known| packets.wrapping_sub(known.used));
+            let old = std::mem::replace(self.flows.existing(slot), flow);
+            let old_hash = self.hash(&old.key.tuple(), old.point);
+            if let Ok(entry) = self.by_point.find_entry(old_hash, |&other| other == slot) {
+                entry.remove();
+            }
+            self.moved.remove(&old.id.0);
+            self.evicted_count += 1;
+            self.evicted.push(old);
+            slot
+        };
+        if slot != id {
+            self.moved.insert(id, slot); // an eviction or a drain made ids run ahead of the slots
+        }
+        slot
+    }
+
+    fn slot(&self, id: FlowId) -> u32 {
+        self.moved.get(&id.0).copied().unwrap_or(id.0)
+    }
+
+    #[inline]
+    fn hash(&self, tuple: &Tuple, point: u32) -> u64 {
+        hash_of(&self.hasher, tuple, point)
+    }
+
+    #[inline]
+    fn find_flow(&self, hash: u64, tuple: &Tuple, point: u32) -> Option<u32> {
+        let same = |&slot: &u32| self.flows.get(slot).is_some_and(|flow| flow.point == point && flow.key.is(tuple));
+        self.by_point.find(hash, same).copied()
+    }
+}
+
+fn take_next(next: &mut [u32; 2], protocol: Protocol) -> u32 {
+    let [tcp, udp] = next;
+    let next = if protocol == Protocol::Tcp { tcp } else { udp };
+    let taken = *next;
+    *next = next.saturating_add(1);
+    taken
+}
+
+#[inline]
+fn hash_of(hasher: &RandomState, tuple: &Tuple, point: u32) -> u64 {
+    match tuple {
+        Tuple::V4(packed) => hasher.hash_one((packed, point)),
+        Tuple::V6(packed) => hasher.hash_one((packed, point)),
+    }
+}
+
+/// An unordered 5-tuple: the end that compares lower (address, then port) comes first.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Tuple {
+    /// Low end, high end (address 32 bits, port 16 bits each), protocol, from the lowest bit on.
+    V4(u128),
+    /// Low address, high address; the rest packed as `low port | high port << 16 | protocol << 32`.
+    V6((u128, u128, u64)),
+}
+
+/// A [`Tuple`] at rest: 24 bytes, IPv6 in a box of its own.
+#[derive(Debug)]
+enum Key {
+    V4([u64; 2]),
+    V6(Box<(u128, u128, u64)>),
+}
+
+impl Tuple {
+    /// The 5-tuple, and whether its source is the low end. Equal ends count as from the low one.
+    #[inline]
+    fn new(protocol: Protocol, src: IpAddr, src_port: u16, dst: IpAddr, dst_port: u16) -> (Tuple, bool) {
+        let (IpAddr::V4(src), IpAddr::V4(dst)) = (src, dst) else {
+            return Tuple::new_v6(protocol, src, src_port, dst, dst_port);
+        };
+        let src = u64::from(src.to_bits()) << 16 | u64::from(src_port);
+        let dst = u64::from(dst.to_bits()) << 16 | u64::from(dst_port);
+        let ends = u128::from(src.min(dst)) | u128::from(src.max(dst)) << 48;
+        (Tuple::V4(ends | (protocol as u128) << 96), src <= dst)
+    }
+
+    fn new_v6(protocol: Protocol, src: IpAddr, src_port: u16, dst: IpAddr, dst_port: u16) -> (Tuple, bool) {
+        let wide = |address: IpAddr| match address {
+            IpAddr::V4(address) => address.to_ipv6_mapped().to_bits(), // families never mix in one packet
+            IpAddr::V6(address) => address.to_bits(),
+        };
+        let (src, dst) = ((wide(src), src_port), (wide(dst), dst_port));
+        let (low, high) = (src.min(dst), src.max(dst));
+        let rest = u64::from(low.1) | u64::from(high.1) << 16 | (protocol as u64) << 32;
+        (Tuple::V6((low.0, high.0, rest)), src <= dst)
+    }
+
+    fn protocol(&self) -> Protocol {
+        let bit = match self {
+            Tuple::V4(packed) => packed >> 96 == 0,
+            Tuple::V6((_, _, rest)) => rest >> 32 == 0,
+        };
+        if bit { Protocol::Tcp } else { Protocol::Udp }
+    }
+
+    /// Low end, high end.
+    fn ends(&self) -> (SocketAddr, SocketAddr) {
+        match *self {
+            Tuple::V4(packed) => {
+                let end = |bits: u128| SocketAddr::from((Ipv4Addr::from_bits((bits >> 16) as u32), bits as u16));
+                (end(packed), end(packed >> 48))
+            }
+            Tuple::V6((low, high, rest)) => {
+                let end = |address, port: u64| SocketAddr::from((Ipv6Addr::from_bits(address), port as u16));
+                (end(low, rest), end(high, rest >> 16))
+            }
+        }
+    }
+}
+
+impl Key {
+    fn new(tuple: &Tuple) -> Key {
+        match tuple {
+            Tuple::V4(packed) => Key::V4([*packed as u64, (packed >> 64) as u64]),
+            Tuple::V6(packed) => Key::V6(Box::new(*packed)),
+        }
+    }
+
+    #[inline]
+    fn tuple(&self) -> Tuple {
+        match self {
+            Key::V4([low, high]) => Tuple::V4(u128::from(*low) | u128::from(*high) << 64),
+            Key::V6(packed) => Tuple::V6(**packed),
+        }
+    }
+
+    #[inline]
+    fn is(&self, tuple: &Tuple) -> bool {
+        self.tuple() == *tuple
+    }
+}
+
+/// Growing storage in chunks, so that growing neither copies nor leaves holes; a slot is never given up.
+#[derive(Debug)]
+struct Arena<T> {
+    chunks: Vec<Vec<T>>,
+}
+
+impl<T> Default for Arena<T> {
+    fn default() -> Arena<T> {
+        Arena { chunks: Vec::new() }
+    }
+}
+
+impl<T> Arena<T> {
+    const CHUNK: usize = 256;
+
+    fn len(&self) -> usize {
+        self.chunks.last().map_or(0, |last| (self.chunks.len() - 1) * Self::CHUNK + last.len())
+    }
+
+    /// Adds an item; its slot. The caller caps the count below 2^32.
+    fn push(&mut self, item: T) -> u32 {
+        let slot = self.len();
+        match self.chunks.last_mut() {
+            Some(last) if last.len() < Self::CHUNK => last.push(item),
+            _ => {
+                let mut chunk = Vec::with_capacity(Self::CHUNK);
+                chunk.push(item);
+                self.chunks.push(chunk);
+            }
+        }
+        slot as u32
+    }
+
+    #[inline]
+    fn get(&self, slot: u32) -> Option<&T> {
+        let slot = slot as usize;
+        self.chunks.get(slot / Self::CHUNK)?.get(slot % Self::CHUNK)
+    }
+
+    #[inline]
+    fn get_mut(&mut self, slot: u32) -> Option<&mut T> {
+        let slot = slot as usize;
+        self.chunks.get_mut(slot / Self::CHUNK)?.get_mut(slot % Self::CHUNK)
+    }
+
+    /// The item of a slot that [`Arena::push`] gave out.
+    #[inline]
+    #[expect(
+        clippy::indexing_slicing,
+        reason = "slots are given out by push and never given up; no input reaches them"
+    )]
+    fn existing(&mut self, slot: u32) -> &mut T {
+        let slot = slot as usize;
+        &mut self.chunks[slot / Self::CHUNK][slot % Self::CHUNK]
+    }
+
+    /// The slot of the greatest age among the next few; the hand goes round.
+    fn idlest(&self, hand: &mut usize, age: impl Fn(&T) -> u32) -> u32 {
+        let len = self.len().max(1);
+        let start = *hand % len;
+        *hand = (start + EVICTION_SAMPLE) % len;
+        let sample = (start..start + EVICTION_SAMPLE.min(len)).map(|slot| (slot % len) as u32);
+        sample.max_by_key(|&slot| self.get(slot).map(&age)).unwrap_or(0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SYN: u8 = TcpSegment::SYN;
+    const ACK: u8 = TcpSegment::ACK;
+    const SYN_ACK: u8 = SYN | ACK;
+    const RST: u8 = TcpSegment::RST;
+    const FIN: u8 = TcpSegment::FIN;
+
+    /// One client, one server, one table; time stands still.
+    struct Lab {
+        table: Table<u32>,
+        point: u32,
+    }
+
+    impl Lab {
+        fn new() -> Lab {
+            Lab::with(Limits::default())
+        }
+
+        fn with(limits: Limits) -> Lab {
+            Lab { table: Table::new(limits), point: 0 }
+        }
+
+        fn tcp(
+            &mut self,
+            src: (&str, u16),
+            dst: (&str, u16),
+            seq: u32,
+            ack: u32,
+            flags: u8,
+        ) -> (u32, FlowId, Direction) {
+            let tcp = TcpSegment {
+                src_port: src.1,
+                dst_port: dst.1,
+                seq,
+                ack,
+                flags,
+                mss: None,
+                timestamps: false,
+                payload: &[],
+                payload_len: 0,
+            };
+            let (direction, flow) = self.table.tcp(self.point, Timestamp(0), &header(src.0, dst.0), &tcp);
+            flow.state += 1;
+            (flow.stream, flow.id, direction)
+        }
+
+        fn udp(&mut self, src: (&str, u16), dst: (&str, u16)) -> (u32, FlowId, Direction) {
+            let udp = UdpDatagram { src_port: src.1, dst_port: dst.1, payload: &[], payload_len: 0 };
+            let (direction, flow) = self.table.udp(self.point, Timestamp(0), &header(src.0, dst.0), &udp);
+            flow.state += 1;
+            (flow.stream, flow.id, direction)
+        }
+
+        /// A segment from the client; its `tcp.stream`.
+        fn c(&mut self, seq: u32, ack: u32, flags: u8) -> u32 {
+            self.tcp(("10.0.0.1", 40000), ("10.0.0.2", 443), seq, ack, flags).0
+        }
+
+        /// A segment from the server; its `tcp.stream`.
+        fn s(&mut self, seq: u32, ack: u32, flags: u8) -> u32 {
+            self.tcp(("10.0.0.2", 443), ("10.0.0.1", 40000), seq, ack, flags).0
+        }
+
+        fn quote(&mut self, protocol: u8, is_readable: bool) -> Option<(Direction, FlowId)> {
+            self.table.quoted(self.point, &quoted(protocol, is_readable))
+        }
+
+        /// A quoted SYN of the client.
+        fn quote_syn(&mut self, seq: u32) -> Option<(Direction, FlowId)> {
+            let syn = Quoted { tcp_seq: Some(seq), tcp_flags: Some(SYN), ..quoted(6, true) };
+            self.table.quoted(self.point, &syn)
+        }
+
+        /// The next unused `tcp.stream` and `udp.stream`, found by using them up.
+        fn next(&mut self) -> (u32, u32) {
+            let tcp = self.tcp(("10.9.9.9", 1), ("10.9.9.8", 2), 1, 0, SYN).0;
+            (tcp, self.udp(("10.9.9.9", 1), ("10.9.9.8", 2)).0)
+        }
+    }
+
+    fn header(src: &str, dst: &str) -> IpHeader {
+        let (src, dst) = (src.parse().unwrap(), dst.parse().unwrap());
+        IpHeader { src, dst, ttl: 64, id: 0, dont_fragment: true, total_len: 40 }
+    }
+
+    fn quoted(protocol: u8, is_readable: bool) -> Quoted {
+        Quoted {
+            src: "10.0.0.1".parse().unwrap(),
+            dst: "10.0.0.2".parse().unwrap(),
+            protocol,
+            ports: Some((40000, 443)),
+            tcp_seq: Some(1000),
+            tcp_flags: Some(ACK),
+            is_readable,
+            total_len: 1418,
+            dont_fragment: true,
+            id: 0,
+        }
+    }
+
+    #[test]
+    fn sizes_are_small() {
+        assert!(size_of::<Flow<()>>() <= 80, "{}", size_of::<Flow<()>>());
+        assert!(size_of::<Conversation>() <= 64, "{}", size_of::<Conversation>());
+    }
+
+    // Each of the following was measured on tshark 4.0.17 with made captures.
+
+    #[test]
+    fn syn_retransmitted_or_new() {
+        let mut lab = Lab::new();
+        assert_eq!([lab.c(100, 0, SYN), lab.c(100, 0, SYN), lab.c(200, 0, SYN), lab.c(100, 0, SYN)], [0, 0, 1, 2]);
+    }
+
+    #[test]
+    fn syn_ack_never_opens() {
+        let mut lab = Lab::new();
+        assert_eq!([lab.c(100, 0, SYN), lab.s(500, 101, SYN_ACK), lab.s(600, 101, SYN_ACK)], [0, 0, 0]);
+        let mut lab = Lab::new();
+        assert_eq!([lab.s(500, 101, SYN_ACK), lab.s(600, 101, SYN_ACK), lab.c(100, 0, SYN)], [0, 0, 0]);
+    }
+
+    #[test]
+    fn syn_after_midway_start() {
+        for (seq, stream) in [(999, 0), (1000, 1), (5000, 1)] {
+            let mut lab = Lab::new();
+            assert_eq!([lab.c(1000, 5, ACK), lab.c(seq, 0, SYN)], [0, stream]);
+        }
+    }
+
+    #[test]
+    fn ack_tells_the_other_sides_first_number() {
+        for (ack, flags, seq, stream) in
+            [(1000, ACK, 999, 0), (1000, ACK, 5000, 1), (0, RST, 5000, 0), (0, ACK, 5000, 1)]
+        {
+            let mut lab = Lab::new();
+            assert_eq!([lab.s(5, ack, flags), lab.c(seq, 0, SYN)], [0, stream]);
+        }
+    }
+
+    #[test]
+    fn syn_from_the_other_side() {
+        let mut lab = Lab::new(); // simultaneous open (RFC 9293 §3.5)
+        assert_eq!(
+            [lab.c(100, 0, SYN), lab.s(500, 0, SYN), lab.c(100, 501, SYN_ACK), lab.s(500, 101, SYN_ACK)],
+            [0; 4]
+        );
+        let mut lab = Lab::new();
+        assert_eq!(
+            [lab.c(100, 0, SYN), lab.s(500, 101, SYN_ACK), lab.s(500, 0, SYN), lab.s(700, 0, SYN)],
+            [0, 0, 0, 1]
+        );
+    }
+
+    #[test]
+    fn rst_and_fin_do_not_end_a_stream() {
+        let mut lab = Lab::new();
+        assert_eq!([lab.c(100, 0, SYN), lab.s(0, 101, RST | ACK), lab.c(100, 0, SYN)], [0; 3]);
+        let mut lab = Lab::new();
+        assert_eq!(
+            [lab.c(100, 0, SYN), lab.c(101, 1, FIN | ACK), lab.s(500, 102, FIN | ACK), lab.c(100, 0, SYN)],
+            [0; 4]
+        );
+        let mut lab = Lab::new(); // the RST's number became the server's first
+        assert_eq!([lab.c(100, 0, SYN), lab.s(0, 101, RST | ACK), lab.s(500, 0, SYN)], [0, 0, 1]);
+    }
+
+    #[test]
+    fn other_flags_beside_syn_do_not_matter() {
+        for flags in [SYN | FIN, SYN | RST, SYN | 0xc0, SYN | 0x28] {
+            let mut lab = Lab::new();
+            assert_eq!([lab.c(100, 0, SYN), lab.c(300, 0, flags), lab.c(300, 0, flags)], [0, 1, 1]);
+        }
+    }
+
+    #[test]
+    fn late_packets_belong_to_the_newest_stream() {
+        let mut lab = Lab::new();
+        assert_eq!([lab.c(100, 0, SYN), lab.c(200, 0, SYN), lab.s(501, 101, ACK), lab.c(101, 502, ACK)], [0, 1, 1, 1]);
+    }
+
+    #[test]
+    fn equal_ends_are_one_side() {
+        let mut lab = Lab::new();
+        let end = ("10.0.0.1", 443);
+        let mut send = |seq, ack, flags| lab.tcp(end, end, seq, ack, flags).0;
+        assert_eq!([send(1, 0, SYN), send(1, 0, SYN), send(9, 0, SYN), send(900, 10, SYN_ACK)], [0, 0, 1, 1]);
+        let mut lab = Lab::new();
+        let mut send = |seq, ack, flags| lab.tcp(end, end, seq, ack, flags).0;
+        assert_eq!([send(1, 77, ACK), send(76, 0, SYN), send(0, 0, SYN)], [0, 1, 2]);
+    }
+
+    #[test]
+    fn port_0_is_a_port() {
+        let mut lab = Lab::new();
+        let (a, b) = (("10.0.0.1", 0), ("10.0.0.2", 443));
+        assert_eq!([lab.udp(a, b).0, lab.udp(b, a).0, lab.udp(a, ("10.0.0.2", 0)).0], [0, 0, 1]);
+        assert_eq!([lab.tcp(a, b, 1, 0, SYN).0, lab.tcp(b, a, 1, 2, SYN_ACK).0], [0, 0]);
+    }
+
+    #[test]
+    fn ports_belong_to_their_addresses() {
+        let mut lab = Lab::new();
+        let (a5, a6, b5, b6) = (("10.0.0.1", 5), ("10.0.0.1", 6), ("10.0.0.2", 5), ("10.0.0.2", 6));
+        assert_eq!([lab.udp(a5, b6).0, lab.udp(b6, a5).0, lab.udp(a6, b5).0, lab.udp(b5, a6).0], [0, 0, 1, 1]);
+    }
+
+    #[test]
+    fn tcp_and_udp_are_counted_apart_and_ipv6_from_mapped_ipv4() {
+        let mut lab = Lab::new();
+        assert_eq!(lab.c(1, 0, SYN), 0);
+        assert_eq!(lab.udp(("10.0.0.1", 40000), ("10.0.0.2", 443)).0, 0);
+        assert_eq!(lab.udp(("::ffff:10.0.0.1", 40000), ("::ffff:10.0.0.2", 443)).0, 1);
+    }
+
+    #[test]
+    fn points_share_the_stream_but_not_the_flow() {
+        let mut lab = Lab::new();
+        assert_eq!(lab.c(100, 0, SYN), 0);
+        lab.point = 1;
+        assert_eq!(lab.c(100, 0, SYN), 0);
+        assert_eq!(lab.table.len(), 2);
+        assert_eq!(lab.c(200, 0, SYN), 1);
+        lab.point = 0;
+        let (stream, id, _) = lab.tcp(("10.0.0.1", 40000), ("10.0.0.2", 443), 200, 0, SYN);
+        assert_eq!((stream, id), (1, FlowId(3)));
+        let conversations: Vec<u32> = (0..4).map(|id| lab.table.get(FlowId(id)).unwrap().conversation).collect();
+        assert_eq!(conversations, [0, 0, 1, 1]);
+    }
+
+    #[test]
+    fn enough_of_a_quote_takes_an_index() {
+        for (protocol, readable, next) in
+            [(6, false, (0, 0)), (6, true, (1, 0)), (17, false, (0, 0)), (17, true, (0, 1)), (1, true, (0, 0))]
+        {
+            let mut lab = Lab::new();
+            assert_eq!(lab.quote(protocol, readable), None);
+            assert_eq!(lab.next(), next, "protocol {protocol}, readable {readable}");
+        }
+    }
+
+    #[test]
+    fn quote_and_real_packet_share_the_index() {
+        let mut lab = Lab::new();
+        lab.quote(17, true);
+        lab.next();
+        assert_eq!(lab.udp(("10.0.0.2", 443), ("10.0.0.1", 40000)).0, 0);
+    }
+
+    #[test]
+    fn quote_sets_no_first_number() {
+        let mut lab = Lab::new();
+        lab.quote(6, true);
+        assert_eq!([lab.c(5000, 0, SYN), lab.c(5001, 0, SYN)], [0, 1]);
+    }
+
+    #[test]
+    fn quoted_syn_opens_anew() {
+        let mut lab = Lab::new();
+        assert_eq!(lab.c(100, 0, SYN), 0);
+        assert_eq!(lab.quote_syn(200), None);
+        assert_eq!([lab.c(201, 0, ACK), lab.c(200, 0, SYN)], [1, 1]);
+        assert_eq!(lab.quote_syn(200), Some((Direction::ToServer, FlowId(1))));
+        assert_eq!(lab.c(100, 0, SYN), 2);
+        let mut lab = Lab::new(); // and forgets the first numbers, so that any SYN goes on
+        assert_eq!(lab.c(100, 0, SYN), 0);
+        lab.quote_syn(200);
+        lab.quote_syn(100);
+        assert_eq!([lab.c(300, 0, SYN), lab.c(300, 0, SYN), lab.c(100, 0, SYN)], [1, 1, 2]);
+        let mut lab = Lab::new();
+        lab.quote_syn(200);
+        lab.quote_syn(300);
+        assert_eq!([lab.c(300, 0, SYN), lab.c(400, 0, SYN)], [0, 1]);
+    }
+
+    #[test]
+    fn quote_finds_flow_and_direction() {
+        let mut lab = Lab::new();
+        lab.c(100, 0, SYN);
+        assert_eq!(lab.quote(6, false), Some((Direction::ToServer, FlowId(0))));
+        let back = Quoted {
+            src: "10.0.0.2".parse().unwrap(),
+            dst: "10.0.0.1".parse().unwrap(),
+            ports: Some((443, 40000)),
+            ..quoted(6, true)
+        };
+        assert_eq!(lab.table.quoted(0, &back), Some((Direction::ToClient, FlowId(0))));
+        assert_eq!(lab.table.quoted(1, &back), None);
+    }
+
+    #[test]
+    fn client_is_who_opened() {
+        let (low, high) = (("10.0.0.1", 443), ("10.0.0.2", 40000));
+        let mut lab = Lab::new();
+        assert_eq!(lab.tcp(low, high, 1, 0, SYN).2, Direction::ToServer); // against the ports
+        lab.point = 1;
+        assert_eq!(lab.tcp(high, low, 9, 2, ACK).2, Direction::ToClient); // known from point 0
+        let mut lab = Lab::new();
+        assert_eq!(lab.tcp(high, low, 9, 2, SYN_ACK).2, Direction::ToClient);
+        let mut lab = Lab::new();
+        assert_eq!(lab.tcp(low, high, 9, 2, ACK).2, Direction::ToClient); // by the ports
+        assert_eq!(lab.udp(low, high).2, Direction::ToClient);
+        assert_eq!(lab.udp(("10.0.0.2", 7), ("10.0.0.1", 7)).2, Direction::ToServer); // by who was first
+        let endpoints = lab.table.get(FlowId(1)).unwrap().endpoints();
+        assert_eq!(endpoints.client, "10.0.0.2:40000".parse().unwrap());
+        assert_eq!(endpoints.server, "10.0.0.1:443".parse().unwrap());
+    }
+
+    #[test]
+    fn ipv6_ends_survive_packing() {
+        let mut lab = Lab::new();
+        lab.udp(("2001:db8::2", 40000), ("2001:db8::1", 443));
+        let flow = lab.table.get(FlowId(0)).unwrap();
+        assert_eq!(flow.endpoints().client, "[2001:db8::2]:40000".parse().unwrap());
+        assert_eq!(flow.endpoints().server, "[2001:db8::1]:443".parse().unwrap());
+        assert_eq!(flow.protocol(), Protocol::Udp);
+    }
+
+    #[test]
+    fn next_file_counts_anew_and_flows_go_on() {
+        let mut lab = Lab::new();
+        lab.next();
+        assert_eq!([lab.c(100, 0, SYN), lab.s(500, 101, SYN_ACK)], [1, 1]);
+        lab.table.start_file();
+        let (stream, id, _) = lab.tcp(("10.0.0.1", 40000), ("10.0.0.2", 443), 101, 501, ACK);
+        assert_eq!((stream, id), (0, FlowId(2)));
+        assert_eq!(lab.next(), (1, 0));
+        lab.table.start_file();
+        let (stream, id, _) = lab.tcp(("10.0.0.1", 40000), ("10.0.0.2", 443), 900, 0, SYN);
+        assert_eq!((stream, id), (0, FlowId(3))); // another connection, though the first this file sees
+    }
+
+    #[test]
+    fn quote_may_come_first_in_the_next_file() {
+        let mut lab = Lab::new();
+        assert_eq!(lab.c(100, 0, SYN), 0);
+        lab.table.start_file();
+        lab.next();
+        assert_eq!(lab.quote(6, true), Some((Direction::ToServer, FlowId(0))));
+        assert_eq!(lab.table.get(FlowId(0)).map(|flow| flow.stream), Some(1));
+        assert_eq!(lab.c(101, 501, ACK), 1);
+    }
+
+    #[test]
+    fn eviction_takes_idle_flows_and_hands_them_out() {
+        let mut lab = Lab::with(Limits { max_flows: 20, max_conversations: 1000 });
+        let mut seen = Vec::new();
+        for port in 0..500 {
+            lab.udp(("10.0.0.1", 1000 + port), ("10.0.0.2", 53));
+            let (stream, id, _) = lab.udp(("10.0.0.3", 1), ("10.0.0.4", 2)); // never idle
+            assert_eq!((stream, id), (1, FlowId(1)));
+            seen.extend(std::iter::from_fn(|| lab.table.take_evicted()));
+            assert_eq!(lab.table.len() + seen.len(), port as usize + 2);
+        }
+        assert_eq!(lab.table.evicted(), 481);
+        assert!(seen.iter().all(|flow| lab.table.get(flow.id).is_none()));
+        let (stream, id, _) = lab.udp(("10.0.0.1", 1000), ("10.0.0.2", 53)); // evicted, its number is known
+        assert_eq!((stream, id), (0, FlowId(501)));
+        seen.extend(std::iter::from_fn(|| lab.table.take_evicted()));
+        let mut ids = Vec::new();
+        lab.table.drain(|flow| ids.push(flow.id));
+        assert!(ids.is_sorted());
+        ids.extend(seen.iter().map(|flow| flow.id));
+        ids.sort();
+        assert_eq!(ids, (0..502).map(FlowId).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn forgotten_conversation_keeps_its_flow() {
+        let mut lab = Lab::with(Limits { max_flows: 1000, max_conversations: 4 });
+        lab.c(100, 0, SYN);
+        for port in 0..20 {
+            lab.udp(("10.0.0.1", 1000 + port), ("10.0.0.2", 53));
+        }
+        let (stream, id, direction) = lab.tcp(("10.0.0.2", 443), ("10.0.0.1", 40000), 500, 101, ACK);
+        assert_eq!((stream, id, direction), (1, FlowId(0), Direction::ToClient));
+        assert_eq!(lab.table.conversations.len(), 4);
+        assert_eq!(lab.table.by_tuple.len(), 4);
+    }
+
+    #[test]
+    fn drained_table_starts_over() {
+        let mut lab = Lab::new();
+        lab.c(100, 0, SYN);
+        let mut states = Vec::new();
+        lab.table.drain(|flow| states.push(flow.state));
+        assert_eq!(states, [1]);
+        assert!(lab.table.is_empty() && lab.table.get(FlowId(0)).is_none());
+        let (stream, id, _) = lab.tcp(("10.0.0.1", 40000), ("10.0.0.2", 443), 101, 1, ACK);
+        assert_eq!((stream, id), (0, FlowId(1)));
+        assert_eq!(lab.table.get(id).map(|flow| flow.state), Some(1));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_traffic_stays_within_the_limits(
+            steps in proptest::collection::vec(proptest::prelude::any::<(u8, u8, u8, u8, u8)>(), 0..400),
+            max_flows in 0..8usize,
+            max_conversations in 0..8usize,
+        ) {
+            let mut lab = Lab::with(Limits { max_flows, max_conversations });
+            let mut out = 0;
+            let mut last = None;
+            for (host, port, seq, flags, action) in steps {
+                let (a, b) = (format!("10.0.0.{}", host % 4), format!("10.0.0.{}", host / 4 % 4));
+                lab.point = u32::from(action % 3);
+                match action % 17 {
+                    0 => lab.table.start_file(),
+                    1..5 => { lab.quote(6 + 11 * (port % 2), seq % 2 == 0); }
+                    5..9 => last = Some(lab.udp((&a, u16::from(port % 2)), (&b, 7)).1),
+                    _ => last = Some(lab.tcp((&a, u16::from(port % 2)), (&b, 7), u32::from(seq % 4), 1, flags).1),
+                }
+                out += std::iter::from_fn(|| lab.table.take_evicted()).count();
+                proptest::prop_assert!(lab.table.len() <= max_flows.max(1));
+                proptest::prop_assert!(lab.table.conversations.len() <= max_conversations.max(1));
+                proptest::prop_assert!(last.is_none_or(|id| lab.table.get(id).is_some()));
+                proptest::prop_assert!(lab.table.by_point.len() <= lab.table.len());
+            }
+            proptest::prop_assert_eq!(out as u64, lab.table.evicted());
+            let total = lab.table.next_flow as usize;
+            lab.table.drain(|_| out += 1);
+            proptest::prop_assert_eq!(out, total);
+        }
+    }
+}

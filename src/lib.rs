@@ -1,0 +1,15 @@
+#![doc = include_str!("../docs/ARCHITECTURE.md")]
+
+pub mod analysis;
+pub mod capture;
+pub mod cli;
+pub mod detect;
+pub mod dissect;
+pub mod error;
+pub mod event;
+pub mod finding;
+pub mod flow;
+pub mod packet;
+pub mod report;
+pub mod session;
+pub mod tls;

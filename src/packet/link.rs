@@ -1,0 +1,110 @@
+//! Link layers: from a frame's first byte to its IP header, over VLAN tags, MPLS labels and PPPoE.
+
+use super::Undecoded;
+use super::layer::Layer;
+use crate::capture::LinkType;
+
+/// VLAN tags we step over; two are usual (802.1ad).
+const MAX_TAGS: usize = 4;
+/// MPLS labels we step over.
+const MAX_LABELS: usize = 16;
+
+/// An IP packet, as found in a frame.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Network<'a> {
+    /// From the first byte of the IP header to the end of the frame.
+    pub layer: Layer<'a>,
+    /// Outermost VLAN id.
+    pub vlan: Option<u16>,
+}
+
+/// Takes the link layer off a frame.
+#[inline]
+pub(super) fn peel(link: LinkType, frame: Layer<'_>) -> Result<Network<'_>, Undecoded> {
+    match link {
+        LinkType::ETHERNET => ethernet(frame),
+        LinkType::RAW | LinkType::RAW_BSD | LinkType::RAW_OPENBSD | LinkType::IPV4 | LinkType::IPV6 => {
+            Ok(untagged(frame))
+        }
+        LinkType::NULL | LinkType::LOOP => loopback(frame),
+        LinkType::LINUX_SLL => {
+            let (&[.., high, low], rest) = frame.take::<16>()?;
+            ether_type(u16::from_be_bytes([high, low]), rest)
+        }
+        LinkType::LINUX_SLL2 => {
+            let (&[high, low, ..], rest) = frame.take::<20>()?;
+            ether_type(u16::from_be_bytes([high, low]), rest)
+        }
+        LinkType(other) => Err(Undecoded::LinkType(other)),
+    }
+}
+
+/// Takes an Ethernet II header off.
+#[inline]
+pub(super) fn ethernet(frame: Layer<'_>) -> Result<Network<'_>, Undecoded> {
+    let (&[.., high, low], rest) = frame.take::<14>()?;
+    ether_type(u16::from_be_bytes([high, low]), rest)
+}
+
+/// Goes on by EtherType, over VLAN tags, to the IP header.
+#[inline]
+pub(super) fn ether_type(mut ether_type: u16, mut rest: Layer<'_>) -> Result<Network<'_>, Undecoded> {
+    let mut vlan = None;
+    for _ in 0..=MAX_TAGS {
+        let layer = match ether_type {
+            0x0800 | 0x86dd => rest,
+            0x8100 | 0x88a8 | 0x9100 => {
+                let (&[tci_high, tci_low, type_high, type_low], inner) = rest.take()?;
+                vlan = vlan.or(Some(u16::from_be_bytes([tci_high, tci_low]) & 0x0fff));
+                ether_type = u16::from_be_bytes([type_high, type_low]);
+                rest = inner;
+                continue;
+            }
+            0x8847 | 0x8848 => mpls(rest)?,
+            0x8864 => pppoe_session(rest)?,
+            _ => return Err(Undecoded::NotIp),
+        };
+        return Ok(Network { layer, vlan });
+    }
+    Err(Undecoded::TooDeep)
+}
+
+/// The MPLS label stack (RFC 3032 §2.1). It does not say what it carries, so the first nibble must.
+fn mpls(mut rest: Layer<'_>) -> Result<Layer<'_>, Undecoded> {
+    for _ in 0..MAX_LABELS {
+        let (&[_, _, bottom, _], inner) = rest.take()?;
+        rest = inner;
+        if bottom & 1 == 0 {
+            continue;
+        }
+        return match rest.bytes.first().ok_or(Undecoded::Cut)? >> 4 {
+            4 | 6 => Ok(rest),
+            _ => Err(Undecoded::NotIp),
+        };
+    }
+    Err(Undecoded::TooDeep)
+}
+
+/// PPPoE session stage (RFC 2516 §4) and the PPP protocol field (RFC 1661 §2), never compressed there.
+fn pppoe_session(rest: Layer<'_>) -> Result<Layer<'_>, Undecoded> {
+    let (&[_, code, _, _, _, _, high, low], rest) = rest.take()?;
+    match (code, u16::from_be_bytes([high, low])) {
+        (0, 0x0021 | 0x0057) => Ok(rest),
+        _ => Err(Undecoded::NotIp),
+    }
+}
+
+/// BSD loopback: the address family in the byte order of the capturing host (NULL) or of the network (LOOP).
+/// A family is below 256, so whichever order reads as one is the right one.
+fn loopback(frame: Layer<'_>) -> Result<Network<'_>, Undecoded> {
+    let (family, rest) = frame.take()?;
+    match *family {
+        // AF_INET; AF_INET6 on NetBSD/OpenBSD, FreeBSD, macOS, Linux
+        [0, 0, 0, 2 | 24 | 28 | 30 | 10] | [2 | 24 | 28 | 30 | 10, 0, 0, 0] => Ok(untagged(rest)),
+        _ => Err(Undecoded::NotIp),
+    }
+}
+
+fn untagged(layer: Layer<'_>) -> Network<'_> {
+    Network { layer, vlan: None }
+}

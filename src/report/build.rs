@@ -1,0 +1,471 @@
+//! Sessions and findings to the report: owned, serialisable, nothing left to compute for a renderer.
+
+use super::timeline;
+use super::{
+    ByDirection, Capture, Check, DtlsAttempt, Evidence, Filter, Finding, FragNeeded, FrameNumber, Interface, Limit,
+    NextCapture, Oversized, PathMtu, Reconnect, Report, SCHEMA_VERSION, Session, Tunnel,
+};
+use crate::event::{FrameRef, PointId, Timestamp, Vantage};
+use crate::finding::{self, Answer, Case, Confidence, Detector, Outcome, Severity, Wanted, by_capture};
+use crate::session::attempt::{AttemptOutcome, icmp_words, judge};
+use crate::session::facts::FlowFacts;
+use crate::session::{self, Point, link_name};
+use std::collections::BTreeMap;
+
+/// An empty report of this version.
+pub fn empty() -> Report {
+    Report {
+        schema_version: SCHEMA_VERSION.to_owned(),
+        tool: concat!("acpcap ", env!("CARGO_PKG_VERSION")).to_owned(),
+        complete: true,
+        ..Report::default()
+    }
+}
+
+/// Gives every capture its interfaces.
+pub fn interfaces(captures: &mut [Capture], points: &[Point]) {
+    for point in points {
+        if let Some(capture) = captures.get_mut(usize::from(point.capture)) {
+            capture.interfaces.push(Interface {
+                name: point.interface.name.clone().unwrap_or_else(|| point.name.clone()),
+                link_type: link_name(point.interface.link),
+                vantage: point.vantage_word().to_owned(),
+                vantage_basis: point.vantage_basis.clone(),
+                frames: point.frames,
+                dropped: point.interface.dropped,
+            });
+        }
+    }
+}
+
+/// Adds one session with its findings and checks; `answers` in the detectors' order.
+pub fn session(
+    report: &mut Report,
+    session: &session::Session,
+    points: &[Point],
+    answers: Vec<(&'static Detector, Outcome)>,
+) {
+    let id = (report.sessions.len() + 1).to_string();
+    let case = Case { session, points };
+    let mut found: Vec<(&'static Detector, Box<finding::Finding>)> = Vec::new();
+    let mut wanted: Vec<Wanted> = Vec::new();
+    for (detector, outcome) in answers {
+        let (answer, reason) = match outcome {
+            Outcome::Found(finding) => {
+                let reason = finding.summary.clone();
+                found.push((detector, finding));
+                (Answer::Found, reason)
+            }
+            Outcome::Clear(reason) => (Answer::Clear, reason),
+            Outcome::CannotTell(reason, want) => {
+                wanted.extend(want);
+                (Answer::CannotTell, reason)
+            }
+        };
+        report.checks.push(Check { detector: detector.id.to_owned(), session: id.clone(), outcome: answer, reason });
+    }
+    let findings = findings(&id, &case, found);
+    let severity = findings.iter().map(|f| f.severity).max();
+    let verdict = super::verdict::of(&case, &findings);
+    let faulty = severity.is_some_and(|s| s > Severity::Info);
+    report.findings.extend(findings);
+    let mut entries = timeline::of(&case);
+    let timeline_dropped = entries.dropped;
+    report.sessions.push(Session {
+        id,
+        client: session.client.to_string(),
+        gateway: gateway_words(session),
+        start: rfc3339(session.start),
+        end: rfc3339(session.end),
+        inner_addresses: session.inner_addresses.iter().map(ToString::to_string).collect(),
+        severity,
+        verdict,
+        identified_by: session.identified_by.clone(),
+        confidence: session.confidence,
+        ambiguities: session.ambiguities.clone(),
+        tunnels: tunnels(&case),
+        dtls_attempts: attempts(&case),
+        limits: limits(session),
+        path_mtu: path_mtu(&case),
+        oversized: oversized(&case),
+        frag_needed: frag_needed(&case),
+        reconnects: reconnects(session),
+        timeline: std::mem::take(&mut entries.entries),
+        timeline_dropped,
+    });
+    if faulty {
+        for want in wanted {
+            next_capture(&mut report.next_captures, session, want);
+        }
+    }
+}
+
+/// A moment as RFC 3339, UTC, nanoseconds.
+pub fn rfc3339(at: Timestamp) -> String {
+    let format = time::format_description::well_known::Rfc3339;
+    let moment = time::OffsetDateTime::from_unix_timestamp_nanos(i128::from(at.0)).ok();
+    let text = moment.and_then(|m| m.format(&format).ok()).unwrap_or_default();
+    // The format drops trailing zeros; columns want nine digits.
+    match text.strip_suffix('Z').map(|t| t.split_once('.').unwrap_or((t, ""))) {
+        Some((seconds, fraction)) => format!("{seconds}.{fraction:0<9}Z"),
+        None => text,
+    }
+}
+
+fn gateway_words(session: &session::Session) -> String {
+    match session.gateway {
+        Some(address) => std::net::SocketAddr::new(address, session.port).to_string(),
+        None => String::from("not captured"),
+    }
+}
+
+/// Root causes first, the worst of them first of all, each followed by what follows from it; facts worth knowing last.
+fn findings(id: &str, case: &Case<'_>, found: Vec<(&'static Detector, Box<finding::Finding>)>) -> Vec<Finding> {
+    // The nearest cause is the last detector asked that leads to this one.
+    let cause_of = |(detector, finding): &(&'static Detector, Box<finding::Finding>)| {
+        let lone = finding.severity == Severity::Info || finding.stands_alone;
+        let leads = |(d, f): &&(&'static Detector, Box<finding::Finding>)| {
+            f.severity > Severity::Info && d.leads_to.contains(&detector.id)
+        };
+        let told = finding.follows.filter(|id| found.iter().any(|(d, f)| d.id == *id && f.severity > Severity::Info));
+        if lone { None } else { told.or_else(|| found.iter().filter(leads).map(|(d, _)| d.id).next_back()) }
+    };
+    let causes: Vec<Option<&'static str>> = found.iter().map(cause_of).collect();
+    let mut told: Vec<Option<Finding>> = found
+        .into_iter()
+        .zip(causes)
+        .map(|((detector, finding), cause)| Some(one_finding(id, case, detector, *finding, cause)))
+        .collect();
+    let mut roots: Vec<usize> = (0..told.len())
+        .filter(|i| told.get(*i).and_then(Option::as_ref).is_some_and(|f| f.caused_by.is_none()))
+        .collect();
+    roots.sort_by_key(|i| std::cmp::Reverse(told.get(*i).and_then(Option::as_ref).map(|f| f.severity)));
+    let mut ordered = Vec::new();
+    let mut next: Vec<usize> = roots.into_iter().rev().collect();
+    while let Some(i) = next.pop() {
+        let Some(finding) = told.get_mut(i).and_then(Option::take) else { continue };
+        let effect = |f: &Finding| f.caused_by.as_deref() == Some(finding.detector.as_str());
+        next.extend((0..told.len()).rev().filter(|i| told.get(*i).and_then(Option::as_ref).is_some_and(effect)));
+        ordered.push(finding);
+    }
+    ordered
+}
+
+fn one_finding(
+    id: &str,
+    case: &Case<'_>,
+    detector: &Detector,
+    finding: finding::Finding,
+    cause: Option<&'static str>,
+) -> Finding {
+    let rank = match (finding.severity, cause) {
+        (Severity::Info, _) => "note",
+        (_, Some(_)) => "effect",
+        (_, None) => "cause",
+    };
+    // A judgement about an outer connection is no surer than that it is AnyConnect's, and no alarm on a guess.
+    let (mut confidence, mut severity) = (finding.confidence, finding.severity);
+    if detector.judged_from.iter().all(|v| v.is_outer()) {
+        confidence = confidence.min(case.session.confidence);
+        if case.session.confidence == Confidence::Low {
+            severity = severity.min(Severity::Medium);
+        }
+    }
+    let filter_notes: Vec<Filter> = finding
+        .filters
+        .into_iter()
+        .map(|f| Filter { filter: f.filter, capture: f.capture, shows: f.shows, frames: f.frames })
+        .collect();
+    let mut filters: Vec<String> = filter_notes.iter().map(|f| f.filter.clone()).collect();
+    filters.dedup();
+    Finding {
+        detector: detector.id.to_owned(),
+        session: id.to_owned(),
+        severity,
+        confidence,
+        title: detector.title.to_owned(),
+        summary: finding.summary,
+        rank: rank.to_owned(),
+        caused_by: cause.map(str::to_owned),
+        evidence: finding.evidence.into_iter().flat_map(|e| evidence(case, e)).collect(),
+        filters,
+        filter_notes,
+        remedy: finding.remedy,
+    }
+}
+
+fn evidence(case: &Case<'_>, evidence: finding::Evidence) -> Vec<Evidence> {
+    match evidence {
+        finding::Evidence::Frames(frames, note) => by_capture(&frames)
+            .into_iter()
+            .map(|(capture, frames)| Evidence { capture, frames, note: note.clone() })
+            .collect(),
+        finding::Evidence::Absence(window, what) => {
+            let capture = case.point(window.point()).map_or(0, |p| p.capture);
+            let note = format!("{what}, from {} to {}", rfc3339(window.from()), rfc3339(window.until()));
+            vec![Evidence { capture, frames: Vec::new(), note }]
+        }
+    }
+}
+
+fn frame_number(frame: FrameRef) -> FrameNumber {
+    FrameNumber { capture: frame.capture, frame: frame.number }
+}
+
+fn numbers(frames: &[FrameRef], capture: u16) -> Vec<u32> {
+    by_capture(frames).remove(&capture).unwrap_or_default()
+}
+
+fn word(case: &Case<'_>, point: PointId) -> String {
+    case.point(point).map_or("unknown", Point::vantage_word).to_owned()
+}
+
+fn tunnels(case: &Case<'_>) -> Vec<Tunnel> {
+    let session = case.session;
+    let mut all = Vec::new();
+    for connection in &session.connections {
+        let settled = connection.settled();
+        for view in &connection.views {
+            let mut tunnel = tunnel(case, view, "tls", connection.role.word());
+            tunnel.version = settled.map(|s| s.version.to_string());
+            tunnel.cipher = settled.map(|s| s.suite.to_string());
+            tunnel.mss = [view.opened.syn.and_then(|s| s.mss), view.opened.syn_ack.and_then(|s| s.mss)];
+            all.push(tunnel);
+        }
+    }
+    for flow in session.dtls.iter().filter(|d| d.worked()) {
+        for view in &flow.views {
+            let mut tunnel = tunnel(case, view, "dtls", "dtls");
+            tunnel.version = flow.version().map(|v| v.to_string());
+            tunnel.cipher = flow.suite().map(|s| s.to_string());
+            all.push(tunnel);
+        }
+    }
+    all
+}
+
+fn tunnel(case: &Case<'_>, view: &FlowFacts, kind: &str, role: &str) -> Tunnel {
+    let ends = view.opened.endpoints;
+    Tunnel {
+        kind: kind.to_owned(),
+        role: role.to_owned(),
+        src: ends.client.ip().to_string(),
+        sport: ends.client.port(),
+        dst: ends.server.ip().to_string(),
+        dport: ends.server.port(),
+        stream: view.opened.stream,
+        capture: view.opened.first_frame.capture,
+        vantage: word(case, view.point),
+        version: None,
+        cipher: None,
+        first_frame: view.opened.first_frame.number,
+        last_frame: view.ended.last_frame.number,
+        start: rfc3339(view.opened.first),
+        end: rfc3339(view.ended.last),
+        mss: [None, None],
+    }
+}
+
+fn attempts(case: &Case<'_>) -> Vec<DtlsAttempt> {
+    let session = case.session;
+    let mut all: Vec<(Timestamp, PointId, DtlsAttempt)> = Vec::new();
+    for flow in &session.dtls {
+        for judged in judge(flow, &session.icmp, case.points) {
+            let (view, facts) = (judged.view, judged.facts);
+            let ends = view.opened.endpoints;
+            let capture = view.opened.first_frame.capture;
+            let frames: Vec<FrameRef> = facts.hello_frames.iter().map(|(f, _)| *f).collect();
+            let first_frame = frames.first().copied().unwrap_or(view.opened.first_frame);
+            let offered = (facts.suites.1 == 1).then_some(facts.suites.0).flatten();
+            all.push((
+                facts.first,
+                view.point,
+                DtlsAttempt {
+                    src: ends.client.ip().to_string(),
+                    sport: ends.client.port(),
+                    dst: ends.server.ip().to_string(),
+                    dport: ends.server.port(),
+                    stream: view.opened.stream,
+                    capture,
+                    vantage: word(case, view.point),
+                    version: facts.spoken().to_string(),
+                    session_id: hex(&facts.session_id),
+                    cipher: facts.suite.or(offered).map(|s| s.to_string()),
+                    client_hellos: facts.hellos,
+                    hello_verify_requests: facts.hello_verify.0,
+                    server_hellos: facts.server_hellos.0,
+                    outcome: judged.outcome.word().to_owned(),
+                    outcome_detail: detail(&judged.outcome),
+                    first_frame: first_frame.number,
+                    client_hello_frames: numbers(&frames, capture),
+                    start: rfc3339(facts.first),
+                    span_seconds: facts.last.seconds_since(facts.first),
+                    completed_after_seconds: facts.completed_at().map(|(at, _)| at.seconds_since(facts.first)),
+                },
+            ));
+        }
+    }
+    all.sort_by_key(|(at, point, _)| (*point, *at));
+    all.into_iter().map(|(_, _, attempt)| attempt).collect()
+}
+
+fn detail(outcome: &AttemptOutcome) -> String {
+    match outcome {
+        AttemptOutcome::Completed => "epoch-1 records both ways".to_owned(),
+        AttemptOutcome::NoReply => "nothing came back".to_owned(),
+        AttemptOutcome::Refused(error, sender, frame) => {
+            format!("{} from {sender} in frame {}", icmp_words(error), frame.number)
+        }
+        AttemptOutcome::StalledAfterHelloVerify => {
+            "HelloVerifyRequest came, no ServerHello after the cookie".to_owned()
+        }
+        AttemptOutcome::StalledAfterServerHello => {
+            "ServerHello came, the handshake stalled before the server's Finished".to_owned()
+        }
+        AttemptOutcome::ClientDidNotFinish => "the server's flight went unanswered".to_owned(),
+        AttemptOutcome::Alert(alert, direction) => {
+            let from = if *direction == crate::event::Direction::ToClient { "gateway" } else { "client" };
+            format!("alert {alert} from the {from}")
+        }
+        AttemptOutcome::CutShort => "the capture ends within 12 s of the first ClientHello".to_owned(),
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
+}
+
+fn limits(session: &session::Session) -> Vec<Limit> {
+    session
+        .limits
+        .iter()
+        .map(|l| Limit {
+            channel: l.channel.word().to_owned(),
+            bytes: l.bytes,
+            basis: l.basis,
+            source: l.source.clone(),
+            since: l.since.map(rfc3339),
+            frames: l.frames.iter().copied().map(frame_number).collect(),
+            in_force: l.in_force,
+        })
+        .collect()
+}
+
+fn path_mtu(case: &Case<'_>) -> Vec<PathMtu> {
+    let brackets = session::path::brackets(case.session, case.points).into_iter();
+    let told = brackets.map(|b| PathMtu {
+        channel: b.channel.word().to_owned(),
+        direction: if b.to_client { "to-client" } else { "to-server" }.to_owned(),
+        largest_passed: b.passed.map(|(bytes, _)| bytes),
+        passed_frame: b.passed.map(|(_, frame)| frame_number(frame)),
+        smallest_stuck: b.stuck.map(|(bytes, ..)| bytes),
+        stuck_frame: b.stuck.map(|(_, frame, _)| frame_number(frame)),
+        hint: b.stuck.and(b.passed).and_then(|(bytes, _)| link_hint(bytes)),
+    });
+    told.collect()
+}
+
+fn link_hint(bytes: u32) -> Option<String> {
+    session::mtu::LinkMtu(u16::try_from(bytes).ok()?).hint().map(str::to_owned)
+}
+
+fn oversized(case: &Case<'_>) -> Vec<Oversized> {
+    let all = case.session.oversized.iter();
+    all.map(|o| {
+        let capture = case.point(o.point).map_or(0, |p| p.capture);
+        let frames = numbers(&o.frames, capture);
+        Oversized {
+            vantage: word(case, o.point),
+            capture,
+            limit: o.limit,
+            channel: o.channel.word().to_owned(),
+            packets: o.total(),
+            by_direction: ByDirection { to_client: o.to_client(), to_server: o.to_server() },
+            sizes: o.sizes.clone(),
+            segments: o.segments.iter().sum(),
+            most_repeats: u64::from(o.most_repeats),
+            delivered: o.delivered,
+            first_frame: frames.first().copied().unwrap_or_default(),
+            frames,
+        }
+    })
+    .collect()
+}
+
+fn frag_needed(case: &Case<'_>) -> Vec<FragNeeded> {
+    let mut by_point: BTreeMap<PointId, FragNeeded> = BTreeMap::new();
+    let mut frames: BTreeMap<PointId, Vec<FrameRef>> = BTreeMap::new();
+    for icmp in case.session.icmp.iter().filter(|i| i.facts.error.is_frag_needed()) {
+        let facts = &icmp.facts;
+        let entry = by_point.entry(facts.point).or_insert_with(|| FragNeeded {
+            vantage: word(case, facts.point),
+            capture: case.point(facts.point).map_or(0, |p| p.capture),
+            ..FragNeeded::default()
+        });
+        entry.packets += u64::from(facts.count);
+        entry.next_hop_mtu.extend(&facts.mtus);
+        entry.senders.push(facts.sender.to_string());
+        frames.entry(facts.point).or_default().extend(&facts.frames);
+    }
+    for (point, entry) in &mut by_point {
+        entry.next_hop_mtu.sort_unstable();
+        entry.next_hop_mtu.dedup();
+        entry.senders.sort_unstable();
+        entry.senders.dedup();
+        entry.frames = numbers(frames.get(point).map(Vec::as_slice).unwrap_or_default(), entry.capture);
+        entry.frames.truncate(session::facts::MAX_FRAMES);
+        entry.first_frame = entry.frames.first().copied().unwrap_or_default();
+    }
+    by_point.into_values().collect()
+}
+
+fn reconnects(session: &session::Session) -> Vec<Reconnect> {
+    session
+        .reconnects
+        .iter()
+        .map(|r| {
+            let mut detail = format!("the old tunnel had lived {:.1} s", r.lived);
+            if let Some(since) = r.since_hello {
+                detail.push_str(&format!(", {since:.1} s after its first ClientHello"));
+            }
+            if let Some(((before, _), (after, _))) = r.inner_mss {
+                detail.push_str(&format!("; inner SYN MSS {before} before, {after} after"));
+            }
+            if let Some((before, after)) = r.outer_mss.filter(|(a, b)| a != b) {
+                detail.push_str(&format!("; outer SYN MSS {before} before, {after} after"));
+            }
+            Reconnect {
+                at: rfc3339(r.at),
+                gap_seconds: r.gap,
+                cause: r.cause.word().to_owned(),
+                detail,
+                frame: frame_number(r.frame),
+            }
+        })
+        .collect()
+}
+
+/// The exact command for a capture at that vantage, once per vantage and reason.
+fn next_capture(all: &mut Vec<NextCapture>, session: &session::Session, want: Wanted) {
+    /// More than this nobody takes.
+    const MOST: usize = 4;
+    if all.len() >= MOST || all.iter().any(|n| n.vantage == want.vantage.word()) {
+        return;
+    }
+    let (client, gateway) = (session.client, session.gateway.map_or("GATEWAY".to_owned(), |g| g.to_string()));
+    let inner = session.inner_addresses.first().map_or("INNER-ADDRESS".to_owned(), ToString::to_string);
+    let outer_client = if session.gateway.is_some() { client.to_string() } else { "CLIENT".to_owned() };
+    let command = match want.vantage {
+        Vantage::Client => format!("dumpcap -i INTERFACE -f \"host {gateway} or icmp or icmp6\" -w client.pcapng"),
+        Vantage::Outside => {
+            format!(
+                "capture acout interface outside buffer 33554432 match ip host {outer_client} host {gateway} match icmp any any"
+            )
+        }
+        Vantage::Inside => {
+            format!("capture acin interface inside buffer 33554432 match ip host {inner} any match icmp any any")
+        }
+        Vantage::VirtualAdapter => "dumpcap -i \"Cisco AnyConnect\" -w adapter.pcapng".to_owned(),
+    };
+    all.push(NextCapture { vantage: want.vantage.word().to_owned(), why: want.why.to_owned(), command });
+}

@@ -1,0 +1,179 @@
+//! How a DTLS handshake attempt went, as one point saw it and as all of them together tell.
+
+use super::facts::{AttemptFacts, FlowFacts};
+use super::{Confidence, DtlsFlow, Icmp, Point, Session};
+use crate::event::{Alert, Direction, FrameRef, IcmpError, Protocol, Timestamp, Version};
+use std::net::IpAddr;
+
+/// A capture that ends this soon after the first ClientHello cannot show a failure, seconds (the longest give-up seen is 12 s).
+pub const PATIENCE: f64 = 12.0;
+
+/// So many ClientHellos without an answer take longer than that whatever the clock of the capture says (RFC 6347 §4.2.4.1:
+/// 0, 1, 3, 7, 15 s).
+pub const PERSISTENT: u32 = 5;
+
+/// How an attempt went.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AttemptOutcome {
+    /// Both sides sent epoch-1 records.
+    Completed,
+    /// Nothing came back.
+    NoReply,
+    /// An ICMP error came back: the error, its sender, its frame.
+    Refused(IcmpError, IpAddr, FrameRef),
+    /// HelloVerifyRequest came, then nothing more.
+    StalledAfterHelloVerify,
+    /// ServerHello came, the server's flight or Finished did not.
+    StalledAfterServerHello,
+    /// The server's flight was complete, the client did not answer it.
+    ClientDidNotFinish,
+    /// An alert ended it: who sent it.
+    Alert(Alert, Direction),
+    /// The capture ends too soon to tell.
+    CutShort,
+}
+
+impl AttemptOutcome {
+    /// The word in JSON.
+    pub fn word(&self) -> &'static str {
+        match self {
+            AttemptOutcome::Completed => "completed",
+            AttemptOutcome::NoReply => "no-reply",
+            AttemptOutcome::Refused(..) => "refused",
+            AttemptOutcome::StalledAfterHelloVerify => "stalled-after-hello-verify",
+            AttemptOutcome::StalledAfterServerHello => "stalled-after-server-hello",
+            AttemptOutcome::ClientDidNotFinish => "client-did-not-finish",
+            AttemptOutcome::Alert(..) => "alert",
+            AttemptOutcome::CutShort => "cut-short",
+        }
+    }
+
+    /// How far the handshake got: more is further.
+    pub fn stage(&self) -> u8 {
+        match self {
+            AttemptOutcome::CutShort => 0,
+            AttemptOutcome::NoReply => 1,
+            AttemptOutcome::Refused(..) => 2,
+            AttemptOutcome::StalledAfterHelloVerify => 3,
+            AttemptOutcome::StalledAfterServerHello => 4,
+            AttemptOutcome::ClientDidNotFinish => 5,
+            AttemptOutcome::Alert(..) => 6,
+            AttemptOutcome::Completed => 7,
+        }
+    }
+
+    /// Did it fail?
+    pub fn failed(&self) -> bool {
+        !matches!(self, AttemptOutcome::Completed | AttemptOutcome::CutShort)
+    }
+}
+
+/// One attempt at one point, judged.
+#[derive(Debug)]
+pub struct Judged<'a> {
+    /// The flow as that point saw it.
+    pub view: &'a FlowFacts,
+    /// The attempt.
+    pub facts: &'a AttemptFacts,
+    /// How it went as far as that point can tell.
+    pub outcome: AttemptOutcome,
+}
+
+/// What marks a ClientHello as AnyConnect's, and how strongly (protocol: fingerprints without decryption).
+pub fn fingerprint(attempt: &AttemptFacts) -> Option<(&'static str, Confidence)> {
+    if attempt.version == Version::DTLS_0_9 {
+        return Some(("DTLS ClientHello of version 0x0100, which only AnyConnect still speaks", Confidence::High));
+    }
+    // None of AnyConnect's ways to DTLS ever shows a certificate: that is a full handshake of something else.
+    if attempt.session_id.len() == 32 && !attempt.certificate {
+        return Some(("DTLS ClientHello that resumes a session no DTLS handshake set up", Confidence::High));
+    }
+    None
+}
+
+/// All attempts of a DTLS flow, judged point by point, in order of points then time.
+pub fn judge<'a>(flow: &'a DtlsFlow, icmp: &[Icmp], points: &[Point]) -> Vec<Judged<'a>> {
+    flow.attempts()
+        .map(|(view, facts)| {
+            let point = points.get(view.point.0 as usize);
+            let end = point.and_then(|p| p.span).map_or(view.ended.last, |(_, last)| last);
+            let outcome = judge_one(view, facts, icmp, end);
+            Judged { view, facts, outcome }
+        })
+        .collect()
+}
+
+/// All attempts of a session, judged.
+pub fn judge_all<'a>(session: &'a Session, points: &[Point]) -> Vec<Judged<'a>> {
+    session.dtls.iter().flat_map(|d| judge(d, &session.icmp, points)).collect()
+}
+
+fn judge_one(view: &FlowFacts, attempt: &AttemptFacts, icmp: &[Icmp], capture_end: Timestamp) -> AttemptOutcome {
+    let [up, down] = attempt.protected;
+    if up.is_some() && down.is_some() {
+        return AttemptOutcome::Completed;
+    }
+    if let Some((_, _, direction, alert)) = attempt.alert {
+        return AttemptOutcome::Alert(alert, direction);
+    }
+    if let Some(refusal) = refusal(view, attempt, icmp) {
+        return refusal;
+    }
+    if capture_end.seconds_since(attempt.first) < PATIENCE && attempt.hellos < PERSISTENT {
+        return AttemptOutcome::CutShort;
+    }
+    if attempt.server_hellos.0 == 0 {
+        return match attempt.hello_verify.0 {
+            0 => AttemptOutcome::NoReply,
+            _ => AttemptOutcome::StalledAfterHelloVerify,
+        };
+    }
+    let [client_ccs, server_ccs] = attempt.ccs;
+    let flight_complete = attempt.server_done || down.is_some() || server_ccs;
+    if client_ccs || up.is_some() || !flight_complete {
+        return AttemptOutcome::StalledAfterServerHello;
+    }
+    AttemptOutcome::ClientDidNotFinish
+}
+
+/// An unreachable (not Fragmentation Needed) that quotes this flow's packets to the server during the attempt.
+fn refusal(view: &FlowFacts, attempt: &AttemptFacts, icmp: &[Icmp]) -> Option<AttemptOutcome> {
+    let ends = view.opened.endpoints;
+    icmp.iter()
+        .filter(|i| !i.inner && is_unreachable(&i.facts.error))
+        .filter(|i| i.facts.quoted.protocol == Protocol::Udp.number())
+        .filter(|i| i.facts.quoted.ports == Some((ends.client.port(), ends.server.port())))
+        .filter(|i| i.facts.quoted.dst == ends.server.ip() && i.facts.point == view.point)
+        .find(|i| i.facts.first >= attempt.first)
+        .map(|i| {
+            AttemptOutcome::Refused(i.facts.error, i.facts.sender, i.facts.frames.first().copied().unwrap_or_default())
+        })
+}
+
+/// Destination Unreachable other than Fragmentation Needed.
+pub fn is_unreachable(error: &IcmpError) -> bool {
+    !error.is_frag_needed() && error.icmp_type == if error.v6 { 1 } else { 3 }
+}
+
+/// An ICMP type and code in the RFCs' words.
+pub fn icmp_words(error: &IcmpError) -> String {
+    let name = match (error.v6, error.icmp_type, error.code) {
+        (false, 3, 0) => "network unreachable",
+        (false, 3, 1) => "host unreachable",
+        (false, 3, 2) => "protocol unreachable",
+        (false, 3, 3) | (true, 1, 4) => "port unreachable",
+        (false, 3, 4) => "fragmentation needed",
+        (false, 3, 9) => "network administratively prohibited",
+        (false, 3, 10) => "host administratively prohibited",
+        (false, 3, 13) | (true, 1, 1) => "communication administratively prohibited",
+        (true, 1, 0) => "no route to destination",
+        (true, 1, 3) => "address unreachable",
+        (true, 1, 5) => "source address failed policy",
+        (true, 1, 6) => "reject route to destination",
+        (true, 2, _) => "packet too big",
+        (false, 11, _) | (true, 3, _) => "time exceeded",
+        _ => "error",
+    };
+    let family = if error.v6 { "ICMPv6" } else { "ICMP" };
+    format!("{family} {}/{} ({name})", error.icmp_type, error.code)
+}

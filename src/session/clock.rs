@@ -1,0 +1,211 @@
+//! Several captures, several clocks: how far they are apart, and all times brought onto one.
+
+use super::Point;
+use super::facts::{Activity, FlowFacts, IcmpFacts};
+use crate::event::{Endpoints, PointId, Protocol, Timestamp, Vantage};
+use std::collections::{BTreeMap, HashMap};
+
+/// Clocks this close are one clock, seconds: less than a delay on the way could be.
+const ONE_CLOCK: f64 = 0.05;
+
+/// How far a capture's clock is ahead of the reference clock.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Offset {
+    /// The capture, or the first of a rotated set.
+    pub set: u16,
+    /// The capture whose clock is the reference.
+    pub reference: u16,
+    /// Seconds ahead; negative when behind.
+    pub seconds: f64,
+    /// Connections it was measured on.
+    pub connections: usize,
+}
+
+/// When one connection's opening passed a capture: on its way to the server and back.
+#[derive(Clone, Copy)]
+struct Passing {
+    to_server: Timestamp,
+    to_client: Timestamp,
+}
+
+/// Measures the clocks on connections seen in several captures and shifts all times onto the earliest capture's clock.
+///
+/// A packet to the server and one back cross the path in opposite directions, so the mean of both differences is the
+/// offset, whatever the delay, as long as it is alike both ways (RFC 5905 §8). `guess` tells where the points may have stood.
+pub fn align(flows: &mut [FlowFacts], icmp: &mut [IcmpFacts], points: &mut [Point], guess: &[Point]) -> Vec<Offset> {
+    let sets: HashMap<PointId, u16> = points.iter().map(|p| (p.id, p.set)).collect();
+    let set_of = |point: PointId| sets.get(&point).copied().unwrap_or_default();
+    let offsets = measure(flows, guess, &set_of);
+    for flow in flows.iter_mut() {
+        if let Some(offset) = offsets.get(&set_of(flow.point)) {
+            shift_flow(flow, -offset.seconds);
+        }
+    }
+    for error in icmp.iter_mut() {
+        if let Some(offset) = offsets.get(&set_of(error.point)) {
+            shift(&mut error.first, -offset.seconds);
+            shift(&mut error.last, -offset.seconds);
+        }
+    }
+    for point in points.iter_mut() {
+        if let (Some(offset), Some((first, last))) = (offsets.get(&point.set), &mut point.span) {
+            shift(first, -offset.seconds);
+            shift(last, -offset.seconds);
+        }
+    }
+    offsets.into_values().collect()
+}
+
+fn measure(flows: &[FlowFacts], points: &[Point], set_of: &dyn Fn(PointId) -> u16) -> BTreeMap<u16, Offset> {
+    type Connection = (Endpoints, Option<[u8; 32]>);
+    let mut seen: HashMap<Connection, BTreeMap<u16, Passing>> = HashMap::new();
+    for flow in flows.iter().filter(|f| f.opened.protocol == Protocol::Tcp) {
+        if let Some(passing) = passing(flow) {
+            let random = flow.tls.as_ref().and_then(|tls| tls.client_hello).and_then(|(_, _, random)| random);
+            seen.entry((flow.opened.endpoints, random)).or_default().entry(set_of(flow.point)).or_insert(passing);
+        }
+    }
+    let mut differences: BTreeMap<(u16, u16), Vec<f64>> = BTreeMap::new();
+    for by_set in seen.values() {
+        for (a, from) in by_set {
+            for (b, to) in by_set.range(a + 1..) {
+                let forth = to.to_server.seconds_since(from.to_server);
+                let back = to.to_client.seconds_since(from.to_client);
+                differences.entry((*a, *b)).or_default().push((forth + back) / 2.0);
+            }
+        }
+    }
+    let median = |((a, b), mut values): ((u16, u16), Vec<f64>)| {
+        values.sort_by(f64::total_cmp);
+        Some((a, b, *values.get(values.len() / 2)?, values.len()))
+    };
+    let mut edges: Vec<(u16, u16, f64, usize)> = differences.into_iter().filter_map(median).collect();
+    edges.extend(same_device(points));
+    walk(points, &edges)
+}
+
+/// A client's NIC and its adapter have one clock, a gateway's two interfaces too: believed where there is one of each only.
+fn same_device(points: &[Point]) -> Vec<(u16, u16, f64, usize)> {
+    let only = |vantage| {
+        let mut sets: Vec<u16> = points.iter().filter(|p| p.vantage == Some(vantage)).map(|p| p.set).collect();
+        sets.dedup();
+        if let [only] = sets[..] { Some(only) } else { None }
+    };
+    // The last one is believed first: a client is one machine, a gateway may be several.
+    let pairs = [(Vantage::Outside, Vantage::Inside), (Vantage::Client, Vantage::VirtualAdapter)];
+    let known = pairs.into_iter().filter_map(|(a, b)| Some((only(a)?, only(b)?)));
+    known.filter(|(a, b)| a != b).map(|(a, b)| (a, b, 0.0, 0)).collect()
+}
+
+/// From the first capture on, along the comparisons: measured ones before believed ones.
+fn walk(points: &[Point], edges: &[(u16, u16, f64, usize)]) -> BTreeMap<u16, Offset> {
+    let mut clocks: BTreeMap<u16, Offset> = BTreeMap::new();
+    let mut sets: Vec<u16> = points.iter().map(|p| p.set).collect();
+    sets.sort_unstable();
+    sets.dedup();
+    for start in sets {
+        clocks.entry(start).or_insert(Offset { set: start, reference: start, seconds: 0.0, connections: 0 });
+        let next = |clocks: &BTreeMap<u16, Offset>| {
+            let reach = |(a, b, seconds, n): &(u16, u16, f64, usize)| match (clocks.get(a), clocks.get(b)) {
+                (Some(from), None) => Some((*n, *b, from.reference, from.seconds + seconds)),
+                (None, Some(from)) => Some((*n, *a, from.reference, from.seconds - seconds)),
+                _ => None,
+            };
+            edges.iter().filter_map(reach).max_by_key(|(n, ..)| *n)
+        };
+        while let Some((connections, set, reference, seconds)) = next(&clocks) {
+            clocks.insert(set, Offset { set, reference, seconds, connections });
+        }
+    }
+    clocks.retain(|_, offset| offset.seconds.abs() > ONE_CLOCK);
+    clocks
+}
+
+fn passing(flow: &FlowFacts) -> Option<Passing> {
+    let hellos = flow.tls.as_ref().and_then(|tls| Some((tls.client_hello?.0, tls.server_hello?.at)));
+    let (to_server, to_client) = hellos.or_else(|| Some((flow.opened.syn?.at, flow.opened.syn_ack?.at)))?;
+    Some(Passing { to_server, to_client })
+}
+
+fn shift(at: &mut Timestamp, seconds: f64) {
+    *at = at.plus_seconds(seconds);
+}
+
+fn shift_activity(activity: &mut Activity, by: f64) {
+    activity.bursts.iter_mut().for_each(|at| shift(at, by));
+    for stretch in &mut activity.stretches {
+        shift(&mut stretch.first, by);
+        shift(&mut stretch.last, by);
+    }
+}
+
+fn shift_flow(flow: &mut FlowFacts, by: f64) {
+    let move_it = |at: &mut Timestamp| shift(at, by);
+    move_it(&mut flow.opened.first);
+    flow.opened.syn.iter_mut().chain(&mut flow.opened.syn_ack).for_each(|syn| move_it(&mut syn.at));
+    flow.opened.third.iter_mut().for_each(move_it);
+    move_it(&mut flow.ended.last);
+    flow.ended.last_by_direction.iter_mut().flatten().for_each(move_it);
+    for stuck in flow.ended.sizes.iter_mut().filter_map(|s| s.smallest_stuck.as_mut()) {
+        move_it(&mut stuck.first);
+        move_it(&mut stuck.last);
+    }
+    flow.closed.iter_mut().for_each(|closed| move_it(&mut closed.at));
+    for run in flow.large.iter_mut().flatten() {
+        move_it(&mut run.first);
+        move_it(&mut run.last);
+    }
+    if let Some(tls) = flow.tls.as_deref_mut() {
+        tls.client_hello.iter_mut().for_each(|(at, ..)| move_it(at));
+        tls.server_hello.iter_mut().for_each(|hello| move_it(&mut hello.at));
+        tls.alert.iter_mut().for_each(|(at, ..)| move_it(at));
+        for data in &mut tls.data {
+            data.first.iter_mut().for_each(move_it);
+            data.last.iter_mut().for_each(|(at, _)| move_it(at));
+        }
+        shift_activity(&mut tls.activity, by);
+    }
+    if let Some(dtls) = flow.dtls.as_deref_mut() {
+        dtls.protected.iter_mut().flatten().for_each(move_it);
+        dtls.first.iter_mut().chain(&mut dtls.last).flatten().for_each(|(at, _)| move_it(at));
+        shift_activity(&mut dtls.activity, by);
+        for attempt in &mut dtls.attempts {
+            move_it(&mut attempt.first);
+            move_it(&mut attempt.last);
+            attempt.hello_frames.iter_mut().for_each(|(_, at)| move_it(at));
+            attempt.hello_verify.1.iter_mut().for_each(|(at, _)| move_it(at));
+            attempt.server_hellos.1.iter_mut().for_each(|(at, _)| move_it(at));
+            attempt.protected.iter_mut().flatten().for_each(|(at, _)| move_it(at));
+            attempt.alert.iter_mut().for_each(|(at, ..)| move_it(at));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::LinkType;
+
+    fn point(set: u16, vantage: Vantage) -> Point {
+        let mut point = Point::unknown(PointId(set), set, 0, LinkType::ETHERNET);
+        point.vantage = Some(vantage);
+        point
+    }
+
+    #[test]
+    fn clocks_are_chained_through_devices() {
+        let points = [
+            point(0, Vantage::Client),
+            point(1, Vantage::Outside),
+            point(2, Vantage::Inside),
+            point(3, Vantage::VirtualAdapter),
+        ];
+        // Outside is measured against the client, the adapter against the inside.
+        let mut edges = vec![(0, 1, 37.5, 2), (2, 3, 100.25, 2)];
+        edges.extend(same_device(&points));
+        let clocks = walk(&points, &edges);
+        let seconds: Vec<(u16, f64)> = clocks.values().map(|o| (o.set, o.seconds)).collect();
+        assert_eq!(seconds, [(1, 37.5), (2, -100.25)], "the adapter is the client's: its clock is the client's");
+        assert!(clocks.values().all(|o| o.reference == 0));
+    }
+}

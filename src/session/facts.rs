@@ -1,0 +1,403 @@
+//! What one flow showed at one capture point: small, bounded, kept until the sessions are put together.
+
+use super::mtu::Protection;
+use crate::event::{
+    Alert, CipherSuite, Direction, Ended, FlowId, FrameRef, IcmpError, Large, Opened, PointId, Quoted, Timestamp,
+    Version,
+};
+use std::net::IpAddr;
+
+/// Frames kept as evidence per fact; the count beside them is always the whole count.
+pub const MAX_FRAMES: usize = 64;
+/// Handshake attempts kept per DTLS flow.
+pub const MAX_ATTEMPTS: usize = 32;
+/// Runs of equal large packets kept per direction of a flow.
+pub const MAX_RUNS: usize = 32;
+/// Stretches of data kept per tunnel.
+pub const MAX_STRETCHES: usize = 32;
+/// Burst beginnings kept per tunnel, for matching inner traffic.
+pub const MAX_BURSTS: usize = 32;
+/// Lengths of the first records kept, to tell CSTP from other tunnels.
+pub const MAX_EARLY: usize = 16;
+/// Different small record lengths counted per direction.
+const MAX_SMALL: usize = 12;
+/// A silence this long begins a new stretch of data or run of large packets, in seconds.
+const SILENCE: f64 = 1.0;
+/// A silence this long begins a new burst, in seconds.
+const BURST_GAP: f64 = 0.05;
+
+/// One flow at one capture point.
+#[derive(Debug)]
+pub struct FlowFacts {
+    /// Its id in its capture.
+    pub id: FlowId,
+    /// Where it was seen.
+    pub point: PointId,
+    /// How it began.
+    pub opened: Opened,
+    /// How it ended.
+    pub ended: Ended,
+    /// First FIN or RST: when, where, whose, and whether it was a RST.
+    pub closed: Option<Closed>,
+    /// What its TLS showed.
+    pub tls: Option<Box<TlsFacts>>,
+    /// What its DTLS showed.
+    pub dtls: Option<Box<DtlsFacts>>,
+    /// Large DF packets each way.
+    pub large: [Vec<Run>; 2],
+    /// QUIC Initials each way.
+    pub quic: [u32; 2],
+    /// STUN or SRTP was seen in it.
+    pub media: bool,
+}
+
+impl FlowFacts {
+    /// Nothing seen yet but the beginning.
+    pub fn new(id: FlowId, point: PointId, opened: Opened) -> FlowFacts {
+        let ended = Ended { last: opened.first, last_frame: opened.first_frame, ..Ended::default() };
+        FlowFacts {
+            id,
+            point,
+            opened,
+            ended,
+            closed: None,
+            tls: None,
+            dtls: None,
+            large: [Vec::new(), Vec::new()],
+            quic: [0, 0],
+            media: false,
+        }
+    }
+
+    /// Adds a large packet to the tally.
+    pub fn add_large(&mut self, at: Timestamp, frame: FrameRef, large: Large) {
+        let Some(runs) = self.large.get_mut(large.direction.index()) else { return };
+        let full = runs.len() >= MAX_RUNS;
+        let same = |run: &&mut Run| run.size == large.ip_len && (full || at.seconds_since(run.last) <= SILENCE);
+        if let Some(run) = runs.iter_mut().rev().find(same) {
+            run.add(at, frame, large.again);
+            return;
+        }
+        if full {
+            // The size is new and the table full: the smallest size is the least telling one.
+            let Some(smallest) = runs.iter().enumerate().min_by_key(|(_, run)| run.size).map(|(i, _)| i) else {
+                return;
+            };
+            if runs.get(smallest).is_some_and(|run| run.size >= large.ip_len) {
+                return;
+            }
+            runs.swap_remove(smallest);
+        }
+        let mut run = Run { size: large.ip_len, first: at, last: at, count: 0, again: 0, frames: Vec::new() };
+        run.add(at, frame, large.again);
+        runs.push(run);
+    }
+}
+
+/// Who closed a TCP connection first.
+#[derive(Clone, Copy, Debug)]
+pub struct Closed {
+    /// When.
+    pub at: Timestamp,
+    /// In which frame.
+    pub frame: FrameRef,
+    /// The way the FIN or RST went.
+    pub direction: Direction,
+    /// RST rather than FIN.
+    pub reset: bool,
+}
+
+/// Large packets of one size, one direction, without a pause.
+#[derive(Clone, Debug)]
+pub struct Run {
+    /// IP total length, bytes.
+    pub size: u32,
+    /// First packet.
+    pub first: Timestamp,
+    /// Last packet.
+    pub last: Timestamp,
+    /// How many.
+    pub count: u32,
+    /// How many of them carried TCP bytes sent before.
+    pub again: u32,
+    /// Their frames, at most [`MAX_FRAMES`].
+    pub frames: Vec<FrameRef>,
+}
+
+impl Run {
+    fn add(&mut self, at: Timestamp, frame: FrameRef, again: bool) {
+        self.first = self.first.min(at);
+        self.last = self.last.max(at);
+        self.count = self.count.saturating_add(1);
+        self.again = self.again.saturating_add(u32::from(again));
+        if self.frames.len() < MAX_FRAMES {
+            self.frames.push(frame);
+        }
+    }
+}
+
+/// A stretch of data records without a pause of more than a second.
+#[derive(Clone, Copy, Debug)]
+pub struct Stretch {
+    /// First record.
+    pub first: Timestamp,
+    /// Its frame.
+    pub frame: FrameRef,
+    /// Last record.
+    pub last: Timestamp,
+    /// Records each way.
+    pub records: [u32; 2],
+    /// Bytes each way.
+    pub bytes: [u64; 2],
+}
+
+/// When data flowed through a tunnel.
+#[derive(Clone, Debug, Default)]
+pub struct Activity {
+    /// Stretches of data records, in time order.
+    pub stretches: Vec<Stretch>,
+    /// Beginnings of bursts.
+    pub bursts: Vec<Timestamp>,
+    last: Option<Timestamp>,
+}
+
+impl Activity {
+    /// Notes a data record.
+    pub fn add(&mut self, at: Timestamp, frame: FrameRef, direction: Direction, length: u16) {
+        if self.bursts.len() < MAX_BURSTS && self.last.is_none_or(|last| at.seconds_since(last) >= BURST_GAP) {
+            self.bursts.push(at);
+        }
+        self.last = Some(at);
+        let full = self.stretches.len() >= MAX_STRETCHES;
+        let d = direction.index();
+        if let Some(stretch) = self.stretches.last_mut()
+            && (full || at.seconds_since(stretch.last) <= SILENCE)
+        {
+            stretch.last = stretch.last.max(at);
+            bump(&mut stretch.records, d, 1);
+            if let Some(bytes) = stretch.bytes.get_mut(d) {
+                *bytes += u64::from(length);
+            }
+            return;
+        }
+        let mut stretch = Stretch { first: at, frame, last: at, records: [0, 0], bytes: [0, 0] };
+        bump(&mut stretch.records, d, 1);
+        if let Some(bytes) = stretch.bytes.get_mut(d) {
+            *bytes = u64::from(length);
+        }
+        self.stretches.push(stretch);
+    }
+}
+
+fn bump(pair: &mut [u32; 2], index: usize, by: u32) {
+    if let Some(n) = pair.get_mut(index) {
+        *n = n.saturating_add(by);
+    }
+}
+
+/// What the TLS of one TCP connection showed.
+#[derive(Debug, Default)]
+pub struct TlsFacts {
+    /// ClientHello: when, frame, random.
+    pub client_hello: Option<(Timestamp, FrameRef, Option<[u8; 32]>)>,
+    /// ServerHello.
+    pub server_hello: Option<ServerHelloFacts>,
+    /// First alert in the clear.
+    pub alert: Option<(Timestamp, FrameRef, Direction, Alert)>,
+    /// Application data each way.
+    pub data: [DataFacts; 2],
+    /// When data (not control records) flowed.
+    pub activity: Activity,
+    /// Direction and length of the first application-data records.
+    pub early: Vec<(Direction, u16)>,
+}
+
+/// What a ServerHello settled.
+#[derive(Clone, Copy, Debug)]
+pub struct ServerHelloFacts {
+    /// When.
+    pub at: Timestamp,
+    /// Frame.
+    pub frame: FrameRef,
+    /// Version.
+    pub version: Version,
+    /// Suite.
+    pub suite: CipherSuite,
+    /// encrypt_then_mac (RFC 7366) was agreed.
+    pub encrypt_then_mac: bool,
+}
+
+impl ServerHelloFacts {
+    /// How records are sealed, when the suite is a known one.
+    pub fn protection(&self) -> Option<Protection> {
+        Some(Protection::new(self.suite.class()?, self.version, self.encrypt_then_mac))
+    }
+}
+
+/// Application-data records, one way.
+#[derive(Clone, Debug, Default)]
+pub struct DataFacts {
+    /// How many.
+    pub records: u32,
+    /// Their bytes, headers not counted.
+    pub bytes: u64,
+    /// The largest.
+    pub largest: u16,
+    /// The largest after the first [`MAX_EARLY`] records of the connection: set-up over, data only.
+    pub largest_late: u16,
+    /// The first.
+    pub first: Option<Timestamp>,
+    /// The last and its frame.
+    pub last: Option<(Timestamp, FrameRef)>,
+    /// How many of the late ones had that largest length.
+    pub at_largest: u32,
+    /// Counts of lengths below 200 bytes: where control records and inner ACKs show.
+    pub small: Vec<(u16, u32)>,
+}
+
+impl TlsFacts {
+    /// Notes an application-data record; `control` tells whether it has the length of an empty CSTP frame.
+    pub fn add_data(&mut self, at: Timestamp, frame: FrameRef, direction: Direction, length: u16, control: bool) {
+        let early = self.early.len() < MAX_EARLY;
+        if early {
+            self.early.push((direction, length));
+        }
+        if !control && length > 0 {
+            self.activity.add(at, frame, direction, length);
+        }
+        let Some(data) = self.data.get_mut(direction.index()) else { return };
+        data.records = data.records.saturating_add(1);
+        data.bytes += u64::from(length);
+        data.largest = data.largest.max(length);
+        if !early {
+            if length > data.largest_late {
+                (data.largest_late, data.at_largest) = (length, 0);
+            }
+            data.at_largest += u32::from(length == data.largest_late);
+        }
+        data.first.get_or_insert(at);
+        data.last = Some((at, frame));
+        if length < 200 {
+            if let Some((_, n)) = data.small.iter_mut().find(|(l, _)| *l == length) {
+                *n = n.saturating_add(1);
+            } else if data.small.len() < MAX_SMALL {
+                data.small.push((length, 1));
+            }
+        }
+    }
+}
+
+/// What the DTLS of one UDP flow showed.
+#[derive(Debug, Default)]
+pub struct DtlsFacts {
+    /// Handshake attempts, by client random.
+    pub attempts: Vec<AttemptFacts>,
+    /// Version of the last record.
+    pub version: Option<Version>,
+    /// First record of epoch 1 or later, each way.
+    pub protected: [Option<Timestamp>; 2],
+    /// Application-data records each way.
+    pub records: [u32; 2],
+    /// Largest application-data record each way.
+    pub largest: [u16; 2],
+    /// Largest datagram each way: IP length, and its frame.
+    pub largest_datagram: [Option<(u32, FrameRef)>; 2],
+    /// First and last application-data record each way.
+    pub first: [Option<(Timestamp, FrameRef)>; 2],
+    /// Last application-data record each way.
+    pub last: [Option<(Timestamp, FrameRef)>; 2],
+    /// When data flowed.
+    pub activity: Activity,
+}
+
+/// One DTLS handshake attempt.
+#[derive(Clone, Debug)]
+pub struct AttemptFacts {
+    /// Client random: the attempt's name.
+    pub random: [u8; 32],
+    /// ClientHello session id.
+    pub session_id: Vec<u8>,
+    /// Record version of the first ClientHello.
+    pub version: Version,
+    /// Version inside the first ClientHello.
+    pub hello_version: Version,
+    /// Suites offered: the first, and how many.
+    pub suites: (Option<CipherSuite>, usize),
+    /// First ClientHello.
+    pub first: Timestamp,
+    /// Last ClientHello.
+    pub last: Timestamp,
+    /// ClientHellos, repeats included.
+    pub hellos: u32,
+    /// Of them with a cookie.
+    pub with_cookie: u32,
+    /// Their frames and times, at most [`MAX_FRAMES`].
+    pub hello_frames: Vec<(FrameRef, Timestamp)>,
+    /// HelloVerifyRequests and the first one's time and frame.
+    pub hello_verify: (u32, Option<(Timestamp, FrameRef)>),
+    /// ServerHellos and the first one's time and frame.
+    pub server_hellos: (u32, Option<(Timestamp, FrameRef)>),
+    /// Suite of the ServerHello.
+    pub suite: Option<CipherSuite>,
+    /// Version of the ServerHello.
+    pub server_version: Option<Version>,
+    /// ServerHello session id equals the ClientHello's: resumption.
+    pub resumed: bool,
+    /// A Certificate came: a full handshake.
+    pub certificate: bool,
+    /// ServerHelloDone came.
+    pub server_done: bool,
+    /// ChangeCipherSpec, each way.
+    pub ccs: [bool; 2],
+    /// Epoch-1 record, each way.
+    pub protected: [Option<(Timestamp, FrameRef)>; 2],
+    /// First alert in the clear.
+    pub alert: Option<(Timestamp, FrameRef, Direction, Alert)>,
+}
+
+impl AttemptFacts {
+    /// The version to name: the one agreed, else the one offered.
+    pub fn spoken(&self) -> Version {
+        self.server_version.unwrap_or(self.hello_version)
+    }
+
+    /// Did nothing come back?
+    pub fn is_unanswered(&self) -> bool {
+        self.hello_verify.0 == 0
+            && self.server_hellos.0 == 0
+            && self.alert.is_none()
+            && self.protected.iter().all(Option::is_none)
+    }
+
+    /// When both sides had sent an epoch-1 record (protocol: completed), if they have.
+    pub fn completed_at(&self) -> Option<(Timestamp, FrameRef)> {
+        let [up, down] = self.protected;
+        let (up, down) = (up?, down?);
+        Some(if up.0 >= down.0 { up } else { down })
+    }
+}
+
+/// ICMP errors of one kind about one quoted flow at one point.
+#[derive(Clone, Debug)]
+pub struct IcmpFacts {
+    /// Where.
+    pub point: PointId,
+    /// The first of them.
+    pub error: IcmpError,
+    /// What it quotes.
+    pub quoted: Quoted,
+    /// The flow it quotes, when seen at this point, and which way the quoted packet went.
+    pub quotes: Option<(FlowId, Direction)>,
+    /// Who sent it.
+    pub sender: IpAddr,
+    /// How many.
+    pub count: u32,
+    /// Next-hop MTUs, each once.
+    pub mtus: Vec<u32>,
+    /// First.
+    pub first: Timestamp,
+    /// Last.
+    pub last: Timestamp,
+    /// Frames, at most [`MAX_FRAMES`].
+    pub frames: Vec<FrameRef>,
+}

@@ -1,0 +1,277 @@
+//! Traffic inside the tunnels, seen in the clear: which end is the VPN client, and whose session it belongs to.
+
+use super::facts::{FlowFacts, IcmpFacts};
+use super::{Confidence, InnerFlow, Point, Session};
+use crate::event::{Direction, PointId, Protocol, Timestamp, Vantage};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::IpAddr;
+
+/// Inner packets and their tunnel records lie at most this far apart, seconds (one clock assumed).
+const TOGETHER: f64 = 0.02;
+
+/// All inner flows of one VPN client address.
+struct Client {
+    address: IpAddr,
+    flows: Vec<InnerFlow>,
+    points: BTreeSet<PointId>,
+}
+
+/// Gives inner flows to the sessions; what belongs to no session but shows a fault becomes one of its own.
+pub fn attach(sessions: &mut Vec<Session>, others: Vec<FlowFacts>, icmp: &[IcmpFacts], points: &[Point]) {
+    let outer: BTreeSet<IpAddr> = sessions.iter().flat_map(|s| [Some(s.client), s.gateway]).flatten().collect();
+    let sees_inner = |flow: &FlowFacts| {
+        let vantage = points.get(flow.point.0 as usize).and_then(|p| p.vantage);
+        vantage.is_none_or(|v| !v.is_outer())
+    };
+    let (client, server) =
+        (|f: &FlowFacts| f.opened.endpoints.client.ip(), |f: &FlowFacts| f.opened.endpoints.server.ip());
+    let flows: Vec<FlowFacts> = others
+        .into_iter()
+        .filter(|f| {
+            sees_inner(f) && !outer.contains(&client(f)) && !outer.contains(&server(f)) && client(f) != server(f)
+        })
+        .collect();
+    let weights = weigh(&flows, icmp, points);
+    let mut clients: BTreeMap<IpAddr, Client> = BTreeMap::new();
+    for flow in flows {
+        let weight = |address: IpAddr| weights.get(&(flow.point, address)).copied().unwrap_or(0);
+        let (a, b) = (client(&flow), server(&flow));
+        let toward_client = if weight(b) > weight(a) { Direction::ToServer } else { Direction::ToClient };
+        let address = if toward_client == Direction::ToServer { b } else { a };
+        let home =
+            clients.entry(address).or_insert_with(|| Client { address, flows: Vec::new(), points: BTreeSet::new() });
+        home.points.insert(flow.point);
+        home.flows.push(InnerFlow { facts: flow, toward_client });
+    }
+    assign(sessions, clients.into_values().collect(), icmp, points);
+}
+
+/// How much speaks for an address being a VPN client's, per point: the small MSS, the receiving end of what is too big, the opener.
+fn weigh(flows: &[FlowFacts], icmp: &[IcmpFacts], points: &[Point]) -> HashMap<(PointId, IpAddr), u32> {
+    let mut weights: HashMap<(PointId, IpAddr), u32> = HashMap::new();
+    let mut add = |point: PointId, address: IpAddr, by: u32| *weights.entry((point, address)).or_default() += by;
+    for flow in flows {
+        let ends = flow.opened.endpoints;
+        let at_adapter = points.get(flow.point.0 as usize).is_some_and(|p| p.vantage == Some(Vantage::VirtualAdapter));
+        let mss = |syn: Option<crate::event::Syn>| syn.and_then(|s| s.mss);
+        add(flow.point, ends.client.ip(), 1);
+        if let (Some(a), Some(b)) = (mss(flow.opened.syn), mss(flow.opened.syn_ack)) {
+            match a.cmp(&b) {
+                std::cmp::Ordering::Less => add(flow.point, ends.client.ip(), 3),
+                std::cmp::Ordering::Greater => add(flow.point, ends.server.ip(), 3),
+                std::cmp::Ordering::Equal => {}
+            }
+        }
+        for (sizes, receiver) in flow.ended.sizes.iter().zip([ends.server.ip(), ends.client.ip()]) {
+            if sizes.smallest_stuck.is_some() {
+                add(flow.point, receiver, 4);
+            }
+        }
+        // At the adapter the client's packets still have their initial TTL; at the gateway's inside only a near server's have.
+        let senders = [(ends.client.ip(), ends.server.ip()), (ends.server.ip(), ends.client.ip())];
+        for (ttl, (sender, receiver)) in flow.opened.ttl.iter().zip(senders) {
+            match ttl.map(|ttl| matches!(ttl, 64 | 128 | 255)) {
+                Some(true) if at_adapter => add(flow.point, sender, 3),
+                Some(false) if at_adapter => add(flow.point, receiver, 3),
+                Some(true) => add(flow.point, receiver, 2),
+                _ => {}
+            }
+        }
+        // On the VPN adapter every flow has the client's address: the common one wins by number.
+        if at_adapter {
+            add(flow.point, ends.client.ip(), 1);
+            add(flow.point, ends.server.ip(), 1);
+        }
+    }
+    for error in icmp.iter().filter(|i| i.error.is_frag_needed()) {
+        add(error.point, error.quoted.dst, 4);
+    }
+    weights
+}
+
+fn assign(sessions: &mut Vec<Session>, clients: Vec<Client>, icmp: &[IcmpFacts], points: &[Point]) {
+    let outer_sessions = sessions.len();
+    let wanted = matches(sessions, &clients);
+    let mut left = Vec::new();
+    for (client, home) in clients.into_iter().zip(wanted) {
+        match home.and_then(|(i, sure)| Some((sessions.get_mut(i)?, sure))) {
+            Some((session, sure)) => {
+                if !sure {
+                    let note = format!(
+                        "inner traffic of {} was given to this session by elimination, not by its timing",
+                        client.address
+                    );
+                    session.ambiguities.push(note);
+                }
+                session.inner_addresses.push(client.address);
+                session.inner.extend(client.flows);
+            }
+            None => left.push(client),
+        }
+    }
+    for client in left {
+        if let Some(session) = inside_only(client, icmp, points, outer_sessions == 0) {
+            sessions.push(session);
+        }
+    }
+    for session in sessions.iter_mut() {
+        session.inner.sort_by_key(|f| (f.facts.opened.first, f.facts.point, f.facts.id));
+    }
+    sessions.sort_by_key(|s| (s.start, s.client, s.port));
+}
+
+/// The session of each client: `Some((session, by timing))`. Exclusive, best match first.
+fn matches(sessions: &[Session], clients: &[Client]) -> Vec<Option<(usize, bool)>> {
+    let mut bursts: Vec<(Timestamp, usize)> =
+        sessions.iter().enumerate().flat_map(|(i, s)| session_bursts(s).into_iter().map(move |at| (at, i))).collect();
+    bursts.sort_unstable();
+    let mut scored: Vec<(u32, usize, usize)> = Vec::new();
+    for (c, client) in clients.iter().enumerate() {
+        let mut score: BTreeMap<usize, u32> = BTreeMap::new();
+        for at in client_bursts(client) {
+            let from = bursts.partition_point(|(t, _)| *t < at.plus_seconds(-TOGETHER));
+            let near: BTreeSet<usize> = bursts
+                .get(from..)
+                .unwrap_or_default()
+                .iter()
+                .take_while(|(t, _)| *t <= at.plus_seconds(TOGETHER))
+                .take(64)
+                .map(|(_, s)| *s)
+                .collect();
+            for session in near {
+                *score.entry(session).or_default() += 1;
+            }
+        }
+        // One burst at the same moment is chance where many sessions are busy.
+        let alone = score.len() == 1;
+        scored.extend(score.into_iter().filter(|(_, n)| alone || *n > 1).map(|(s, n)| (n, s, c)));
+    }
+    scored.sort_by_key(|(n, s, c)| (std::cmp::Reverse(*n), *s, *c));
+    let mut homes: Vec<Option<(usize, bool)>> = vec![None; clients.len()];
+    // One client may have an IPv4 and an IPv6 address, hence two inner clients per session: one of each family.
+    let mut taken: BTreeSet<(usize, bool)> = BTreeSet::new();
+    for (_, session, client) in scored {
+        let (Some(home), Some(known)) = (homes.get_mut(client), clients.get(client)) else { continue };
+        if home.is_none() && taken.insert((session, known.address.is_ipv4())) {
+            *home = Some((session, true));
+        }
+    }
+    for (home, client) in homes.iter_mut().zip(clients) {
+        if home.is_some() {
+            continue;
+        }
+        let overlapping: Vec<usize> = (0..sessions.len())
+            .filter(|i| {
+                sessions.get(*i).is_some_and(|s| overlaps(s, client))
+                    && !taken.contains(&(*i, client.address.is_ipv4()))
+            })
+            .take(2)
+            .collect();
+        if let [only] = overlapping[..]
+            && taken.insert((only, client.address.is_ipv4()))
+        {
+            *home = Some((only, false));
+        }
+    }
+    homes
+}
+
+fn overlaps(session: &Session, client: &Client) -> bool {
+    let start = client.flows.iter().map(|f| f.facts.opened.first).min().unwrap_or_default();
+    let end = client.flows.iter().map(|f| f.facts.ended.last).max().unwrap_or_default();
+    start <= session.end.plus_seconds(2.0) && end >= session.start.plus_seconds(-2.0)
+}
+
+fn session_bursts(session: &Session) -> Vec<Timestamp> {
+    let tls = session
+        .connections
+        .iter()
+        .filter(|c| c.role.is_tunnel())
+        .flat_map(|c| c.views.iter())
+        .filter_map(|v| Some(&v.tls.as_ref()?.activity));
+    let dtls = session.dtls.iter().flat_map(|d| d.views.iter()).filter_map(|v| Some(&v.dtls.as_ref()?.activity));
+    tls.chain(dtls).flat_map(|a| a.bursts.iter().copied()).collect()
+}
+
+fn client_bursts(client: &Client) -> Vec<Timestamp> {
+    let mut all: Vec<Timestamp> = client
+        .flows
+        .iter()
+        .flat_map(|f| std::iter::once(f.facts.opened.first).chain(f.facts.large.iter().flatten().map(|r| r.first)))
+        .collect();
+    all.sort_unstable();
+    all.dedup_by(|a, b| a.seconds_since(*b).abs() < TOGETHER);
+    all.truncate(64);
+    all
+}
+
+/// A session of which only the inside was captured: believed where the point is known to be an inner one, or where packets
+/// toward one address were too big for something.
+fn inside_only(client: Client, icmp: &[IcmpFacts], points: &[Point], alone: bool) -> Option<Session> {
+    let known =
+        client.points.iter().filter_map(|p| points.get(p.0 as usize)).any(|p| p.vantage.is_some_and(|v| !v.is_outer()));
+    let stuck = client
+        .flows
+        .iter()
+        .any(|f| f.facts.ended.sizes.get(f.toward_client.index()).is_some_and(|s| s.smallest_stuck.is_some()));
+    let refused = icmp.iter().any(|i| i.error.is_frag_needed() && i.quoted.dst == client.address);
+    if !known || !(stuck || refused || alone) {
+        return None;
+    }
+    let first = client.flows.first()?;
+    let (_, server) = first.ends();
+    Some(Session {
+        client: client.address,
+        gateway: None,
+        port: server.port(),
+        start: client.flows.iter().map(|f| f.facts.opened.first).min()?,
+        end: client.flows.iter().map(|f| f.facts.ended.last).max()?,
+        identified_by: "traffic of one inner address; the tunnel itself was not captured, so that it is AnyConnect rests on where the capture stood".to_owned(),
+        confidence: Confidence::Low,
+        ambiguities: Vec::new(),
+        connections: Vec::new(),
+        dtls: Vec::new(),
+        inner_addresses: vec![client.address],
+        inner: client.flows,
+        icmp: Vec::new(),
+        limits: Vec::new(),
+        oversized: Vec::new(),
+        reconnects: Vec::new(),
+    })
+}
+
+/// Gives ICMP errors to the sessions whose packets they quote.
+pub fn attach_icmp(sessions: &mut [Session], icmp: Vec<IcmpFacts>) {
+    let mut by_outer: HashMap<(IpAddr, u16, u8), usize> = HashMap::new();
+    let mut by_inner: HashMap<IpAddr, usize> = HashMap::new();
+    for (i, session) in sessions.iter().enumerate() {
+        let views = session.connections.iter().flat_map(|c| &c.views).chain(session.dtls.iter().flat_map(|d| &d.views));
+        for view in views {
+            let client = view.opened.endpoints.client;
+            by_outer.insert((client.ip(), client.port(), view.opened.protocol.number()), i);
+        }
+        by_inner.extend(session.inner_addresses.iter().map(|a| (*a, i)));
+    }
+    for error in icmp {
+        let q = error.quoted;
+        let outer = q.ports.and_then(|(src, dst)| {
+            let from_client = by_outer.get(&(q.src, src, q.protocol)).map(|i| (*i, false));
+            from_client.or_else(|| by_outer.get(&(q.dst, dst, q.protocol)).map(|i| (*i, true)))
+        });
+        let inner = || by_inner.get(&q.dst).map(|i| (*i, true)).or_else(|| by_inner.get(&q.src).map(|i| (*i, false)));
+        let (home, is_inner) = match outer {
+            Some(home) => (Some(home), false),
+            None => (inner(), true),
+        };
+        if let Some((i, toward_client)) = home
+            && let Some(session) = sessions.get_mut(i)
+        {
+            session.icmp.push(super::Icmp { facts: error, inner: is_inner, toward_client });
+        }
+    }
+}
+
+/// Inner TCP flows of a session.
+pub fn tcp(session: &Session) -> impl Iterator<Item = &InnerFlow> {
+    session.inner.iter().filter(|f| f.facts.opened.protocol == Protocol::Tcp)
+}

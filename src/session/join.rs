@@ -1,0 +1,525 @@
+//! Flows to sessions: the same connection at several points is one connection; connections of one client to one gateway are
+//! parents, tunnels, DTLS attempts and reconnects of sessions. Without keys this is graded, and says so where it guesses
+//! (the rules are in `docs/protocol.md`).
+
+use super::facts::FlowFacts;
+use super::shape::{Shape, exchanges};
+use super::{Confidence, Connection, DtlsFlow, Point, Role, Session, attempt};
+use crate::event::{Timestamp, Vantage};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::{IpAddr, SocketAddr};
+
+/// A tunnel that reconnects does so within this many seconds (openconnect gives up after 300).
+const RECONNECT_WITHIN: f64 = 330.0;
+/// A login ends at most this long before its tunnel connection opens, and at most this long after, seconds.
+const LOGIN_BEFORE: f64 = 600.0;
+const LOGIN_AFTER: f64 = 15.0;
+/// Two tunnels that come up this close together make a DTLS flow's owner ambiguous, seconds.
+const TOO_CLOSE: f64 = 2.0;
+/// Candidates looked at, nearest first, wherever connections are matched: a bound on the work thousands of connections
+/// between the same two hosts can cause. What lies beyond it is hardly the likeliest.
+const MOST_CANDIDATES: usize = 256;
+/// Clocks of two captures may differ by this much for flows without a random to be the same, seconds.
+const SAME_TIME: f64 = 5.0;
+
+/// The flows of a run, sorted into what they are.
+pub struct Joined {
+    /// AnyConnect sessions, in order of start, without inner traffic yet.
+    pub sessions: Vec<Session>,
+    /// All other flows.
+    pub others: Vec<FlowFacts>,
+}
+
+/// One connection with all its views, before it has a role.
+struct Group {
+    views: Vec<FlowFacts>,
+    start: Timestamp,
+}
+
+/// Is this flow of a kind that can be an outer connection of an AnyConnect session?
+pub fn may_be_outer(flow: &FlowFacts) -> bool {
+    flow.tls
+        .as_ref()
+        .is_some_and(|t| t.client_hello.is_some() || t.server_hello.is_some() || t.data.iter().any(|d| d.records > 0))
+        || speaks_dtls(flow)
+}
+
+fn speaks_dtls(flow: &FlowFacts) -> bool {
+    flow.dtls.as_ref().is_some_and(|dtls| {
+        !flow.media && (dtls.attempts.iter().any(|a| attempt::fingerprint(a).is_some()) || late(flow))
+    })
+}
+
+/// DTLS data both ways whose handshake was before the capture.
+fn late(flow: &FlowFacts) -> bool {
+    flow.dtls.as_ref().is_some_and(|d| d.attempts.is_empty() && d.protected.iter().all(Option::is_some))
+}
+
+/// Puts sessions together.
+pub fn sessions(flows: Vec<FlowFacts>, points: &[Point]) -> Joined {
+    let (outer, mut others): (Vec<_>, Vec<_>) = flows.into_iter().partition(may_be_outer);
+    let (dtls, tls): (Vec<_>, Vec<_>) = outer.into_iter().partition(|f| f.dtls.is_some());
+    let mut pairs: BTreeMap<(IpAddr, IpAddr), (Vec<Group>, Vec<Group>)> = BTreeMap::new();
+    for group in group(tls, points) {
+        pairs.entry(group.addresses()).or_default().0.push(group);
+    }
+    for group in group(dtls, points) {
+        pairs.entry(group.addresses()).or_default().1.push(group);
+    }
+    let mut sessions = Vec::new();
+    for ((client, gateway), (connections, dtls)) in pairs {
+        let found = pair_sessions(client, gateway, connections, dtls, &mut others);
+        sessions.extend(found);
+    }
+    sessions.sort_by_key(|s| (s.start, s.client, s.port));
+    Joined { sessions, others }
+}
+
+impl Group {
+    fn addresses(&self) -> (IpAddr, IpAddr) {
+        self.views
+            .first()
+            .map(|v| v.opened.endpoints.addresses())
+            .unwrap_or((IpAddr::from([0, 0, 0, 0]), IpAddr::from([0, 0, 0, 0])))
+    }
+
+    fn end(&self) -> Timestamp {
+        self.views.iter().map(|v| v.ended.last).max().unwrap_or(self.start)
+    }
+
+    fn first_answer(&self) -> Option<Timestamp> {
+        self.views.iter().filter_map(|v| v.tls.as_ref()?.data.last()?.first).min()
+    }
+
+    fn data(&self) -> [u32; 2] {
+        let most =
+            |i: usize| self.views.iter().filter_map(|v| Some(v.tls.as_ref()?.data.get(i)?.records)).max().unwrap_or(0);
+        [most(0), most(1)]
+    }
+
+    fn first_data(&self) -> Option<Timestamp> {
+        self.views.iter().filter_map(|v| v.tls.as_ref()).flat_map(|t| &t.data).filter_map(|d| d.first).min()
+    }
+
+    fn last_data(&self) -> Option<Timestamp> {
+        self.views
+            .iter()
+            .filter_map(|v| v.tls.as_ref())
+            .flat_map(|t| &t.data)
+            .filter_map(|d| d.last)
+            .map(|(at, _)| at)
+            .max()
+    }
+
+    fn shape(&self) -> Shape {
+        self.views.iter().map(Shape::of).max_by_key(|s| (!s.against, s.is_cstp(), s.records)).unwrap_or_default()
+    }
+
+    fn exchanges(&self) -> usize {
+        self.views.iter().map(exchanges).max().unwrap_or(0)
+    }
+
+    /// Enough data for an HTTP exchange; TLS 1.3 hides its Finished and tickets among application data (RFC 8446 §5).
+    fn spoke(&self) -> bool {
+        let hidden = self.views.iter().filter_map(|v| v.tls.as_ref()?.server_hello).any(|h| h.version.is_1_3());
+        let [up, down] = self.data();
+        up > u32::from(hidden) && down > 0
+    }
+
+    fn session_ids(&self) -> impl Iterator<Item = &[u8]> {
+        self.views
+            .iter()
+            .filter_map(|v| v.dtls.as_ref())
+            .flat_map(|d| &d.attempts)
+            .map(|a| a.session_id.as_slice())
+            .filter(|id| !id.is_empty())
+    }
+}
+
+/// Puts views of the same connection together: by client random where there is one, else by ends and time.
+fn group(flows: Vec<FlowFacts>, points: &[Point]) -> Vec<Group> {
+    let mut groups: Vec<Group> = Vec::new();
+    let mut by_random: HashMap<[u8; 32], usize> = HashMap::new();
+    let mut by_ends: HashMap<(SocketAddr, SocketAddr), BTreeSet<(Timestamp, usize)>> = HashMap::new();
+    for flow in flows {
+        let random = random(&flow);
+        let ends = (flow.opened.endpoints.client, flow.opened.endpoints.server);
+        let same = |g: &Group| {
+            let elsewhere = g.views.iter().all(|v| v.point != flow.point);
+            let overlaps = flow.opened.first.seconds_since(g.end()) < SAME_TIME
+                && g.start.seconds_since(flow.ended.last) < SAME_TIME;
+            // Two different randoms are two connections, however alike their ends.
+            elsewhere && overlaps && (random.is_none() || g.views.iter().all(|v| self::random(v).is_none()))
+        };
+        let same_ends = || {
+            let known = by_ends.get(&ends)?;
+            let at = flow.opened.first;
+            let before = known.range(..(at, 0)).rev().take(MOST_CANDIDATES);
+            let after = known.range((at, 0)..).take(MOST_CANDIDATES);
+            let fits = before.chain(after).filter(|(_, i)| groups.get(*i).is_some_and(same));
+            fits.min_by_key(|(start, i)| (start.0.abs_diff(at.0), *i)).map(|(_, i)| *i)
+        };
+        let place = random.and_then(|r| by_random.get(&r).copied()).or_else(same_ends);
+        let place = match place {
+            Some(place) => place,
+            None => {
+                groups.push(Group { views: Vec::new(), start: flow.opened.first });
+                groups.len() - 1
+            }
+        };
+        if let Some(random) = random {
+            by_random.insert(random, place);
+        }
+        if let Some(group) = groups.get_mut(place) {
+            by_ends.entry(ends).or_default().insert((group.start, place));
+            group.start = group.start.min(flow.opened.first);
+            group.views.push(flow);
+        }
+    }
+    let rank = |f: &FlowFacts| {
+        let vantage = points.get(f.point.0 as usize).and_then(|p| p.vantage);
+        (vantage.map_or(2, |v| u8::from(v != Vantage::Client)), f.point)
+    };
+    for group in &mut groups {
+        group.views.sort_by_key(rank);
+    }
+    groups
+}
+
+fn random(flow: &FlowFacts) -> Option<[u8; 32]> {
+    match (&flow.tls, &flow.dtls) {
+        (Some(tls), _) => tls.client_hello.and_then(|(_, _, random)| random),
+        (_, Some(dtls)) => dtls.attempts.first().map(|a| a.random),
+        _ => None,
+    }
+    .filter(|random| *random != [0; 32])
+}
+
+/// A session in the making: indices into the pair's groups.
+#[derive(Default)]
+struct Draft {
+    tunnels: Vec<usize>,
+    parents: Vec<usize>,
+    dtls: Vec<usize>,
+    ambiguities: Vec<String>,
+    doubtful: bool,
+}
+
+/// Sorts all connections between one client address and one gateway address into sessions.
+fn pair_sessions(
+    client: IpAddr,
+    gateway: IpAddr,
+    mut connections: Vec<Group>,
+    mut dtls: Vec<Group>,
+    others: &mut Vec<FlowFacts>,
+) -> Vec<Session> {
+    connections.sort_by_key(|g| g.start);
+    dtls.sort_by_key(|g| g.start);
+    // Late DTLS without any TLS beside it could be anything.
+    if connections.is_empty() {
+        let (keep, drop): (Vec<_>, Vec<_>) = dtls.into_iter().partition(|g| g.views.iter().any(|v| !late(v)));
+        others.extend(drop.into_iter().flat_map(|g| g.views));
+        dtls = keep;
+    }
+    let shapes: Vec<Shape> = connections.iter().map(Group::shape).collect();
+    let (owners, notes) = owners(&connections, &dtls);
+    let mut is_tunnel: Vec<bool> = shapes.iter().map(Shape::is_cstp).collect();
+    for owner in owners.iter().flatten() {
+        if let Some(tunnel) = is_tunnel.get_mut(*owner) {
+            *tunnel = true;
+        }
+    }
+    let sure = !dtls.is_empty() || is_tunnel.contains(&true);
+    for (tunnel, shape) in is_tunnel.iter_mut().zip(&shapes).filter(|_| sure) {
+        *tunnel |= shape.may_be_cstp();
+    }
+    if !sure {
+        others.extend(connections.into_iter().flat_map(|g| g.views));
+        return Vec::new();
+    }
+    let mut drafts = chain(&connections, &is_tunnel);
+    let by_tunnel: HashMap<usize, usize> =
+        drafts.iter().enumerate().flat_map(|(home, d)| d.tunnels.iter().map(move |t| (*t, home))).collect();
+    let mut by_id: HashMap<&[u8], usize> = HashMap::new();
+    for (i, (owner, flow)) in owners.iter().zip(&dtls).enumerate() {
+        let home = owner.and_then(|o| by_tunnel.get(&o).copied());
+        // Without a tunnel: the draft that already holds a DTLS flow with the same session id.
+        let home = home.or_else(|| flow.session_ids().find_map(|id| by_id.get(id).copied()));
+        let home = home.unwrap_or_else(|| {
+            drafts.push(Draft::default());
+            drafts.len() - 1
+        });
+        for id in flow.session_ids() {
+            by_id.entry(id).or_insert(home);
+        }
+        if let Some(draft) = drafts.get_mut(home) {
+            draft.dtls.push(i);
+            if let Some(note) = notes.get(i).cloned().flatten() {
+                draft.ambiguities.push(note);
+                draft.doubtful = true;
+            }
+        }
+    }
+    adopt_parents(&mut drafts, &connections, &is_tunnel);
+    build(client, gateway, drafts, connections, dtls, &shapes, others)
+}
+
+/// Which connection each DTLS flow belongs to, and a note where that is a guess.
+fn owners(connections: &[Group], dtls: &[Group]) -> (Vec<Option<usize>>, Vec<Option<String>>) {
+    let mut owners: Vec<Option<usize>> = Vec::new();
+    let mut notes = Vec::new();
+    let mut by_id: HashMap<&[u8], usize> = HashMap::new();
+    let mut open = Open::default();
+    // Until when each connection is taken by a DTLS flow that it owns.
+    let mut busy: Vec<Option<Timestamp>> = vec![None; connections.len()];
+    for flow in dtls {
+        open.advance(connections, flow.start);
+        // The same session id names the same CSTP connection.
+        let known = flow.session_ids().find_map(|id| by_id.get(id).copied());
+        let (owner, note) = match known {
+            Some(owner) => (Some(owner), None),
+            None => {
+                let candidates = candidates(connections, flow, &open, &busy);
+                (candidates.first().map(|(_, _, i)| *i), runner_up(connections, flow, &candidates))
+            }
+        };
+        owners.push(owner);
+        notes.push(note);
+        if let Some(owner) = owner {
+            if let Some(until) = busy.get_mut(owner) {
+                *until = (*until).max(Some(flow.end()));
+            }
+            if known.is_none() {
+                by_id.extend(flow.session_ids().map(|id| (id, owner)));
+            }
+        }
+    }
+    (owners, notes)
+}
+
+/// The connections open at a moment that only moves forward.
+#[derive(Default)]
+struct Open {
+    /// Start and index.
+    by_start: BTreeSet<(Timestamp, usize)>,
+    /// End, start and index of the same ones.
+    by_end: BTreeSet<(Timestamp, Timestamp, usize)>,
+    /// Connections before this one have begun.
+    next: usize,
+}
+
+impl Open {
+    /// `connections` are in order of start.
+    fn advance(&mut self, connections: &[Group], to: Timestamp) {
+        while let Some(group) = connections.get(self.next).filter(|g| g.start <= to.plus_seconds(0.5)) {
+            self.by_start.insert((group.start, self.next));
+            self.by_end.insert((group.end(), group.start, self.next));
+            self.next += 1;
+        }
+        while let Some((end, start, i)) = self.by_end.first().copied()
+            && end.plus_seconds(2.0) < to
+        {
+            self.by_end.pop_first();
+            self.by_start.remove(&(start, i));
+        }
+    }
+}
+
+/// Connections that may own a DTLS flow, best first: whether another flow has it, seconds since its first answer, index.
+fn candidates(connections: &[Group], flow: &Group, open: &Open, busy: &[Option<Timestamp>]) -> Vec<(bool, f64, usize)> {
+    let late = flow.views.iter().any(late);
+    // Of a connection whose beginning was not captured the first packet may come after the DTLS flow's.
+    let coming = (open.next..connections.len()).take(if late { MOST_CANDIDATES } else { 0 });
+    let begun = open.by_start.iter().rev().take(MOST_CANDIDATES).map(|(_, i)| *i);
+    let lateness = |group: &Group| match group.first_answer() {
+        Some(answer) if answer <= flow.start.plus_seconds(0.5) => Some(flow.start.seconds_since(answer).max(0.0)),
+        Some(_) => None,
+        // Its answers were not captured: it may have begun long before.
+        None => Some(1e6),
+    };
+    let taken = |i: usize| busy.get(i).copied().flatten().is_some_and(|until| until > flow.start);
+    let mut found: Vec<(bool, f64, usize)> = begun
+        .chain(coming)
+        .filter_map(|i| Some((i, connections.get(i)?)))
+        .filter(|(_, group)| group.spoke() || late || group.first_data().is_none())
+        .filter_map(|(i, group)| Some((taken(i), lateness(group)?, i)))
+        .collect();
+    found.sort_by(|a, b| a.0.cmp(&b.0).then(a.1.total_cmp(&b.1)).then(a.2.cmp(&b.2)));
+    found
+}
+
+/// Says so when another connection is nearly as good an owner.
+fn runner_up(connections: &[Group], flow: &Group, candidates: &[(bool, f64, usize)]) -> Option<String> {
+    let (first, second) = (candidates.first()?, candidates.get(1)?);
+    if first.0 != second.0 || (first.1 - second.1).abs() > TOO_CLOSE {
+        return None;
+    }
+    let port =
+        |i: usize| connections.get(i).and_then(|g| g.views.first()).map_or(0, |v| v.opened.endpoints.client.port());
+    // A login connection and its tunnel are no rivals: both are of one session.
+    let (a, b) = (connections.get(first.2)?, connections.get(second.2)?);
+    let sequential = a.end() <= b.start.plus_seconds(LOGIN_AFTER) && a.end() < flow.start
+        || b.end() <= a.start.plus_seconds(LOGIN_AFTER) && b.end() < flow.start;
+    if sequential {
+        return None;
+    }
+    let udp = flow.views.first().map_or(0, |v| v.opened.endpoints.client.port());
+    Some(format!(
+        "the DTLS flow from port {udp} fits the TLS connection from port {} best, but one from port {} came up within {TOO_CLOSE:.0} s of it",
+        port(first.2),
+        port(second.2)
+    ))
+}
+
+/// Chains tunnel connections into sessions: a new one continues the last one that is dead by then.
+fn chain(connections: &[Group], is_tunnel: &[bool]) -> Vec<Draft> {
+    let mut drafts: Vec<Draft> = Vec::new();
+    // When the last tunnel of each draft died, and the draft.
+    let mut died: BTreeSet<(Timestamp, usize)> = BTreeSet::new();
+    // Start of the last connection so far that looks like a login: connections are in order of start.
+    let mut login: Option<Timestamp> = None;
+    let mut pending: Option<Timestamp> = None;
+    for (i, (group, tunnel)) in connections.iter().zip(is_tunnel).enumerate() {
+        if pending.is_some_and(|at| at < group.start) {
+            login = pending;
+        }
+        if !tunnel {
+            if group.spoke() {
+                pending = Some(group.start);
+            }
+            continue;
+        }
+        let alive_from = group.first_data().unwrap_or(group.start).plus_seconds(0.5);
+        let last = |home: usize| drafts.get(home)?.tunnels.last().and_then(|t| connections.get(*t));
+        let continues = |home: usize| {
+            let Some(last) = last(home) else { return false };
+            let logged_in = group.exchanges() > 1 || login.is_some_and(|at| at > last.end());
+            !logged_in
+        };
+        let in_time = |death: &Timestamp| *death <= alive_from && group.start.seconds_since(*death) <= RECONNECT_WITHIN;
+        // The one that died last is the likeliest to be continued.
+        let home = died
+            .range(..=(alive_from, usize::MAX))
+            .rev()
+            .take(MOST_CANDIDATES)
+            .take_while(|(death, _)| in_time(death))
+            .filter(|(_, home)| continues(*home))
+            .max_by_key(|(_, home)| (last(*home).map(Group::end), *home))
+            .copied();
+        let death = group.last_data().unwrap_or(group.end());
+        let home = match home {
+            Some(entry) => {
+                died.remove(&entry);
+                entry.1
+            }
+            None => {
+                drafts.push(Draft::default());
+                drafts.len() - 1
+            }
+        };
+        died.insert((death, home));
+        if let Some(draft) = drafts.get_mut(home) {
+            draft.tunnels.push(i);
+        }
+    }
+    drafts
+}
+
+/// Gives each login connection to the session whose tunnel follows it.
+fn adopt_parents(drafts: &mut [Draft], connections: &[Group], is_tunnel: &[bool]) {
+    let first = |d: &Draft| d.tunnels.first().and_then(|t| connections.get(*t)).map(|g| g.start);
+    let starts: BTreeSet<(Timestamp, usize)> =
+        drafts.iter().enumerate().filter_map(|(home, d)| Some((first(d)?, home))).collect();
+    for (i, (group, tunnel)) in connections.iter().zip(is_tunnel).enumerate() {
+        if *tunnel || !group.spoke() {
+            continue;
+        }
+        // The first tunnel that opens after the login began, and not long before it ended.
+        let from = group.start.max(group.end().plus_seconds(-LOGIN_AFTER));
+        let next = starts.range((from, 0)..).next();
+        if let Some((start, home)) = next
+            && start.seconds_since(group.start) <= LOGIN_BEFORE
+            && let Some(draft) = drafts.get_mut(*home)
+        {
+            draft.parents.push(i);
+        }
+    }
+}
+
+fn build(
+    client: IpAddr,
+    gateway: IpAddr,
+    drafts: Vec<Draft>,
+    connections: Vec<Group>,
+    dtls: Vec<Group>,
+    shapes: &[Shape],
+    others: &mut Vec<FlowFacts>,
+) -> Vec<Session> {
+    let mut connections: Vec<Option<Group>> = connections.into_iter().map(Some).collect();
+    let mut dtls: Vec<Option<Group>> = dtls.into_iter().map(Some).collect();
+    let mut sessions = Vec::new();
+    for draft in drafts {
+        let mut take = |i: &usize, tunnel: bool| -> Option<Connection> {
+            let group = connections.get_mut(*i)?.take()?;
+            let role = match (tunnel, group.exchanges() > 1) {
+                (false, _) => Role::Parent,
+                (true, true) => Role::ParentAndTunnel,
+                (true, false) => Role::Tunnel,
+            };
+            Some(Connection { role, views: group.views })
+        };
+        let mut all: Vec<Connection> = draft.tunnels.iter().filter_map(|i| take(i, true)).collect();
+        all.extend(draft.parents.iter().filter_map(|i| take(i, false)));
+        all.sort_by_key(Connection::start);
+        let flows: Vec<DtlsFlow> =
+            draft.dtls.iter().filter_map(|i| Some(DtlsFlow { views: dtls.get_mut(*i)?.take()?.views })).collect();
+        let cstp = draft.tunnels.iter().filter_map(|i| shapes.get(*i)).filter(|s| s.is_cstp()).map(|s| s.coarse).min();
+        let (identified_by, confidence) = identify(&flows, !all.is_empty(), cstp);
+        let starts = all.iter().map(Connection::start).chain(flows.iter().map(DtlsFlow::start));
+        let ends = all.iter().map(Connection::end).chain(flows.iter().map(DtlsFlow::end));
+        let port = all
+            .first()
+            .map(|c| c.best().opened.endpoints.server.port())
+            .or_else(|| flows.first().map(|d| d.best().opened.endpoints.server.port()));
+        sessions.push(Session {
+            client,
+            gateway: Some(gateway),
+            port: port.unwrap_or(443),
+            start: starts.min().unwrap_or_default(),
+            end: ends.max().unwrap_or_default(),
+            identified_by,
+            confidence: if draft.doubtful { confidence.min(Confidence::Medium) } else { confidence },
+            ambiguities: draft.ambiguities,
+            connections: all,
+            dtls: flows,
+            inner: Vec::new(),
+            inner_addresses: Vec::new(),
+            icmp: Vec::new(),
+            limits: Vec::new(),
+            oversized: Vec::new(),
+            reconnects: Vec::new(),
+        });
+    }
+    others.extend(connections.into_iter().chain(dtls).flatten().flat_map(|g| g.views));
+    sessions
+}
+
+/// What says that this is AnyConnect; `cstp` tells of tunnels known by their shape whether all of them are CBC.
+fn identify(dtls: &[DtlsFlow], has_tls: bool, cstp: Option<bool>) -> (String, Confidence) {
+    let print = dtls.iter().flat_map(DtlsFlow::attempts).find_map(|(_, a)| attempt::fingerprint(a));
+    match (print, has_tls, cstp) {
+        (Some((why, _)), true, _) => (format!("{why}, beside TLS to the same gateway"), Confidence::High),
+        (Some((why, _)), false, _) => (format!("{why}; its TLS connection was not captured"), Confidence::Medium),
+        (None, _, Some(coarse)) => {
+            let why = "TLS records the size of CSTP frames: inner ACKs, DPD and keepalive";
+            if coarse {
+                (format!("{why}, as far as CBC padding lets tell"), Confidence::Low)
+            } else {
+                (why.to_owned(), Confidence::Medium)
+            }
+        }
+        (None, ..) => {
+            ("DTLS data beside TLS to the same gateway; both began before the capture".to_owned(), Confidence::Low)
+        }
+    }
+}

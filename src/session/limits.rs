@@ -1,0 +1,400 @@
+//! What a packet may measure, who says so, and which packets measured more.
+
+use super::facts::{FlowFacts, Run};
+use super::mtu;
+use super::{Basis, Channel, InnerFlow, Limit, Oversized, Point, Session};
+use crate::event::{Direction, FrameRef, PointId, Timestamp, Vantage, Version};
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+/// Limits the user told.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Told {
+    /// `--tls-mtu`, bytes.
+    pub tls: Option<u32>,
+    /// `--dtls-mtu`, bytes.
+    pub dtls: Option<u32>,
+}
+
+/// The smallest MTU an IPv4 link may have (RFC 791 §3.2); an ICMP that says less is useless.
+pub const SMALLEST_V4: u32 = 68;
+/// The smallest MTU an IPv6 link may have (RFC 8200 §5).
+pub const SMALLEST_V6: u32 = 1280;
+
+/// Inner IP and TCP header without options, bytes: what the MSS leaves out (RFC 6691 §2).
+fn headers(address: IpAddr) -> u32 {
+    if address.is_ipv4() { 40 } else { 60 }
+}
+
+/// Finds all limits of a session and tallies what is above the ones in force.
+pub fn judge(session: &mut Session, told: Told, points: &[Point]) {
+    let mut limits = Vec::new();
+    told_limits(told, &mut limits);
+    icmp_limits(session, &mut limits);
+    mss_limits(session, &mut limits);
+    let told_by_packet =
+        limits.iter().any(|l| l.basis == Basis::Observed && (l.channel == Channel::Tls || is_told_by_icmp(l)));
+    if !told_by_packet {
+        bracket(session, &mut limits);
+    }
+    formulas(session, &mut limits);
+    if let Some(limit) = in_force_inner(session, &limits).and_then(|i| limits.get_mut(i)) {
+        limit.in_force = true;
+        session.oversized = oversized_inner(session, limit);
+    }
+    for channel in [Channel::OuterTcp, Channel::OuterUdp] {
+        if let Some(limit) = limits.iter_mut().find(|l| l.channel == channel && l.basis == Basis::Observed) {
+            limit.in_force = true;
+            let found = oversized_outer(session, limit, points);
+            session.oversized.extend(found);
+        }
+    }
+    session.limits = limits;
+}
+
+fn told_limits(told: Told, limits: &mut Vec<Limit>) {
+    let mut tell = |channel, bytes: Option<u32>, flag: &str| {
+        if let Some(bytes) = bytes {
+            limits.push(Limit {
+                channel,
+                bytes,
+                basis: Basis::Assumed,
+                source: format!("told by {flag}"),
+                since: None,
+                frames: Vec::new(),
+                in_force: false,
+            });
+        }
+    };
+    tell(Channel::Tls, told.tls, "--tls-mtu");
+    tell(Channel::Dtls, told.dtls, "--dtls-mtu");
+}
+
+fn is_told_by_icmp(limit: &Limit) -> bool {
+    limit.source.starts_with("next-hop MTU")
+}
+
+/// Next-hop MTUs that came and make sense.
+fn icmp_limits(session: &Session, limits: &mut Vec<Limit>) {
+    type Told = (Timestamp, Vec<FrameRef>, IpAddr, u32);
+    let mut seen: BTreeMap<(Channel, u32), Told> = BTreeMap::new();
+    for icmp in session.icmp.iter().filter(|i| i.facts.error.is_frag_needed()) {
+        let facts = &icmp.facts;
+        let channel = match (icmp.inner, facts.quoted.protocol) {
+            (true, _) => Channel::Inner,
+            (false, 17) => Channel::OuterUdp,
+            (false, _) => Channel::OuterTcp,
+        };
+        for mtu in facts.mtus.iter().filter(|m| is_useful(facts.error.v6, **m, facts.quoted.total_len)) {
+            let entry = seen.entry((channel, *mtu)).or_insert((facts.first, Vec::new(), facts.sender, 0));
+            entry.0 = entry.0.min(facts.first);
+            entry.1.extend(&facts.frames);
+            entry.3 += facts.count;
+        }
+    }
+    for ((channel, bytes), (first, mut frames, sender, count)) in seen {
+        frames.sort_unstable();
+        frames.truncate(super::facts::MAX_FRAMES);
+        let since = since_for_icmp(session, channel, first);
+        let source = format!("next-hop MTU of {count} ICMP Fragmentation Needed from {sender}");
+        limits.push(Limit { channel, bytes, basis: Basis::Observed, source, since, frames, in_force: false });
+    }
+}
+
+/// Can a sender do anything with this next-hop MTU?
+pub fn is_useful(v6: bool, mtu: u32, quoted_len: u32) -> bool {
+    mtu >= if v6 { SMALLEST_V6 } else { SMALLEST_V4 } && mtu < quoted_len
+}
+
+/// A limit told by ICMP held since the tunnel connection in force then; without one, since the quoted flows began.
+fn since_for_icmp(session: &Session, channel: Channel, first: Timestamp) -> Option<Timestamp> {
+    if channel != Channel::Inner {
+        return None;
+    }
+    if let Some(tunnel) = session.tunnel_at(first) {
+        let is_first = session.tunnels().next().is_some_and(|t| t.start() == tunnel.start());
+        return (!is_first).then(|| tunnel.start());
+    }
+    let quoted =
+        session.icmp.iter().filter(|i| i.inner && i.facts.error.is_frag_needed()).filter_map(|i| i.facts.quotes);
+    let flows: Vec<_> = quoted.map(|(id, _)| id).collect();
+    let first = session.inner.iter().filter(|f| flows.contains(&f.facts.id)).map(|f| f.facts.opened.first).min();
+    first.filter(|at| *at > session.start)
+}
+
+/// What the client's inner SYNs say its adapter's MTU is, one limit per value.
+fn mss_limits(session: &Session, limits: &mut Vec<Limit>) {
+    let mut values: Vec<(u32, Timestamp, Vec<FrameRef>, u16)> = Vec::new();
+    let mut announced: Vec<_> = session.inner.iter().filter_map(|f| Some((f.client_mss()?, f.ends().0.ip()))).collect();
+    announced.sort_by_key(|((_, _, at), _)| *at);
+    for ((mss, frame, at), address) in announced {
+        let bytes = u32::from(mss) + headers(address);
+        if let Some((_, _, frames, _)) = values.iter_mut().find(|(b, ..)| *b == bytes) {
+            if frames.len() < 8 {
+                frames.push(frame);
+            }
+        } else if values.len() < 16 {
+            values.push((bytes, at, vec![frame], mss));
+        }
+    }
+    // A SYN that passes a clamp says less than the adapter; the larger value of the time is the adapter's.
+    let first = values.first().map(|v| v.0);
+    for (bytes, at, frames, mss) in values {
+        let after = if Some(bytes) == first { "" } else { ", announced later" };
+        let source = format!("inner SYN MSS {mss} + {} of the client's adapter{after}", bytes - u32::from(mss));
+        let channel = if Some(bytes) == first && !session.dtls.is_empty() { Channel::Dtls } else { Channel::Inner };
+        let lowered = is_lowered(session, bytes);
+        limits.push(Limit {
+            channel: if lowered { Channel::Tls } else { channel },
+            bytes,
+            basis: Basis::Observed,
+            source: if lowered {
+                format!("inner SYN MSS {mss} + {}, after the reconnect that lowered it", bytes - u32::from(mss))
+            } else {
+                source
+            },
+            since: (!lowered && Some(bytes) != first).then_some(at),
+            frames,
+            in_force: false,
+        });
+    }
+}
+
+/// Is this the MTU a client lowered its adapter to, with DTLS never up: then it is the TLS tunnel's, and held before too.
+fn is_lowered(session: &Session, bytes: u32) -> bool {
+    let by_reconnect = session.reconnects.iter().any(|r| {
+        !r.dtls_worked
+            && r.after_a_minute()
+            && r.lowered()
+            && r.inner_mss
+                .is_some_and(|(_, (after, _))| u32::from(after) + 40 == bytes || u32::from(after) + 60 == bytes)
+    });
+    by_reconnect || session.connections.is_empty() && lowered_after_trouble(session) == Some(bytes)
+}
+
+/// Inside only: the MTU announced after packets toward the client had got stuck, when it is lower than what was stuck.
+pub fn lowered_after_trouble(session: &Session) -> Option<u32> {
+    let mut announced: Vec<(Timestamp, u32)> = session
+        .inner
+        .iter()
+        .filter_map(|f| Some((f.client_mss()?.2, u32::from(f.client_mss()?.0) + headers(f.ends().0.ip()))))
+        .collect();
+    announced.sort_unstable();
+    let (_, before) = *announced.first()?;
+    let (at, after) = *announced.iter().find(|(_, mtu)| *mtu < before)?;
+    let trouble =
+        session.inner.iter().any(|f| stuck_toward_client(f).is_some_and(|s| s.first < at && s.ip_len > after))
+            || session.icmp.iter().any(|i| i.inner && i.facts.error.is_frag_needed() && i.facts.first < at);
+    trouble.then_some(after)
+}
+
+/// The smallest size toward the client of that flow that never got through.
+pub fn stuck_toward_client(flow: &InnerFlow) -> Option<&crate::event::Stuck> {
+    flow.facts.ended.sizes.get(flow.toward_client.index())?.smallest_stuck.as_ref()
+}
+
+/// Largest inner packet toward the client that got through, with its frame.
+pub fn largest_passed_to_client(session: &Session) -> Option<(u32, FrameRef)> {
+    let tcp = session.inner.iter().filter_map(|f| {
+        let passed = f.facts.ended.sizes.get(f.toward_client.index())?.largest_passed.as_ref()?;
+        Some((passed.ip_len, FrameRef { capture: f.facts.opened.first_frame.capture, number: passed.frame }))
+    });
+    tcp.max()
+}
+
+/// What got through and what never did: the limit lies between.
+fn bracket(session: &Session, limits: &mut Vec<Limit>) {
+    let stuck = session.inner.iter().filter_map(|f| Some((stuck_toward_client(f)?, f))).min_by_key(|(s, _)| s.ip_len);
+    let Some((stuck, flow)) = stuck else { return };
+    let capture = flow.facts.opened.first_frame.capture;
+    let passed = largest_passed_to_client(session).filter(|(bytes, _)| *bytes < stuck.ip_len);
+    let upper = stuck.ip_len.saturating_sub(1);
+    let told = match passed {
+        Some((bytes, _)) => {
+            format!("between {bytes} B, which got through toward the client, and {} B, which never did", stuck.ip_len)
+        }
+        None => format!("below {} B, which never got through toward the client", stuck.ip_len),
+    };
+    let mut frames = vec![FrameRef { capture, number: stuck.first_frame }];
+    frames.extend(passed.map(|(_, frame)| frame));
+    limits.push(Limit {
+        channel: Channel::Inner,
+        bytes: upper,
+        basis: Basis::Observed,
+        source: format!("at most: {told}"),
+        since: None,
+        frames,
+        in_force: false,
+    });
+}
+
+/// The arithmetic, for comparison: what suite and MSS would leave.
+fn formulas(session: &Session, limits: &mut Vec<Limit>) {
+    let tunnel = session.tunnels().find_map(|c| Some((c, c.settled()?, c.effective_mss()?)));
+    if let Some((connection, hello, (mss, timestamps))) = tunnel
+        && let Some(terms) = hello.protection().and_then(|p| p.tls_mtu(mtu::Mss(mss)))
+    {
+        let opened = &connection.best().opened;
+        let frames = opened.syn.iter().chain(&opened.syn_ack).map(|s| s.frame).chain([hello.frame]).collect();
+        let stamped = hello
+            .protection()
+            .filter(|_| timestamps)
+            .and_then(|p| p.tls_mtu(mtu::Mss(mss.saturating_sub(mtu::TIMESTAMPS))));
+        let stamps = stamped
+            .filter(|t| t.result != terms.result)
+            .map(|t| format!("; {} when the TCP timestamps both ends use are counted", t.result.0))
+            .unwrap_or_default();
+        let source = format!("{} in MSS {mss}: {terms}{stamps}", hello.suite);
+        limits.push(Limit {
+            channel: Channel::Tls,
+            bytes: u32::from(terms.result.0),
+            basis: Basis::Derived,
+            source,
+            since: None,
+            frames,
+            in_force: false,
+        });
+    }
+    let suite = session.dtls.iter().find_map(|d| {
+        d.suite().or_else(|| d.attempts().find_map(|(_, a)| (a.suites.1 == 1).then_some(a.suites.0).flatten()))
+    });
+    let v6 = session.gateway.is_some_and(|g| g.is_ipv6());
+    let outer = if v6 { mtu::OuterIp::V6 } else { mtu::OuterIp::V4 };
+    let sealed = suite.and_then(|s| Some((s, mtu::Protection::new(s.class()?, Version::DTLS_1_2, false))));
+    if let Some((suite, protection)) = sealed
+        && let Some(terms) = protection.dtls_mtu(mtu::LinkMtu(1500), outer)
+    {
+        let source = format!("{} in an assumed link of 1500: {terms}", suite);
+        limits.push(Limit {
+            channel: Channel::Dtls,
+            bytes: u32::from(terms.result.0),
+            basis: Basis::Derived,
+            source,
+            since: None,
+            frames: Vec::new(),
+            in_force: false,
+        });
+    }
+}
+
+/// The limit inner packets are judged by and since when: told, read from ICMP, lowered by the client, bracketed.
+fn in_force_inner(session: &Session, limits: &[Limit]) -> Option<usize> {
+    let dtls_worked = session.dtls.iter().any(|d| d.worked());
+    let told = |channel| limits.iter().position(|l| l.channel == channel && l.basis == Basis::Assumed);
+    let told = if dtls_worked { told(Channel::Dtls) } else { told(Channel::Tls) };
+    let icmp = || limits.iter().position(|l| l.channel == Channel::Inner && is_told_by_icmp(l));
+    let lowered = || limits.iter().position(|l| l.channel == Channel::Tls && l.basis == Basis::Observed);
+    let bracket = || limits.iter().position(|l| l.source.starts_with("at most"));
+    told.or_else(icmp).or_else(lowered).or_else(bracket)
+}
+
+/// DF packets above the limit, per point.
+fn oversized_inner(session: &Session, limit: &Limit) -> Vec<Oversized> {
+    let mut found: BTreeMap<PointId, Oversized> = BTreeMap::new();
+    for flow in &session.inner {
+        for direction in [Direction::ToServer, Direction::ToClient] {
+            let to_client = direction == flow.toward_client;
+            tally(&mut found, &flow.facts, direction, to_client, limit, Channel::Inner);
+        }
+    }
+    for over in found.values_mut() {
+        over.frag_needed = frag_needed(session, over.point, true);
+    }
+    found.into_values().filter(|o| o.total() > 0).collect()
+}
+
+fn oversized_outer(session: &Session, limit: &Limit, points: &[Point]) -> Vec<Oversized> {
+    let mut found: BTreeMap<PointId, Oversized> = BTreeMap::new();
+    let tcp = session.connections.iter().flat_map(|c| &c.views);
+    let udp = session.dtls.iter().flat_map(|d| &d.views);
+    let views: Vec<&FlowFacts> = if limit.channel == Channel::OuterTcp { tcp.collect() } else { udp.collect() };
+    for view in views {
+        // Only before the small link: a packet seen beyond it was small enough.
+        let beyond = points.get(view.point.0 as usize).and_then(|p| p.vantage);
+        for direction in [Direction::ToServer, Direction::ToClient] {
+            let to_client = direction == Direction::ToClient;
+            if matches!((beyond, to_client), (Some(Vantage::Outside), false) | (Some(Vantage::Client), true)) {
+                continue;
+            }
+            tally(&mut found, view, direction, to_client, limit, limit.channel);
+        }
+    }
+    for over in found.values_mut() {
+        over.frag_needed = frag_needed(session, over.point, false);
+    }
+    found.into_values().filter(|o| o.total() > 0).collect()
+}
+
+fn frag_needed(session: &Session, point: PointId, inner: bool) -> u32 {
+    session
+        .icmp
+        .iter()
+        .filter(|i| i.inner == inner && i.facts.point == point && i.facts.error.is_frag_needed())
+        .map(|i| i.facts.count)
+        .sum()
+}
+
+/// Adds the packets of one flow, one way, that are above the limit.
+fn tally(
+    found: &mut BTreeMap<PointId, Oversized>,
+    flow: &FlowFacts,
+    direction: Direction,
+    to_client: bool,
+    limit: &Limit,
+    channel: Channel,
+) {
+    let (limit, since) = (limit.bytes, limit.since);
+    let runs = flow.large.get(direction.index()).map(Vec::as_slice).unwrap_or_default();
+    let counts = |run: &&Run| run.size > limit && since.is_none_or(|since| run.first >= since);
+    let runs: Vec<&Run> = runs.iter().filter(counts).collect();
+    if runs.is_empty() {
+        return;
+    }
+    let over = found.entry(flow.point).or_insert_with(|| Oversized {
+        point: flow.point,
+        channel,
+        limit,
+        since,
+        packets: [0, 0],
+        segments: [0, 0],
+        sizes: BTreeMap::new(),
+        most_repeats: 0,
+        repeat_seconds: 0.0,
+        stuck_to_client: 0,
+        delivered: 0,
+        first: Timestamp(i64::MAX),
+        last: Timestamp(i64::MIN),
+        frames: Vec::new(),
+        frag_needed: 0,
+    });
+    let way = if to_client { Direction::ToClient } else { Direction::ToServer };
+    let sizes = flow.ended.sizes.get(direction.index());
+    let passed = sizes.and_then(|s| s.largest_passed.as_ref()).map_or(0, |p| p.ip_len);
+    let stuck = sizes.and_then(|s| s.smallest_stuck.as_ref());
+    let mut frames = Vec::new();
+    for run in runs {
+        let count = u64::from(run.count);
+        *way.of_mut(&mut over.packets) += count;
+        *way.of_mut(&mut over.segments) += u64::from(run.count.saturating_sub(run.again));
+        *over.sizes.entry(run.size).or_default() += count;
+        over.first = over.first.min(run.first);
+        over.last = over.last.max(run.last);
+        if passed >= run.size {
+            over.delivered += count;
+        } else if to_client && stuck.is_some_and(|s| run.size >= s.ip_len) {
+            over.stuck_to_client += count;
+        }
+        frames.extend(run.frames.iter().copied());
+    }
+    if let Some(stuck) = stuck
+        && stuck.times > over.most_repeats
+    {
+        over.most_repeats = stuck.times;
+        over.repeat_seconds = stuck.last.seconds_since(stuck.first);
+    }
+    if to_client {
+        frames.append(&mut over.frames);
+    }
+    over.frames.append(&mut frames);
+    over.frames.truncate(super::facts::MAX_FRAMES);
+}

@@ -1,0 +1,536 @@
+//! Events to sessions: what a VPN session was, as its user lived it. Everything a detector may know, and nothing it must decide.
+//!
+//! [`tracker`] folds events into [`facts`] about single flows; when the captures end, [`join`] puts flows seen at several points
+//! together, [`inner`] finds the traffic inside the tunnels, [`limits`] says what a packet may measure.
+
+use crate::event::{
+    CipherSuite, Direction, Endpoints, FrameRef, Interface, LinkType, PointId, Timestamp, Vantage, Version,
+};
+use facts::{AttemptFacts, FlowFacts, IcmpFacts};
+use schemars::JsonSchema;
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+pub mod attempt;
+pub mod clock;
+pub mod facts;
+pub mod inner;
+pub mod join;
+pub mod limits;
+pub mod mtu;
+pub mod path;
+pub mod point;
+pub mod reconnect;
+pub mod shape;
+pub mod tracker;
+
+/// How sure we are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Confidence {
+    /// One reading among several.
+    #[default]
+    Low,
+    /// The likeliest reading; something could speak against it.
+    Medium,
+    /// Nothing seen speaks against it.
+    High,
+}
+
+/// Who says a number.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Basis {
+    /// Nobody: a default or the user's word.
+    #[default]
+    Assumed,
+    /// Computed from something observed.
+    Derived,
+    /// A packet in the clear.
+    Observed,
+    /// A header read with keys.
+    Decrypted,
+}
+
+/// One capture point of the run: an interface of a capture.
+#[derive(Clone, Debug)]
+pub struct Point {
+    /// Its id.
+    pub id: PointId,
+    /// Index of the (first) capture it belongs to.
+    pub capture: u16,
+    /// The captures of one rotated set are one run of frames: index of the set.
+    pub set: u16,
+    /// Index of the interface in that capture.
+    pub index: u32,
+    /// What the file says about it.
+    pub interface: Interface,
+    /// Name for people: `if_name`, or the file's stem.
+    pub name: String,
+    /// Frames seen.
+    pub frames: u64,
+    /// Frames cut by the snap length.
+    pub cut: u64,
+    /// Earliest and latest frame.
+    pub span: Option<(Timestamp, Timestamp)>,
+    /// Where it stood, when known.
+    pub vantage: Option<Vantage>,
+    /// Who says so.
+    pub vantage_basis: String,
+    /// ICMP was seen here, so nothing filtered it out.
+    pub saw_icmp: bool,
+    /// The file format tells the capture filter (pcapng does, pcap does not).
+    pub tells_filter: bool,
+}
+
+impl Point {
+    /// A point of which nothing is known yet.
+    pub fn unknown(id: PointId, capture: u16, index: u32, link: LinkType) -> Point {
+        let interface = Interface { name: None, description: None, filter: None, link, snap_len: 0, dropped: None };
+        Point {
+            id,
+            capture,
+            set: capture,
+            index,
+            interface,
+            name: String::new(),
+            frames: 0,
+            cut: 0,
+            span: None,
+            vantage: None,
+            vantage_basis: String::new(),
+            saw_icmp: false,
+            tells_filter: false,
+        }
+    }
+
+    /// The vantage's word, or `unknown`.
+    pub fn vantage_word(&self) -> &'static str {
+        self.vantage.map_or("unknown", Vantage::word)
+    }
+
+    /// Can this point have missed an ICMP error that passed it? The reason, if so.
+    pub fn may_have_missed_icmp(&self) -> Option<String> {
+        if self.interface.dropped.is_some_and(|n| n > 0) {
+            let n = self.interface.dropped.unwrap_or_default();
+            return Some(format!("the capture on {} dropped {n} frames", self.name));
+        }
+        let filter = self.interface.filter.as_deref()?.to_ascii_lowercase();
+        let shows = filter.is_empty()
+            || filter.contains("icmp")
+            || !(filter.contains("tcp") || filter.contains("udp") || filter.contains("port"));
+        (!shows && !self.saw_icmp).then(|| format!("the capture filter on {} (`{filter}`) keeps ICMP out", self.name))
+    }
+}
+
+/// One VPN session.
+#[derive(Debug)]
+pub struct Session {
+    /// The client's outer address (its inner one when only the inside was captured).
+    pub client: IpAddr,
+    /// The gateway's outer address; absent when only the inside was captured.
+    pub gateway: Option<IpAddr>,
+    /// The gateway's TCP port, or UDP port without TLS.
+    pub port: u16,
+    /// First packet.
+    pub start: Timestamp,
+    /// Last packet.
+    pub end: Timestamp,
+    /// What says that this is AnyConnect.
+    pub identified_by: String,
+    /// How sure that is.
+    pub confidence: Confidence,
+    /// What else it could have been.
+    pub ambiguities: Vec<String>,
+    /// TLS connections, in order of start.
+    pub connections: Vec<Connection>,
+    /// DTLS flows, in order of start.
+    pub dtls: Vec<DtlsFlow>,
+    /// Flows inside the tunnel.
+    pub inner: Vec<InnerFlow>,
+    /// The client's inner addresses.
+    pub inner_addresses: Vec<IpAddr>,
+    /// ICMP errors about its packets.
+    pub icmp: Vec<Icmp>,
+    /// What a packet may measure.
+    pub limits: Vec<Limit>,
+    /// Packets above the limit in force.
+    pub oversized: Vec<Oversized>,
+    /// New tunnel connections.
+    pub reconnects: Vec<reconnect::Reconnect>,
+}
+
+/// The role of a TLS connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Login only (Cisco's parent tunnel).
+    Parent,
+    /// Carries the tunnel.
+    Tunnel,
+    /// Login and tunnel on one connection (openconnect).
+    ParentAndTunnel,
+}
+
+impl Role {
+    /// The word in JSON.
+    pub fn word(self) -> &'static str {
+        match self {
+            Role::Parent => "parent",
+            Role::Tunnel => "tunnel",
+            Role::ParentAndTunnel => "parent+tunnel",
+        }
+    }
+
+    /// Does it carry tunnel data?
+    pub fn is_tunnel(self) -> bool {
+        self != Role::Parent
+    }
+}
+
+/// One TLS connection, seen at one or more points.
+#[derive(Debug)]
+pub struct Connection {
+    /// What it was for.
+    pub role: Role,
+    /// The views, client end first; never empty.
+    pub views: Vec<FlowFacts>,
+}
+
+/// One DTLS flow, seen at one or more points.
+#[derive(Debug)]
+pub struct DtlsFlow {
+    /// The views, client end first; never empty.
+    pub views: Vec<FlowFacts>,
+}
+
+/// One flow inside the tunnel, seen at one point.
+#[derive(Debug)]
+pub struct InnerFlow {
+    /// What it showed.
+    pub facts: FlowFacts,
+    /// Which of its directions goes to the VPN client.
+    pub toward_client: Direction,
+}
+
+impl InnerFlow {
+    /// The VPN client's end and the other one.
+    pub fn ends(&self) -> (std::net::SocketAddr, std::net::SocketAddr) {
+        let Endpoints { client, server } = self.facts.opened.endpoints;
+        match self.toward_client {
+            Direction::ToClient => (client, server),
+            Direction::ToServer => (server, client),
+        }
+    }
+
+    /// MSS the VPN client's side announced in its SYN or SYN-ACK, bytes.
+    pub fn client_mss(&self) -> Option<(u16, FrameRef, Timestamp)> {
+        let opened = &self.facts.opened;
+        let syn = match self.toward_client {
+            Direction::ToClient => opened.syn,
+            Direction::ToServer => opened.syn_ack,
+        }?;
+        Some((syn.mss?, syn.frame, syn.at))
+    }
+}
+
+/// ICMP errors about packets of a session.
+#[derive(Debug)]
+pub struct Icmp {
+    /// What was seen.
+    pub facts: IcmpFacts,
+    /// About inner packets rather than outer ones.
+    pub inner: bool,
+    /// The quoted packet went to the client.
+    pub toward_client: bool,
+}
+
+/// A channel a limit is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Channel {
+    /// Inner packets through the TLS tunnel.
+    Tls,
+    /// Inner packets through the DTLS tunnel.
+    Dtls,
+    /// Inner packets, whichever tunnel.
+    Inner,
+    /// Outer TCP packets.
+    OuterTcp,
+    /// Outer UDP packets.
+    OuterUdp,
+}
+
+impl Channel {
+    /// The word in JSON.
+    pub fn word(self) -> &'static str {
+        match self {
+            Channel::Tls => "tls",
+            Channel::Dtls => "dtls",
+            Channel::Inner => "inner",
+            Channel::OuterTcp => "outer-tcp",
+            Channel::OuterUdp => "outer-udp",
+        }
+    }
+}
+
+/// What a packet may measure.
+#[derive(Clone, Debug)]
+pub struct Limit {
+    /// On which channel.
+    pub channel: Channel,
+    /// Bytes, IP header included.
+    pub bytes: u32,
+    /// Who says so.
+    pub basis: Basis,
+    /// Where the number comes from, with its terms.
+    pub source: String,
+    /// From when on.
+    pub since: Option<Timestamp>,
+    /// Frames that show it.
+    pub frames: Vec<FrameRef>,
+    /// Findings are judged by it.
+    pub in_force: bool,
+}
+
+/// Packets above the limit in force, at one point, on one channel.
+#[derive(Clone, Debug)]
+pub struct Oversized {
+    /// Where.
+    pub point: PointId,
+    /// `Inner`, `OuterTcp` or `OuterUdp`.
+    pub channel: Channel,
+    /// The limit, bytes.
+    pub limit: u32,
+    /// Since when it held, when it did not hold from the start.
+    pub since: Option<Timestamp>,
+    /// How many, to the server side and to the client.
+    pub packets: [u64; 2],
+    /// How many distinct ones: packets less TCP repeats, to the server side and to the client.
+    pub segments: [u64; 2],
+    /// Size → how many.
+    pub sizes: BTreeMap<u32, u64>,
+    /// Most often one TCP segment was sent, when it never got through.
+    pub most_repeats: u32,
+    /// How long it was sent again, seconds.
+    pub repeat_seconds: f64,
+    /// Packets toward the client that never got through (as TCP's acknowledgments tell).
+    pub stuck_to_client: u64,
+    /// Packets above the limit that got through all the same.
+    pub delivered: u64,
+    /// First one.
+    pub first: Timestamp,
+    /// Last one.
+    pub last: Timestamp,
+    /// Frames, the ones toward the client first.
+    pub frames: Vec<FrameRef>,
+    /// Fragmentation Needed quoting these flows at this point.
+    pub frag_needed: u32,
+}
+
+impl Oversized {
+    /// No tunnel over a 1500-byte link carries packets this large (the largest of the DTLS sums is 1449): then the adapter's
+    /// own MTU is at fault, and DTLS that works would not help.
+    pub fn is_beyond_dtls(&self) -> bool {
+        const MOST: u32 = 1449;
+        self.channel == Channel::Inner && self.sizes.keys().all(|size| *size > MOST)
+    }
+
+    /// How many toward the client.
+    pub fn to_client(&self) -> u64 {
+        *Direction::ToClient.of(&self.packets)
+    }
+
+    /// How many toward the server side.
+    pub fn to_server(&self) -> u64 {
+        *Direction::ToServer.of(&self.packets)
+    }
+
+    /// All of them.
+    pub fn total(&self) -> u64 {
+        self.packets.iter().sum()
+    }
+}
+
+impl Connection {
+    /// The view from the client's end, or the nearest to it.
+    #[expect(clippy::indexing_slicing, reason = "views are never empty")]
+    pub fn best(&self) -> &FlowFacts {
+        &self.views[0]
+    }
+
+    /// First packet seen anywhere.
+    pub fn start(&self) -> Timestamp {
+        self.views.iter().map(|v| v.opened.first).min().unwrap_or_default()
+    }
+
+    /// Last packet seen anywhere.
+    pub fn end(&self) -> Timestamp {
+        self.views.iter().map(|v| v.ended.last).max().unwrap_or_default()
+    }
+
+    /// Version and suite, when a ServerHello was seen.
+    pub fn settled(&self) -> Option<facts::ServerHelloFacts> {
+        self.views.iter().find_map(|v| v.tls.as_ref()?.server_hello)
+    }
+
+    /// Last application-data record either way.
+    pub fn last_data(&self) -> Option<Timestamp> {
+        self.data_times().map(|(_, last)| last)
+    }
+
+    /// First application-data record either way.
+    pub fn first_data(&self) -> Option<Timestamp> {
+        self.data_times().map(|(first, _)| first)
+    }
+
+    fn data_times(&self) -> Option<(Timestamp, Timestamp)> {
+        let all = || self.views.iter().filter_map(|v| v.tls.as_ref()).flat_map(|t| t.data.iter());
+        let first = all().filter_map(|d| d.first).min()?;
+        let last = all().filter_map(|d| d.last).map(|(at, _)| at).max()?;
+        Some((first, last))
+    }
+
+    /// MSS of SYN and SYN-ACK at the best view, bytes.
+    pub fn mss(&self) -> [Option<u16>; 2] {
+        let opened = &self.best().opened;
+        [opened.syn.and_then(|s| s.mss), opened.syn_ack.and_then(|s| s.mss)]
+    }
+
+    /// Usable TCP payload per segment: the smaller MSS, less 12 when timestamps are agreed (protocol: limit from visible bytes).
+    pub fn effective_mss(&self) -> Option<(u16, bool)> {
+        let opened = &self.best().opened;
+        let (syn, ack) = (opened.syn?, opened.syn_ack?);
+        let mss = syn.mss?.min(ack.mss?);
+        let timestamps = syn.timestamps && ack.timestamps;
+        Some((mss, timestamps))
+    }
+}
+
+impl DtlsFlow {
+    /// The view from the client's end, or the nearest to it.
+    #[expect(clippy::indexing_slicing, reason = "views are never empty")]
+    pub fn best(&self) -> &FlowFacts {
+        &self.views[0]
+    }
+
+    /// First packet seen anywhere.
+    pub fn start(&self) -> Timestamp {
+        self.views.iter().map(|v| v.opened.first).min().unwrap_or_default()
+    }
+
+    /// Last packet seen anywhere.
+    pub fn end(&self) -> Timestamp {
+        self.views.iter().map(|v| v.ended.last).max().unwrap_or_default()
+    }
+
+    /// Did it carry protected records both ways at any point?
+    pub fn worked(&self) -> bool {
+        self.views.iter().filter_map(|v| v.dtls.as_ref()).any(|d| d.protected.iter().all(Option::is_some))
+    }
+
+    /// Handshake attempts of all views: point, facts.
+    pub fn attempts(&self) -> impl Iterator<Item = (&FlowFacts, &AttemptFacts)> {
+        self.views.iter().flat_map(|v| v.dtls.iter().flat_map(move |d| d.attempts.iter().map(move |a| (v, a))))
+    }
+
+    /// Version last seen.
+    pub fn version(&self) -> Option<Version> {
+        self.views.iter().find_map(|v| v.dtls.as_ref()?.version)
+    }
+
+    /// Suite of a ServerHello.
+    pub fn suite(&self) -> Option<CipherSuite> {
+        self.attempts().find_map(|(_, a)| a.suite)
+    }
+}
+
+impl Session {
+    /// Tunnel connections (not the parents), in order of start.
+    pub fn tunnels(&self) -> impl Iterator<Item = &Connection> {
+        self.connections.iter().filter(|c| c.role.is_tunnel())
+    }
+
+    /// The tunnel connection in force at that moment: the last one begun by then.
+    pub fn tunnel_at(&self, at: Timestamp) -> Option<&Connection> {
+        self.tunnels().filter(|c| c.start() <= at).last()
+    }
+
+    /// Ids of all points at which something of this session was seen.
+    pub fn points(&self) -> Vec<PointId> {
+        let mut ids: Vec<PointId> = self
+            .connections
+            .iter()
+            .flat_map(|c| c.views.iter())
+            .chain(self.dtls.iter().flat_map(|d| d.views.iter()))
+            .chain(self.inner.iter().map(|i| &i.facts))
+            .map(|v| v.point)
+            .chain(self.icmp.iter().map(|i| i.facts.point))
+            .collect();
+        ids.sort_unstable();
+        ids.dedup();
+        ids
+    }
+}
+
+/// The link type's name for reports.
+pub fn link_name(link: LinkType) -> String {
+    link.to_string()
+}
+
+/// What a run's facts make together.
+#[derive(Debug)]
+pub struct Assembled {
+    /// The sessions, in order of start.
+    pub sessions: Vec<Session>,
+    /// Captures whose clock is off, already corrected in the sessions.
+    pub clocks: Vec<clock::Offset>,
+}
+
+/// Puts the sessions of a run together from all its facts, and settles where the points stood.
+pub fn assemble(
+    mut flows: Vec<FlowFacts>,
+    mut icmp: Vec<IcmpFacts>,
+    points: &mut [Point],
+    told: limits::Told,
+) -> Assembled {
+    // A first guess from every TLS and DTLS flow orders the views; the sessions themselves then settle it.
+    let mut guess = points.to_vec();
+    point::infer(&mut guess, flows.iter(), join::may_be_outer);
+    let clocks = clock::align(&mut flows, &mut icmp, points, &guess);
+    let join::Joined { mut sessions, others } = join::sessions(flows, &guess);
+    let outer: std::collections::HashSet<(PointId, crate::event::FlowId)> =
+        sessions.iter().flat_map(|s| s.outer_views()).map(|v| (v.point, v.id)).collect();
+    let all = sessions.iter().flat_map(|s| s.outer_views()).chain(&others);
+    point::infer(points, all, |flow| outer.contains(&(flow.point, flow.id)));
+    for session in &mut sessions {
+        session.sort_views(points);
+    }
+    inner::attach(&mut sessions, others, &icmp, points);
+    inner::attach_icmp(&mut sessions, icmp);
+    for session in &mut sessions {
+        session.reconnects = reconnect::find(session);
+        limits::judge(session, told, points);
+    }
+    Assembled { sessions, clocks }
+}
+
+impl Session {
+    /// All outer flows of it, as each point saw them.
+    pub fn outer_views(&self) -> impl Iterator<Item = &FlowFacts> {
+        self.connections.iter().flat_map(|c| &c.views).chain(self.dtls.iter().flat_map(|d| &d.views))
+    }
+
+    /// Client end first.
+    fn sort_views(&mut self, points: &[Point]) {
+        let rank = |view: &FlowFacts| {
+            let vantage = points.get(usize::from(view.point.0)).and_then(|p| p.vantage);
+            (vantage.map_or(2, |v| u8::from(v != Vantage::Client)), view.point)
+        };
+        for connection in &mut self.connections {
+            connection.views.sort_by_key(rank);
+        }
+        for flow in &mut self.dtls {
+            flow.views.sort_by_key(rank);
+        }
+    }
+}

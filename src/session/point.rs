@@ -1,0 +1,152 @@
+//! Where each capture point stood: told, named, or inferred from what it saw.
+
+use super::Point;
+use super::facts::FlowFacts;
+use crate::event::{LinkType, PointId, Protocol, Vantage};
+use std::collections::BTreeMap;
+
+/// TTLs and hop limits hosts start with; a packet that still has one is at its sender.
+const INITIAL_TTLS: [u8; 3] = [64, 128, 255];
+
+/// How much longer one handshake gap must be than the other to say which end is near.
+const NEARER: f64 = 4.0;
+
+#[derive(Default)]
+struct Votes {
+    /// TLS or DTLS flows of sessions seen here.
+    outer: u32,
+    /// Any other flow seen here.
+    other: u32,
+    client_by_ttl: u32,
+    gateway_by_ttl: u32,
+    client_by_gap: u32,
+    gateway_by_gap: u32,
+}
+
+/// Settles the vantage of every point that was not told. `outer` says which flows are outer connections of a session.
+pub fn infer<'a>(points: &mut [Point], flows: impl Iterator<Item = &'a FlowFacts>, outer: impl Fn(&FlowFacts) -> bool) {
+    let mut votes: BTreeMap<PointId, Votes> = BTreeMap::new();
+    for flow in flows {
+        let votes = votes.entry(flow.point).or_default();
+        if !outer(flow) {
+            votes.other += 1;
+            continue;
+        }
+        votes.outer += 1;
+        if flow.opened.protocol == Protocol::Tcp {
+            vote(votes, flow);
+        }
+    }
+    for point in points.iter_mut().filter(|p| p.vantage.is_none()) {
+        let votes = votes.remove(&point.id).unwrap_or_default();
+        let (vantage, basis) = settle(point, &votes);
+        point.vantage = vantage;
+        point.vantage_basis = basis;
+    }
+}
+
+fn vote(votes: &mut Votes, flow: &FlowFacts) {
+    if let [Some(up), Some(down)] = flow.opened.ttl {
+        match (INITIAL_TTLS.contains(&up), INITIAL_TTLS.contains(&down)) {
+            (true, false) => votes.client_by_ttl += 1,
+            (false, true) => votes.gateway_by_ttl += 1,
+            _ => {}
+        }
+    }
+    let opened = &flow.opened;
+    if let (Some(syn), Some(ack), Some(third)) = (opened.syn, opened.syn_ack, opened.third) {
+        let (to_gateway, to_client) = (ack.at.seconds_since(syn.at), third.seconds_since(ack.at));
+        if to_gateway > NEARER * to_client {
+            votes.client_by_gap += 1;
+        } else if to_client > NEARER * to_gateway {
+            votes.gateway_by_gap += 1;
+        }
+    }
+}
+
+fn settle(point: &Point, votes: &Votes) -> (Option<Vantage>, String) {
+    let carries = if votes.outer > 0 { "AnyConnect connections" } else { "no AnyConnect connection" };
+    if let Some((vantage, word)) = named(point, votes.outer > 0) {
+        return (Some(vantage), word);
+    }
+    if votes.outer == 0 {
+        return match (votes.other, point.interface.link) {
+            (0, _) => (None, "nothing there tells".to_owned()),
+            (_, LinkType::RAW | LinkType::RAW_BSD | LinkType::RAW_OPENBSD | LinkType::IPV4 | LinkType::IPV6) => {
+                (None, format!("raw IP with {carries}: perhaps a VPN adapter"))
+            }
+            _ => (None, carries.to_owned()),
+        };
+    }
+    // TTLs do not depend on the order of frames; the gaps do.
+    let by_ttl = votes.client_by_ttl.max(votes.gateway_by_ttl) > 0;
+    let (client, gateway) =
+        if by_ttl { (votes.client_by_ttl, votes.gateway_by_ttl) } else { (votes.client_by_gap, votes.gateway_by_gap) };
+    if client > 2 * gateway {
+        let why = reasons(
+            votes.client_by_ttl,
+            votes.client_by_gap,
+            "the client",
+            "SYN to SYN-ACK takes longer than SYN-ACK to ACK",
+        );
+        return (Some(Vantage::Client), why);
+    }
+    if gateway > 2 * client {
+        let why = reasons(
+            votes.gateway_by_ttl,
+            votes.gateway_by_gap,
+            "the gateway",
+            "SYN-ACK to ACK takes longer than SYN to SYN-ACK",
+        );
+        return (Some(Vantage::Outside), why);
+    }
+    (None, format!("{carries}, but neither TTLs nor handshake gaps tell which end is near"))
+}
+
+fn reasons(by_ttl: u32, by_gap: u32, near: &str, gap: &str) -> String {
+    let mut parts = Vec::new();
+    if by_ttl > 0 {
+        parts.push(format!("packets of {near} still have their initial TTL"));
+    }
+    if by_gap > 0 {
+        parts.push(gap.to_owned());
+    }
+    parts.join("; ")
+}
+
+/// What the names give away: interface name, description, then the file's name. A name that contradicts the traffic does not count.
+fn named(point: &Point, carries_outer: bool) -> Option<(Vantage, String)> {
+    let interface = &point.interface;
+    let by_interface = [(&interface.name, "interface name"), (&interface.description, "interface description")];
+    let names = by_interface.into_iter().filter_map(|(name, kind)| Some((name.as_deref()?, kind)));
+    for (name, kind) in names.chain([(point.name.as_str(), "file name")]) {
+        if let Some(vantage) = vantage_of_name(name, carries_outer) {
+            return Some((vantage, format!("{kind} `{name}`")));
+        }
+    }
+    None
+}
+
+fn vantage_of_name(name: &str, carries_outer: bool) -> Option<Vantage> {
+    let name = name.to_ascii_lowercase();
+    let has = |word: &str| name.split(|c: char| !c.is_ascii_alphanumeric()).any(|part| part == word);
+    let starts = |word: &str| {
+        name.split(|c: char| !c.is_ascii_alphanumeric())
+            .any(|part| part.strip_prefix(word).is_some_and(|rest| rest.chars().all(|c| c.is_ascii_digit())))
+    };
+    if carries_outer {
+        if has("outside") {
+            return Some(Vantage::Outside);
+        }
+        return (has("client") || starts("phys")).then_some(Vantage::Client);
+    }
+    if has("inside") {
+        return Some(Vantage::Inside);
+    }
+    let adapter = starts("cscotun")
+        || starts("utun")
+        || starts("tun")
+        || starts("va")
+        || name.contains("anyconnect") && name.contains("adapter");
+    adapter.then_some(Vantage::VirtualAdapter)
+}

@@ -1,0 +1,126 @@
+//! Does a TLS connection carry CSTP? Told from record lengths alone, so graded and never certain.
+//!
+//! One CSTP frame is one record: 8 bytes of header and one inner IP packet. So records are never larger than a packet,
+//! an inner TCP ACK has one of few lengths, and DPD and keepalive are 8 bytes of plaintext. PPP-based tunnels (SSTP, F5,
+//! Fortinet) look alike but begin with LCP records too small to hold an IP packet.
+
+use super::facts::{FlowFacts, TlsFacts};
+use crate::event::{Class, Direction};
+
+/// Largest plausible inner packet with its record overhead, bytes: a jumbo inner MTU does not occur on AnyConnect adapters.
+const MAX_CSTP_RECORD: u16 = 1_700;
+/// Inner lengths of a TCP segment without data: IPv4 or IPv6, none, timestamps, or SACK options too; and of a SYN.
+const INNER_ACKS: [u16; 8] = [40, 52, 60, 64, 72, 76, 80, 84];
+/// A record larger than this may be a full inner packet, bytes.
+const FULL: u16 = 1_100;
+/// A CSTP payload shorter than this is no IPv4 header; longer than 0 it is no plain control frame either.
+const SHORTEST_IP: u16 = 20;
+
+/// Records that can be neither a control frame nor an IP packet, tolerated: TLS 1.3 hides handshake messages among data,
+/// and a DISCONNECT carries text.
+const MOST_ODD: u32 = 3;
+
+/// What the record lengths say.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Shape {
+    /// Records of the length of an empty CSTP frame, both ways.
+    pub control: u32,
+    /// Records of the length of an inner TCP ACK or SYN.
+    pub acks: u32,
+    /// All application-data records.
+    pub records: u32,
+    /// Late records of the largest length, one way: packets of a full inner MTU.
+    pub full: u32,
+    /// Something speaks against CSTP.
+    pub against: bool,
+    /// Block padding rounds lengths up (CBC): many things look alike.
+    pub coarse: bool,
+    /// The suite was not captured, so lengths tell little.
+    pub suite_unknown: bool,
+}
+
+impl Shape {
+    /// Reads the shape off a connection.
+    pub fn of(flow: &FlowFacts) -> Shape {
+        let Some(tls) = flow.tls.as_deref() else { return Shape::default() };
+        let records = tls.data.iter().map(|d| d.records).sum();
+        let Some(protection) = tls.server_hello.and_then(|hello| hello.protection()) else {
+            let against = tls.data.iter().any(|d| d.largest_late > MAX_CSTP_RECORD);
+            return Shape { records, against, suite_unknown: true, ..Shape::default() };
+        };
+        let len = |payload| protection.cstp_record_len(payload);
+        let count = |wanted: &dyn Fn(u32) -> bool| {
+            tls.data.iter().flat_map(|d| &d.small).filter(|(l, _)| wanted(u32::from(*l))).map(|(_, n)| *n).sum::<u32>()
+        };
+        let control = len(0);
+        let acks: Vec<u32> = INNER_ACKS.iter().map(|n| len(*n)).collect();
+        Shape {
+            control: count(&|l| l == control),
+            acks: count(&|l| acks.contains(&l)),
+            full: tls.data.iter().filter(|d| d.largest_late > FULL).map(|d| d.at_largest).max().unwrap_or(0),
+            records,
+            suite_unknown: false,
+            coarse: matches!(tls.server_hello.and_then(|hello| hello.suite.class()), Some(Class::Cbc { .. })),
+            against: tls.data.iter().any(|d| d.largest_late > MAX_CSTP_RECORD)
+                || speaks_ppp(tls, &len)
+                || !begins_with_http(tls)
+                // Block ciphers round lengths up, so that no length is odd.
+                || count(&|l| l < control || (control + 1..len(SHORTEST_IP)).contains(&l)) > MOST_ODD,
+        }
+    }
+
+    /// Beside a tunnel that is sure, may this be another of the same session?
+    pub fn may_be_cstp(&self) -> bool {
+        self.is_cstp() || self.suite_unknown && !self.against && self.records >= 8
+    }
+
+    /// Is this a tunnel by its looks?
+    pub fn is_cstp(&self) -> bool {
+        let acks = self.acks >= 6 && self.acks * 4 >= self.records || self.control >= 2 && self.acks >= 2;
+        !self.against && self.records >= 8 && (acks || self.control >= 1 && self.full >= 8)
+    }
+}
+
+/// Early records between a control frame and the shortest IP packet, in both directions: LCP.
+fn speaks_ppp(tls: &TlsFacts, len: &dyn Fn(u16) -> u32) -> bool {
+    let (control, shortest) = (len(0), len(SHORTEST_IP));
+    let odd =
+        |direction| tls.early.iter().any(|(d, l)| *d == direction && (control + 1..shortest).contains(&u32::from(*l)));
+    odd(Direction::ToServer) && odd(Direction::ToClient)
+}
+
+/// A tunnel's connection begins with a POST or CONNECT and its answer, both with many headers: the first record each way
+/// (TLS 1.3 hides the handshake's rest before it) is no small one.
+fn begins_with_http(tls: &TlsFacts) -> bool {
+    /// No CONNECT request, nor the answer to one, is shorter than this in a record, bytes.
+    const HEADERS: u16 = 250;
+    let hidden = tls.server_hello.is_some_and(|hello| hello.version.is_1_3());
+    let mut up = tls.early.iter().enumerate().filter(|(_, (d, _))| *d == Direction::ToServer);
+    let Some((asked, (_, length))) = up.nth(usize::from(hidden)) else { return false };
+    let answers = tls.early.iter().skip(asked).filter(|(d, _)| *d == Direction::ToClient);
+    *length >= HEADERS && answers.take(3).any(|(_, length)| *length >= HEADERS)
+}
+
+/// Request and answer pairs at the beginning, before data: more than one means that somebody logged in here.
+pub fn exchanges(flow: &FlowFacts) -> usize {
+    /// No HTTP request of the client is shorter than this in a record, and no TLS 1.3 Finished longer, bytes.
+    const REQUEST: u16 = 250;
+    let Some(tls) = flow.tls.as_deref() else { return 0 };
+    let mut pairs = 0;
+    let mut asked = false;
+    for (direction, length) in &tls.early {
+        match direction {
+            Direction::ToServer if *length >= REQUEST => asked = true,
+            Direction::ToServer => {
+                if pairs > 0 {
+                    break;
+                }
+            }
+            Direction::ToClient => {
+                pairs += usize::from(asked);
+                asked = false;
+            }
+        }
+    }
+    pairs
+}

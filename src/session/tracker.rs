@@ -1,0 +1,316 @@
+//! Folds events into facts, one tracker per capture. Bounded: see [`Limits`].
+
+use super::facts::{
+    AttemptFacts, Closed, DtlsFacts, FlowFacts, IcmpFacts, MAX_ATTEMPTS, MAX_FRAMES, ServerHelloFacts, TlsFacts,
+};
+use crate::event::{
+    Direction, DtlsMessage, DtlsRecordSeen, Event, FlowId, FrameRef, IcmpSeen, PointId, Timestamp, What,
+};
+use std::collections::HashMap;
+
+/// What a tracker may keep.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Flows remembered; further ones are counted and left out. About 0.5 KiB each, a TLS or DTLS flow about 1 KiB.
+    pub max_flows: usize,
+    /// Kinds of ICMP errors (sender, type, code, quoted flow) remembered. About 0.2 KiB each.
+    pub max_icmp: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits { max_flows: 1_000_000, max_icmp: 200_000 }
+    }
+}
+
+/// Everything one capture showed.
+#[derive(Debug, Default)]
+pub struct Facts {
+    /// Flows in order of appearance.
+    pub flows: Vec<FlowFacts>,
+    /// ICMP errors in order of appearance.
+    pub icmp: Vec<IcmpFacts>,
+    /// Flows left out because of [`Limits::max_flows`].
+    pub flows_left_out: u64,
+    /// ICMP errors left out because of [`Limits::max_icmp`].
+    pub icmp_left_out: u64,
+}
+
+/// Who sent what about which flow: the key ICMP errors are counted under.
+type IcmpKey = (PointId, std::net::IpAddr, u8, u8, std::net::IpAddr, std::net::IpAddr, Option<(u16, u16)>, u8);
+
+/// Listens to one capture's events.
+#[derive(Debug)]
+pub struct Tracker {
+    limits: Limits,
+    facts: Facts,
+    /// `FlowId` → place in `facts.flows`, `u32::MAX` = left out.
+    places: HashMap<FlowId, u32, foldhash::fast::RandomState>,
+    icmp: HashMap<IcmpKey, usize>,
+}
+
+impl Tracker {
+    /// An empty tracker.
+    pub fn new(limits: Limits) -> Tracker {
+        Tracker { limits, facts: Facts::default(), places: HashMap::default(), icmp: HashMap::new() }
+    }
+
+    /// Takes note of one event.
+    pub fn observe(&mut self, event: &Event<'_>) {
+        let (at, frame) = (event.at, event.frame);
+        match &event.what {
+            What::Opened(flow, opened) => {
+                if self.facts.flows.len() >= self.limits.max_flows {
+                    self.facts.flows_left_out += 1;
+                    return;
+                }
+                self.places.insert(*flow, self.facts.flows.len() as u32);
+                self.facts.flows.push(FlowFacts::new(*flow, event.point, (*opened).clone()));
+            }
+            What::Ended(flow, ended) => {
+                if let Some(facts) = self.flow(*flow) {
+                    facts.ended = (*ended).clone();
+                }
+            }
+            What::Closed { flow, direction, reset } => {
+                if let Some(facts) = self.flow(*flow) {
+                    facts.closed.get_or_insert(Closed { at, frame, direction: *direction, reset: *reset });
+                }
+            }
+            What::ClientHello(flow, hello) => {
+                if let Some(tls) = self.tls(*flow) {
+                    tls.client_hello.get_or_insert((at, frame, hello.random));
+                }
+            }
+            What::ServerHello(flow, hello) => {
+                if let Some(tls) = self.tls(*flow) {
+                    // A HelloRetryRequest is a ServerHello that settles nothing (RFC 8446 §4.1.4).
+                    if let (Some(suite), false) = (hello.cipher_suite, hello.hello_retry) {
+                        let (version, encrypt_then_mac) = (hello.version, hello.encrypt_then_mac());
+                        tls.server_hello.get_or_insert(ServerHelloFacts {
+                            at,
+                            frame,
+                            version,
+                            suite,
+                            encrypt_then_mac,
+                        });
+                    }
+                }
+            }
+            What::TlsAlert(flow, direction, alert) => {
+                if let Some(tls) = self.tls(*flow) {
+                    tls.alert.get_or_insert((at, frame, *direction, *alert));
+                }
+            }
+            What::TlsData(flow, direction, length) => {
+                if let Some(tls) = self.tls(*flow) {
+                    let protection = tls.server_hello.and_then(|hello| hello.protection());
+                    let control = protection.is_some_and(|p| p.cstp_record_len(0) == u32::from(*length));
+                    tls.add_data(at, frame, *direction, *length, control);
+                }
+            }
+            What::DtlsHandshake(flow, direction, message) => {
+                if let Some(dtls) = self.dtls(*flow) {
+                    observe_handshake(dtls, at, frame, *direction, message);
+                }
+            }
+            What::DtlsRecord(flow, direction, record) => {
+                if let Some(dtls) = self.dtls(*flow) {
+                    observe_record(dtls, at, frame, *direction, record);
+                }
+            }
+            What::DtlsAlert(flow, direction, alert) => {
+                if let Some(dtls) = self.dtls(*flow)
+                    && let Some(attempt) = dtls.attempts.last_mut()
+                {
+                    attempt.alert.get_or_insert((at, frame, *direction, *alert));
+                }
+            }
+            What::Media(flow) => {
+                if let Some(facts) = self.flow(*flow) {
+                    facts.media = true;
+                }
+            }
+            What::QuicInitial(flow, direction) => {
+                if let Some(facts) = self.flow(*flow)
+                    && let Some(n) = facts.quic.get_mut(direction.index())
+                {
+                    *n = n.saturating_add(1);
+                }
+            }
+            What::Large(flow, large) => {
+                if let Some(facts) = self.flow(*flow) {
+                    facts.add_large(at, frame, *large);
+                }
+            }
+            What::Icmp(seen) => self.icmp(at, frame, event.point, seen),
+        }
+    }
+
+    /// Hands out what was gathered.
+    pub fn finish(self) -> Facts {
+        self.facts
+    }
+
+    fn flow(&mut self, flow: FlowId) -> Option<&mut FlowFacts> {
+        let place = *self.places.get(&flow)?;
+        self.facts.flows.get_mut(place as usize)
+    }
+
+    fn tls(&mut self, flow: FlowId) -> Option<&mut TlsFacts> {
+        Some(self.flow(flow)?.tls.get_or_insert_default())
+    }
+
+    fn dtls(&mut self, flow: FlowId) -> Option<&mut DtlsFacts> {
+        Some(self.flow(flow)?.dtls.get_or_insert_default())
+    }
+
+    fn icmp(&mut self, at: Timestamp, frame: FrameRef, point: PointId, seen: &IcmpSeen) {
+        let Some(quoted) = seen.error.quoted else { return };
+        let error = seen.error;
+        let key =
+            (point, seen.sender, error.icmp_type, error.code, quoted.src, quoted.dst, quoted.ports, quoted.protocol);
+        if let Some(facts) = self.icmp.get(&key).and_then(|i| self.facts.icmp.get_mut(*i)) {
+            facts.count = facts.count.saturating_add(1);
+            facts.last = facts.last.max(at);
+            if facts.frames.len() < MAX_FRAMES {
+                facts.frames.push(frame);
+            }
+            if let Some(mtu) = error.next_hop_mtu
+                && !facts.mtus.contains(&mtu)
+                && facts.mtus.len() < 16
+            {
+                facts.mtus.push(mtu);
+            }
+            return;
+        }
+        if self.facts.icmp.len() >= self.limits.max_icmp {
+            self.facts.icmp_left_out += 1;
+            return;
+        }
+        self.icmp.insert(key, self.facts.icmp.len());
+        self.facts.icmp.push(IcmpFacts {
+            point,
+            error,
+            quoted,
+            quotes: seen.quotes,
+            sender: seen.sender,
+            count: 1,
+            mtus: error.next_hop_mtu.into_iter().collect(),
+            first: at,
+            last: at,
+            frames: vec![frame],
+        });
+    }
+}
+
+fn observe_handshake(
+    dtls: &mut DtlsFacts,
+    at: Timestamp,
+    frame: FrameRef,
+    direction: Direction,
+    message: &DtlsMessage<'_>,
+) {
+    if let DtlsMessage::ClientHello(hello, version, _) = message {
+        let random = hello.random.unwrap_or_default();
+        // A client that starts over with a new random while nothing came back is still at the same attempt.
+        let unanswered = |a: &AttemptFacts| a.is_unanswered() && a.session_id == hello.session_id.as_bytes();
+        let same = dtls.attempts.iter().position(|a| a.random == random);
+        let same = same
+            .or_else(|| dtls.attempts.len().checked_sub(1).filter(|i| dtls.attempts.get(*i).is_some_and(unanswered)));
+        let place = same.unwrap_or(dtls.attempts.len());
+        if place >= MAX_ATTEMPTS {
+            return;
+        }
+        if place == dtls.attempts.len() {
+            dtls.attempts.push(AttemptFacts {
+                random,
+                session_id: hello.session_id.as_bytes().to_vec(),
+                version: *version,
+                hello_version: hello.version,
+                suites: (hello.cipher_suites.first().copied(), hello.cipher_suites.len()),
+                first: at,
+                last: at,
+                hellos: 0,
+                with_cookie: 0,
+                hello_frames: Vec::new(),
+                hello_verify: (0, None),
+                server_hellos: (0, None),
+                suite: None,
+                server_version: None,
+                resumed: false,
+                certificate: false,
+                server_done: false,
+                ccs: [false, false],
+                protected: [None, None],
+                alert: None,
+            });
+        }
+        let Some(attempt) = dtls.attempts.get_mut(place) else { return };
+        attempt.first = attempt.first.min(at);
+        attempt.last = attempt.last.max(at);
+        attempt.hellos = attempt.hellos.saturating_add(1);
+        attempt.with_cookie = attempt.with_cookie.saturating_add(u32::from(!hello.cookie.is_empty()));
+        if attempt.hello_frames.len() < MAX_FRAMES {
+            attempt.hello_frames.push((frame, at));
+        }
+        return;
+    }
+    let Some(attempt) = dtls.attempts.last_mut() else { return };
+    match message {
+        DtlsMessage::ClientHello(..) => {}
+        DtlsMessage::HelloVerifyRequest(_) => {
+            attempt.hello_verify.0 = attempt.hello_verify.0.saturating_add(1);
+            attempt.hello_verify.1.get_or_insert((at, frame));
+        }
+        DtlsMessage::ServerHello(hello) => {
+            attempt.server_hellos.0 = attempt.server_hellos.0.saturating_add(1);
+            attempt.server_hellos.1.get_or_insert((at, frame));
+            attempt.suite = hello.cipher_suite;
+            attempt.server_version = Some(hello.version);
+            attempt.resumed = !attempt.session_id.is_empty() && hello.session_id.as_bytes() == attempt.session_id;
+        }
+        DtlsMessage::Certificate => attempt.certificate |= direction == Direction::ToClient,
+        DtlsMessage::Other(14) => attempt.server_done = true,
+        DtlsMessage::Other(_) => {}
+    }
+}
+
+fn observe_record(dtls: &mut DtlsFacts, at: Timestamp, frame: FrameRef, direction: Direction, record: &DtlsRecordSeen) {
+    let d = direction.index();
+    dtls.version = Some(record.version);
+    let largest = direction.of_mut(&mut dtls.largest_datagram);
+    if largest.is_none_or(|(bytes, _)| bytes < record.ip_len) {
+        *largest = Some((record.ip_len, frame));
+    }
+    if record.epoch == 0 {
+        if record.content_type == 20
+            && let Some(ccs) = dtls.attempts.last_mut().and_then(|a| a.ccs.get_mut(d))
+        {
+            *ccs = true;
+        }
+        return;
+    }
+    if let Some(first) = dtls.protected.get_mut(d) {
+        first.get_or_insert(at);
+    }
+    if let Some(first) = dtls.attempts.last_mut().and_then(|a| a.protected.get_mut(d)) {
+        first.get_or_insert((at, frame));
+    }
+    if record.content_type != 23 {
+        return;
+    }
+    if let Some(n) = dtls.records.get_mut(d) {
+        *n = n.saturating_add(1);
+    }
+    if let Some(largest) = dtls.largest.get_mut(d) {
+        *largest = (*largest).max(record.length);
+    }
+    if let Some(first) = dtls.first.get_mut(d) {
+        first.get_or_insert((at, frame));
+    }
+    if let Some(last) = dtls.last.get_mut(d) {
+        *last = Some((at, frame));
+    }
+    dtls.activity.add(at, frame, direction, record.length);
+}

@@ -1,0 +1,131 @@
+//! Every case of `captures/`: what must be found is found, what must stay clear stays clear, and the report reads as it did.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test says what is wrong by panicking")]
+
+use acpcap::analysis::{self, Options, Source};
+use acpcap::report::{Answer, Report, Severity, text};
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+struct Case {
+    about: String,
+    origin: String,
+    run: Vec<Run>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+struct Run {
+    name: String,
+    files: Vec<String>,
+    /// Detector id → the worst severity of its findings over all sessions.
+    found: BTreeMap<String, String>,
+    /// Detectors that no session can answer.
+    cannot_tell: Vec<String>,
+    /// Detectors that find nothing in any session and can say so in at least one.
+    clear: Vec<String>,
+}
+
+fn captures() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("captures")
+}
+
+fn cases() -> Vec<(String, Case)> {
+    let mut cases: Vec<(String, Case)> = fs::read_dir(captures())
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.is_dir())
+        .map(|path| {
+            let text = fs::read_to_string(path.join("case.toml")).unwrap();
+            let case = toml::from_str(&text).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+            (path.file_name().unwrap().to_string_lossy().into_owned(), case)
+        })
+        .collect();
+    cases.sort_by(|a, b| a.0.cmp(&b.0));
+    cases
+}
+
+fn analyze(case: &str, files: &[String]) -> Report {
+    let sources = files.iter().map(|file| {
+        let (vantage, name) = match file.split_once(':') {
+            Some((vantage, name)) => (Some(vantage.parse().unwrap()), name),
+            None => (None, file.as_str()),
+        };
+        let path = captures().join(case).join(name);
+        let input = Box::new(File::open(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display())));
+        Ok(Source { path: format!("captures/{case}/{name}"), vantage, input, continues: false })
+    });
+    let outcome = analysis::analyze(sources, &Options::default(), &mut |_| ControlFlow::Continue(()));
+    assert!(outcome.errors.is_empty(), "{case}: {:?}", outcome.errors);
+    outcome.report
+}
+
+#[test]
+fn every_case_gets_its_verdict() {
+    let mut wrong = Vec::new();
+    for (name, case) in cases() {
+        assert!(!case.about.is_empty() && !case.origin.is_empty(), "{name} says what it is and where it is from");
+        for run in &case.run {
+            let report = analyze(&name, &run.files);
+            assert!(!report.sessions.is_empty(), "{name}/{}: no session", run.name);
+            let worst = |id: &str| report.findings.iter().filter(|f| f.detector == id).map(|f| f.severity).max();
+            for check in &report.checks {
+                let listed = run.found.contains_key(&check.detector)
+                    || run.cannot_tell.contains(&check.detector)
+                    || run.clear.contains(&check.detector);
+                assert!(listed, "{name}/{}: case.toml does not say what {} must answer", run.name, check.detector);
+            }
+            for (id, severity) in &run.found {
+                if worst(id).map(word) != Some(severity.as_str()) {
+                    wrong.push(format!("{name}/{}: {id} should be {severity}, is {:?}", run.name, worst(id)));
+                }
+            }
+            let answers = |id: &str| -> Vec<Answer> {
+                report.checks.iter().filter(|c| c.detector == id).map(|c| c.outcome).collect()
+            };
+            for id in &run.cannot_tell {
+                if answers(id).iter().any(|a| *a != Answer::CannotTell) {
+                    wrong.push(format!("{name}/{}: {id} should not be able to tell", run.name));
+                }
+            }
+            for id in &run.clear {
+                let answers = answers(id);
+                if answers.contains(&Answer::Found) || !answers.contains(&Answer::Clear) {
+                    wrong.push(format!("{name}/{}: {id} should be clear, is {answers:?}", run.name));
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn every_report_reads_as_it_did() {
+    let mut settings = insta::Settings::clone_current();
+    settings.set_snapshot_path("snapshots");
+    settings.set_prepend_module_to_snapshot(false);
+    settings.set_omit_expression(true);
+    let _bound = settings.bind_to_scope();
+    for (name, case) in cases() {
+        for run in &case.run {
+            let report = analyze(&name, &run.files);
+            let mut page = Vec::new();
+            text::render(&report, text::Look::default(), &mut page).unwrap();
+            insta::assert_snapshot!(format!("{name}--{}", run.name), String::from_utf8(page).unwrap());
+        }
+    }
+}
+
+fn word(severity: Severity) -> &'static str {
+    match severity {
+        Severity::Info => "info",
+        Severity::Low => "low",
+        Severity::Medium => "medium",
+        Severity::High => "high",
+    }
+}
