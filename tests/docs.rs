@@ -106,6 +106,16 @@ fn the_readme_names_every_command() {
 }
 
 #[test]
+fn a_detector_is_named_after_its_file() {
+    for entry in std::fs::read_dir(root().join("src/detect")).unwrap() {
+        let path = entry.unwrap().path();
+        let id = path.file_stem().unwrap().to_string_lossy().replace('_', "-");
+        let known = DETECTORS.iter().any(|d| d.id == id);
+        assert!(known || ["mod", "remedy"].contains(&id.as_str()), "{} is not in the table", path.display());
+    }
+}
+
+#[test]
 fn the_readme_lists_every_detector_and_no_other() {
     let readme = read("README.md");
     let section = readme.split("\n## ").find(|s| s.starts_with("What it looks for")).expect("the detectors' section");

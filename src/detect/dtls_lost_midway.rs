@@ -46,11 +46,17 @@ fn check(case: &Case<'_>) -> Outcome {
     };
     let ended = last_record(last).unwrap_or(answered);
     let Some(back) = data_back_on_tls(session, ended.min(answered.plus_seconds(SILENT)).max(answered)) else {
-        return Outcome::Clear(format!("DTLS carried data to the end; last record from the gateway in frame {}", frame.number));
+        return Outcome::Clear(format!(
+            "DTLS carried data to the end; last record from the gateway in frame {}",
+            frame.number
+        ));
     };
-    let up = |view: &crate::session::facts::FlowFacts| view.dtls.as_ref().and_then(|d| d.last.first().copied().flatten()).map(|(at, _)| at);
+    let up = |view: &crate::session::facts::FlowFacts| {
+        view.dtls.as_ref().and_then(|d| d.last.first().copied().flatten()).map(|(at, _)| at)
+    };
     let unanswered = last.views.iter().filter_map(up).any(|at| at.seconds_since(answered) >= SILENT);
-    let retries: u32 = session.dtls.iter().filter(|d| d.start() > answered).flat_map(|d| d.attempts()).map(|(_, a)| a.hellos).sum();
+    let retries: u32 =
+        session.dtls.iter().filter(|d| d.start() > answered).flat_map(|d| d.attempts()).map(|(_, a)| a.hellos).sum();
     let mut summary = format!(
         "DTLS came up and carried data until {:.1} s into the session; {:.1} s later data was back on the TLS tunnel",
         answered.seconds_since(session.start),
@@ -60,14 +66,26 @@ fn check(case: &Case<'_>) -> Outcome {
         summary.push_str(". The client kept sending on DTLS and got no answer");
     }
     if retries > 0 {
-        summary.push_str(&format!(". {} to bring DTLS up again went unanswered", count(u64::from(retries), "ClientHello")));
+        summary.push_str(&format!(
+            ". {} to bring DTLS up again went unanswered",
+            count(u64::from(retries), "ClientHello")
+        ));
     }
     summary.push('.');
     let mut evidence = vec![
         Evidence::Frames(vec![frame], "last DTLS record from the gateway".to_owned()),
-        Evidence::Frames(vec![back.frame], format!("data on TLS again: {} records to the gateway, {} to the client", back.records[0], back.records[1])),
+        Evidence::Frames(
+            vec![back.frame],
+            format!("data on TLS again: {} records to the gateway, {} to the client", back.records[0], back.records[1]),
+        ),
     ];
-    let hellos: Vec<FrameRef> = session.dtls.iter().filter(|d| d.start() > answered).flat_map(|d| d.attempts()).flat_map(|(_, a)| a.hello_frames.iter().map(|(f, _)| *f)).collect();
+    let hellos: Vec<FrameRef> = session
+        .dtls
+        .iter()
+        .filter(|d| d.start() > answered)
+        .flat_map(|d| d.attempts())
+        .flat_map(|(_, a)| a.hello_frames.iter().map(|(f, _)| *f))
+        .collect();
     if !hellos.is_empty() {
         evidence.push(Evidence::Frames(hellos, "ClientHellos of later attempts".to_owned()));
     }
@@ -77,12 +95,20 @@ fn check(case: &Case<'_>) -> Outcome {
         confidence: if unanswered || retries > 0 { Confidence::High } else { Confidence::Medium },
         summary,
         evidence,
-        filters: vec![Filter { filter: format!("udp.stream == {}", best.opened.stream), capture: best.opened.first_frame.capture, shows: "the DTLS tunnel that died".to_owned(), frames: None }],
+        filters: vec![Filter {
+            filter: format!("udp.stream == {}", best.opened.stream),
+            capture: best.opened.first_frame.capture,
+            shows: "the DTLS tunnel that died".to_owned(),
+            frames: None,
+        }],
         remedy: vec![
-            "find what blocked UDP to the gateway at that moment: a firewall rule, or a NAT that forgot the mapping".to_owned(),
+            "find what blocked UDP to the gateway at that moment: a firewall rule, or a NAT that forgot the mapping"
+                .to_owned(),
             "for a NAT that forgets idle UDP: keepalive below its timeout (`anyconnect ssl keepalive 20`)".to_owned(),
             remedy::MTU_1300.to_owned(),
-        ], ..Finding::default() }))
+        ],
+        ..Finding::default()
+    }))
 }
 
 /// The last DTLS data record from the gateway, wherever it was seen.

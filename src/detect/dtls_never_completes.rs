@@ -3,8 +3,8 @@
 use super::remedy;
 use crate::event::{Direction, FrameRef, PointId, Vantage};
 use crate::finding::{Case, Confidence, Detector, Evidence, Filter, Finding, Outcome, Severity, Wanted, count};
-use crate::session::attempt::{AttemptOutcome, Judged, icmp_words, judge_all};
 use crate::session::Session;
+use crate::session::attempt::{AttemptOutcome, Judged, icmp_words, judge_all};
 use std::collections::BTreeMap;
 
 pub static DETECTOR: Detector = Detector {
@@ -52,16 +52,26 @@ fn check(case: &Case<'_>) -> Outcome {
     if failed.is_empty() {
         return Outcome::CannotTell(
             "the capture ends less than 12 s after the first ClientHello; nobody can tell yet".to_owned(),
-            Some(Wanted { vantage: Vantage::Client, why: "whether DTLS comes up at all: let the capture run for two minutes" }),
+            Some(Wanted {
+                vantage: Vantage::Client,
+                why: "whether DTLS comes up at all: let the capture run for two minutes",
+            }),
         );
     }
     Outcome::Found(Box::new(finding(case, &failed)))
 }
 
 fn completed_words(session: &Session) -> String {
-    let first = session.dtls.iter().filter(|d| d.worked()).flat_map(|d| d.attempts()).find_map(|(_, a)| Some((a, a.completed_at()?)));
+    let first = session
+        .dtls
+        .iter()
+        .filter(|d| d.worked())
+        .flat_map(|d| d.attempts())
+        .find_map(|(_, a)| Some((a, a.completed_at()?)));
     match first {
-        Some((attempt, (at, _))) => format!("DTLS came up {:.3} s after its first ClientHello", at.seconds_since(attempt.first)),
+        Some((attempt, (at, _))) => {
+            format!("DTLS came up {:.3} s after its first ClientHello", at.seconds_since(attempt.first))
+        }
         None => "DTLS was up when the capture began".to_owned(),
     }
 }
@@ -69,7 +79,10 @@ fn completed_words(session: &Session) -> String {
 fn no_attempt(case: &Case<'_>) -> Outcome {
     let from_start = case.session.tunnels().any(|t| t.settled().is_some());
     if !from_start {
-        return Outcome::CannotTell("the capture began after the tunnel; a DTLS attempt before that would not be in it".to_owned(), None);
+        return Outcome::CannotTell(
+            "the capture began after the tunnel; a DTLS attempt before that would not be in it".to_owned(),
+            None,
+        );
     }
     if case.at(Vantage::Client).is_empty() {
         return Outcome::CannotTell(
@@ -94,7 +107,11 @@ fn finding(case: &Case<'_>, failed: &[&Judged<'_>]) -> Finding {
     let session = case.session;
     let mut by_point: BTreeMap<PointId, Seen> = BTreeMap::new();
     for judged in failed {
-        let seen = by_point.entry(judged.view.point).or_insert_with(|| Seen { first: f64::MAX, last: f64::MIN, ..Seen::default() });
+        let seen = by_point.entry(judged.view.point).or_insert_with(|| Seen {
+            first: f64::MAX,
+            last: f64::MIN,
+            ..Seen::default()
+        });
         seen.hellos += judged.facts.hellos;
         seen.answers += judged.facts.hello_verify.0 + judged.facts.server_hellos.0;
         seen.first = seen.first.min(judged.facts.first.0 as f64 / 1e9);
@@ -112,7 +129,12 @@ fn finding(case: &Case<'_>, failed: &[&Judged<'_>]) -> Finding {
     attempts.sort_unstable();
     attempts.dedup();
     let tries = if attempts.len() > 1 { format!(" ({} attempts)", attempts.len()) } else { String::new() };
-    let hellos = format!("{} in {:.1} s{tries} from the client, seen at {}", count(u64::from(here.hellos), "ClientHello"), here.last - here.first, case.place(near));
+    let hellos = format!(
+        "{} in {:.1} s{tries} from the client, seen at {}",
+        count(u64::from(here.hellos), "ClientHello"),
+        here.last - here.first,
+        case.place(near)
+    );
     let mut summary = format!("{hellos}: {}", stage_words(&outcome));
     let mut placed = false;
     if client.is_some()
@@ -122,9 +144,16 @@ fn finding(case: &Case<'_>, failed: &[&Judged<'_>]) -> Finding {
         summary.push_str(&match by_point.get(gateway) {
             None => format!(". None arrived at {}: lost between the two", case.place(*gateway)),
             Some(there) if there.answers > 0 && here.answers == 0 => {
-                format!(". At {} {} arrived and the gateway answered {} times: its answers are lost on the way back", case.place(*gateway), there.hellos, there.answers)
+                format!(
+                    ". At {} {} arrived and the gateway answered {} times: its answers are lost on the way back",
+                    case.place(*gateway),
+                    there.hellos,
+                    there.answers
+                )
             }
-            Some(there) if there.hellos < here.hellos => format!(". At {} only {} of them arrived", case.place(*gateway), there.hellos),
+            Some(there) if there.hellos < here.hellos => {
+                format!(". At {} only {} of them arrived", case.place(*gateway), there.hellos)
+            }
             Some(there) => format!(". All {} also arrived at {}", there.hellos, case.place(*gateway)),
         });
     }
@@ -137,24 +166,36 @@ fn finding(case: &Case<'_>, failed: &[&Judged<'_>]) -> Finding {
     }
     summary.push('.');
     let told_why = matches!(outcome, AttemptOutcome::Refused(..) | AttemptOutcome::Alert(..));
-    let confidence = if placed || told_why || client.is_some() && here.hellos >= 3 { Confidence::High } else { Confidence::Medium };
-    let stuck = session.oversized.iter().any(|o| o.stuck_to_client > 0 && !o.is_beyond_dtls()) || session.reconnects.iter().any(|r| r.lowered() && !r.dtls_worked);
+    let confidence =
+        if placed || told_why || client.is_some() && here.hellos >= 3 { Confidence::High } else { Confidence::Medium };
+    let stuck = session.oversized.iter().any(|o| o.stuck_to_client > 0 && !o.is_beyond_dtls())
+        || session.reconnects.iter().any(|r| r.lowered() && !r.dtls_worked);
     Finding {
         severity: if stuck { Severity::High } else { Severity::Medium },
         confidence,
         summary,
         evidence: evidence(case, failed),
         filters: filters(failed),
-        remedy: remedy(case, failed, &outcome), ..Finding::default() }
+        remedy: remedy(case, failed, &outcome),
+        ..Finding::default()
+    }
 }
 
 fn stage_words(outcome: &AttemptOutcome) -> String {
     match outcome {
         AttemptOutcome::NoReply => "nothing came back".to_owned(),
-        AttemptOutcome::Refused(error, sender, frame) => format!("refused by {sender} with {} in frame {}", icmp_words(error), frame.number),
-        AttemptOutcome::StalledAfterHelloVerify => "the gateway sent HelloVerifyRequest, and after the ClientHello with its cookie nothing more".to_owned(),
-        AttemptOutcome::StalledAfterServerHello => "a ServerHello came, but the handshake stalled before the server's Finished".to_owned(),
-        AttemptOutcome::ClientDidNotFinish => "the gateway sent its whole flight, the client never answered it".to_owned(),
+        AttemptOutcome::Refused(error, sender, frame) => {
+            format!("refused by {sender} with {} in frame {}", icmp_words(error), frame.number)
+        }
+        AttemptOutcome::StalledAfterHelloVerify => {
+            "the gateway sent HelloVerifyRequest, and after the ClientHello with its cookie nothing more".to_owned()
+        }
+        AttemptOutcome::StalledAfterServerHello => {
+            "a ServerHello came, but the handshake stalled before the server's Finished".to_owned()
+        }
+        AttemptOutcome::ClientDidNotFinish => {
+            "the gateway sent its whole flight, the client never answered it".to_owned()
+        }
         AttemptOutcome::Alert(alert, Direction::ToClient) => format!("the gateway ended it with alert {alert}"),
         AttemptOutcome::Alert(alert, Direction::ToServer) => format!("the client ended it with alert {alert}"),
         AttemptOutcome::Completed | AttemptOutcome::CutShort => String::new(),
@@ -166,7 +207,15 @@ fn evidence(case: &Case<'_>, failed: &[&Judged<'_>]) -> Vec<Evidence> {
         .iter()
         .map(|j| {
             let frames: Vec<FrameRef> = j.facts.hello_frames.iter().map(|(f, _)| *f).collect();
-            Evidence::Frames(frames, format!("{} at {}: {}", count(u64::from(j.facts.hellos), "ClientHello"), case.place(j.view.point), gaps(j)))
+            Evidence::Frames(
+                frames,
+                format!(
+                    "{} at {}: {}",
+                    count(u64::from(j.facts.hellos), "ClientHello"),
+                    case.place(j.view.point),
+                    gaps(j)
+                ),
+            )
         })
         .collect();
     for judged in failed {
@@ -188,7 +237,13 @@ fn evidence(case: &Case<'_>, failed: &[&Judged<'_>]) -> Vec<Evidence> {
 
 /// The back-off, as seconds after the first ClientHello.
 fn gaps(judged: &Judged<'_>) -> String {
-    let times: Vec<String> = judged.facts.hello_frames.iter().take(12).map(|(_, at)| format!("{:.1}", at.seconds_since(judged.facts.first))).collect();
+    let times: Vec<String> = judged
+        .facts
+        .hello_frames
+        .iter()
+        .take(12)
+        .map(|(_, at)| format!("{:.1}", at.seconds_since(judged.facts.first)))
+        .collect();
     format!("at {} s", times.join(", "))
 }
 
@@ -217,19 +272,37 @@ fn remedy(case: &Case<'_>, failed: &[&Judged<'_>], outcome: &AttemptOutcome) -> 
     let (gateway, port) = server.map_or(("the gateway".to_owned(), session.port), |s| (s.ip().to_string(), s.port()));
     let mut all = match outcome {
         AttemptOutcome::Refused(error, sender, _) if *sender == server.map_or(*sender, |s| s.ip()) => {
-            vec![format!("the gateway itself refused ({}): enable DTLS on its outside interface, or correct the DTLS port", icmp_words(error))]
+            vec![format!(
+                "the gateway itself refused ({}): enable DTLS on its outside interface, or correct the DTLS port",
+                icmp_words(error)
+            )]
         }
-        AttemptOutcome::Refused(_, sender, _) => vec![format!("permit udp/{port} to {gateway} on {sender}, which refuses it")],
-        AttemptOutcome::NoReply if !case.at(Vantage::Client).is_empty() => vec![format!("permit udp/{port} to {gateway} and back, on every firewall between the client and the gateway")],
-        AttemptOutcome::NoReply => vec![format!("see on the gateway why udp/{port} gets no answer (`show asp drop`, DTLS enabled on the interface?)")],
+        AttemptOutcome::Refused(_, sender, _) => {
+            vec![format!("permit udp/{port} to {gateway} on {sender}, which refuses it")]
+        }
+        AttemptOutcome::NoReply if !case.at(Vantage::Client).is_empty() => vec![format!(
+            "permit udp/{port} to {gateway} and back, on every firewall between the client and the gateway"
+        )],
+        AttemptOutcome::NoReply => vec![format!(
+            "see on the gateway why udp/{port} gets no answer (`show asp drop`, DTLS enabled on the interface?)"
+        )],
         AttemptOutcome::StalledAfterHelloVerify => {
-            vec![format!("see on the gateway why it does not go on after the cookie (udp/{port}); a load balancer or NAT that changes the client's address breaks the cookie")]
+            vec![format!(
+                "see on the gateway why it does not go on after the cookie (udp/{port}); a load balancer or NAT that changes the client's address breaks the cookie"
+            )]
         }
-        AttemptOutcome::Alert(..) => vec!["correct what the alert names: no common cipher (`ssl cipher dtlsv1.2`), version, or a stale session".to_owned()],
+        AttemptOutcome::Alert(..) => vec![
+            "correct what the alert names: no common cipher (`ssl cipher dtlsv1.2`), version, or a stale session"
+                .to_owned(),
+        ],
         AttemptOutcome::ClientDidNotFinish => {
-            vec![format!("see what drops the gateway's answers from udp/{port} of {gateway} on their way to the client: a firewall that permits one way only, or drops the larger datagrams")]
+            vec![format!(
+                "see what drops the gateway's answers from udp/{port} of {gateway} on their way to the client: a firewall that permits one way only, or drops the larger datagrams"
+            )]
         }
-        _ => vec![format!("see what drops the larger handshake datagrams of udp/{port} between {gateway} and the client")],
+        _ => vec![format!(
+            "see what drops the larger handshake datagrams of udp/{port} between {gateway} and the client"
+        )],
     };
     all.extend([remedy::MTU_1300, remedy::TLS_ONLY].map(str::to_owned));
     all

@@ -45,10 +45,14 @@ fn check(case: &Case<'_>) -> Outcome {
     let summary = if works {
         format!("DTLS goes to udp/{port} instead of udp/{DEFAULT}, TLS to tcp/{}. It came up.", session.port)
     } else {
-        format!("DTLS goes to udp/{port} instead of udp/{DEFAULT}, and never came up; TLS to tcp/{} works. A firewall that permits only udp/{DEFAULT} explains both.", session.port)
+        format!(
+            "DTLS goes to udp/{port} instead of udp/{DEFAULT}, and never came up; TLS to tcp/{} works. A firewall that permits only udp/{DEFAULT} explains both.",
+            session.port
+        )
     };
     let placed = !case.at(Vantage::Client).is_empty() && !case.at(Vantage::Outside).is_empty();
-    let mut frames: Vec<FrameRef> = odd.iter().flat_map(|d| d.attempts()).filter_map(|(_, a)| a.hello_frames.first().map(|(f, _)| *f)).collect();
+    let mut frames: Vec<FrameRef> =
+        odd.iter().flat_map(|d| d.attempts()).filter_map(|(_, a)| a.hello_frames.first().map(|(f, _)| *f)).collect();
     if frames.is_empty() {
         frames.extend(odd.iter().map(|d| d.best().opened.first_frame));
     }
@@ -58,15 +62,27 @@ fn check(case: &Case<'_>) -> Outcome {
         confidence: if works || placed { Confidence::High } else { Confidence::Medium },
         summary,
         evidence: vec![Evidence::Frames(frames, format!("first ClientHello of each attempt, to udp/{port}"))],
-        filters: vec![Filter { filter: format!("dtls.handshake.type == 1 && udp.dstport == {port} && !icmp && !icmpv6"), capture, shows: format!("ClientHellos to udp/{port}"), frames: None }],
+        filters: vec![Filter {
+            filter: format!("dtls.handshake.type == 1 && udp.dstport == {port} && !icmp && !icmpv6"),
+            capture,
+            shows: format!("ClientHellos to udp/{port}"),
+            frames: None,
+        }],
         remedy: if works {
             Vec::new()
         } else {
             vec![
-                format!("permit udp/{port} to {} on every firewall between, or", first.best().opened.endpoints.server.ip()),
-                format!("set the gateway's DTLS port back to {DEFAULT} (`dtls port {DEFAULT}` under `webvpn`); affects all its users"),
+                format!(
+                    "permit udp/{port} to {} on every firewall between, or",
+                    first.best().opened.endpoints.server.ip()
+                ),
+                format!(
+                    "set the gateway's DTLS port back to {DEFAULT} (`dtls port {DEFAULT}` under `webvpn`); affects all its users"
+                ),
             ]
-        }, ..Finding::default() }))
+        },
+        ..Finding::default()
+    }))
 }
 
 fn port(flow: &DtlsFlow) -> u16 {

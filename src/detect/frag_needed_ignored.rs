@@ -41,13 +41,22 @@ fn check(case: &Case<'_>) -> Outcome {
     let ignored: Vec<Ignored<'_>> = came.iter().filter_map(|icmp| ignored(session, icmp)).collect();
     let Some(worst) = ignored.iter().max_by_key(|i| i.after) else {
         let total: u32 = came.iter().map(|i| i.facts.count).sum();
-        return Outcome::Clear(format!("{} came, and no packet above the MTU followed", count(u64::from(total), "message")));
+        return Outcome::Clear(format!(
+            "{} came, and no packet above the MTU followed",
+            count(u64::from(total), "message")
+        ));
     };
     let icmp = &worst.icmp.facts;
     let mtus: Vec<String> = icmp.mtus.iter().map(u32::to_string).collect();
     let place = case.place(icmp.point);
     let summary = if worst.useless {
-        format!("{} from {} named MTU {}, with which the sender of {} B packets can do nothing.", count(u64::from(icmp.count), "message"), icmp.sender, mtus.join(", "), icmp.quoted.total_len)
+        format!(
+            "{} from {} named MTU {}, with which the sender of {} B packets can do nothing.",
+            count(u64::from(icmp.count), "message"),
+            icmp.sender,
+            mtus.join(", "),
+            icmp.quoted.total_len
+        )
     } else {
         format!(
             "{} from {} named MTU {} and passed {place}; {} above it followed, over {:.1} s. The message did not reach {}, or {} ignores it.",
@@ -72,10 +81,15 @@ fn check(case: &Case<'_>) -> Outcome {
         ],
         filters,
         remedy: vec![
-            remedy::let_icmp_reach(&format!("{} (look at firewalls between this capture point and that host)", icmp.quoted.src)),
+            remedy::let_icmp_reach(&format!(
+                "{} (look at firewalls between this capture point and that host)",
+                icmp.quoted.src
+            )),
             remedy::MTU_1300.to_owned(),
             remedy::DF_IGNORE.to_owned(),
-        ], ..Finding::default() }))
+        ],
+        ..Finding::default()
+    }))
 }
 
 struct Ignored<'a> {
@@ -88,10 +102,14 @@ struct Ignored<'a> {
 
 fn ignored<'a>(session: &'a Session, icmp: &'a Icmp) -> Option<Ignored<'a>> {
     let facts = &icmp.facts;
-    let useful: Vec<u32> = facts.mtus.iter().copied().filter(|m| is_useful(facts.error.v6, *m, facts.quoted.total_len)).collect();
+    let useful: Vec<u32> =
+        facts.mtus.iter().copied().filter(|m| is_useful(facts.error.v6, *m, facts.quoted.total_len)).collect();
     let useless = useful.is_empty();
     let limit = useful.iter().copied().min().unwrap_or_else(|| facts.quoted.total_len.saturating_sub(1));
-    let runs: Vec<&Run> = runs_of(session, icmp).into_iter().filter(|r| r.size > limit && r.last.seconds_since(facts.first) >= GRACE).collect();
+    let runs: Vec<&Run> = runs_of(session, icmp)
+        .into_iter()
+        .filter(|r| r.size > limit && r.last.seconds_since(facts.first) >= GRACE)
+        .collect();
     let late = |run: &&Run| -> u32 { if run.first.seconds_since(facts.first) >= GRACE { run.count } else { 1 } };
     let after: u32 = runs.iter().map(late).sum();
     let last: Option<Timestamp> = runs.iter().map(|r| r.last).max();

@@ -2,7 +2,9 @@
 
 use super::remedy;
 use crate::event::{PointId, Protocol, Vantage};
-use crate::finding::{Case, Confidence, Detector, Evidence, Filter, Finding, Outcome, Severity, Wanted, count, frame_filters};
+use crate::finding::{
+    Case, Confidence, Detector, Evidence, Filter, Finding, Outcome, Severity, Wanted, count, frame_filters,
+};
 use crate::session::limits::stuck_toward_client;
 use crate::session::{Channel, Oversized, Session};
 
@@ -46,22 +48,34 @@ fn check(case: &Case<'_>) -> Outcome {
             Some(Wanted { vantage: Vantage::Inside, why: DETECTOR.question }),
         );
     }
-    let over = session.oversized.iter().filter(|o| o.channel == Channel::Inner && inside.contains(&o.point) && o.to_client() > 0);
+    let over = session
+        .oversized
+        .iter()
+        .filter(|o| o.channel == Channel::Inner && inside.contains(&o.point) && o.to_client() > 0);
     let Some(over) = over.max_by_key(|o| (o.stuck_to_client, o.to_client())) else {
         return Outcome::Clear("no packet toward the client was above the limit, so none was due".to_owned());
     };
     let due = due(session, over);
     if over.frag_needed > 0 && due == 0 {
-        return Outcome::Clear(format!("{} came for them", count(u64::from(over.frag_needed), "Fragmentation Needed message")));
+        return Outcome::Clear(format!(
+            "{} came for them",
+            count(u64::from(over.frag_needed), "Fragmentation Needed message")
+        ));
     }
     if over.frag_needed > 0 {
-        return Outcome::Clear(format!("{} came; what the sender made of them is another question", count(u64::from(over.frag_needed), "Fragmentation Needed message")));
+        return Outcome::Clear(format!(
+            "{} came; what the sender made of them is another question",
+            count(u64::from(over.frag_needed), "Fragmentation Needed message")
+        ));
     }
     if due == 0 {
         return Outcome::Clear("the packets above the limit got through all the same, so none was due".to_owned());
     }
     match case.icmp_window(over.point, over.first, over.last.plus_seconds(PATIENCE)) {
-        Err(why) => Outcome::CannotTell(format!("none was seen, but {why}"), Some(Wanted { vantage: Vantage::Inside, why: DETECTOR.question })),
+        Err(why) => Outcome::CannotTell(
+            format!("none was seen, but {why}"),
+            Some(Wanted { vantage: Vantage::Inside, why: DETECTOR.question }),
+        ),
         Ok(window) => {
             if window.seconds() < PATIENCE {
                 return Outcome::CannotTell("the capture ends within a second of the packet".to_owned(), None);
@@ -95,7 +109,9 @@ fn check(case: &Case<'_>) -> Outcome {
                     Evidence::Absence(window, format!("no ICMP Fragmentation Needed quoting them at {place}")),
                 ],
                 filters,
-                remedy: cures(session), ..Finding::default() }))
+                remedy: cures(session),
+                ..Finding::default()
+            }))
         }
     }
 }
@@ -111,7 +127,12 @@ fn due(session: &Session, over: &Oversized) -> u64 {
 }
 
 fn cures(session: &Session) -> Vec<String> {
-    let mut senders: Vec<String> = session.inner.iter().filter(|f| stuck_toward_client(f).is_some()).map(|f| f.ends().1.ip().to_string()).collect();
+    let mut senders: Vec<String> = session
+        .inner
+        .iter()
+        .filter(|f| stuck_toward_client(f).is_some())
+        .map(|f| f.ends().1.ip().to_string())
+        .collect();
     senders.sort_unstable();
     senders.dedup();
     senders.truncate(3);

@@ -2,27 +2,29 @@
 
 use crate::finding::{Case, Detector, Outcome, Wanted};
 
-macro_rules! detectors {
-    ($($name:ident),* $(,)?) => {
-        $(mod $name;)*
-        /// All detectors, in the order they are asked and told.
-        pub static DETECTORS: &[&Detector] = &[$(&$name::DETECTOR),*];
-    };
-}
-
+mod dtls_lost_midway;
+mod dtls_never_completes;
+mod dtls_nondefault_port;
+mod frag_needed_ignored;
+mod missing_frag_needed;
+mod mss_clamped;
+mod oversized_df;
+mod path_mtu_blackhole;
+mod reconnect_for_mtu;
 mod remedy;
 
-detectors! {
-    dtls_never_completes,
-    dtls_nondefault_port,
-    dtls_lost_midway,
-    oversized_df,
-    missing_frag_needed,
-    frag_needed_ignored,
-    reconnect_for_mtu,
-    path_mtu_blackhole,
-    mss_clamped,
-}
+/// All detectors, in the order they are asked and told: causes before effects.
+pub static DETECTORS: &[&Detector] = &[
+    &dtls_never_completes::DETECTOR,
+    &dtls_nondefault_port::DETECTOR,
+    &dtls_lost_midway::DETECTOR,
+    &oversized_df::DETECTOR,
+    &missing_frag_needed::DETECTOR,
+    &frag_needed_ignored::DETECTOR,
+    &reconnect_for_mtu::DETECTOR,
+    &path_mtu_blackhole::DETECTOR,
+    &mss_clamped::DETECTOR,
+];
 
 /// The detector of that id.
 pub fn find(id: &str) -> Option<&'static Detector> {

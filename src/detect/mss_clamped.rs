@@ -30,13 +30,19 @@ fn check(case: &Case<'_>) -> Outcome {
     let outer = session.connections.iter().map(|c| c.views.iter().collect::<Vec<_>>());
     let mut inner: HashMap<_, Vec<&FlowFacts>> = HashMap::new();
     for flow in &session.inner {
-        inner.entry((flow.facts.opened.endpoints.client, flow.facts.opened.endpoints.server)).or_default().push(&flow.facts);
+        inner
+            .entry((flow.facts.opened.endpoints.client, flow.facts.opened.endpoints.server))
+            .or_default()
+            .push(&flow.facts);
     }
     let mut compared = 0;
     let mut changed = Vec::new();
     for views in outer.chain(inner.into_values()).filter(|views| views.len() > 1) {
-        for (what, pick) in [("SYN", (|v| v.opened.syn) as fn(&FlowFacts) -> Option<Syn>), ("SYN-ACK", |v| v.opened.syn_ack)] {
-            let seen: Vec<(&FlowFacts, Syn, u16)> = views.iter().filter_map(|v| Some((*v, pick(v)?, pick(v)?.mss?))).collect();
+        for (what, pick) in
+            [("SYN", (|v| v.opened.syn) as fn(&FlowFacts) -> Option<Syn>), ("SYN-ACK", |v| v.opened.syn_ack)]
+        {
+            let seen: Vec<(&FlowFacts, Syn, u16)> =
+                views.iter().filter_map(|v| Some((*v, pick(v)?, pick(v)?.mss?))).collect();
             compared += usize::from(seen.len() > 1);
             let (most, least) = (seen.iter().max_by_key(|(.., mss)| *mss), seen.iter().min_by_key(|(.., mss)| *mss));
             if let (Some(most), Some(least)) = (most, least)
@@ -65,7 +71,10 @@ fn check(case: &Case<'_>) -> Outcome {
             case.place(after.0.point),
             if changed.len() > 1 { format!(" ({} such packets)", changed.len()) } else { String::new() }
         ),
-        evidence: vec![Evidence::Frames(frames.clone(), format!("the same {what} with MSS {} and {}", before.2, after.2))],
+        evidence: vec![Evidence::Frames(
+            frames.clone(),
+            format!("the same {what} with MSS {} and {}", before.2, after.2),
+        )],
         filters: frame_filters(&frames, "the same packet at both points"),
         ..Finding::default()
     }))

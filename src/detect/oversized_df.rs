@@ -36,7 +36,10 @@ least three sendings of one segment; low for two",
 
 fn check(case: &Case<'_>) -> Outcome {
     let session = case.session;
-    let worst = session.oversized.iter().max_by_key(|o| (o.channel == Channel::Inner, o.stuck_to_client, o.to_client(), o.total()));
+    let worst = session
+        .oversized
+        .iter()
+        .max_by_key(|o| (o.channel == Channel::Inner, o.stuck_to_client, o.to_client(), o.total()));
     let Some(worst) = worst else { return absent(session) };
     let limit = session.limits.iter().find(|l| l.in_force && l.bytes == worst.limit);
     Outcome::Found(Box::new(Finding {
@@ -44,9 +47,24 @@ fn check(case: &Case<'_>) -> Outcome {
         confidence: confidence(worst, limit),
         stands_alone: worst.is_beyond_dtls(),
         summary: summary(case, session, worst, limit),
-        evidence: session.oversized.iter().map(|o| Evidence::Frames(o.frames.clone(), format!("{} above {} B at {}", count(o.total(), "packet"), o.limit, case.place(o.point)))).collect(),
-        filters: session.oversized.iter().flat_map(|o| frame_filters(&o.frames, &format!("packets above {} B at {}", o.limit, case.place(o.point)))).collect(),
-        remedy: cures(worst), ..Finding::default() }))
+        evidence: session
+            .oversized
+            .iter()
+            .map(|o| {
+                Evidence::Frames(
+                    o.frames.clone(),
+                    format!("{} above {} B at {}", count(o.total(), "packet"), o.limit, case.place(o.point)),
+                )
+            })
+            .collect(),
+        filters: session
+            .oversized
+            .iter()
+            .flat_map(|o| frame_filters(&o.frames, &format!("packets above {} B at {}", o.limit, case.place(o.point))))
+            .collect(),
+        remedy: cures(worst),
+        ..Finding::default()
+    }))
 }
 
 fn absent(session: &Session) -> Outcome {
@@ -58,7 +76,9 @@ fn absent(session: &Session) -> Outcome {
         );
     }
     match largest_passed_to_client(session) {
-        Some((bytes, _)) => Outcome::Clear(format!("packets up to {bytes} B got through toward the client, and no size got stuck")),
+        Some((bytes, _)) => {
+            Outcome::Clear(format!("packets up to {bytes} B got through toward the client, and no size got stuck"))
+        }
         None => Outcome::Clear("no packet above 576 B got stuck and no limit was met".to_owned()),
     }
 }
@@ -95,7 +115,11 @@ fn summary(case: &Case<'_>, session: &Session, over: &Oversized, limit: Option<&
     let ways = match (over.to_client(), over.to_server()) {
         (down, 0) => format!("{} of {} with DF toward the client", count(down, what), sizes.join(", ")),
         (0, up) => format!("{} of {} with DF toward the server", count(up, what), sizes.join(", ")),
-        (down, up) => format!("{} of {} with DF toward the client and {up} toward the server", count(down, what), sizes.join(", ")),
+        (down, up) => format!(
+            "{} of {} with DF toward the client and {up} toward the server",
+            count(down, what),
+            sizes.join(", ")
+        ),
     };
     let mut text = format!("{ways} at {}; limit {}", case.place(over.point), limit_words(limit, over));
     if over.most_repeats > 1 {
@@ -103,11 +127,16 @@ fn summary(case: &Case<'_>, session: &Session, over: &Oversized, limit: Option<&
     }
     if over.stuck_to_client > 0 {
         text.push_str(&match largest_passed_to_client(session) {
-            Some((bytes, _)) if bytes < over.limit + 1 => format!("; nothing above {bytes} B got through toward the client"),
+            Some((bytes, _)) if bytes < over.limit + 1 => {
+                format!("; nothing above {bytes} B got through toward the client")
+            }
             _ => "; none of them got through".to_owned(),
         });
     } else if over.frag_needed > 0 {
-        text.push_str(&format!(". {} told the sender, which then sent smaller packets", count(u64::from(over.frag_needed), "ICMP Fragmentation Needed message")));
+        text.push_str(&format!(
+            ". {} told the sender, which then sent smaller packets",
+            count(u64::from(over.frag_needed), "ICMP Fragmentation Needed message")
+        ));
     } else if over.delivered == over.total() {
         text.push_str(". All of them got through all the same");
     }

@@ -37,13 +37,34 @@ path that died altogether loses small packets too and is not this.",
 fn check(case: &Case<'_>) -> Outcome {
     let session = case.session;
     let views = session.tunnels().flat_map(|c| c.views.iter());
-    let found = views.flat_map(|v| v.ended.sizes.iter().enumerate().filter_map(move |(way, s)| Some((v, way, s.smallest_stuck.as_ref()?, s.largest_passed.as_ref())))).filter(|(_, _, stuck, _)| stuck.ip_len > ALWAYS && stuck.times >= SENDINGS);
-    let worst = found.filter(|(view, way, stuck, _)| small_ones_passed(view, *way, stuck)).max_by_key(|(_, _, stuck, _)| stuck.times);
+    let found = views
+        .flat_map(|v| {
+            v.ended
+                .sizes
+                .iter()
+                .enumerate()
+                .filter_map(move |(way, s)| Some((v, way, s.smallest_stuck.as_ref()?, s.largest_passed.as_ref())))
+        })
+        .filter(|(_, _, stuck, _)| stuck.ip_len > ALWAYS && stuck.times >= SENDINGS);
+    let worst = found
+        .filter(|(view, way, stuck, _)| small_ones_passed(view, *way, stuck))
+        .max_by_key(|(_, _, stuck, _)| stuck.times);
     let Some((view, way, stuck, passed)) = worst else {
-        let largest = session.connections.iter().flat_map(|c| &c.views).flat_map(|v| &v.ended.sizes).filter_map(|s| s.largest_passed.as_ref()).map(|p| p.ip_len).max();
+        let largest = session
+            .connections
+            .iter()
+            .flat_map(|c| &c.views)
+            .flat_map(|v| &v.ended.sizes)
+            .filter_map(|s| s.largest_passed.as_ref())
+            .map(|p| p.ip_len)
+            .max();
         return match largest {
-            Some(bytes) => Outcome::Clear(format!("outer TCP packets up to {bytes} B were acknowledged, and no larger one got stuck")),
-            None if session.connections.is_empty() => Outcome::CannotTell("the TLS tunnel was not captured".to_owned(), None),
+            Some(bytes) => Outcome::Clear(format!(
+                "outer TCP packets up to {bytes} B were acknowledged, and no larger one got stuck"
+            )),
+            None if session.connections.is_empty() => {
+                Outcome::CannotTell("the TLS tunnel was not captured".to_owned(), None)
+            }
             None => Outcome::Clear("no outer TCP packet above 576 B got stuck".to_owned()),
         };
     };
@@ -58,14 +79,22 @@ fn check(case: &Case<'_>) -> Outcome {
         stuck.last.seconds_since(stuck.first),
         case.place(view.point)
     );
-    let near = matches!((case.point(view.point).and_then(|p| p.vantage), way), (Some(Vantage::Client), 0) | (Some(Vantage::Outside), 1));
+    let near = matches!(
+        (case.point(view.point).and_then(|p| p.vantage), way),
+        (Some(Vantage::Client), 0) | (Some(Vantage::Outside), 1)
+    );
     Outcome::Found(Box::new(Finding {
         severity: Severity::High,
         confidence: if near { Confidence::High } else { Confidence::Medium },
         summary,
-        evidence: vec![Evidence::Frames(frames.clone(), format!("first and last of {} at {} B", count(u64::from(stuck.times), "sending"), stuck.ip_len))],
+        evidence: vec![Evidence::Frames(
+            frames.clone(),
+            format!("first and last of {} at {} B", count(u64::from(stuck.times), "sending"), stuck.ip_len),
+        )],
         filters: frame_filters(&frames, "first and last sending of the stuck segment"),
-        remedy: DETECTOR.remedy.iter().map(|r| (*r).to_owned()).collect(), ..Finding::default() }))
+        remedy: DETECTOR.remedy.iter().map(|r| (*r).to_owned()).collect(),
+        ..Finding::default()
+    }))
 }
 
 /// The other end went on talking after the first sending: the path lives for small packets.

@@ -46,14 +46,22 @@ fn check(case: &Case<'_>) -> Outcome {
         0 => Outcome::Clear(no_reconnect(session)),
         n => {
             let causes: Vec<&str> = session.reconnects.iter().map(|r| r.cause.word()).collect();
-            Outcome::Clear(format!("{n} reconnect{}, with another pattern: {}", if n == 1 { "" } else { "s" }, causes.join(", ")))
+            Outcome::Clear(format!(
+                "{n} reconnect{}, with another pattern: {}",
+                if n == 1 { "" } else { "s" },
+                causes.join(", ")
+            ))
         }
     }
 }
 
 fn no_reconnect(session: &Session) -> String {
     let lived = session.tunnels().map(|t| t.end().seconds_since(t.start())).fold(0.0, f64::max);
-    if lived < 65.0 { format!("no reconnect in the {lived:.1} s the tunnel was seen") } else { "the tunnel outlived the minute".to_owned() }
+    if lived < 65.0 {
+        format!("no reconnect in the {lived:.1} s the tunnel was seen")
+    } else {
+        "the tunnel outlived the minute".to_owned()
+    }
 }
 
 fn finding(case: &Case<'_>, seam: &Reconnect) -> Finding {
@@ -63,9 +71,16 @@ fn finding(case: &Case<'_>, seam: &Reconnect) -> Finding {
     if let Some(since) = seam.since_hello {
         summary.push_str(&format!(", {since:.1} s after the first unanswered ClientHello"));
     }
-    summary.push_str(&if seam.gap >= 0.0 { format!("; a new one opened {:.1} s later without a login", seam.gap) } else { "; a new one opened without a login".to_owned() });
+    summary.push_str(&if seam.gap >= 0.0 {
+        format!("; a new one opened {:.1} s later without a login", seam.gap)
+    } else {
+        "; a new one opened without a login".to_owned()
+    });
     if let Some(((before, _), (after, _))) = seam.inner_mss {
-        summary.push_str(&format!(". Inner SYN MSS {before} before, {after} after: the adapter's MTU fell by {}", before.saturating_sub(after)));
+        summary.push_str(&format!(
+            ". Inner SYN MSS {before} before, {after} after: the adapter's MTU fell by {}",
+            before.saturating_sub(after)
+        ));
     }
     summary.push('.');
     let confidence = match (hellos && !seam.dtls_worked, seam.lowered()) {
@@ -89,12 +104,19 @@ fn finding(case: &Case<'_>, seam: &Reconnect) -> Finding {
         summary,
         evidence,
         filters: [old, new].into_iter().flatten().map(stream_filter).collect(),
-        remedy: cures(), ..Finding::default() }
+        remedy: cures(),
+        ..Finding::default()
+    }
 }
 
 fn stream_filter(connection: &Connection) -> Filter {
     let opened = &connection.best().opened;
-    Filter { filter: format!("tcp.stream == {}", opened.stream), capture: opened.first_frame.capture, shows: format!("tunnel connection from port {}", opened.endpoints.client.port()), frames: None }
+    Filter {
+        filter: format!("tcp.stream == {}", opened.stream),
+        capture: opened.first_frame.capture,
+        shows: format!("tunnel connection from port {}", opened.endpoints.client.port()),
+        frames: None,
+    }
 }
 
 fn cures() -> Vec<String> {
@@ -112,7 +134,9 @@ fn inside_only(case: &Case<'_>) -> Outcome {
     };
     let mut announced: Vec<_> = session.inner.iter().filter_map(|f| f.client_mss()).collect();
     announced.sort_by_key(|(_, _, at)| *at);
-    let Some((before, first, _)) = announced.first().copied() else { return Outcome::Clear("no inner SYN was seen".to_owned()) };
+    let Some((before, first, _)) = announced.first().copied() else {
+        return Outcome::Clear("no inner SYN was seen".to_owned());
+    };
     let Some((after, second, at)) = announced.iter().copied().find(|(mss, _, _)| *mss < before) else {
         return Outcome::Clear("the inner MSS did not change".to_owned());
     };
@@ -124,7 +148,12 @@ fn inside_only(case: &Case<'_>) -> Outcome {
             "The client's inner SYNs carried MSS {before} at first and {after} from {:.1} s on, after packets toward it had got stuck: its adapter was given MTU {mtu}. The reconnect itself is not in this capture.",
             at.seconds_since(session.start)
         ),
-        evidence: vec![Evidence::Frames(vec![first], format!("inner SYN with MSS {before}")), Evidence::Frames(vec![second], format!("inner SYN with MSS {after}"))],
+        evidence: vec![
+            Evidence::Frames(vec![first], format!("inner SYN with MSS {before}")),
+            Evidence::Frames(vec![second], format!("inner SYN with MSS {after}")),
+        ],
         filters: crate::finding::frame_filters(&[first, second], "the two SYNs"),
-        remedy: cures(), ..Finding::default() }))
+        remedy: cures(),
+        ..Finding::default()
+    }))
 }
