@@ -364,7 +364,8 @@ impl Run {
             icmp.extend(facts.icmp);
         }
         let told = Told { tls: self.options.tls_mtu, dtls: self.options.dtls_mtu };
-        let session::Assembled { mut sessions, clocks } = session::assemble(flows, icmp, &mut self.points, told);
+        let session::Assembled { mut sessions, clocks, unclaimed } =
+            session::assemble(flows, icmp, &mut self.points, told);
         let left_out = sessions.len().saturating_sub(self.options.max_sessions.unwrap_or(MAX_SESSIONS));
         sessions.truncate(sessions.len() - left_out);
         for clock in clocks {
@@ -377,6 +378,9 @@ impl Run {
             let case = Case { session, points: &self.points };
             let answers = DETECTORS.iter().map(|d| (*d, detect::ask(d, &case))).collect();
             report::build::session(&mut self.report, session, &self.points, answers);
+        }
+        for hint in unclaimed {
+            report::build::label_hint(&mut self.report, hint, &self.points);
         }
         if left_out > 0 {
             let text = format!("{left_out} sessions were left out because of the cap on sessions");

@@ -59,8 +59,8 @@ fn verdict(bytes: Vec<u8>) -> Verdict {
     Verdict::of(&report([bytes]))
 }
 
-fn base() -> Option<Vec<Wire>> {
-    Some(frames(&kept("asa-anyconnect/client.pcapng")?))
+fn base() -> Vec<Wire> {
+    frames(&kept("asa-anyconnect/client.pcapng"))
 }
 
 fn ng(frames: &[Wire]) -> Vec<u8> {
@@ -69,7 +69,7 @@ fn ng(frames: &[Wire]) -> Vec<u8> {
 
 #[test]
 fn every_file_format_gives_the_same_report() {
-    let Some(frames) = base() else { return };
+    let frames = base();
     let usual = verdict(ng(&frames));
     assert_eq!(usual.sessions.len(), 1);
     assert_eq!((usual.client_hellos, usual.connections), (10, 3));
@@ -100,7 +100,7 @@ fn every_file_format_gives_the_same_report() {
 
 #[test]
 fn frames_without_a_time_are_read_and_nothing_is_made_of_their_times() {
-    let Some(frames) = base() else { return };
+    let frames = base();
     let usual = verdict(ng(&frames));
     let report = report([pcapng(&frames, ETHERNET, Ng { block: Block::Simple, ..Ng::default() })]);
     let simple = Verdict::of(&report);
@@ -111,7 +111,7 @@ fn frames_without_a_time_are_read_and_nothing_is_made_of_their_times() {
 
 #[test]
 fn every_link_layer_gives_the_same_report() {
-    let Some(frames) = base() else { return };
+    let frames = base();
     let usual = verdict(ng(&frames));
     let ip = ip_only(&frames).len() as u64;
     let ip_verdict = usual.with(|v| v.frames = ip);
@@ -135,7 +135,7 @@ fn every_link_layer_gives_the_same_report() {
 
 #[test]
 fn damage_costs_only_what_it_hides() {
-    let Some(frames) = base() else { return };
+    let frames = base();
     let usual = verdict(ng(&frames));
 
     let cut = &frames[20..];
@@ -171,8 +171,41 @@ fn damage_costs_only_what_it_hides() {
 }
 
 #[test]
+fn names_only_help() {
+    let report_of = |path: &str, bytes: Vec<u8>| {
+        let input = Box::new(Cursor::new(bytes));
+        let source = Source { path: path.to_owned(), vantage: None, input, continues: false };
+        let options = Options::default();
+        analysis::analyze([Ok(source)].into_iter(), &options, &mut |_| ControlFlow::Continue(())).report
+    };
+    let vantages =
+        |report: &Report| -> Vec<String> { report.captures[0].interfaces.iter().map(|i| i.vantage.clone()).collect() };
+    let mut bytes = std::fs::read(kept("asa-anyconnect/all.pcapng")).unwrap();
+    let named = report_of("all.pcapng", bytes.clone());
+    for name in ["cscotun0", "outside", "inside", "phys0"] {
+        let at: Vec<usize> =
+            (0..bytes.len() - name.len()).filter(|i| bytes[*i..].starts_with(name.as_bytes())).collect();
+        assert_eq!(at.len(), 1, "{name}");
+        bytes[at[0]..][..name.len()].fill(b'x');
+    }
+    let nameless = report_of("x.pcapng", bytes);
+    assert_eq!(vantages(&nameless), vantages(&named));
+    assert_eq!(Verdict::of(&nameless), Verdict::of(&named));
+
+    // The MTU that falls after the trouble gives an inside capture away; packets that get stuck only ask for its label.
+    let inside = |case: &str| std::fs::read(kept(&format!("{case}/inside.pcapng"))).unwrap();
+    let anonymous = |case: &str| report_of("x.pcap", pcap(&frames_of(&inside(case)), ETHERNET, true, false));
+    let known = anonymous("asa-anyconnect");
+    assert_eq!(vantages(&known), ["inside"]);
+    assert!(Verdict::of(&known).findings.contains("missing-frag-needed"));
+    let unknown = anonymous("mtu-blackhole-icmp-ignored");
+    assert_eq!((vantages(&unknown), unknown.sessions.len()), (vec!["unknown".to_owned()], 0));
+    assert_eq!(unknown.next_captures[0].command, "acpcap analyze inside:x.pcap");
+}
+
+#[test]
 fn compressed_captures_are_opened() {
-    let Some(frames) = base() else { return };
+    let frames = base();
     let plain = ng(&frames);
     let usual = verdict(plain.clone());
     let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
@@ -193,7 +226,7 @@ fn compressed_captures_are_opened() {
 
 #[test]
 fn a_rotated_set_is_one_capture() {
-    let Some(frames) = base() else { return };
+    let frames = base();
     let usual = verdict(ng(&frames));
     let files: Vec<Vec<u8>> = frames.chunks(frames.len().div_ceil(3)).map(ng).collect();
     assert_eq!(files.len(), 3);
@@ -202,7 +235,7 @@ fn a_rotated_set_is_one_capture() {
 
 #[test]
 fn standard_input_is_read_like_a_file() {
-    let Some(frames) = base() else { return };
+    let frames = base();
     let bytes = ng(&frames);
     let mut program = Command::new(env!("CARGO_BIN_EXE_acpcap"))
         .args(["analyze", "--quiet", "--format", "json", "-"])

@@ -445,6 +445,32 @@ fn reconnects(session: &session::Session) -> Vec<Reconnect> {
         .collect()
 }
 
+/// A capture that is there already and may only need its label.
+pub fn label_hint(report: &mut Report, hint: session::inner::Unclaimed, points: &[Point]) {
+    let Some(point) = points.get(usize::from(hint.point.0)).filter(|p| p.vantage.is_none()) else { return };
+    let Some(capture) = report.captures.get(usize::from(point.capture)) else { return };
+    let vantage = Vantage::Inside.word();
+    // The sizes and addresses of the first are telling enough; one label is all it takes.
+    if report.next_captures.iter().any(|n| n.vantage == vantage) {
+        return;
+    }
+    let why = format!(
+        "packets of {} B toward {} never got through at {}; if that is the gateway's inside interface, say so",
+        hint.size, hint.address, point.name
+    );
+    let command = match capture.path.as_str() {
+        "-" => "acpcap analyze inside:-".to_owned(),
+        path => format!("acpcap analyze {}", quoted(&format!("inside:{path}"))),
+    };
+    report.next_captures.push(NextCapture { vantage: vantage.to_owned(), why, command });
+}
+
+/// As a POSIX shell takes it for one word.
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-:,+@%=".contains(c);
+    if word.chars().all(plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
+}
+
 /// The exact command for a capture at that vantage, once per vantage and reason.
 fn next_capture(all: &mut Vec<NextCapture>, session: &session::Session, want: Wanted) {
     /// More than this nobody takes.

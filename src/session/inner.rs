@@ -1,6 +1,7 @@
 //! Traffic inside the tunnels, seen in the clear: which end is the VPN client, and whose session it belongs to.
 
 use super::facts::{FlowFacts, IcmpFacts};
+use super::limits::{lowered_after_trouble, stuck_toward_client};
 use super::{Confidence, InnerFlow, Point, Session};
 use crate::event::{Direction, PointId, Protocol, Timestamp, Vantage};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -16,8 +17,24 @@ struct Client {
     points: BTreeSet<PointId>,
 }
 
+/// Packets toward one address that never got through, at a point of which nobody knows whether it saw inside a tunnel.
+#[derive(Clone, Copy, Debug)]
+pub struct Unclaimed {
+    /// Where.
+    pub point: PointId,
+    /// Toward whom.
+    pub address: IpAddr,
+    /// Bytes, IP header included, of the smallest.
+    pub size: u32,
+}
+
 /// Gives inner flows to the sessions; what belongs to no session but shows a fault becomes one of its own.
-pub fn attach(sessions: &mut Vec<Session>, others: Vec<FlowFacts>, icmp: &[IcmpFacts], points: &[Point]) {
+pub fn attach(
+    sessions: &mut Vec<Session>,
+    others: Vec<FlowFacts>,
+    icmp: &[IcmpFacts],
+    points: &[Point],
+) -> Vec<Unclaimed> {
     let outer: BTreeSet<IpAddr> = sessions.iter().flat_map(|s| [Some(s.client), s.gateway]).flatten().collect();
     let sees_inner = |flow: &FlowFacts| {
         let vantage = points.get(flow.point.0 as usize).and_then(|p| p.vantage);
@@ -43,7 +60,7 @@ pub fn attach(sessions: &mut Vec<Session>, others: Vec<FlowFacts>, icmp: &[IcmpF
         home.points.insert(flow.point);
         home.flows.push(InnerFlow { facts: flow, toward_client });
     }
-    assign(sessions, clients.into_values().collect(), icmp, points);
+    assign(sessions, clients.into_values().collect(), icmp, points)
 }
 
 /// How much speaks for an address being a VPN client's, per point: the small MSS, the receiving end of what is too big, the opener.
@@ -89,7 +106,7 @@ fn weigh(flows: &[FlowFacts], icmp: &[IcmpFacts], points: &[Point]) -> HashMap<(
     weights
 }
 
-fn assign(sessions: &mut Vec<Session>, clients: Vec<Client>, icmp: &[IcmpFacts], points: &[Point]) {
+fn assign(sessions: &mut Vec<Session>, clients: Vec<Client>, icmp: &[IcmpFacts], points: &[Point]) -> Vec<Unclaimed> {
     let outer_sessions = sessions.len();
     let wanted = matches(sessions, &clients);
     let mut left = Vec::new();
@@ -109,15 +126,26 @@ fn assign(sessions: &mut Vec<Session>, clients: Vec<Client>, icmp: &[IcmpFacts],
             None => left.push(client),
         }
     }
+    let mut unclaimed = Vec::new();
     for client in left {
+        let stuck = stuck(&client);
         if let Some(session) = inside_only(client, icmp, points, outer_sessions == 0) {
             sessions.push(session);
+        } else {
+            unclaimed.extend(stuck);
         }
     }
     for session in sessions.iter_mut() {
         session.inner.sort_by_key(|f| (f.facts.opened.first, f.facts.point, f.facts.id));
     }
     sessions.sort_by_key(|s| (s.start, s.client, s.port));
+    unclaimed
+}
+
+/// The smallest size toward the client that never got through.
+fn stuck(client: &Client) -> Option<Unclaimed> {
+    let stuck = client.flows.iter().filter_map(|f| Some((stuck_toward_client(f)?.ip_len, f.facts.point)));
+    stuck.min().map(|(size, point)| Unclaimed { point, address: client.address, size })
 }
 
 /// The session of each client: `Some((session, by timing))`. Exclusive, best match first.
@@ -205,22 +233,19 @@ fn client_bursts(client: &Client) -> Vec<Timestamp> {
     all
 }
 
-/// A session of which only the inside was captured: believed where the point is known to be an inner one, or where packets
-/// toward one address were too big for something.
+/// A session of which only the inside was captured: believed where the point is known to be an inner one, or where the
+/// client lowers its MTU after packets toward it got stuck, as only the client of a tunnel does.
 fn inside_only(client: Client, icmp: &[IcmpFacts], points: &[Point], alone: bool) -> Option<Session> {
     let known =
         client.points.iter().filter_map(|p| points.get(p.0 as usize)).any(|p| p.vantage.is_some_and(|v| !v.is_outer()));
-    let stuck = client
-        .flows
-        .iter()
-        .any(|f| f.facts.ended.sizes.get(f.toward_client.index()).is_some_and(|s| s.smallest_stuck.is_some()));
+    let stuck = client.flows.iter().any(|f| stuck_toward_client(f).is_some());
     let refused = icmp.iter().any(|i| i.error.is_frag_needed() && i.quoted.dst == client.address);
-    if !known || !(stuck || refused || alone) {
+    if !(stuck || refused || known && alone) {
         return None;
     }
     let first = client.flows.first()?;
     let (_, server) = first.ends();
-    Some(Session {
+    let session = Session {
         client: client.address,
         gateway: None,
         port: server.port(),
@@ -237,7 +262,8 @@ fn inside_only(client: Client, icmp: &[IcmpFacts], points: &[Point], alone: bool
         limits: Vec::new(),
         oversized: Vec::new(),
         reconnects: Vec::new(),
-    })
+    };
+    (known || lowered_after_trouble(&session).is_some()).then_some(session)
 }
 
 /// Gives ICMP errors to the sessions whose packets they quote.

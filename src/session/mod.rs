@@ -484,6 +484,8 @@ pub struct Assembled {
     pub sessions: Vec<Session>,
     /// Captures whose clock is off, already corrected in the sessions.
     pub clocks: Vec<clock::Offset>,
+    /// What looks like the inside of a tunnel, and was not believed to be.
+    pub unclaimed: Vec<inner::Unclaimed>,
 }
 
 /// Puts the sessions of a run together from all its facts, and settles where the points stood.
@@ -505,13 +507,14 @@ pub fn assemble(
     for session in &mut sessions {
         session.sort_views(points);
     }
-    inner::attach(&mut sessions, others, &icmp, points);
+    let unclaimed = inner::attach(&mut sessions, others, &icmp, points);
     inner::attach_icmp(&mut sessions, icmp);
+    point::infer_inner(points, &sessions);
     for session in &mut sessions {
         session.reconnects = reconnect::find(session);
         limits::judge(session, told, points);
     }
-    Assembled { sessions, clocks }
+    Assembled { sessions, clocks, unclaimed }
 }
 
 impl Session {

@@ -1,8 +1,9 @@
 //! Where each capture point stood: told, named, or inferred from what it saw.
 
-use super::Point;
 use super::facts::FlowFacts;
-use crate::event::{LinkType, PointId, Protocol, Vantage};
+use super::limits::stuck_toward_client;
+use super::{InnerFlow, Point, Session};
+use crate::event::{Direction, LinkType, PointId, Protocol, Vantage};
 use std::collections::BTreeMap;
 
 /// TTLs and hop limits hosts start with; a packet that still has one is at its sender.
@@ -45,6 +46,88 @@ pub fn infer<'a>(points: &mut [Point], flows: impl Iterator<Item = &'a FlowFacts
     }
 }
 
+/// What traffic inside a tunnel tells of one point.
+#[derive(Default)]
+struct InnerVotes {
+    /// Packets toward the client that never got through, or that an ICMP says were too big: the gateway is still ahead of them.
+    dropped_later: u32,
+    adapter_by_gap: u32,
+    inside_by_gap: u32,
+    /// Packets of the client whose TTL was lowered: they have left the client.
+    on_the_way: u32,
+}
+
+/// Settles the points that saw nothing but traffic inside the tunnels: at which end of the tunnel they stood.
+pub fn infer_inner(points: &mut [Point], sessions: &[Session]) {
+    let mut votes: BTreeMap<PointId, InnerVotes> = BTreeMap::new();
+    for session in sessions {
+        for flow in &session.inner {
+            vote_inner(votes.entry(flow.facts.point).or_default(), flow);
+        }
+        for error in session.icmp.iter().filter(|i| i.inner && i.toward_client && i.facts.error.is_frag_needed()) {
+            votes.entry(error.facts.point).or_default().dropped_later += 1;
+        }
+    }
+    for point in points.iter_mut().filter(|p| p.vantage.is_none()) {
+        if let Some((vantage, why)) = votes.get(&point.id).and_then(|votes| settle_inner(point, votes)) {
+            point.vantage = Some(vantage);
+            point.vantage_basis = format!("traffic from inside a tunnel; {why}");
+        }
+    }
+}
+
+fn vote_inner(votes: &mut InnerVotes, flow: &InnerFlow) {
+    let opened = &flow.facts.opened;
+    votes.dropped_later += u32::from(stuck_toward_client(flow).is_some());
+    let from_client = if flow.toward_client == Direction::ToClient { 0 } else { 1 };
+    let ttl = opened.ttl.get(from_client).copied().flatten();
+    votes.on_the_way += u32::from(ttl.is_some_and(|ttl| !INITIAL_TTLS.contains(&ttl)));
+    match (handshake_near(&flow.facts), flow.toward_client) {
+        (Some(Near::Opener), Direction::ToClient) | (Some(Near::Answerer), Direction::ToServer) => {
+            votes.adapter_by_gap += 1
+        }
+        (Some(_), _) => votes.inside_by_gap += 1,
+        (None, _) => {}
+    }
+}
+
+fn settle_inner(point: &Point, votes: &InnerVotes) -> Option<(Vantage, &'static str)> {
+    let raw = matches!(
+        point.interface.link,
+        LinkType::RAW | LinkType::RAW_BSD | LinkType::RAW_OPENBSD | LinkType::IPV4 | LinkType::IPV6
+    );
+    if votes.dropped_later > 0 {
+        return Some((Vantage::Inside, "packets toward the client are here that it never got"));
+    }
+    if votes.adapter_by_gap > 2 * votes.inside_by_gap {
+        return Some((Vantage::VirtualAdapter, "SYN to SYN-ACK takes longer than SYN-ACK to ACK"));
+    }
+    if votes.inside_by_gap > 2 * votes.adapter_by_gap {
+        return Some((Vantage::Inside, "SYN-ACK to ACK takes longer than SYN to SYN-ACK"));
+    }
+    if votes.on_the_way > 0 {
+        return Some((Vantage::Inside, "packets of the client have passed a router"));
+    }
+    raw.then_some((Vantage::VirtualAdapter, "raw IP"))
+}
+
+/// The end of a TCP handshake a point is near to.
+enum Near {
+    Opener,
+    Answerer,
+}
+
+/// Told by the two gaps of a TCP handshake.
+fn handshake_near(flow: &FlowFacts) -> Option<Near> {
+    let opened = &flow.opened;
+    let (syn, ack, third) = (opened.syn?, opened.syn_ack?, opened.third?);
+    let (to_answerer, to_opener) = (ack.at.seconds_since(syn.at), third.seconds_since(ack.at));
+    if to_answerer > NEARER * to_opener {
+        return Some(Near::Opener);
+    }
+    (to_opener > NEARER * to_answerer).then_some(Near::Answerer)
+}
+
 fn vote(votes: &mut Votes, flow: &FlowFacts) {
     if let [Some(up), Some(down)] = flow.opened.ttl {
         match (INITIAL_TTLS.contains(&up), INITIAL_TTLS.contains(&down)) {
@@ -53,14 +136,10 @@ fn vote(votes: &mut Votes, flow: &FlowFacts) {
             _ => {}
         }
     }
-    let opened = &flow.opened;
-    if let (Some(syn), Some(ack), Some(third)) = (opened.syn, opened.syn_ack, opened.third) {
-        let (to_gateway, to_client) = (ack.at.seconds_since(syn.at), third.seconds_since(ack.at));
-        if to_gateway > NEARER * to_client {
-            votes.client_by_gap += 1;
-        } else if to_client > NEARER * to_gateway {
-            votes.gateway_by_gap += 1;
-        }
+    match handshake_near(flow) {
+        Some(Near::Opener) => votes.client_by_gap += 1,
+        Some(Near::Answerer) => votes.gateway_by_gap += 1,
+        None => {}
     }
 }
 
@@ -135,12 +214,12 @@ fn vantage_of_name(name: &str, carries_outer: bool) -> Option<Vantage> {
             .any(|part| part.strip_prefix(word).is_some_and(|rest| rest.chars().all(|c| c.is_ascii_digit())))
     };
     if carries_outer {
-        if has("outside") {
+        if ["outside", "out", "capout", "acout"].into_iter().any(has) {
             return Some(Vantage::Outside);
         }
         return (has("client") || starts("phys")).then_some(Vantage::Client);
     }
-    if has("inside") {
+    if ["inside", "in", "capin", "acin"].into_iter().any(has) {
         return Some(Vantage::Inside);
     }
     let adapter = starts("cscotun")

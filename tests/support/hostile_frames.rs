@@ -23,20 +23,20 @@ pub struct Wire {
     pub original: usize,
 }
 
-/// A capture kept with the project; `None` (and a word why) when this checkout has none.
-pub fn kept(path: &str) -> Option<PathBuf> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("captures").join(path);
-    if !path.exists() {
-        eprintln!("skipped: {} is not there", path.display());
-        return None;
-    }
-    Some(path)
+/// A capture kept with the project.
+pub fn kept(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("captures").join(path)
 }
 
 /// All frames of an Ethernet capture.
 pub fn frames(path: &Path) -> Vec<Wire> {
-    let bytes = fs::read(path).unwrap();
-    let mut reader = Reader::new("kept", Box::new(std::io::Cursor::new(bytes)), Limits::default()).unwrap();
+    frames_of(&fs::read(path).unwrap())
+}
+
+/// The same of one in memory.
+pub fn frames_of(bytes: &[u8]) -> Vec<Wire> {
+    let input = Box::new(std::io::Cursor::new(bytes.to_vec()));
+    let mut reader = Reader::new("kept", input, Limits::default()).unwrap();
     let mut frames = Vec::new();
     reader
         .for_each(|item| {
