@@ -52,8 +52,8 @@ pub struct Detector {
     pub question: &'static str,
     /// What it is, how it is decided, what fools it: paragraphs.
     pub explanation: &'static str,
-    /// How confidence is earned.
-    pub confidence: &'static str,
+    /// How confidence is earned: the first grade whose evidence is there.
+    pub confidence: &'static [Grade],
     /// What to do, best first, with the trade-off.
     pub remedy: &'static [&'static str],
     /// Where the facts come from.
@@ -62,6 +62,41 @@ pub struct Detector {
     pub since: &'static str,
     /// The judgement: pure.
     pub check: fn(&Case<'_>) -> Outcome,
+}
+
+/// One step of a detector's confidence: what it gives, and the evidence that earns it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Grade {
+    /// What it gives.
+    pub gives: Confidence,
+    /// The evidence, a clause.
+    pub when: &'static str,
+}
+
+impl Grade {
+    /// High confidence when…
+    pub const fn high(when: &'static str) -> Grade {
+        Grade { gives: Confidence::High, when }
+    }
+
+    /// Medium confidence when…
+    pub const fn medium(when: &'static str) -> Grade {
+        Grade { gives: Confidence::Medium, when }
+    }
+
+    /// Low confidence when…
+    pub const fn low(when: &'static str) -> Grade {
+        Grade { gives: Confidence::Low, when }
+    }
+}
+
+/// Another explanation that the evidence speaks against.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RuledOut {
+    /// What it could have been, a noun phrase.
+    pub what: &'static str,
+    /// What rules it out, a clause.
+    pub why: String,
 }
 
 /// What a detector is given.
@@ -97,10 +132,14 @@ pub struct Wanted {
 pub struct Finding {
     /// How bad.
     pub severity: Severity,
-    /// How sure.
-    pub confidence: Confidence,
+    /// How sure, and what earned it: one of the detector's grades.
+    pub grade: Grade,
     /// One to three sentences with the numbers.
     pub summary: String,
+    /// The likeliest cause, as a stable word of the detector's explanation.
+    pub likely: Option<&'static str>,
+    /// Other explanations, and what speaks against each.
+    pub ruled_out: Vec<RuledOut>,
     /// It would be there without the findings that usually lead to it.
     pub stands_alone: bool,
     /// Id of the finding it follows from, when `leads_to` does not say.

@@ -60,7 +60,8 @@ fn section(d: &Detector, page: &mut String) -> std::fmt::Result {
     writeln!(page, "**{}.** Severity up to {}, since {}.\n", d.title, word(d.severity), d.since)?;
     writeln!(page, "{}\n", d.explanation.trim())?;
     writeln!(page, "Judged from: {}. A capture there shows {}.\n", places.join(", "), d.question)?;
-    writeln!(page, "Confidence: {}.", d.confidence.trim().trim_end_matches('.'))?;
+    let grades = d.confidence.iter().map(|g| format!("{}: {}", format!("{:?}", g.gives).to_lowercase(), g.when));
+    list("Confidence, the first that applies", grades, page)?;
     list("What to do", d.remedy.iter().map(|step| (*step).to_owned()), page)?;
     list("Leads to", d.leads_to.iter().map(|id| format!("[`{id}`](#{id})")), page)?;
     list("References", d.references.iter().map(|reference| (*reference).to_owned()), page)

@@ -1,7 +1,7 @@
 //! The detectors, in words: the table and one page each. Reads the table of `detect` and nothing else.
 
 use crate::detect::DETECTORS;
-use crate::finding::Detector;
+use crate::finding::{Confidence, Detector};
 use crate::report::text::{Look, WIDTH, columns, escape, escape_ascii, severity_style, severity_word, wrap};
 use anstyle::Style;
 use std::io::{self, Write};
@@ -58,7 +58,16 @@ pub(super) fn page(detector: &Detector, look: Look, out: &mut dyn Write) -> io::
     hang("", detector.title, look, out)?;
     writeln!(out)?;
     markdown(detector.explanation, look, out)?;
-    hang("Confidence   ", detector.confidence, look, out)?;
+    paint("Confidence", bold, look, out)?;
+    writeln!(out)?;
+    for grade in detector.confidence {
+        let word = match grade.gives {
+            Confidence::High => "high",
+            Confidence::Medium => "medium",
+            Confidence::Low => "low",
+        };
+        hang(&format!("  {word:<8}"), grade.when, look, out)?;
+    }
     if !detector.judged_from.is_empty() {
         let places: Vec<String> = detector.judged_from.iter().map(ToString::to_string).collect();
         writeln!(out)?;

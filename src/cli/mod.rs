@@ -444,11 +444,8 @@ mod tests {
             title: String::new(),
             summary: String::new(),
             rank: "cause".to_owned(),
-            caused_by: None,
             evidence: Vec::new(),
-            filters: Vec::new(),
-            filter_notes: Vec::new(),
-            remedy: Vec::new(),
+            ..Finding::default()
         }
     }
 

@@ -2,7 +2,7 @@
 
 use super::remedy;
 use crate::event::{FrameRef, Timestamp, Vantage};
-use crate::finding::{Case, Confidence, Detector, Evidence, Filter, Finding, Outcome, Severity, count};
+use crate::finding::{Case, Detector, Evidence, Filter, Finding, Grade, Outcome, Severity, count};
 use crate::session::facts::Stretch;
 use crate::session::{DtlsFlow, Session};
 
@@ -10,6 +10,9 @@ use crate::session::{DtlsFlow, Session};
 const BACK: u32 = 3;
 /// Silence of DTLS before that, seconds.
 const SILENT: f64 = 2.0;
+
+const UNANSWERED: Grade = Grade::high("DTLS records of the client, or new ClientHellos, are seen to go unanswered");
+const MOVED: Grade = Grade::medium("only the move of data back to TLS shows it");
 
 pub static DETECTOR: Detector = Detector {
     id: "dtls-lost-midway",
@@ -25,7 +28,7 @@ the middle of a session.
 
 Found when, after the last DTLS record, the same session's TLS tunnel carries data records (not only keepalives) both ways, and \
 no later DTLS flow comes up. A path that died altogether takes TLS with it and is not this.",
-    confidence: "high when the client's DTLS records are seen to go unanswered, or new ClientHellos too; medium from the move of data alone",
+    confidence: &[UNANSWERED, MOVED],
     remedy: &[
         "look for a firewall or NAT that forgets idle UDP: lower the DTLS keepalive (`anyconnect ssl keepalive 20`) below its timeout",
         "see whether UDP to the gateway was blocked or shaped at that moment",
@@ -92,7 +95,7 @@ fn check(case: &Case<'_>) -> Outcome {
     let best = last.best();
     Outcome::Found(Box::new(Finding {
         severity: Severity::High,
-        confidence: if unanswered || retries > 0 { Confidence::High } else { Confidence::Medium },
+        grade: if unanswered || retries > 0 { UNANSWERED } else { MOVED },
         summary,
         evidence,
         filters: vec![Filter {

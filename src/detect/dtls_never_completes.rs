@@ -2,10 +2,15 @@
 
 use super::remedy;
 use crate::event::{Direction, FrameRef, PointId, Vantage};
-use crate::finding::{Case, Confidence, Detector, Evidence, Filter, Finding, Outcome, Severity, Wanted, count};
+use crate::finding::{Case, Detector, Evidence, Filter, Finding, Grade, Outcome, Severity, Wanted, count};
 use crate::session::Session;
 use crate::session::attempt::{AttemptOutcome, Judged, icmp_words, judge_all};
 use std::collections::BTreeMap;
+
+const PLACED: Grade = Grade::high("captures at both ends place the loss");
+const TOLD_WHY: Grade = Grade::high("an ICMP error or an alert says why");
+const MANY: Grade = Grade::high("three or more ClientHellos failed at the client's own interface");
+const FEW: Grade = Grade::medium("fewer ClientHellos, or the gateway's end alone");
 
 pub static DETECTOR: Detector = Detector {
     id: "dtls-never-completes",
@@ -27,8 +32,7 @@ in the whole session. With captures at both ends the loss is placed between them
 
 An attempt whose capture ends less than 12 s after its first ClientHello, with fewer than five of them, is `cut-short` and judged by nobody. A gateway-side \
 capture without any ClientHello cannot tell a blocked client from one that never tried.",
-    confidence: "high with captures at both ends, with an ICMP or alert that says why, or with at least three unanswered \
-ClientHellos at the client; medium from fewer, or from the gateway's end alone",
+    confidence: &[PLACED, TOLD_WHY, MANY, FEW],
     remedy: &[
         "permit UDP on the DTLS port (443 unless changed) from the clients to the gateway and back, on every firewall between",
         remedy::MTU_1300,
@@ -166,13 +170,17 @@ fn finding(case: &Case<'_>, failed: &[&Judged<'_>]) -> Finding {
     }
     summary.push('.');
     let told_why = matches!(outcome, AttemptOutcome::Refused(..) | AttemptOutcome::Alert(..));
-    let confidence =
-        if placed || told_why || client.is_some() && here.hellos >= 3 { Confidence::High } else { Confidence::Medium };
+    let grade = match (placed, told_why) {
+        (true, _) => PLACED,
+        (false, true) => TOLD_WHY,
+        (false, false) if client.is_some() && here.hellos >= 3 => MANY,
+        _ => FEW,
+    };
     let stuck = session.oversized.iter().any(|o| o.stuck_to_client > 0 && !o.is_beyond_dtls())
         || session.reconnects.iter().any(|r| r.lowered() && !r.dtls_worked);
     Finding {
         severity: if stuck { Severity::High } else { Severity::Medium },
-        confidence,
+        grade,
         summary,
         evidence: evidence(case, failed),
         filters: filters(failed),

@@ -1,11 +1,15 @@
 //! DTLS is tried on another port than the one firewalls expect.
 
 use crate::event::{FrameRef, Vantage};
-use crate::finding::{Case, Confidence, Detector, Evidence, Filter, Finding, Outcome, Severity};
+use crate::finding::{Case, Detector, Evidence, Filter, Finding, Grade, Outcome, Severity};
 use crate::session::DtlsFlow;
 
 /// The port AnyConnect's DTLS uses unless told otherwise.
 const DEFAULT: u16 = 443;
+
+const SEEN: Grade = Grade::high("the port is in the packets, and DTLS came up on it");
+const PLACED: Grade = Grade::high("captures at both ends place the loss between them");
+const LIKELY: Grade = Grade::medium("the port is in the packets; that it is the cause is the likeliest reading");
 
 pub static DETECTOR: Detector = Detector {
     id: "dtls-nondefault-port",
@@ -20,7 +24,7 @@ reason why DTLS cannot come up: firewalls along the way permit udp/443 and not t
 
 Found when a DTLS ClientHello of the session goes to a port other than 443. Where DTLS came up on it, that is only a fact \
 worth knowing (info); where it never did, the port is the likeliest cause (medium).",
-    confidence: "high for the port itself, which is in the packets; as the cause of a failure medium, high when the loss lies between two capture points",
+    confidence: &[SEEN, PLACED, LIKELY],
     remedy: &[
         "set the gateway's DTLS port back to 443 (`dtls port 443` under `webvpn`)",
         "or permit the port in use on every firewall between clients and gateway",
@@ -59,7 +63,13 @@ fn check(case: &Case<'_>) -> Outcome {
     let capture = first.best().opened.first_frame.capture;
     Outcome::Found(Box::new(Finding {
         severity: if works { Severity::Info } else { Severity::Medium },
-        confidence: if works || placed { Confidence::High } else { Confidence::Medium },
+        grade: if works {
+            SEEN
+        } else if placed {
+            PLACED
+        } else {
+            LIKELY
+        },
         summary,
         evidence: vec![Evidence::Frames(frames, format!("first ClientHello of each attempt, to udp/{port}"))],
         filters: vec![Filter {

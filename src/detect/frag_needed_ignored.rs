@@ -2,13 +2,17 @@
 
 use super::remedy;
 use crate::event::{Direction, FrameRef, Timestamp, Vantage};
-use crate::finding::{Case, Confidence, Detector, Evidence, Finding, Outcome, Severity, count, frame_filters};
+use crate::finding::{Case, Detector, Evidence, Finding, Grade, Outcome, Severity, count, frame_filters};
 use crate::session::facts::Run;
 use crate::session::limits::is_useful;
 use crate::session::{Icmp, Session};
 
 /// Packets in flight when the ICMP was sent do not count: grace, seconds.
 const GRACE: f64 = 0.5;
+
+const USELESS: Grade = Grade::high("the MTU in the message is of no use to its receiver");
+const SEVERAL: Grade = Grade::high("two or more packets above the MTU followed the message");
+const ONE: Grade = Grade::medium("one packet above the MTU followed the message");
 
 pub static DETECTOR: Detector = Detector {
     id: "frag-needed-ignored",
@@ -22,7 +26,7 @@ An ICMP 3/4 or Packet Too Big was seen, and half a second later the same flow st
 Either the message died between this capture point and the sender (a firewall in front of the server), or the sender ignores \
 it, or the message is useless: MTU 0 from an old router (RFC 1191 §5), a value not below the packet it refused, or one below \
 the smallest MTU allowed (68 for IPv4, 1280 for IPv6).",
-    confidence: "high with two or more packets above the MTU after the message; medium for one; high for an MTU that says nothing",
+    confidence: &[USELESS, SEVERAL, ONE],
     remedy: &[
         "find the firewall between this capture point and the sender that drops ICMP 3/4, and let it pass",
         "on the sender: path MTU discovery switched on, or black-hole detection (RFC 4821) enabled",
@@ -73,7 +77,11 @@ fn check(case: &Case<'_>) -> Outcome {
     filters.extend(frame_filters(&worst.frames, "packets above the MTU after the first message"));
     Outcome::Found(Box::new(Finding {
         severity: if worst.after > 1 || worst.useless { Severity::High } else { Severity::Medium },
-        confidence: if worst.after > 1 || worst.useless { Confidence::High } else { Confidence::Medium },
+        grade: match worst {
+            Ignored { useless: true, .. } => USELESS,
+            Ignored { after: 2.., .. } => SEVERAL,
+            _ => ONE,
+        },
         summary,
         evidence: vec![
             Evidence::Frames(icmp.frames.clone(), format!("Fragmentation Needed, MTU {}", mtus.join(", "))),

@@ -3,13 +3,18 @@
 use super::remedy;
 use crate::event::{PointId, Protocol, Vantage};
 use crate::finding::{
-    Case, Confidence, Detector, Evidence, Filter, Finding, Outcome, Severity, Wanted, count, frame_filters,
+    Case, Detector, Evidence, Filter, Finding, Grade, Outcome, Severity, Wanted, count, frame_filters,
 };
 use crate::session::limits::stuck_toward_client;
 use crate::session::{Channel, Oversized, Session};
 
 /// How long after the packet the ICMP may come, seconds. Routers answer within a round trip.
 const PATIENCE: f64 = 1.0;
+
+const REPEATED: Grade =
+    Grade::high("one segment was sent three times or more, at an interface whose file shows that ICMP was captured");
+const FEW: Grade =
+    Grade::medium("fewer repeats, or a file that does not tell its capture filter and shows no ICMP at all");
 
 pub static DETECTOR: Detector = Detector {
     id: "missing-frag-needed",
@@ -27,8 +32,7 @@ Needed quoting that flow came at the gateway's inside interface, which must have
 flow seen there, no capture filter that keeps ICMP out, no drop counter, and at least a second of capture after the packet. \
 Whether the gateway did not send it or something before the capture point filtered it, this capture cannot say; the gateway's \
 syslog 602101 can.",
-    confidence: "high from the gateway's inside interface with three or more repeats; medium with fewer, or when the file cannot tell its \
-capture filter (classic pcap) and shows no ICMP at all",
+    confidence: &[REPEATED, FEW],
     remedy: &[
         "let ICMP type 3 code 4 (and ICMPv6 type 2) pass from the gateway to the servers (`icmp permit any unreachable inside`, firewalls between)",
         remedy::MTU_1300,
@@ -102,7 +106,7 @@ fn check(case: &Case<'_>) -> Outcome {
             }
             Outcome::Found(Box::new(Finding {
                 severity: if over.stuck_to_client > 0 { Severity::High } else { Severity::Medium },
-                confidence: if over.most_repeats >= 3 && filter_known { Confidence::High } else { Confidence::Medium },
+                grade: if over.most_repeats >= 3 && filter_known { REPEATED } else { FEW },
                 summary,
                 evidence: vec![
                     Evidence::Frames(over.frames.clone(), "packets too big, sent again and again".to_owned()),

@@ -1,9 +1,11 @@
 //! Something on the way rewrites the MSS of SYNs.
 
 use crate::event::{FrameRef, Syn, Vantage};
-use crate::finding::{Case, Confidence, Detector, Evidence, Finding, Outcome, Severity, frame_filters};
+use crate::finding::{Case, Detector, Evidence, Finding, Grade, Outcome, Severity, frame_filters};
 use crate::session::facts::FlowFacts;
 use std::collections::HashMap;
+
+const SEEN: Grade = Grade::high("both values are in the packets");
 
 pub static DETECTOR: Detector = Detector {
     id: "mss-clamped",
@@ -18,7 +20,7 @@ The same SYN (or SYN-ACK) was captured at two points and carries another MSS at 
 does not, and the MTU arithmetic starts from the clamped value.
 
 One point alone cannot tell a clamp from an end that announces a small MSS.",
-    confidence: "high: both values are in the packets",
+    confidence: &[SEEN],
     remedy: &["nothing to mend; reckon with the smaller value"],
     references: &["RFC 6691", "RFC 9293 §3.7.1", "Cisco TAC 116881 (sysopt connection tcpmss)"],
     since: "0.1.0",
@@ -62,7 +64,7 @@ fn check(case: &Case<'_>) -> Outcome {
     let frames: Vec<FrameRef> = vec![before.1.frame, after.1.frame];
     Outcome::Found(Box::new(Finding {
         severity: Severity::Info,
-        confidence: Confidence::High,
+        grade: SEEN,
         summary: format!(
             "A {what} carries MSS {} at {} and {} at {}: something between them clamps it{}.",
             before.2,

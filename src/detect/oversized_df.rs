@@ -2,9 +2,14 @@
 
 use super::remedy;
 use crate::event::Vantage;
-use crate::finding::{Case, Confidence, Detector, Evidence, Finding, Outcome, Severity, Wanted, count, frame_filters};
+use crate::finding::{Case, Detector, Evidence, Finding, Grade, Outcome, Severity, Wanted, count, frame_filters};
 use crate::session::limits::largest_passed_to_client;
-use crate::session::{Basis, Channel, Limit, Oversized, Session};
+use crate::session::{Channel, Limit, Oversized, Session};
+
+const READ: Grade =
+    Grade::high("the limit was told, or read from a packet: ICMP, decrypted header, MSS after the reconnect");
+const BRACKETED: Grade = Grade::medium("the limit is a bracket from at least three sendings of one segment");
+const TWICE: Grade = Grade::low("the limit is a bracket from two sendings");
 
 pub static DETECTOR: Detector = Detector {
     id: "oversized-df",
@@ -22,8 +27,7 @@ lowered its adapter to after a reconnect, and else only a bracket: nothing of th
 larger, passed. A limit counts from when it held. Packets that got through all the same are counted as delivered: a gateway \
 that fragments (`df-bit-ignore`), or that drops only toward the client. Repeats of one TCP segment are told apart from distinct \
 segments. Offload super-frames (more bytes than the peer's MSS) were never on the wire like that and do not count.",
-    confidence: "high for a limit read from a packet (ICMP, decrypted header, MSS after the reconnect); medium for a bracket from at \
-least three sendings of one segment; low for two",
+    confidence: &[READ, BRACKETED, TWICE],
     remedy: &[
         "remove the cause (DTLS that does not come up, or a link with a small MTU)",
         remedy::MTU_1300,
@@ -44,7 +48,7 @@ fn check(case: &Case<'_>) -> Outcome {
     let limit = session.limits.iter().find(|l| l.in_force && l.bytes == worst.limit);
     Outcome::Found(Box::new(Finding {
         severity: severity(session, worst),
-        confidence: confidence(worst, limit),
+        grade: grade(worst, limit),
         stands_alone: worst.is_beyond_dtls(),
         summary: summary(case, session, worst, limit),
         evidence: session
@@ -93,15 +97,11 @@ fn severity(session: &Session, over: &Oversized) -> Severity {
     if udp_unanswered || useless { Severity::Medium } else { Severity::Info }
 }
 
-fn confidence(over: &Oversized, limit: Option<&Limit>) -> Confidence {
+fn grade(over: &Oversized, limit: Option<&Limit>) -> Grade {
     match limit {
-        Some(l) if l.source.starts_with("at most") => match over.most_repeats {
-            0..=2 => Confidence::Low,
-            _ => Confidence::Medium,
-        },
-        Some(l) if l.basis >= Basis::Observed => Confidence::High,
-        Some(_) => Confidence::High,
-        None => Confidence::Low,
+        Some(l) if !l.source.starts_with("at most") => READ,
+        Some(_) if over.most_repeats >= 3 => BRACKETED,
+        _ => TWICE,
     }
 }
 

@@ -1,13 +1,16 @@
 //! On the outer path large packets of the tunnel never get through while small ones do.
 
 use crate::event::{FrameRef, Stuck, Vantage};
-use crate::finding::{Case, Confidence, Detector, Evidence, Finding, Outcome, Severity, count, frame_filters};
+use crate::finding::{Case, Detector, Evidence, Finding, Grade, Outcome, Severity, count, frame_filters};
 use crate::session::facts::FlowFacts;
 
 /// Sendings of one segment without an acknowledgment before it counts as a black hole.
 const SENDINGS: u32 = 3;
 /// Packets up to this size must pass everywhere (RFC 791 §3.1); nothing this small is a path-MTU matter.
 const ALWAYS: u32 = 576;
+
+const AT_SENDER: Grade = Grade::high("the sending end was captured, and smaller packets passed afterwards");
+const ELSEWHERE: Grade = Grade::medium("captured elsewhere");
 
 pub static DETECTOR: Detector = Detector {
     id: "path-mtu-blackhole",
@@ -23,7 +26,7 @@ The outer path (client to gateway) carries small packets and drops large ones wi
 Found when a TCP segment of the TLS tunnel was sent at least three times at the same size without being acknowledged, smaller \
 packets of the same direction were acknowledged, and nothing as large got through later. Sizes up to 576 bytes never count. A \
 path that died altogether loses small packets too and is not this.",
-    confidence: "high when the sending end was captured and smaller segments passed afterwards; medium otherwise",
+    confidence: &[AT_SENDER, ELSEWHERE],
     remedy: &[
         "let ICMP type 3 code 4 pass along the path between client and gateway",
         "lower the gateway's MSS for the outer connection (`sysopt connection tcpmss`), which TCP at both ends will heed; affects all TCP through the gateway",
@@ -85,7 +88,7 @@ fn check(case: &Case<'_>) -> Outcome {
     );
     Outcome::Found(Box::new(Finding {
         severity: Severity::High,
-        confidence: if near { Confidence::High } else { Confidence::Medium },
+        grade: if near { AT_SENDER } else { ELSEWHERE },
         summary,
         evidence: vec![Evidence::Frames(
             frames.clone(),

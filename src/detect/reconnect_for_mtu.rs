@@ -2,10 +2,16 @@
 
 use super::remedy;
 use crate::event::Vantage;
-use crate::finding::{Case, Confidence, Detector, Evidence, Filter, Finding, Outcome, Severity};
+use crate::finding::{Case, Detector, Evidence, Filter, Finding, Grade, Outcome, Severity};
 use crate::session::limits::lowered_after_trouble;
 use crate::session::reconnect::{Cause, Reconnect};
 use crate::session::{Connection, Session};
+
+const WHOLE: Grade = Grade::high("unanswered ClientHellos, the minute, and the lower inner MSS");
+const TWO: Grade = Grade::medium("the minute, and unanswered ClientHellos or the lower inner MSS");
+const INSIDE: Grade =
+    Grade::medium("the inner MSS fell after packets got stuck; the reconnect itself was not captured");
+const MINUTE: Grade = Grade::low("the minute alone");
 
 pub static DETECTOR: Detector = Detector {
     id: "reconnect-for-mtu",
@@ -23,7 +29,7 @@ Found when a tunnel connection ends 55 to 65 s after it came up (or after its fi
 come up, and a new tunnel connection follows without a login. Where inner traffic was captured, the MSS in the client's inner \
 SYNs must be lower afterwards: that proves the new MTU without keys. From the inside alone only that drop is seen. A tunnel \
 that ended because the gateway stopped answering, or because the client's own link changed, is not this.",
-    confidence: "high with unanswered ClientHellos, the minute and the lower MSS; medium with two of the three; low from the minute alone",
+    confidence: &[WHOLE, TWO, INSIDE, MINUTE],
     remedy: &[
         "make DTLS work: open UDP on the DTLS port",
         remedy::MTU_1300,
@@ -83,10 +89,10 @@ fn finding(case: &Case<'_>, seam: &Reconnect) -> Finding {
         ));
     }
     summary.push('.');
-    let confidence = match (hellos && !seam.dtls_worked, seam.lowered()) {
-        (true, true) => Confidence::High,
-        (true, false) | (false, true) => Confidence::Medium,
-        (false, false) => Confidence::Low,
+    let grade = match (hellos && !seam.dtls_worked, seam.lowered()) {
+        (true, true) => WHOLE,
+        (true, false) | (false, true) => TWO,
+        (false, false) => MINUTE,
     };
     let (old, new) = (session.connections.get(seam.old), session.connections.get(seam.new));
     let mut evidence = Vec::new();
@@ -100,7 +106,7 @@ fn finding(case: &Case<'_>, seam: &Reconnect) -> Finding {
     }
     Finding {
         severity: Severity::Medium,
-        confidence,
+        grade,
         summary,
         evidence,
         filters: [old, new].into_iter().flatten().map(stream_filter).collect(),
@@ -142,7 +148,7 @@ fn inside_only(case: &Case<'_>) -> Outcome {
     };
     Outcome::Found(Box::new(Finding {
         severity: Severity::Medium,
-        confidence: Confidence::Medium,
+        grade: INSIDE,
         follows: Some("oversized-df"),
         summary: format!(
             "The client's inner SYNs carried MSS {before} at first and {after} from {:.1} s on, after packets toward it had got stuck: its adapter was given MTU {mtu}. The reconnect itself is not in this capture.",

@@ -3,7 +3,7 @@
 use super::timeline;
 use super::{
     ByDirection, Capture, Check, DtlsAttempt, Evidence, Filter, Finding, FragNeeded, FrameNumber, Interface, Limit,
-    NextCapture, Oversized, PathMtu, Reconnect, Report, SCHEMA_VERSION, Session, Tunnel,
+    NextCapture, Oversized, PathMtu, Reconnect, Report, RuledOut, SCHEMA_VERSION, Session, Tunnel,
 };
 use crate::event::{FrameRef, PointId, Timestamp, Vantage};
 use crate::finding::{self, Answer, Case, Confidence, Detector, Outcome, Severity, Wanted, by_capture};
@@ -164,9 +164,13 @@ fn one_finding(
         (_, None) => "cause",
     };
     // A judgement about an outer connection is no surer than that it is AnyConnect's, and no alarm on a guess.
-    let (mut confidence, mut severity) = (finding.confidence, finding.severity);
+    let (mut confidence, mut severity) = (finding.grade.gives, finding.severity);
+    let mut basis = finding.grade.when.to_owned();
     if detector.judged_from.iter().all(|v| v.is_outer()) {
-        confidence = confidence.min(case.session.confidence);
+        if case.session.confidence < confidence {
+            confidence = case.session.confidence;
+            basis.push_str("; no surer than that this is AnyConnect");
+        }
         if case.session.confidence == Confidence::Low {
             severity = severity.min(Severity::Medium);
         }
@@ -183,6 +187,9 @@ fn one_finding(
         session: id.to_owned(),
         severity,
         confidence,
+        confidence_basis: basis,
+        likely_cause: finding.likely.map(str::to_owned),
+        ruled_out: finding.ruled_out.into_iter().map(|r| RuledOut { what: r.what.to_owned(), why: r.why }).collect(),
         title: detector.title.to_owned(),
         summary: finding.summary,
         rank: rank.to_owned(),

@@ -357,7 +357,7 @@ pub struct TimelineEntry {
 }
 
 /// Something wrong (or worth knowing) in one session.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Serialize, JsonSchema)]
 pub struct Finding {
     /// The detector's id.
     pub detector: String,
@@ -367,6 +367,12 @@ pub struct Finding {
     pub severity: Severity,
     /// How sure.
     pub confidence: Confidence,
+    /// The evidence that earned this confidence, a clause.
+    pub confidence_basis: String,
+    /// The likeliest cause, a stable word that `acpcap explain` tells of; absent when none is likelier than another.
+    pub likely_cause: Option<String>,
+    /// Other explanations, and what rules each out.
+    pub ruled_out: Vec<RuledOut>,
     /// One line.
     pub title: String,
     /// One to three sentences with the numbers.
@@ -383,6 +389,15 @@ pub struct Finding {
     pub filter_notes: Vec<Filter>,
     /// What to do, best first, with the trade-off.
     pub remedy: Vec<String>,
+}
+
+/// Another explanation that the evidence speaks against.
+#[derive(Clone, Debug, Default, Serialize, JsonSchema)]
+pub struct RuledOut {
+    /// What it could have been.
+    pub what: String,
+    /// What rules it out.
+    pub why: String,
 }
 
 /// Frames that show something.

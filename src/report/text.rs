@@ -1158,11 +1158,8 @@ mod tests {
             title: "title".to_owned(),
             summary: summary.to_owned(),
             rank: rank.to_owned(),
-            caused_by: None,
             evidence: vec![Evidence::default()],
-            filters: Vec::new(),
-            filter_notes: Vec::new(),
-            remedy: Vec::new(),
+            ..Finding::default()
         }
     }
 

@@ -1,4 +1,5 @@
 //! Hand-made captures: packets with true lengths and checksums, and the pcapng file around them.
+#![allow(dead_code, reason = "each test uses its part")]
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -136,7 +137,7 @@ fn udp_datagram(from: SocketAddr, to: SocketAddr, payload: &[u8]) -> Vec<u8> {
 }
 
 /// What checksums cover beside the payload (RFC 9293 §3.1, RFC 8200 §8.1).
-fn pseudo_header(from: IpAddr, to: IpAddr, protocol: u8, len: usize) -> Vec<u8> {
+pub fn pseudo_header(from: IpAddr, to: IpAddr, protocol: u8, len: usize) -> Vec<u8> {
     let rest = [&(len as u32).to_be_bytes()[..], &[0, 0, 0, protocol]].concat();
     match (from, to) {
         (IpAddr::V4(from), IpAddr::V4(to)) => [&from.octets()[..], &to.octets(), &rest].concat(),
@@ -146,7 +147,7 @@ fn pseudo_header(from: IpAddr, to: IpAddr, protocol: u8, len: usize) -> Vec<u8> 
 }
 
 /// RFC 1071. All parts but the last have an even length.
-fn checksum(parts: &[&[u8]]) -> u16 {
+pub fn checksum(parts: &[&[u8]]) -> u16 {
     let words = parts.iter().flat_map(|part| part.chunks(2));
     let sum: u32 = words.map(|word| u32::from(word[0]) << 8 | u32::from(*word.get(1).unwrap_or(&0))).sum();
     let folded = (sum & 0xffff) + (sum >> 16);

@@ -1,0 +1,373 @@
+//! A scenario file: the places, their habits, what is done when, and what a report must say of it.
+
+use super::tls::Generation;
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+
+/// One file of `tests/scenarios/`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Scenario {
+    /// What goes wrong, for a reader.
+    pub about: String,
+    /// Seconds until the captures end.
+    pub until: f64,
+    /// Seconds after which they begin.
+    #[serde(default)]
+    pub from: f64,
+    #[serde(default)]
+    pub client: Client,
+    #[serde(default)]
+    pub gateway: Gateway,
+    #[serde(default)]
+    pub link: Link,
+    #[serde(default)]
+    pub nat: Option<Nat>,
+    #[serde(default)]
+    pub capture: BTreeMap<String, Capture>,
+    #[serde(default)]
+    pub rule: Vec<Rule>,
+    #[serde(default, rename = "do")]
+    pub actions: Vec<Action>,
+    /// By run: `all`, or the names of places joined with `+`.
+    #[serde(default)]
+    pub expect: BTreeMap<String, Expect>,
+}
+
+/// What a report must say.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Expect {
+    /// Sessions.
+    #[serde(default)]
+    pub sessions: Option<usize>,
+    /// Detector → severity; nothing else may be found.
+    #[serde(default)]
+    pub found: BTreeMap<String, String>,
+    /// Detector → its likely cause.
+    #[serde(default)]
+    pub likely: BTreeMap<String, String>,
+    /// Detectors that must be able to say that there is nothing.
+    #[serde(default)]
+    pub clear: Vec<String>,
+    /// Detectors that must not be able to tell.
+    #[serde(default)]
+    pub cannot_tell: Vec<String>,
+    /// Outcomes of DTLS attempts, in order of start.
+    #[serde(default)]
+    pub attempts: Option<Vec<String>>,
+    /// Causes of reconnects.
+    #[serde(default)]
+    pub reconnects: Option<Vec<String>>,
+    /// Words that must stand in the text report.
+    #[serde(default)]
+    pub says: Vec<String>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct Client {
+    pub address: IpAddr,
+    /// Connects at all.
+    pub dials: bool,
+    /// Login and tunnel on connections of their own, as AnyConnect does; else on one, as openconnect does.
+    pub separate_login: bool,
+    pub dtls: Generation,
+    /// Seconds after the first ClientHello at which it is sent again.
+    pub hellos: Vec<f64>,
+    /// Gives DTLS up so long after the first ClientHello, seconds.
+    pub patience: f64,
+    /// And tries again so long after that, seconds; 0 = never.
+    pub again_after: f64,
+    /// Reconnects after this many seconds to lower the adapter's MTU; 0 = never.
+    pub mtu_reconnect: f64,
+    pub dpd: f64,
+    pub keepalive: f64,
+    /// Unanswered DPDs before a channel counts as dead.
+    pub dpd_tries: u32,
+    /// Adapter MTU; 0 = the larger of the gateway's two.
+    pub adapter_mtu: u16,
+    /// Inner address family.
+    pub inner_v6: bool,
+    /// MSS of its outer SYNs.
+    pub mss: u16,
+    /// DF on outer UDP.
+    pub udp_df: bool,
+    /// Probes the DTLS path with full-size DPDs, as openconnect does.
+    pub probes: bool,
+    /// Its first ClientHello on a new tunnel still names the old session.
+    pub stale_session_id: bool,
+}
+
+impl Default for Client {
+    fn default() -> Client {
+        Client {
+            address: IpAddr::from([198, 51, 100, 10]),
+            dials: true,
+            separate_login: true,
+            dtls: Generation::Legacy,
+            hellos: vec![0.0, 1.0, 3.0, 7.0, 15.0, 31.0],
+            patience: 60.0,
+            again_after: 0.0,
+            mtu_reconnect: 0.0,
+            dpd: 30.0,
+            keepalive: 20.0,
+            dpd_tries: 3,
+            adapter_mtu: 0,
+            inner_v6: false,
+            mss: 1460,
+            udp_df: false,
+            probes: false,
+            stale_session_id: false,
+        }
+    }
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct Gateway {
+    pub address: IpAddr,
+    pub cipher: String,
+    pub dtls_cipher: String,
+    pub dtls_port: u16,
+    pub mss: u16,
+    pub tls_mtu: u16,
+    pub dtls_mtu: u16,
+    /// Drops DF packets above the MTU in force (an ASA does, ocserv does not).
+    pub drops_oversized: bool,
+    /// Tells their senders.
+    pub frag_needed: bool,
+    /// With this MTU instead of the true one.
+    pub frag_needed_mtu: Option<u32>,
+    /// So many seconds late.
+    pub frag_needed_after: f64,
+    /// The ICMP dies before the server, behind the capture.
+    pub frag_needed_filtered: bool,
+    pub dtls: Dtls,
+    /// Answers with a HelloVerifyRequest first.
+    pub hello_verify: bool,
+    /// Accepts records of a client whose address changed.
+    pub follows_moves: bool,
+    /// Seconds before it answers a ClientHello.
+    pub slow: f64,
+    /// Answers DTLS from this address.
+    pub answers_from: Option<IpAddr>,
+    /// Silent on DPD requests from this second on.
+    pub deaf_to_dpd_from: f64,
+    /// Bytes of a DTLS handshake fragment.
+    pub fragment: usize,
+}
+
+/// How the gateway takes DTLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Dtls {
+    Answers,
+    /// Nothing listens: ICMP port unreachable.
+    Refuses,
+    /// A HelloVerifyRequest, then nothing.
+    StallsAfterHelloVerify,
+    /// A new HelloVerifyRequest for every cookie.
+    VerifiesForEver,
+    /// ServerHello, then nothing.
+    StallsAfterServerHello,
+    /// Does not know the session: a full handshake with its certificate.
+    FullHandshake,
+    /// handshake_failure.
+    Alert,
+    /// Rejects the client's Finished with an encrypted alert.
+    RejectsFinished,
+}
+
+impl Default for Gateway {
+    fn default() -> Gateway {
+        Gateway {
+            address: IpAddr::from([203, 0, 113, 2]),
+            cipher: "AES256-GCM-SHA384".to_owned(),
+            dtls_cipher: "AES256-SHA".to_owned(),
+            dtls_port: 443,
+            mss: 1380,
+            tls_mtu: 1347,
+            dtls_mtu: 1347,
+            drops_oversized: false,
+            frag_needed: true,
+            frag_needed_mtu: None,
+            frag_needed_after: 0.0,
+            frag_needed_filtered: false,
+            dtls: Dtls::Answers,
+            hello_verify: true,
+            follows_moves: false,
+            slow: 0.0,
+            answers_from: None,
+            deaf_to_dpd_from: f64::MAX,
+            fragment: 1200,
+        }
+    }
+}
+
+/// The way between client and gateway.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct Link {
+    /// Milliseconds one way from the client to the hop, and from there to the gateway.
+    pub delay_ms: f64,
+    pub mtu: u32,
+    /// The hop tells senders whose DF packets it drops.
+    pub icmp: bool,
+    /// The hop lowers the MSS of SYNs to this.
+    pub clamp_mss: Option<u16>,
+}
+
+impl Default for Link {
+    fn default() -> Link {
+        Link { delay_ms: 5.0, mtu: 1500, icmp: true, clamp_mss: None }
+    }
+}
+
+/// The hop translates addresses.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Nat {
+    pub address: IpAddr,
+    /// Seconds without a datagram after which a UDP mapping is forgotten; 0 = never.
+    #[serde(default)]
+    pub forgets_after: f64,
+    /// Datagrams of a forgotten mapping are dropped until the client takes another port.
+    #[serde(default)]
+    pub stubborn: bool,
+}
+
+/// What the hop does to packets.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Rule {
+    /// `udp`, `tcp`, `icmp`, `fragments` or `all`.
+    pub what: String,
+    /// `out` (from the client) or `back`; both when left out.
+    #[serde(default)]
+    pub way: Option<String>,
+    #[serde(default)]
+    pub port: Option<u16>,
+    #[serde(default)]
+    pub from: f64,
+    #[serde(default = "for_ever")]
+    pub until: f64,
+    /// Only IP packets longer than this.
+    #[serde(default)]
+    pub above: u32,
+    /// Only every so manieth.
+    #[serde(default)]
+    pub every: u32,
+    /// Only what exceeds this many packets in a second.
+    #[serde(default)]
+    pub above_rate: u32,
+    /// Refuses with this ICMP code (destination unreachable) instead of dropping.
+    #[serde(default)]
+    pub refuse: Option<u8>,
+    /// Delays by milliseconds instead of dropping.
+    #[serde(default)]
+    pub delay_ms: f64,
+}
+
+fn for_ever() -> f64 {
+    f64::MAX
+}
+
+/// How one place is captured.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Capture {
+    /// Capture filter, as the file tells it; applied.
+    #[serde(default)]
+    pub filter: Option<Filter>,
+    /// Only packets this way: `out` or `back`.
+    #[serde(default)]
+    pub only: Option<String>,
+    #[serde(default)]
+    pub snap: Option<usize>,
+    /// Frames the capture says it dropped (and does drop, every tenth).
+    #[serde(default)]
+    pub dropped: u64,
+    /// Clock ahead of true time, seconds.
+    #[serde(default)]
+    pub clock: f64,
+    /// TCP segments are captured as offload makes them.
+    #[serde(default)]
+    pub offload: bool,
+}
+
+/// A capture filter.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Filter {
+    pub text: String,
+    /// Protocols it lets pass: tcp, udp, icmp.
+    pub passes: Vec<String>,
+}
+
+/// Something done at a moment.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Action {
+    pub at: f64,
+    /// The client downloads so many bytes from the server behind the gateway.
+    #[serde(default)]
+    pub get: Option<usize>,
+    /// And uploads.
+    #[serde(default)]
+    pub put: Option<usize>,
+    /// The server sends a UDP datagram of that IP length.
+    #[serde(default)]
+    pub server_udp: Option<u16>,
+    /// The client sends one datagram of that IP length, `times` times in a second; the server answers each with 100 bytes.
+    #[serde(default)]
+    pub client_udp: Option<u16>,
+    #[serde(default)]
+    pub times: Option<u32>,
+    /// The client's browser tries QUIC to that host.
+    #[serde(default)]
+    pub quic: Option<SocketAddr>,
+    /// Which answers.
+    #[serde(default)]
+    pub answered: bool,
+    /// The client's machine sleeps so many seconds.
+    #[serde(default)]
+    pub sleep: Option<f64>,
+    /// The client gets another address.
+    #[serde(default)]
+    pub roam: Option<IpAddr>,
+    /// The NAT forgets its UDP mappings.
+    #[serde(default)]
+    pub rebind: bool,
+    /// A middlebox resets the tunnel in both ends' names.
+    #[serde(default)]
+    pub reset: bool,
+    /// The gateway resets the tunnel itself.
+    #[serde(default)]
+    pub gateway_reset: bool,
+    /// The client opens a new tunnel beside the old one and closes that.
+    #[serde(default)]
+    pub optimise: bool,
+    /// The client reconnects.
+    #[serde(default)]
+    pub reconnect: bool,
+    /// With this adapter MTU and gateway MTUs from now on.
+    #[serde(default)]
+    pub mtu: Option<u16>,
+    /// The client moves to another gateway.
+    #[serde(default)]
+    pub hop_to: Option<IpAddr>,
+    /// A rekey of TLS, or of DTLS, begins; `answered` says whether the gateway takes part.
+    #[serde(default)]
+    pub rekey: Option<String>,
+    /// The client ends the session.
+    #[serde(default)]
+    pub bye: bool,
+    /// An IKEv2/ESP exchange with that host.
+    #[serde(default)]
+    pub ipsec: Option<IpAddr>,
+    /// The client opens the SYN's window no more: 0 from now on, for so many seconds.
+    #[serde(default)]
+    pub full: Option<f64>,
+}
