@@ -1,6 +1,11 @@
 //! Every scenario of `tests/scenarios/`, played in the laboratory.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test says what is wrong by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test says what is wrong by panicking"
+)]
 
 #[path = "support/frames.rs"]
 mod frames;
