@@ -114,10 +114,10 @@ impl World {
             }
             return;
         }
-        self.to_client(packet, by_dtls);
+        self.tunnel(packet, by_dtls);
     }
 
-    fn to_client(&mut self, packet: Packet, by_dtls: bool) {
+    fn tunnel(&mut self, packet: Packet, by_dtls: bool) {
         let len = packet.len() as usize;
         if by_dtls {
             return self.gateway_dtls_says(len, Message::Data(Box::new(packet)));

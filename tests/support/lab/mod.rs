@@ -452,13 +452,13 @@ impl World {
         }
         if self.scenario.link.icmp {
             let error = Packet::too_big(hop_address(packet.src.is_ipv4()), mtu, packet);
-            self.from_hop(error);
+            self.hop_says(error);
         }
         None
     }
 
     /// A message of the hop itself.
-    fn from_hop(&mut self, packet: Packet) {
+    fn hop_says(&mut self, packet: Packet) {
         let to_client = packet.dst == self.client.address;
         let at = self.now + 2 * self.delay();
         let to = if to_client { Place::Client } else { Place::Gateway };
@@ -498,7 +498,7 @@ impl World {
             if let Some(code) = rule.refuse {
                 let kind = if packet.src.is_ipv4() { (3, code) } else { (1, 1) };
                 let error = Packet::error(hop_address(packet.src.is_ipv4()), kind, 0, packet);
-                self.from_hop(error);
+                self.hop_says(error);
             }
             return None;
         }
