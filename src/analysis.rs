@@ -6,7 +6,7 @@ use crate::capture::{Frame, Item, Timestamp};
 use crate::detect::{self, DETECTORS};
 use crate::dissect::{self, Dissector};
 use crate::error::Error;
-use crate::event::{Event, PointId, What};
+use crate::event::{Event, PointId};
 use crate::finding::Case;
 use crate::packet::Undecoded;
 use crate::report::build::rfc3339;
@@ -71,6 +71,8 @@ pub struct Outcome {
 const REORDERED: f64 = 1.0;
 /// Sessions reported unless told otherwise.
 const MAX_SESSIONS: usize = 200_000;
+/// Quiet stretches kept per point.
+const MAX_QUIET: usize = 64;
 /// Frames between two ticks.
 const TICK: u64 = 8192;
 
@@ -158,14 +160,7 @@ impl Run {
                 let is_cut = (frame.data.len() as u64) < u64::from(frame.original_len);
                 cut += u64::from(is_cut);
                 let id = point(points, *first_point, capture, &frame, is_cut);
-                let mut icmp = false;
-                dissector.push(&frame, capture, id, &mut |event: &Event<'_>| {
-                    icmp |= matches!(event.what, What::Icmp(_));
-                    tracker.observe(event);
-                });
-                if icmp && let Some(point) = points.get_mut(usize::from(id.0)) {
-                    point.saw_icmp = true;
-                }
+                dissector.push(&frame, capture, id, &mut |event: &Event<'_>| tracker.observe(event));
                 if frames.is_multiple_of(TICK) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
             });
             if let Err(error) = result {
@@ -282,6 +277,12 @@ impl Run {
     fn close_set(&mut self) {
         let Some(mut set) = self.set.take() else { return };
         let tracker = &mut set.tracker;
+        for (id, protocols) in set.dissector.protocols() {
+            if let Some(point) = self.points.get_mut(usize::from(id.0)) {
+                point.saw_icmp |= protocols.icmp;
+                point.saw_udp |= protocols.udp;
+            }
+        }
         let losses = set.dissector.finish(&mut |event: &Event<'_>| tracker.observe(event));
         let facts = set.tracker.finish();
         self.set_losses(set.number, &losses, &facts);
@@ -420,6 +421,12 @@ fn point(points: &mut Vec<Point>, first_point: usize, capture: u16, frame: &Fram
     if let Some(point) = points.get_mut(place) {
         point.frames += 1;
         point.cut += u64::from(cut);
+        if let Some((_, last)) = point.span
+            && frame.at.seconds_since(last) > session::QUIET
+            && point.quiet.len() < MAX_QUIET
+        {
+            point.quiet.push((last, frame.at));
+        }
         point.span = Some(widen(point.span, frame.at));
     }
     PointId(place as u16)

@@ -7,6 +7,7 @@ pub use crate::capture::vantage::Vantage;
 pub use crate::capture::{FrameRef, Interface, LinkType, Timestamp};
 pub use crate::flow::probe::{Passed, Sizes, Stuck};
 pub use crate::flow::{Direction, Endpoints, FlowId, Protocol};
+pub use crate::packet::Incomplete;
 pub use crate::packet::icmp::{IcmpError, Quoted};
 pub use crate::tls::cipher::{CipherSuite, Class};
 pub use crate::tls::handshake::{ClientHello, ServerHello};
@@ -47,6 +48,8 @@ pub enum What<'a> {
         direction: Direction,
         /// RST rather than FIN.
         reset: bool,
+        /// Its TTL or hop limit.
+        ttl: u8,
     },
     /// A TLS ClientHello.
     ClientHello(FlowId, &'a ClientHello),
@@ -56,6 +59,8 @@ pub enum What<'a> {
     TlsAlert(FlowId, Direction, Alert),
     /// A TLS application-data record of this many bytes (header not counted) is complete.
     TlsData(FlowId, Direction, u16),
+    /// An encrypted handshake record behind application data: a renegotiation (RFC 5246 §7.4.1.1).
+    TlsRenegotiation(FlowId, Direction),
     /// A DTLS handshake message in the clear.
     DtlsHandshake(FlowId, Direction, DtlsMessage<'a>),
     /// Any DTLS record.
@@ -70,6 +75,10 @@ pub enum What<'a> {
     Large(FlowId, Large),
     /// An ICMP error.
     Icmp(IcmpSeen),
+    /// Fragmented datagrams between two hosts that never became whole; told when the capture ends.
+    Incomplete(Incomplete),
+    /// An IKE message (RFC 7296 §3.1): a VPN of another kind.
+    Ike(FlowId),
 }
 
 /// From how many bytes on (IP header included) a DF packet is told one by one: every host must accept 576 (RFC 791 §3.1).
@@ -126,6 +135,8 @@ pub struct Ended {
     pub retransmissions: [u32; 2],
     /// Time of the last packet each way.
     pub last_by_direction: [Option<Timestamp>; 2],
+    /// Segments that announce a closed window, each way.
+    pub zero_windows: [u32; 2],
     /// What sizes got through each way (TCP only), in IP bytes.
     pub sizes: [Sizes; 2],
     /// Segments above the peer's MSS: pictures of offload, never on the wire like that.
@@ -137,8 +148,8 @@ pub struct Ended {
 pub enum DtlsMessage<'a> {
     /// ClientHello; told again for every retransmission. Record version, message sequence.
     ClientHello(&'a ClientHello, Version, u16),
-    /// HelloVerifyRequest with the length of its cookie.
-    HelloVerifyRequest(u8),
+    /// HelloVerifyRequest with its cookie, as far as captured.
+    HelloVerifyRequest(&'a [u8]),
     /// ServerHello.
     ServerHello(&'a ServerHello),
     /// Certificate: a full handshake.
@@ -164,6 +175,8 @@ pub struct DtlsRecordSeen {
     pub ip_len: u32,
     /// DF bit of the datagram.
     pub dont_fragment: bool,
+    /// A handshake message of this direction still lacks a piece.
+    pub unfinished: bool,
 }
 
 /// A large DF packet.

@@ -4,7 +4,7 @@ use super::{Body, Told, is_super_frame};
 use crate::event::{Direction, DtlsMessage, DtlsRecordSeen, Event, What};
 use crate::packet::{Packet, UdpDatagram};
 use crate::tls::dtls::{self, DtlsHandshakeReader, looks_like_dtls, parse_datagram};
-use crate::tls::lookalike::{is_quic_initial, is_stun};
+use crate::tls::lookalike::{is_ike, is_quic_initial, is_stun};
 use crate::tls::{ContentType, HandshakeType};
 
 /// Datagrams looked at before a flow counts as another protocol.
@@ -70,9 +70,21 @@ fn swap(state: &mut super::State) {
     state.ttl.reverse();
 }
 
+/// The well-known port of IKE that one end uses: 500, or 4500 behind a NAT (RFC 3948 §2).
+fn ike_port(told: &Told<'_>, datagram: &UdpDatagram<'_>) -> Option<u16> {
+    let server = told.flow.endpoints().server.port();
+    [500, 4500].into_iter().find(|port| *port == server || *port == datagram.dst_port)
+}
+
 /// Names what shares the port with DTLS.
 fn other(told: &mut Told<'_>, datagram: &UdpDatagram<'_>, direction: Direction, sink: &mut impl FnMut(&Event<'_>)) {
     let flow = told.id();
+    if let Some(port) = ike_port(told, datagram)
+        && is_ike(port, datagram.payload)
+    {
+        told.tell(What::Ike(flow), sink);
+        return;
+    }
     let Body::Udp(udp) = &mut told.flow.state.body else { return };
     // STUN, or RTP/SRTP by its version bits (RFC 7983 §7).
     let media = is_stun(datagram.payload)
@@ -114,9 +126,7 @@ fn records(
                     dtls::DtlsMessage::ClientHello(hello) => {
                         DtlsMessage::ClientHello(hello, version, handshake.message_seq)
                     }
-                    dtls::DtlsMessage::HelloVerifyRequest { cookie, .. } => {
-                        DtlsMessage::HelloVerifyRequest(cookie.len().min(255) as u8)
-                    }
+                    dtls::DtlsMessage::HelloVerifyRequest { cookie, .. } => DtlsMessage::HelloVerifyRequest(cookie),
                     dtls::DtlsMessage::ServerHello(hello) => DtlsMessage::ServerHello(hello),
                     dtls::DtlsMessage::Certificate { .. } => DtlsMessage::Certificate,
                     dtls::DtlsMessage::ServerHelloDone => DtlsMessage::Other(HandshakeType::SERVER_HELLO_DONE.0),
@@ -139,6 +149,7 @@ fn records(
             length: record.length,
             ip_len: packet.ip.total_len,
             dont_fragment: packet.ip.dont_fragment,
+            unfinished: reader.is_unfinished(),
         };
         sink(&place.event(What::DtlsRecord(flow, direction, seen)));
     });

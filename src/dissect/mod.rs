@@ -47,6 +47,19 @@ pub struct Dissector {
     decoder: Decoder,
     table: Table<State>,
     losses: Losses,
+    /// The point and what was seen there, by interface.
+    interfaces: Vec<(PointId, Protocols)>,
+}
+
+/// Which protocols a capture point showed at all: what was filtered out shows nowhere.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Protocols {
+    /// TCP.
+    pub tcp: bool,
+    /// UDP.
+    pub udp: bool,
+    /// ICMP errors.
+    pub icmp: bool,
 }
 
 /// What is kept per flow.
@@ -97,6 +110,7 @@ impl Dissector {
             decoder: Decoder::new(limits.fragments),
             table: Table::new(limits.flows),
             losses: Losses::default(),
+            interfaces: Vec::new(),
         }
     }
 
@@ -108,8 +122,27 @@ impl Dissector {
     /// Takes one frame of that capture, seen at that point.
     pub fn push(&mut self, frame: &Frame<'_>, capture: u16, point: PointId, sink: &mut impl FnMut(&Event<'_>)) {
         let place = Place { at: frame.at, frame: FrameRef { capture, number: frame.number }, point };
-        let Dissector { limits, decoder, table, losses } = self;
-        let decoded = decoder.decode(frame, &mut |packet| take(table, limits, losses, place, &packet, sink));
+        let interface = frame.interface as usize;
+        if self.interfaces.len() <= interface {
+            self.interfaces.resize(interface + 1, (point, Protocols::default()));
+        }
+        let Dissector { limits, decoder, table, losses, interfaces } = self;
+        let mut seen = Protocols::default();
+        let decoded = decoder.decode(frame, &mut |packet| {
+            match packet.transport {
+                Transport::Tcp(_) => seen.tcp = true,
+                Transport::Udp(_) => seen.udp = true,
+                Transport::IcmpError(_) => seen.icmp = true,
+                _ => {}
+            }
+            take(table, limits, losses, place, &packet, sink);
+        });
+        if let Some((known, all)) = interfaces.get_mut(interface) {
+            *known = point;
+            all.tcp |= seen.tcp;
+            all.udp |= seen.udp;
+            all.icmp |= seen.icmp;
+        }
         if let Err(reason) = decoded {
             *self.losses.undecoded.entry(reason).or_default() += 1;
         }
@@ -119,11 +152,21 @@ impl Dissector {
         }
     }
 
+    /// Each interface's capture point and the protocols it showed.
+    pub fn protocols(&self) -> impl Iterator<Item = (PointId, Protocols)> {
+        self.interfaces.iter().copied()
+    }
+
     /// The capture is over: tells what still waited, and the totals of every flow.
     pub fn finish(&mut self, sink: &mut impl FnMut(&Event<'_>)) -> Losses {
         let losses = &mut self.losses;
         self.table.drain(|flow| end(flow, losses, sink));
         losses.fragments = self.decoder.fragment_losses();
+        for incomplete in self.decoder.incomplete() {
+            let point = self.interfaces.get(incomplete.interface as usize).map(|(point, _)| *point);
+            let place = Place { at: incomplete.first, frame: FrameRef::default(), point: point.unwrap_or_default() };
+            sink(&place.event(What::Incomplete(incomplete)));
+        }
         std::mem::take(losses)
     }
 }

@@ -18,6 +18,7 @@ pub(super) struct Tcp {
     streams: [TcpStream; 2],
     probes: [SizeProbe; 2],
     again: [u32; 2],
+    zero_windows: [u32; 2],
     /// Sequence number, IP id and time of the last data segment each way.
     last: [Option<(u32, u16, Timestamp)>; 2],
     tls: Tls,
@@ -39,6 +40,8 @@ enum Tls {
 struct Reading {
     scanners: [RecordScanner; 2],
     handshakes: [HandshakeReader; 2],
+    /// Application data was seen, each way.
+    data: [bool; 2],
 }
 
 impl Tcp {
@@ -62,6 +65,7 @@ impl Tcp {
 
     pub(super) fn total(&self, ended: &mut Ended) {
         ended.retransmissions = self.again;
+        ended.zero_windows = self.zero_windows;
         ended.sizes = self.probes.each_ref().map(SizeProbe::sizes);
     }
 }
@@ -114,6 +118,10 @@ pub(super) fn take(
     let again = kind == Kind::Retransmission && segment.payload_len > 0 && !twice;
     let resent = direction.of_mut(&mut tcp.again);
     *resent = resent.saturating_add(u32::from(again));
+    if segment.window == 0 && !segment.has(TcpSegment::RST) && !is_syn {
+        let closed = direction.of_mut(&mut tcp.zero_windows);
+        *closed = closed.saturating_add(1);
+    }
     let closing = segment.flags & (TcpSegment::FIN | TcpSegment::RST) != 0 && !tcp.closed;
     tcp.closed |= closing;
     told.flow.state.super_frames = told.flow.state.super_frames.saturating_add(u32::from(super_frame));
@@ -128,7 +136,7 @@ pub(super) fn take(
     }
     if closing && told.flow.state.opened {
         let reset = segment.has(TcpSegment::RST);
-        told.tell(What::Closed { flow: told.id(), direction, reset }, sink);
+        told.tell(What::Closed { flow: told.id(), direction, reset, ttl: packet.ip.ttl }, sink);
     }
 }
 
@@ -144,6 +152,7 @@ enum Thing {
     Handshake(Handshake),
     Alert(Alert),
     Data(u16),
+    Renegotiation,
 }
 
 /// Orders the bytes and cuts them into records.
@@ -179,13 +188,16 @@ fn read(tls: &mut Tls, direction: Direction, from_start: bool, chunk: &Chunk<'_>
         *tls = Tls::Reading(Box::new(Reading {
             scanners: [scanner(), scanner()],
             handshakes: [HandshakeReader::new(), HandshakeReader::new()],
+            data: [false, false],
         }));
     }
     let Tls::Reading(reading) = tls else { return };
-    let Reading { scanners, handshakes } = &mut **reading;
+    let Reading { scanners, handshakes, data } = &mut **reading;
     let (scanner, handshake) = (direction.of_mut(scanners), direction.of_mut(handshakes));
+    let data = direction.of_mut(data);
     let before = scanner.lost_syncs();
     let mut sink = |record: crate::tls::record::Record<'_>| match record.content_type {
+        ContentType::HANDSHAKE if *data => seen.things.push((direction, Thing::Renegotiation)),
         ContentType::HANDSHAKE | ContentType::CHANGE_CIPHER_SPEC => {
             handshake.push(&record, &mut |message| seen.things.push((direction, Thing::Handshake(message))));
         }
@@ -197,7 +209,10 @@ fn read(tls: &mut Tls, direction: Direction, from_start: bool, chunk: &Chunk<'_>
                 seen.things.push((direction, Thing::Alert(alert)));
             }
         }
-        ContentType::APPLICATION_DATA => seen.things.push((direction, Thing::Data(record.length))),
+        ContentType::APPLICATION_DATA => {
+            *data = true;
+            seen.things.push((direction, Thing::Data(record.length)));
+        }
         _ => {}
     };
     match chunk {
@@ -219,6 +234,7 @@ fn tell_seen(told: &mut Told<'_>, seen: Seen, losses: &mut Losses, sink: &mut im
             Thing::Handshake(Handshake::ServerHello(hello)) => told.tell(What::ServerHello(flow, &hello), sink),
             Thing::Handshake(_) => {}
             Thing::Alert(alert) => told.tell(What::TlsAlert(flow, direction, alert), sink),
+            Thing::Renegotiation => told.tell(What::TlsRenegotiation(flow, direction), sink),
             Thing::Data(length) => told.tell(What::TlsData(flow, direction, length), sink),
         }
     }

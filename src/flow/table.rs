@@ -722,6 +722,7 @@ mod tests {
                 ack,
                 flags,
                 mss: None,
+                window: 0xffff,
                 timestamps: false,
                 payload: &[],
                 payload_len: 0,

@@ -1,6 +1,6 @@
 //! The way down a frame: link layer, IP, fragments, tunnels, transport. Remembers nothing but IP fragments.
 
-use super::fragment::{FragmentLosses, Limits, Place, Reassembler};
+use super::fragment::{FragmentLosses, Incomplete, Limits, Place, Reassembler};
 use super::ip::{self, IpPacket, Piece, protocol};
 use super::layer::Layer;
 use super::link::{self, Network};
@@ -50,6 +50,11 @@ impl Decoder {
     /// What could not be put together so far.
     pub fn fragment_losses(&self) -> FragmentLosses {
         self.reassembler.losses()
+    }
+
+    /// Between whom datagrams never became complete.
+    pub fn incomplete(&self) -> Vec<Incomplete> {
+        self.reassembler.incomplete()
     }
 
     /// Decodes any frame, plain ones too.

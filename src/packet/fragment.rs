@@ -49,6 +49,26 @@ pub struct FragmentLosses {
     pub cut: u64,
 }
 
+/// Datagrams between two hosts that lacked a fragment for ever.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Incomplete {
+    /// Their sender.
+    pub src: IpAddr,
+    /// Their receiver.
+    pub dst: IpAddr,
+    /// Protocol number.
+    pub protocol: u8,
+    /// Interface they were captured at.
+    pub interface: u32,
+    /// How many.
+    pub datagrams: u32,
+    /// When the first of them began.
+    pub first: Timestamp,
+}
+
+/// Pairs of hosts whose incomplete datagrams are told; beyond, only the total counts.
+const MAX_INCOMPLETE: usize = 256;
+
 /// Where a fragment was seen: fragments from different interfaces or VLANs are never put together.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Place {
@@ -78,6 +98,7 @@ pub(super) struct Reassembler {
     next_serial: u64,
     bytes: usize,
     losses: FragmentLosses,
+    incomplete: Vec<Incomplete>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -109,7 +130,17 @@ impl Reassembler {
             next_serial: 0,
             bytes: 0,
             losses: FragmentLosses::default(),
+            incomplete: Vec::new(),
         }
+    }
+
+    /// Between whom datagrams stayed incomplete, those still waiting included; in order of first appearance.
+    pub fn incomplete(&self) -> Vec<Incomplete> {
+        let mut all = self.incomplete.clone();
+        let mut waiting: Vec<(&Key, &Entry)> = self.entries.iter().filter(|(_, entry)| entry.done.is_none()).collect();
+        waiting.sort_unstable_by_key(|(_, entry)| entry.serial);
+        waiting.into_iter().for_each(|(key, entry)| note_incomplete(&mut all, key, entry));
+        all
     }
 
     pub fn losses(&self) -> FragmentLosses {
@@ -198,7 +229,20 @@ impl Reassembler {
         };
         self.by_age.remove(&entry.serial);
         self.bytes -= entry.partial.bytes.len();
+        if entry.done.is_none() {
+            note_incomplete(&mut self.incomplete, key, &entry);
+        }
         entry.done.is_none()
+    }
+}
+
+fn note_incomplete(all: &mut Vec<Incomplete>, key: &Key, entry: &Entry) {
+    let Key { src, dst, protocol, interface, .. } = *key;
+    let same = |i: &&mut Incomplete| (i.src, i.dst, i.protocol, i.interface) == (src, dst, protocol, interface);
+    if let Some(known) = all.iter_mut().find(same) {
+        known.datagrams = known.datagrams.saturating_add(1);
+    } else if all.len() < MAX_INCOMPLETE {
+        all.push(Incomplete { src, dst, protocol, interface, datagrams: 1, first: entry.begun });
     }
 }
 

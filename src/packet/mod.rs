@@ -15,7 +15,7 @@ mod transport;
 mod tunnel;
 
 pub use decode::Decoder;
-pub use fragment::{FragmentLosses, Limits};
+pub use fragment::{FragmentLosses, Incomplete, Limits};
 
 /// One decoded IP packet with its transport header, borrowed from the frame (or from the fragment store).
 #[derive(Debug)]
@@ -91,6 +91,8 @@ pub struct TcpSegment<'a> {
     pub flags: u8,
     /// MSS option in bytes (RFC 9293 §3.7.1); read on segments with SYN only, the only place it is allowed.
     pub mss: Option<u16>,
+    /// Window field, not scaled: 0 means closed whatever the scale (RFC 9293 §3.8.6).
+    pub window: u16,
     /// The timestamps option is present (RFC 7323 §3.2); read on segments with SYN only, where it is negotiated.
     pub timestamps: bool,
     /// Captured payload, possibly cut by the snap length.

@@ -17,7 +17,7 @@ const UDP_HEADER_LEN: u32 = 8;
 #[inline]
 pub(super) fn tcp(layer: Layer<'_>) -> Option<TcpSegment<'_>> {
     let fixed: &[u8; TCP_READ_LEN] = layer.bytes.first_chunk()?;
-    let &[s0, s1, d0, d1, q0, q1, q2, q3, a0, a1, a2, a3, offset, flags, ..] = fixed;
+    let &[s0, s1, d0, d1, q0, q1, q2, q3, a0, a1, a2, a3, offset, flags, w0, w1] = fixed;
     let written = u32::from(offset >> 4) * 4;
     let is_possible = (TCP_FIXED_LEN..=layer.wire_len).contains(&written);
     let header_len = if is_possible { written } else { layer.wire_len };
@@ -27,6 +27,7 @@ pub(super) fn tcp(layer: Layer<'_>) -> Option<TcpSegment<'_>> {
         seq: u32::from_be_bytes([q0, q1, q2, q3]),
         ack: u32::from_be_bytes([a0, a1, a2, a3]),
         flags,
+        window: u16::from_be_bytes([w0, w1]),
         mss: None,
         timestamps: false,
         payload: layer.bytes.get(header_len as usize..).unwrap_or_default(),

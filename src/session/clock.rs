@@ -1,7 +1,7 @@
 //! Several captures, several clocks: how far they are apart, and all times brought onto one.
 
 use super::Point;
-use super::facts::{Activity, FlowFacts, IcmpFacts};
+use super::facts::{Activity, FlowFacts, IcmpFacts, Unanswered};
 use crate::event::{Endpoints, PointId, Protocol, Timestamp, Vantage};
 use std::collections::{BTreeMap, HashMap};
 
@@ -51,6 +51,9 @@ pub fn align(flows: &mut [FlowFacts], icmp: &mut [IcmpFacts], points: &mut [Poin
         if let (Some(offset), Some((first, last))) = (offsets.get(&point.set), &mut point.span) {
             shift(first, -offset.seconds);
             shift(last, -offset.seconds);
+        }
+        if let Some(offset) = offsets.get(&point.set) {
+            point.quiet.iter_mut().flat_map(|(from, to)| [from, to]).for_each(|at| shift(at, -offset.seconds));
         }
     }
     offsets.into_values().collect()
@@ -131,6 +134,14 @@ fn shift(at: &mut Timestamp, seconds: f64) {
     *at = at.plus_seconds(seconds);
 }
 
+fn shift_unanswered(unanswered: &mut [Unanswered; 2], by: f64) {
+    for side in unanswered {
+        shift(&mut side.first.0, by);
+        shift(&mut side.last.0, by);
+        side.after.iter_mut().for_each(|at| shift(at, by));
+    }
+}
+
 fn shift_activity(activity: &mut Activity, by: f64) {
     activity.bursts.iter_mut().for_each(|at| shift(at, by));
     for stretch in &mut activity.stretches {
@@ -163,11 +174,21 @@ fn shift_flow(flow: &mut FlowFacts, by: f64) {
             data.first.iter_mut().for_each(move_it);
             data.last.iter_mut().for_each(|(at, _)| move_it(at));
         }
+        tls.renegotiation.iter_mut().flatten().for_each(|(at, _)| move_it(at));
+        shift_unanswered(&mut tls.unanswered, by);
         shift_activity(&mut tls.activity, by);
     }
     if let Some(dtls) = flow.dtls.as_deref_mut() {
         dtls.protected.iter_mut().flatten().for_each(move_it);
         dtls.first.iter_mut().chain(&mut dtls.last).flatten().for_each(|(at, _)| move_it(at));
+        dtls.renegotiation.iter_mut().flatten().for_each(|(at, _)| move_it(at));
+        dtls.sealed_alert.iter_mut().for_each(|(at, ..)| move_it(at));
+        dtls.unasked.1.iter_mut().for_each(|(at, _)| move_it(at));
+        for probe in &mut dtls.probes {
+            move_it(&mut probe.first);
+            move_it(&mut probe.last);
+        }
+        shift_unanswered(&mut dtls.unanswered, by);
         shift_activity(&mut dtls.activity, by);
         for attempt in &mut dtls.attempts {
             move_it(&mut attempt.first);

@@ -49,6 +49,8 @@ pub struct FlowFacts {
     pub quic: [u32; 2],
     /// STUN or SRTP was seen in it.
     pub media: bool,
+    /// IKE was seen in it.
+    pub ike: bool,
 }
 
 impl FlowFacts {
@@ -66,6 +68,7 @@ impl FlowFacts {
             large: [Vec::new(), Vec::new()],
             quic: [0, 0],
             media: false,
+            ike: false,
         }
     }
 
@@ -105,6 +108,8 @@ pub struct Closed {
     pub direction: Direction,
     /// RST rather than FIN.
     pub reset: bool,
+    /// Its TTL or hop limit.
+    pub ttl: u8,
 }
 
 /// Large packets of one size, one direction, without a pause.
@@ -149,6 +154,56 @@ pub struct Stretch {
     pub records: [u32; 2],
     /// Bytes each way.
     pub bytes: [u64; 2],
+}
+
+/// Records one side of a tunnel sent since the other side last spoke.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Unanswered {
+    /// How many.
+    pub records: u32,
+    /// How many of them have the length of an empty packet: DPD or keepalive.
+    pub control: u32,
+    /// The first: when and where.
+    pub first: (Timestamp, FrameRef),
+    /// The last.
+    pub last: (Timestamp, FrameRef),
+    /// When the tunnel was last heard before the first, either way.
+    pub after: Option<Timestamp>,
+}
+
+impl Unanswered {
+    fn add(&mut self, at: Timestamp, frame: FrameRef, control: bool, before: Option<Timestamp>) {
+        if self.records == 0 {
+            (self.first, self.after) = ((at, frame), before);
+        }
+        self.records = self.records.saturating_add(1);
+        self.control = self.control.saturating_add(u32::from(control));
+        self.last = (at, frame);
+    }
+
+    /// Seconds from the first to the last.
+    pub fn seconds(&self) -> f64 {
+        self.last.0.seconds_since(self.first.0)
+    }
+
+    /// Seconds of silence before the first.
+    pub fn silence(&self) -> f64 {
+        self.after.map_or(0.0, |after| self.first.0.seconds_since(after))
+    }
+}
+
+/// Notes a record of a tunnel: what the other side sent so far is answered by it.
+fn hear(
+    unanswered: &mut [Unanswered; 2],
+    at: Timestamp,
+    frame: FrameRef,
+    direction: Direction,
+    control: bool,
+    last: &mut Option<Timestamp>,
+) {
+    *direction.reverse().of_mut(unanswered) = Unanswered::default();
+    direction.of_mut(unanswered).add(at, frame, control, *last);
+    *last = Some(at);
 }
 
 /// When data flowed through a tunnel.
@@ -210,6 +265,13 @@ pub struct TlsFacts {
     pub activity: Activity,
     /// Direction and length of the first application-data records.
     pub early: Vec<(Direction, u16)>,
+    /// Records without an answer by the end, each way.
+    pub unanswered: [Unanswered; 2],
+    /// First handshake record behind application data, each way: a rekey.
+    pub renegotiation: [Option<(Timestamp, FrameRef)>; 2],
+    /// What the ClientHello offers, hashed: equal for equal programs.
+    pub hello_shape: u64,
+    heard: Option<Timestamp>,
 }
 
 /// What a ServerHello settled.
@@ -265,6 +327,7 @@ impl TlsFacts {
         if !control && length > 0 {
             self.activity.add(at, frame, direction, length);
         }
+        hear(&mut self.unanswered, at, frame, direction, control, &mut self.heard);
         let Some(data) = self.data.get_mut(direction.index()) else { return };
         data.records = data.records.saturating_add(1);
         data.bytes += u64::from(length);
@@ -308,6 +371,154 @@ pub struct DtlsFacts {
     pub last: [Option<(Timestamp, FrameRef)>; 2],
     /// When data flowed.
     pub activity: Activity,
+    /// Records without an answer by the end, each way.
+    pub unanswered: [Unanswered; 2],
+    /// Epochs and sequence numbers, each way.
+    pub sequence: [Sequence; 2],
+    /// First handshake record of epoch 1 or later behind application data, each way: a rekey.
+    pub renegotiation: [Option<(Timestamp, FrameRef)>; 2],
+    /// First encrypted alert.
+    pub sealed_alert: Option<(Timestamp, FrameRef, Direction)>,
+    /// Handshake messages of a server that nobody asked here: how many, and the first.
+    pub unasked: (u32, Option<(Timestamp, FrameRef)>),
+    /// Long records of the client soon after set-up, and which the server answered with one as long.
+    pub probes: Vec<Probe>,
+    heard: Option<Timestamp>,
+}
+
+/// A record length of the client's first seconds: what a search for the path MTU looks like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Probe {
+    /// Record length, bytes.
+    pub length: u16,
+    /// IP length of the datagram, bytes.
+    pub ip_len: u32,
+    /// How often the client sent it.
+    pub sent: u32,
+    /// How often the server sent a record as long, afterwards.
+    pub answered: u32,
+    /// First frame.
+    pub frame: FrameRef,
+    /// First and last sending.
+    pub first: Timestamp,
+    /// Last sending.
+    pub last: Timestamp,
+}
+
+impl DtlsFacts {
+    /// Notes a record of epoch 1 or later; `control` tells whether it has the length of an empty packet.
+    pub fn hear(&mut self, at: Timestamp, frame: FrameRef, direction: Direction, control: bool) {
+        hear(&mut self.unanswered, at, frame, direction, control, &mut self.heard);
+    }
+
+    /// Notes an application-data record as long as a search for the path MTU would send.
+    pub fn probe(&mut self, at: Timestamp, frame: FrameRef, direction: Direction, length: u16, ip_len: u32) {
+        /// No probe is shorter (RFC 791: 576 bytes pass everywhere), bytes.
+        const SHORTEST: u16 = 500;
+        /// The search is over so long after the first record, seconds (openconnect: 10 s).
+        const SEARCH: f64 = 12.0;
+        /// Lengths kept.
+        const MOST: usize = 16;
+        let began = self.first.iter().flatten().map(|(at, _)| *at).min();
+        if length < SHORTEST || began.is_some_and(|began| at.seconds_since(began) > SEARCH) {
+            return;
+        }
+        let known = self.probes.iter_mut().find(|p| p.length == length);
+        match (known, direction) {
+            (Some(probe), Direction::ToServer) => {
+                probe.sent = probe.sent.saturating_add(1);
+                probe.last = at;
+            }
+            (Some(probe), Direction::ToClient) => probe.answered = probe.answered.saturating_add(1),
+            (None, Direction::ToClient) => {}
+            (None, Direction::ToServer) => {
+                if self.probes.len() < MOST {
+                    self.probes.push(Probe { length, ip_len, sent: 1, answered: 0, frame, first: at, last: at });
+                }
+            }
+        }
+    }
+}
+
+/// Record numbers of one direction: what is missing among them was lost before this point (RFC 6347 §4.1).
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Sequence {
+    /// Epoch and number of the first record seen.
+    pub first: Option<(u16, u64)>,
+    /// The highest so far.
+    pub highest: (u16, u64),
+    /// Numbers passed over and not seen since.
+    pub missing: u32,
+    /// Records that came behind a higher one.
+    pub late: u32,
+    /// Seconds with few records and with ever more of them: [`RATES`].
+    pub rates: [Rate; 5],
+    second: i64,
+    now: Rate,
+}
+
+/// Upper bounds of records in a second, for [`Sequence::rates`]; the last has none.
+pub const RATES: [u32; 4] = [16, 64, 256, 1024];
+
+/// Records and losses.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Rate {
+    /// Records seen.
+    pub seen: u32,
+    /// Numbers missing.
+    pub missing: u32,
+}
+
+impl Sequence {
+    /// A jump longer than this is no loss but another sender, or a capture that began anew.
+    const LONGEST_GAP: u64 = 10_000;
+
+    /// Notes a record.
+    pub fn note(&mut self, at: Timestamp, epoch: u16, number: u64) {
+        let second = at.0.div_euclid(1_000_000_000);
+        if second != self.second {
+            self.flush();
+            self.second = second;
+        }
+        self.now.seen = self.now.seen.saturating_add(1);
+        let Some(_) = self.first else {
+            self.first = Some((epoch, number));
+            self.highest = (epoch, number);
+            return;
+        };
+        let (last_epoch, last) = self.highest;
+        if epoch > last_epoch {
+            self.highest = (epoch, number);
+        } else if epoch == last_epoch && number > last {
+            let gap = number - last - 1;
+            if gap <= Self::LONGEST_GAP {
+                self.missing = self.missing.saturating_add(gap as u32);
+                self.now.missing = self.now.missing.saturating_add(gap as u32);
+            }
+            self.highest = (epoch, number);
+        } else {
+            self.late = self.late.saturating_add(1);
+            self.missing = self.missing.saturating_sub(u32::from(number != last));
+            self.now.missing = self.now.missing.saturating_sub(u32::from(number != last));
+        }
+    }
+
+    /// The rates, the last second included.
+    pub fn rates(&self) -> [Rate; 5] {
+        let mut whole = *self;
+        whole.flush();
+        whole.rates
+    }
+
+    fn flush(&mut self) {
+        let now = std::mem::take(&mut self.now);
+        let sent = now.seen.saturating_add(now.missing);
+        let at = RATES.iter().position(|most| sent < *most).unwrap_or(RATES.len());
+        if let Some(rate) = self.rates.get_mut(at) {
+            rate.seen = rate.seen.saturating_add(now.seen);
+            rate.missing = rate.missing.saturating_add(now.missing);
+        }
+    }
 }
 
 /// One DTLS handshake attempt.
@@ -335,6 +546,12 @@ pub struct AttemptFacts {
     pub hello_frames: Vec<(FrameRef, Timestamp)>,
     /// HelloVerifyRequests and the first one's time and frame.
     pub hello_verify: (u32, Option<(Timestamp, FrameRef)>),
+    /// Different cookies the server gave, in a row.
+    pub cookies: u32,
+    /// ClientHellos that echoed the last of them.
+    pub echoed: u32,
+    /// The last of them, hashed.
+    pub cookie: u64,
     /// ServerHellos and the first one's time and frame.
     pub server_hellos: (u32, Option<(Timestamp, FrameRef)>),
     /// Suite of the ServerHello.
@@ -345,6 +562,10 @@ pub struct AttemptFacts {
     pub resumed: bool,
     /// A Certificate came: a full handshake.
     pub certificate: bool,
+    /// A handshake message of the server came in pieces, and some never came.
+    pub unfinished: bool,
+    /// Largest datagram of the server's handshake, IP bytes.
+    pub largest_flight: u32,
     /// ServerHelloDone came.
     pub server_done: bool,
     /// ChangeCipherSpec, each way.

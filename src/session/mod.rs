@@ -80,9 +80,16 @@ pub struct Point {
     pub vantage_basis: String,
     /// ICMP was seen here, so nothing filtered it out.
     pub saw_icmp: bool,
+    /// UDP was seen here.
+    pub saw_udp: bool,
     /// The file format tells the capture filter (pcapng does, pcap does not).
     pub tells_filter: bool,
+    /// Stretches of more than [`QUIET`] seconds without any frame, at most 64.
+    pub quiet: Vec<(Timestamp, Timestamp)>,
 }
+
+/// A capture point without a frame for so long is quiet, seconds.
+pub const QUIET: f64 = 30.0;
 
 impl Point {
     /// A point of which nothing is known yet.
@@ -101,7 +108,9 @@ impl Point {
             vantage: None,
             vantage_basis: String::new(),
             saw_icmp: false,
+            saw_udp: false,
             tells_filter: false,
+            quiet: Vec::new(),
         }
     }
 

@@ -3,10 +3,13 @@
 use super::facts::{
     AttemptFacts, Closed, DtlsFacts, FlowFacts, IcmpFacts, MAX_ATTEMPTS, MAX_FRAMES, ServerHelloFacts, TlsFacts,
 };
+use super::mtu::Protection;
 use crate::event::{
-    Direction, DtlsMessage, DtlsRecordSeen, Event, FlowId, FrameRef, IcmpSeen, PointId, Timestamp, What,
+    ClientHello, Direction, DtlsMessage, DtlsRecordSeen, Event, FlowId, FrameRef, IcmpSeen, Incomplete, PointId,
+    Timestamp, What,
 };
 use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 /// What a tracker may keep.
 #[derive(Clone, Copy, Debug)]
@@ -30,6 +33,8 @@ pub struct Facts {
     pub flows: Vec<FlowFacts>,
     /// ICMP errors in order of appearance.
     pub icmp: Vec<IcmpFacts>,
+    /// Between whom fragmented datagrams stayed incomplete, and where.
+    pub incomplete: Vec<(PointId, Incomplete)>,
     /// Flows left out because of [`Limits::max_flows`].
     pub flows_left_out: u64,
     /// ICMP errors left out because of [`Limits::max_icmp`].
@@ -72,14 +77,16 @@ impl Tracker {
                     facts.ended = (*ended).clone();
                 }
             }
-            What::Closed { flow, direction, reset } => {
+            What::Closed { flow, direction, reset, ttl } => {
                 if let Some(facts) = self.flow(*flow) {
-                    facts.closed.get_or_insert(Closed { at, frame, direction: *direction, reset: *reset });
+                    let closed = Closed { at, frame, direction: *direction, reset: *reset, ttl: *ttl };
+                    facts.closed.get_or_insert(closed);
                 }
             }
             What::ClientHello(flow, hello) => {
                 if let Some(tls) = self.tls(*flow) {
                     tls.client_hello.get_or_insert((at, frame, hello.random));
+                    tls.hello_shape = shape(hello);
                 }
             }
             What::ServerHello(flow, hello) => {
@@ -109,6 +116,11 @@ impl Tracker {
                     tls.add_data(at, frame, *direction, *length, control);
                 }
             }
+            What::TlsRenegotiation(flow, direction) => {
+                if let Some(tls) = self.tls(*flow) {
+                    direction.of_mut(&mut tls.renegotiation).get_or_insert((at, frame));
+                }
+            }
             What::DtlsHandshake(flow, direction, message) => {
                 if let Some(dtls) = self.dtls(*flow) {
                     observe_handshake(dtls, at, frame, *direction, message);
@@ -131,6 +143,12 @@ impl Tracker {
                     facts.media = true;
                 }
             }
+            What::Ike(flow) => {
+                if let Some(facts) = self.flow(*flow) {
+                    facts.ike = true;
+                }
+            }
+            What::Incomplete(incomplete) => self.facts.incomplete.push((event.point, *incomplete)),
             What::QuicInitial(flow, direction) => {
                 if let Some(facts) = self.flow(*flow)
                     && let Some(n) = facts.quic.get_mut(direction.index())
@@ -235,11 +253,16 @@ fn observe_handshake(
                 with_cookie: 0,
                 hello_frames: Vec::new(),
                 hello_verify: (0, None),
+                cookies: 0,
+                echoed: 0,
+                cookie: 0,
                 server_hellos: (0, None),
                 suite: None,
                 server_version: None,
                 resumed: false,
                 certificate: false,
+                unfinished: false,
+                largest_flight: 0,
                 server_done: false,
                 ccs: [false, false],
                 protected: [None, None],
@@ -251,15 +274,28 @@ fn observe_handshake(
         attempt.last = attempt.last.max(at);
         attempt.hellos = attempt.hellos.saturating_add(1);
         attempt.with_cookie = attempt.with_cookie.saturating_add(u32::from(!hello.cookie.is_empty()));
+        let echoes = !hello.cookie.is_empty() && hash(&hello.cookie) == attempt.cookie;
+        attempt.echoed = attempt.echoed.saturating_add(u32::from(echoes));
         if attempt.hello_frames.len() < MAX_FRAMES {
             attempt.hello_frames.push((frame, at));
         }
         return;
     }
-    let Some(attempt) = dtls.attempts.last_mut() else { return };
+    let Some(attempt) = dtls.attempts.last_mut() else {
+        if direction == Direction::ToClient {
+            dtls.unasked.0 = dtls.unasked.0.saturating_add(1);
+            dtls.unasked.1.get_or_insert((at, frame));
+        }
+        return;
+    };
     match message {
         DtlsMessage::ClientHello(..) => {}
-        DtlsMessage::HelloVerifyRequest(_) => {
+        DtlsMessage::HelloVerifyRequest(cookie) => {
+            let cookie = hash(cookie);
+            if attempt.cookies == 0 || attempt.cookie != cookie {
+                attempt.cookies = attempt.cookies.saturating_add(1);
+                attempt.cookie = cookie;
+            }
             attempt.hello_verify.0 = attempt.hello_verify.0.saturating_add(1);
             attempt.hello_verify.1.get_or_insert((at, frame));
         }
@@ -284,6 +320,13 @@ fn observe_record(dtls: &mut DtlsFacts, at: Timestamp, frame: FrameRef, directio
         *largest = Some((record.ip_len, frame));
     }
     if record.epoch == 0 {
+        if direction == Direction::ToClient
+            && record.content_type == 22
+            && let Some(attempt) = dtls.attempts.last_mut()
+        {
+            attempt.unfinished = record.unfinished;
+            attempt.largest_flight = attempt.largest_flight.max(record.ip_len);
+        }
         if record.content_type == 20
             && let Some(ccs) = dtls.attempts.last_mut().and_then(|a| a.ccs.get_mut(d))
         {
@@ -291,6 +334,17 @@ fn observe_record(dtls: &mut DtlsFacts, at: Timestamp, frame: FrameRef, directio
         }
         return;
     }
+    direction.of_mut(&mut dtls.sequence).note(at, record.epoch, record.sequence);
+    if record.content_type == 21 {
+        dtls.sealed_alert.get_or_insert((at, frame, direction));
+    }
+    if record.content_type == 22 && direction.of(&dtls.records) > &0 {
+        direction.of_mut(&mut dtls.renegotiation).get_or_insert((at, frame));
+    }
+    let suite = dtls.attempts.last().and_then(|a| a.suite);
+    let sealed = suite.and_then(|s| Some(Protection::new(s.class()?, record.version, false)));
+    let control = sealed.is_some_and(|s| s.dtls_record_len(0) == u32::from(record.length));
+    dtls.hear(at, frame, direction, control);
     if let Some(first) = dtls.protected.get_mut(d) {
         first.get_or_insert(at);
     }
@@ -312,5 +366,19 @@ fn observe_record(dtls: &mut DtlsFacts, at: Timestamp, frame: FrameRef, directio
     if let Some(last) = dtls.last.get_mut(d) {
         *last = Some((at, frame));
     }
-    dtls.activity.add(at, frame, direction, record.length);
+    dtls.probe(at, frame, direction, record.length, record.ip_len);
+    if !control {
+        dtls.activity.add(at, frame, direction, record.length);
+    }
+}
+
+fn hash(value: impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    value.hash(&mut hasher);
+    hasher.finish()
+}
+
+/// What one program's ClientHellos have in common.
+fn shape(hello: &ClientHello) -> u64 {
+    hash((hello.version.0, &hello.cipher_suites, &hello.extensions))
 }

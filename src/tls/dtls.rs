@@ -254,6 +254,11 @@ impl DtlsHandshakeReader {
         DtlsHandshakeReader::default()
     }
 
+    /// Does a message still lack a piece?
+    pub fn is_unfinished(&self) -> bool {
+        !self.unfinished.is_empty()
+    }
+
     /// Unfinished messages given up for want of room.
     pub fn dropped(&self) -> u32 {
         self.dropped

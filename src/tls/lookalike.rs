@@ -31,6 +31,19 @@ pub fn is_stun(payload: &[u8]) -> bool {
         && cookie == [0x21, 0x12, 0xa4, 0x42]
 }
 
+/// An IKE message: version 1 or 2, and a length that is the datagram's; on port 4500 behind four zero bytes that tell it
+/// from ESP (RFC 7296 §3.1, RFC 3948 §2.2).
+pub fn is_ike(port: u16, payload: &[u8]) -> bool {
+    let message = match port {
+        4500 => payload.strip_prefix(&[0, 0, 0, 0]),
+        _ => Some(payload),
+    };
+    let Some(message) = message else { return false };
+    let known_version = message.get(17).is_some_and(|version| matches!(version, 0x10 | 0x20));
+    let length = message.get(24..28).and_then(|bytes| bytes.first_chunk()).map(|bytes| u32::from_be_bytes(*bytes));
+    known_version && length.is_some_and(|length| length as usize >= message.len() && length >= 28)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -45,6 +58,16 @@ mod tests {
         assert!(!is_quic_initial(&hex("43 00000001 08")), "a short header");
         assert!(!is_quic_initial(&hex("16 fefd 0000 000000000000")));
         assert!(!is_quic_initial(&[]));
+    }
+
+    #[test]
+    fn ike() {
+        let init = "0102030405060708 0000000000000000 21 20 22 08 00000000 0000001c";
+        assert!(is_ike(500, &hex(init)));
+        assert!(is_ike(4500, &hex(&format!("00000000 {init}"))));
+        assert!(!is_ike(4500, &hex(init)), "ESP: its SPI is never zero");
+        assert!(!is_ike(500, &hex("0102030405060708 0000000000000000 21 30 22 08 00000000 0000001c")));
+        assert!(!is_ike(500, &hex("16fefd0000000000000000")));
     }
 
     #[test]
