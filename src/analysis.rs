@@ -281,6 +281,7 @@ impl Run {
             if let Some(point) = self.points.get_mut(usize::from(id.0)) {
                 point.saw_icmp |= protocols.icmp;
                 point.saw_udp |= protocols.udp;
+                point.saw_fragments |= protocols.fragments;
             }
         }
         let losses = set.dissector.finish(&mut |event: &Event<'_>| tracker.observe(event));
@@ -360,13 +361,15 @@ impl Run {
         self.close_set();
         let mut flows: Vec<FlowFacts> = Vec::new();
         let mut icmp: Vec<IcmpFacts> = Vec::new();
+        let mut incomplete = Vec::new();
         for facts in std::mem::take(&mut self.facts) {
             flows.extend(facts.flows);
             icmp.extend(facts.icmp);
+            incomplete.extend(facts.incomplete);
         }
         let told = Told { tls: self.options.tls_mtu, dtls: self.options.dtls_mtu };
-        let session::Assembled { mut sessions, clocks, unclaimed } =
-            session::assemble(flows, icmp, &mut self.points, told);
+        let session::Assembled { mut sessions, clocks, unclaimed, ike } =
+            session::assemble(flows, icmp, incomplete, &mut self.points, told);
         let left_out = sessions.len().saturating_sub(self.options.max_sessions.unwrap_or(MAX_SESSIONS));
         sessions.truncate(sessions.len() - left_out);
         for clock in clocks {
@@ -379,6 +382,9 @@ impl Run {
             let case = Case { session, points: &self.points };
             let answers = DETECTORS.iter().map(|d| (*d, detect::ask(d, &case))).collect();
             report::build::session(&mut self.report, session, &self.points, answers);
+        }
+        if let Some(ipsec) = report::build::ipsec(&ike) {
+            self.report.losses.push(ipsec);
         }
         for hint in unclaimed {
             report::build::label_hint(&mut self.report, hint, &self.points);

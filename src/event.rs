@@ -61,8 +61,8 @@ pub enum What<'a> {
     TlsData(FlowId, Direction, u16),
     /// An encrypted handshake record behind application data: a renegotiation (RFC 5246 §7.4.1.1).
     TlsRenegotiation(FlowId, Direction),
-    /// A DTLS handshake message in the clear.
-    DtlsHandshake(FlowId, Direction, DtlsMessage<'a>),
+    /// A DTLS handshake message in the clear, with its message sequence (RFC 6347 §4.2.2).
+    DtlsHandshake(FlowId, Direction, u16, DtlsMessage<'a>),
     /// Any DTLS record.
     DtlsRecord(FlowId, Direction, DtlsRecordSeen),
     /// A DTLS alert in the clear.
@@ -146,8 +146,8 @@ pub struct Ended {
 /// A DTLS handshake message in the clear.
 #[derive(Debug)]
 pub enum DtlsMessage<'a> {
-    /// ClientHello; told again for every retransmission. Record version, message sequence.
-    ClientHello(&'a ClientHello, Version, u16),
+    /// ClientHello with the version of its record; told again for every retransmission.
+    ClientHello(&'a ClientHello, Version),
     /// HelloVerifyRequest with its cookie, as far as captured.
     HelloVerifyRequest(&'a [u8]),
     /// ServerHello.

@@ -1,8 +1,10 @@
 //! Second waist: what it means. A detector reads one session and answers found, clear or cannot tell.
 
+pub use crate::session::coverage::Sight;
 pub use crate::session::{Basis, Confidence};
 
 use crate::event::{FrameRef, PointId, Timestamp, Vantage};
+use crate::session::coverage::hides;
 use crate::session::{Point, Session};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -134,6 +136,8 @@ pub struct Finding {
     pub severity: Severity,
     /// How sure, and what earned it: one of the detector's grades.
     pub grade: Grade,
+    /// What it means for the user, a clause: the session's verdict is made of these.
+    pub headline: String,
     /// One to three sentences with the numbers.
     pub summary: String,
     /// The likeliest cause, as a stable word of the detector's explanation.
@@ -161,7 +165,7 @@ pub enum Evidence {
     Absence(Window, String),
 }
 
-/// A stretch of capture in which something would have been seen. Only [`Case::icmp_window`] makes one.
+/// A stretch of capture in which something would have been seen. Only [`Case::window`] makes one.
 #[derive(Clone, Copy, Debug)]
 pub struct Window {
     point: PointId,
@@ -228,10 +232,10 @@ impl Case<'_> {
             .collect()
     }
 
-    /// The window in which an ICMP error between those moments would have been seen at that point, or why not.
-    pub fn icmp_window(&self, point: PointId, from: Timestamp, until: Timestamp) -> Result<Window, String> {
+    /// The window in which it would have been seen at that point between those moments, or why not.
+    pub fn window(&self, point: PointId, sight: Sight, from: Timestamp, until: Timestamp) -> Result<Window, String> {
         let known = self.point(point).ok_or("the capture point is unknown")?;
-        if let Some(reason) = known.may_have_missed_icmp() {
+        if let Some(reason) = hides(known, sight, 1) {
             return Err(reason);
         }
         let Some((first, last)) = known.span else { return Err(format!("{} has no frames", known.name)) };

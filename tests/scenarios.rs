@@ -12,9 +12,15 @@ mod frames;
 #[path = "support/lab/mod.rs"]
 mod lab;
 
+use acpcap::analysis::{self, Options, Source};
+use acpcap::report::{Answer, Report, text};
 use lab::Tap;
-use lab::scenario::Scenario;
+use lab::scenario::{Expect, Scenario};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
 use std::fs;
+use std::io::Cursor;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -79,4 +85,123 @@ fn malformed(path: &Path) -> Vec<String> {
         .unwrap();
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     text.lines().map(|line| format!("{}: {line}", path.display())).collect()
+}
+
+/// The vantages a run is taken from, in order of the captures' files; `all` is one file of four interfaces.
+fn files(run: &str, taps: &[Tap]) -> Vec<(String, Vec<u8>)> {
+    if run == "all" {
+        return vec![("all.pcapng".to_owned(), together(taps))];
+    }
+    let file = |place: &str| {
+        let tap = taps.iter().find(|tap| tap.name == place).unwrap_or_else(|| panic!("no place {place}"));
+        (format!("{place}.pcapng"), lab::pcapng(&[tap]))
+    };
+    run.split('+').map(file).collect()
+}
+
+fn analyze(files: Vec<(String, Vec<u8>)>) -> Report {
+    let sources = files
+        .into_iter()
+        .map(|(path, bytes)| Ok(Source { path, vantage: None, input: Box::new(Cursor::new(bytes)), continues: false }));
+    let outcome = analysis::analyze(sources, &Options::default(), &mut |_| ControlFlow::Continue(()));
+    assert!(outcome.errors.is_empty(), "{:?}", outcome.errors);
+    outcome.report
+}
+
+#[test]
+fn every_scenario_gets_its_verdict() {
+    let mut wrong = Vec::new();
+    for (name, scenario) in scenarios() {
+        assert!(scenario.expect.contains_key("all"), "{name} does not say what all four captures must show");
+        let taps = lab::play(&scenario);
+        for (run, expect) in &scenario.expect {
+            let report = analyze(files(run, &taps));
+            wrong.extend(differences(&report, expect).into_iter().map(|line| format!("{name}/{run}: {line}")));
+        }
+    }
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+/// What a report says otherwise than it must.
+fn differences(report: &Report, expect: &Expect) -> Vec<String> {
+    let mut wrong = Vec::new();
+    let sessions = expect.sessions.unwrap_or(1);
+    if report.sessions.len() != sessions {
+        wrong.push(format!("{} sessions, not {sessions}", report.sessions.len()));
+    }
+    let mut found: BTreeMap<String, String> = BTreeMap::new();
+    for finding in &report.findings {
+        let likely = finding.likely_cause.as_deref().map_or(String::new(), |likely| format!(" {likely}"));
+        let severity = format!("{:?}", finding.severity).to_lowercase();
+        found.entry(finding.detector.clone()).or_insert(format!("{severity}{likely}"));
+    }
+    if found != expect.found {
+        wrong.push(format!("found {found:?}\n    instead of {:?}", expect.found));
+    }
+    let answers =
+        |id: &str| -> Vec<Answer> { report.checks.iter().filter(|c| c.detector == id).map(|c| c.outcome).collect() };
+    for id in &expect.cannot_tell {
+        if answers(id).iter().any(|a| *a != Answer::CannotTell) {
+            wrong.push(format!("{id} must not be able to tell, says {:?}", answers(id)));
+        }
+    }
+    for id in &expect.clear {
+        if answers(id).iter().any(|a| *a != Answer::Clear) {
+            wrong.push(format!("{id} must be clear, is {:?}", answers(id)));
+        }
+    }
+    let attempts: Vec<&str> =
+        report.sessions.iter().flat_map(|s| &s.dtls_attempts).map(|a| a.outcome.as_str()).collect();
+    if expect.attempts.as_ref().is_some_and(|wanted| *wanted != attempts) {
+        wrong.push(format!("attempts {attempts:?}"));
+    }
+    let reconnects: Vec<&str> = report.sessions.iter().flat_map(|s| &s.reconnects).map(|r| r.cause.as_str()).collect();
+    if expect.reconnects.as_ref().is_some_and(|wanted| *wanted != reconnects) {
+        wrong.push(format!("reconnects {reconnects:?}"));
+    }
+    let mut page = Vec::new();
+    text::render(report, text::Look::default(), &mut page).unwrap();
+    let page = String::from_utf8(page).unwrap().split_whitespace().collect::<Vec<_>>().join(" ");
+    wrong.extend(
+        expect.says.iter().filter(|words| !page.contains(*words)).map(|words| format!("does not say: {words}")),
+    );
+    wrong
+}
+
+/// All detectors × all scenarios × all places: a false alarm anywhere shows.
+#[test]
+fn the_matrix_reads_as_it_did() {
+    let mut matrix = String::from(
+        "One line a capture: what is found (severity: h m l i, then the likely cause), then in how many detectors nothing is, and cannot be told.\n",
+    );
+    for (name, scenario) in scenarios() {
+        let taps = lab::play(&scenario);
+        writeln!(matrix, "\n{name}").unwrap();
+        for run in ["all", "client", "outside", "inside", "virtual-adapter"] {
+            let report = analyze(files(run, &taps));
+            let found: Vec<String> = report
+                .findings
+                .iter()
+                .map(|f| {
+                    let severity = format!("{:?}", f.severity).to_lowercase();
+                    let likely = f.likely_cause.as_deref().map_or(String::new(), |likely| format!(" {likely}"));
+                    format!("{} [{}{likely}]", f.detector, &severity[..1])
+                })
+                .collect();
+            let with = |answer: Answer| -> Vec<&str> {
+                let ids = report.checks.iter().filter(|c| c.outcome == answer).map(|c| c.detector.as_str());
+                ids.collect::<BTreeSet<_>>().into_iter().collect()
+            };
+            let found = if found.is_empty() { "-".to_owned() } else { found.join(", ") };
+            let sessions = report.sessions.len();
+            writeln!(matrix, "  {run:<16} {sessions} session(s): {found}").unwrap();
+            writeln!(matrix, "  {:<16}   clear: {}", "", with(Answer::Clear).join(" ")).unwrap();
+            writeln!(matrix, "  {:<16}   cannot tell: {}", "", with(Answer::CannotTell).join(" ")).unwrap();
+        }
+    }
+    let mut settings = insta::Settings::clone_current();
+    settings.set_snapshot_path("snapshots");
+    settings.set_prepend_module_to_snapshot(false);
+    settings.set_omit_expression(true);
+    settings.bind(|| insta::assert_snapshot!("scenario_matrix", matrix));
 }

@@ -1,17 +1,25 @@
 //! DTLS worked, then died, and the data went back to TLS.
 
 use super::remedy;
-use crate::event::{FrameRef, Timestamp, Vantage};
-use crate::finding::{Case, Detector, Evidence, Filter, Finding, Grade, Outcome, Severity, count};
-use crate::session::facts::Stretch;
-use crate::session::{DtlsFlow, Session};
+use crate::event::{Direction, FrameRef, Timestamp, Vantage};
+use crate::finding::{Case, Detector, Evidence, Filter, Finding, Grade, Outcome, RuledOut, Severity, Sight, count};
+use crate::session::facts::{Stretch, Unanswered};
+use crate::session::{Connection, DtlsFlow, Session};
 
 /// Records of data each way on TLS that count as "the data is back", beyond stray control records.
 const BACK: u32 = 3;
 /// Silence of DTLS before that, seconds.
 const SILENT: f64 = 2.0;
+/// The client's data must go unanswered so long to show that DTLS is dead, seconds: by then a DPD would have been answered.
+const DEAD: f64 = 40.0;
+/// TLS must be heard so long after DTLS's last answer to have lived on, seconds.
+const LIVED: f64 = 5.0;
+/// A mapping is forgotten after no less silence than this, seconds (RFC 4787 §4.3 asks for 120; many have 20 to 30).
+const IDLE: f64 = 18.0;
 
 const UNANSWERED: Grade = Grade::high("DTLS records of the client, or new ClientHellos, are seen to go unanswered");
+const AGAIN: Grade =
+    Grade::high("the client set DTLS up anew on the same tunnel, which it does only when it counts as dead");
 const MOVED: Grade = Grade::medium("only the move of data back to TLS shows it");
 
 pub static DETECTOR: Detector = Detector {
@@ -19,21 +27,36 @@ pub static DETECTOR: Detector = Detector {
     title: "DTLS worked, died, and the tunnel fell back to TLS",
     severity: Severity::High,
     judged_from: &[Vantage::Client, Vantage::Outside],
-    leads_to: &["oversized-df", "missing-frag-needed", "frag-needed-ignored", "reconnect-for-mtu"],
+    leads_to: &["oversized-df", "missing-frag-needed", "frag-needed-ignored", "reconnect-for-mtu", "tcp-over-tcp"],
     question: "whether DTLS dies while TLS lives on",
     explanation: "\
 A DTLS tunnel that carried data both ways stops, while the TLS tunnel beside it lives on: DPD notices, and data records \
 reappear on TLS. The adapter keeps the larger DTLS MTU until the client reconnects, so what note 116881 describes can begin in \
 the middle of a session.
 
-Found when, after the last DTLS record, the same session's TLS tunnel carries data records (not only keepalives) both ways, and \
-no later DTLS flow comes up. A path that died altogether takes TLS with it and is not this.",
-    confidence: &[UNANSWERED, MOVED],
+Found when, after the gateway's last DTLS record and on the same tunnel connection, the client's DTLS records go unanswered, or it \
+says hello anew, or data is back on TLS both ways (not only keepalives). A path that died altogether takes TLS with it and is not \
+this, nor is a tunnel that was replaced or left, nor a DTLS flow that went on from another address.
+
+The likely cause:
+
+- `udp-idle-timeout`: DTLS had been silent for a while when its records began to go unanswered: a NAT or firewall had forgotten it. \
+Typical when a new port works at once
+- `rekey-failed`: a rekey had just begun that the other side never took part in
+- `lost-to-gateway`: captures at both ends show the client's records leave and not arrive
+- `gateway-silent`: the client's records reach the gateway's outside interface, and it does not answer
+- `blocked-midway`: records and new ClientHellos go unanswered from one moment on
+- `mapping-lost`: no silence before, and a new port works: the state on the way, or at the gateway, was lost",
+    confidence: &[UNANSWERED, AGAIN, MOVED],
     remedy: &[
         "look for a firewall or NAT that forgets idle UDP: lower the DTLS keepalive (`anyconnect ssl keepalive 20`) below its timeout",
         "see whether UDP to the gateway was blocked or shaped at that moment",
     ],
-    references: &["Cisco TAC 116881", "Cisco TAC 116312 (DPD and keepalive)", "RFC 4787 §4.3 (UDP mapping timeouts)"],
+    references: &[
+        "Cisco TAC 116881",
+        "Cisco TAC 116312 (DPD and keepalive)",
+        "RFC 4787 §4.3 (UDP mapping timeouts)",
+    ],
     since: "0.1.0",
     check,
 };
@@ -44,74 +67,221 @@ fn check(case: &Case<'_>) -> Outcome {
     let Some(last) = worked.last() else {
         return Outcome::Clear("DTLS never came up in this capture, so it was not lost midway".to_owned());
     };
-    let Some((answered, frame)) = last_answer(last) else {
-        return Outcome::CannotTell("DTLS carried no data toward the client".to_owned(), None);
-    };
-    let ended = last_record(last).unwrap_or(answered);
-    let Some(back) = data_back_on_tls(session, ended.min(answered.plus_seconds(SILENT)).max(answered)) else {
-        return Outcome::Clear(format!(
+    let deaths: Vec<Death<'_>> =
+        worked.iter().filter(|d| d.continues.is_none()).filter_map(|flow| Death::of(session, flow)).collect();
+    if let Some(death) = deaths.first() {
+        return Outcome::Found(Box::new(finding(case, death, deaths.len())));
+    }
+    match last_answer(last) {
+        Some((_, frame)) => Outcome::Clear(format!(
             "DTLS carried data to the end; last record from the gateway in frame {}",
             frame.number
+        )),
+        None => Outcome::CannotTell("DTLS carried no data toward the client".to_owned(), None),
+    }
+}
+
+/// A DTLS flow that died while its tunnel lived.
+struct Death<'a> {
+    flow: &'a DtlsFlow,
+    /// The gateway's last record.
+    answered: (Timestamp, FrameRef),
+    /// What the client sent since.
+    unanswered: Unanswered,
+    /// ClientHellos on the same tunnel since.
+    retries: Vec<FrameRef>,
+    /// DTLS came up again on the same tunnel: when.
+    again: Option<Timestamp>,
+    /// Data on TLS since.
+    back: Option<Stretch>,
+    rekey: Option<FrameRef>,
+}
+
+impl<'a> Death<'a> {
+    fn of(session: &'a Session, flow: &'a DtlsFlow) -> Option<Death<'a>> {
+        let answered = last_answer(flow)?;
+        let tunnel = session.tunnel_at(flow.start());
+        let next = tunnel.and_then(|t| session.tunnels().find(|other| other.start() > t.start()));
+        let until = next.map(Connection::start);
+        let before_next = |at: Timestamp| until.is_none_or(|until| at < until);
+        let later: Vec<&DtlsFlow> = session
+            .dtls
+            .iter()
+            .filter(|d| d.start() > answered.0 && before_next(d.start()) && d.continues.is_none())
+            .collect();
+        // It may have gone on from another port or address.
+        let onward: Vec<&DtlsFlow> = session.dtls.iter().filter(|d| d.continues == Some(flow.start())).collect();
+        if onward.iter().any(|d| last_answer(d).is_some()) {
+            return None;
+        }
+        let views = || flow.views.iter().chain(onward.iter().flat_map(|d| &d.views));
+        let up = views().filter_map(|v| Some(*Direction::ToServer.of(&v.dtls.as_ref()?.unanswered)));
+        let unanswered = up.max_by_key(|u| u.records).unwrap_or_default();
+        let ended = last_record(flow).unwrap_or(answered.0);
+        let since = ended.min(answered.0.plus_seconds(SILENT)).max(answered.0);
+        let back = tunnel.and_then(|t| data_back(t, since)).filter(|s| before_next(s.first));
+        let retries = later.iter().flat_map(|d| d.attempts()).flat_map(|(_, a)| a.hello_frames.iter().map(|(f, _)| *f));
+        let retries: Vec<FrameRef> = retries.collect();
+        let again = later.iter().filter(|d| d.worked()).map(|d| d.start()).min();
+        let dead =
+            unanswered.data() > 1 && unanswered.control > 0 && unanswered.last.0.seconds_since(answered.0) >= DEAD;
+        // A client that leaves says so on TLS, and both stop together.
+        let lived_on = tunnel.is_some_and(|t| lived_on(t, answered.0));
+        let found = back.is_some() || !retries.is_empty() || dead && lived_on;
+        let renegotiations = flow.views.iter().filter_map(|v| Some(&v.dtls.as_ref()?.renegotiation));
+        let rekey = renegotiations.filter_map(|r| match r {
+            [Some((at, frame)), None] | [None, Some((at, frame))] => Some((*at, *frame)),
+            _ => None,
+        });
+        let rekey = rekey.min().filter(|(at, _)| *at >= answered.0.plus_seconds(-1.0)).map(|(_, frame)| frame);
+        found.then_some(Death { flow, answered, unanswered, retries, again, back, rekey })
+    }
+
+    fn likely(&self, case: &Case<'_>) -> &'static str {
+        let client = case.at(Vantage::Client);
+        let outside = case.at(Vantage::Outside);
+        let seen_by = |points: &[_]| {
+            let views = self.flow.views.iter().filter(|v| points.contains(&v.point));
+            views.filter_map(|v| Some(Direction::ToServer.of(&v.dtls.as_ref()?.unanswered).records)).max()
+        };
+        if self.rekey.is_some() {
+            return "rekey-failed";
+        }
+        // A new mapping would have helped against a forgotten one.
+        let new_port_failed = self.again.is_none() && !self.retries.is_empty();
+        if self.unanswered.records > 0 && self.unanswered.silence() >= IDLE && !new_port_failed {
+            return "udp-idle-timeout";
+        }
+        match (seen_by(&client), seen_by(&outside)) {
+            (Some(sent @ 1..), Some(0)) if sent > 0 => return "lost-to-gateway",
+            (_, Some(2..)) => return "gateway-silent",
+            _ => {}
+        }
+        if self.again.is_some() { "mapping-lost" } else { "blocked-midway" }
+    }
+}
+
+fn finding(case: &Case<'_>, death: &Death<'_>, deaths: usize) -> Finding {
+    let session = case.session;
+    let likely = death.likely(case);
+    let (answered, frame) = death.answered;
+    let mut text =
+        format!("DTLS came up and carried data until {:.1} s into the session", answered.seconds_since(session.start));
+    let Unanswered { records, .. } = death.unanswered;
+    if records > 0 {
+        text.push_str(&format!(
+            "; then {} of the client went unanswered for {:.1} s",
+            count(u64::from(records), "DTLS record"),
+            death.unanswered.last.0.seconds_since(answered)
         ));
+    }
+    if let Some(back) = &death.back {
+        let after = back.first.seconds_since(answered);
+        text.push_str(&format!("; {after:.1} s after the last answer data was back on the TLS tunnel"));
+    }
+    text.push('.');
+    match (death.again, death.retries.len()) {
+        (Some(at), _) => {
+            let after = at.seconds_since(answered);
+            text.push_str(&format!(
+                " DTLS was set up anew from another port {after:.1} s after the last answer, and works."
+            ));
+        }
+        (None, n @ 1..) => {
+            text.push_str(&format!(" {} to bring it up again went unanswered.", count(n as u64, "ClientHello")));
+        }
+        (None, 0) => {}
+    }
+    if likely == "udp-idle-timeout" {
+        text.push_str(&format!(" It had been silent for {:.1} s before.", death.unanswered.silence()));
+    }
+    if deaths > 1 {
+        text.push_str(&format!(" That happened {deaths} times."));
+    }
+    let grade = match death {
+        Death { again: Some(_), .. } => AGAIN,
+        Death { unanswered, retries, .. } if unanswered.records > 1 || !retries.is_empty() => UNANSWERED,
+        _ => MOVED,
     };
-    let up = |view: &crate::session::facts::FlowFacts| {
-        view.dtls.as_ref().and_then(|d| d.last.first().copied().flatten()).map(|(at, _)| at)
-    };
-    let unanswered = last.views.iter().filter_map(up).any(|at| at.seconds_since(answered) >= SILENT);
-    let retries: u32 =
-        session.dtls.iter().filter(|d| d.start() > answered).flat_map(|d| d.attempts()).map(|(_, a)| a.hellos).sum();
-    let mut summary = format!(
-        "DTLS came up and carried data until {:.1} s into the session; {:.1} s later data was back on the TLS tunnel",
-        answered.seconds_since(session.start),
-        back.first.seconds_since(answered)
-    );
-    if unanswered {
-        summary.push_str(". The client kept sending on DTLS and got no answer");
-    }
-    if retries > 0 {
-        summary.push_str(&format!(
-            ". {} to bring DTLS up again went unanswered",
-            count(u64::from(retries), "ClientHello")
-        ));
-    }
-    summary.push('.');
-    let mut evidence = vec![
-        Evidence::Frames(vec![frame], "last DTLS record from the gateway".to_owned()),
-        Evidence::Frames(
-            vec![back.frame],
-            format!("data on TLS again: {} records to the gateway, {} to the client", back.records[0], back.records[1]),
-        ),
-    ];
-    let hellos: Vec<FrameRef> = session
-        .dtls
-        .iter()
-        .filter(|d| d.start() > answered)
-        .flat_map(|d| d.attempts())
-        .flat_map(|(_, a)| a.hello_frames.iter().map(|(f, _)| *f))
-        .collect();
-    if !hellos.is_empty() {
-        evidence.push(Evidence::Frames(hellos, "ClientHellos of later attempts".to_owned()));
-    }
-    let best = last.best();
-    Outcome::Found(Box::new(Finding {
-        severity: Severity::High,
-        grade: if unanswered || retries > 0 { UNANSWERED } else { MOVED },
-        summary,
-        evidence,
+    let best = death.flow.best();
+    Finding {
+        severity: if death.again.is_some() { Severity::Medium } else { Severity::High },
+        grade,
+        headline: match (death.again, &death.back) {
+            (Some(_), _) => "DTLS worked, died, and had to be set up anew".to_owned(),
+            (None, Some(_)) => "DTLS worked, then died, and the data went back to TLS".to_owned(),
+            (None, None) => "DTLS worked, then died".to_owned(),
+        },
+        summary: text,
+        likely: Some(likely),
+        ruled_out: ruled_out(case, death, likely),
+        evidence: evidence(death, frame),
         filters: vec![Filter {
             filter: format!("udp.stream == {}", best.opened.stream),
             capture: best.opened.first_frame.capture,
             shows: "the DTLS tunnel that died".to_owned(),
             frames: None,
         }],
-        remedy: vec![
-            "find what blocked UDP to the gateway at that moment: a firewall rule, or a NAT that forgot the mapping"
-                .to_owned(),
-            "for a NAT that forgets idle UDP: keepalive below its timeout (`anyconnect ssl keepalive 20`)".to_owned(),
-            remedy::MTU_1300.to_owned(),
-        ],
+        remedy: remedies(likely),
         ..Finding::default()
-    }))
+    }
+}
+
+fn evidence(death: &Death<'_>, answer: FrameRef) -> Vec<Evidence> {
+    let mut evidence = vec![Evidence::Frames(vec![answer], "last DTLS record from the gateway".to_owned())];
+    if death.unanswered.records > 0 {
+        let frames = vec![death.unanswered.first.1, death.unanswered.last.1];
+        evidence.push(Evidence::Frames(frames, "first and last record of the client without an answer".to_owned()));
+    }
+    if let Some(frame) = death.rekey {
+        evidence.push(Evidence::Frames(vec![frame], "a rekey begins".to_owned()));
+    }
+    if let Some(back) = &death.back {
+        let note =
+            format!("data on TLS again: {} records to the gateway, {} to the client", back.records[0], back.records[1]);
+        evidence.push(Evidence::Frames(vec![back.frame], note));
+    }
+    if !death.retries.is_empty() {
+        evidence.push(Evidence::Frames(death.retries.clone(), "ClientHellos of later attempts".to_owned()));
+    }
+    evidence
+}
+
+fn ruled_out(case: &Case<'_>, death: &Death<'_>, likely: &str) -> Vec<RuledOut> {
+    let mut all = Vec::new();
+    if let Some(back) = &death.back {
+        let why = format!("the TLS tunnel carried {} records afterwards", back.records.iter().sum::<u32>());
+        all.push(RuledOut { what: "a dead path", why });
+    }
+    if likely != "udp-idle-timeout" && death.unanswered.records > 0 {
+        let silence = death.unanswered.silence();
+        let why = format!("only {silence:.1} s of silence went before the first unanswered record");
+        all.push(RuledOut { what: "an idle timeout", why });
+    }
+    let point = death.flow.best().point;
+    if let Ok(window) = case.window(point, Sight::Icmp, death.answered.0, death.unanswered.last.0.max(death.answered.0))
+        && !case.session.icmp.iter().any(|i| !i.inner && i.facts.point == point)
+    {
+        let why = format!("no ICMP came in {:.1} s, and the capture would have shown it", window.seconds());
+        all.push(RuledOut { what: "a refusal by ICMP", why });
+    }
+    all
+}
+
+fn remedies(likely: &str) -> Vec<String> {
+    let first = match likely {
+        "udp-idle-timeout" => {
+            "keep the mapping open: a DTLS keepalive below the NAT's timeout (`anyconnect ssl keepalive 20`), or a longer timeout there"
+        }
+        "rekey-failed" => {
+            "see on the gateway why the rekey is not answered (`debug webvpn`); a longer `anyconnect ssl rekey time`, or `rekey method new-tunnel`, avoids it"
+        }
+        "gateway-silent" => {
+            "see on the gateway why it stopped answering: `show vpn-sessiondb detail anyconnect`, `show asp drop`"
+        }
+        _ => "find what blocked UDP to the gateway at that moment: a firewall rule, or a device that lost its state",
+    };
+    [first, remedy::MTU_1300].map(str::to_owned).into()
 }
 
 /// The last DTLS data record from the gateway, wherever it was seen.
@@ -123,12 +293,20 @@ fn last_record(flow: &DtlsFlow) -> Option<Timestamp> {
     flow.views.iter().filter_map(|v| v.dtls.as_ref()).flat_map(|d| d.last.iter().flatten()).map(|(at, _)| *at).max()
 }
 
-/// The first stretch of data on a TLS tunnel that was up while DTLS worked, after DTLS's last answer.
-fn data_back_on_tls(session: &Session, after: Timestamp) -> Option<Stretch> {
-    session
-        .tunnels()
-        .filter(|t| t.start() < after)
-        .flat_map(|t| t.views.iter())
+/// The gateway's TCP was heard well after that moment, and the client did not close the tunnel with it.
+fn lived_on(tunnel: &Connection, answered: Timestamp) -> bool {
+    let heard = |v: &crate::session::facts::FlowFacts| *Direction::ToClient.of(&v.ended.last_by_direction);
+    let closed = tunnel.views.iter().filter_map(|v| v.closed).map(|c| c.at).min();
+    let heard = tunnel.views.iter().filter_map(heard).max();
+    heard.is_some_and(|at| at.seconds_since(answered) >= LIVED)
+        && closed.is_none_or(|at| at.seconds_since(answered) >= LIVED)
+}
+
+/// The first stretch of data on that tunnel connection after that moment.
+fn data_back(tunnel: &Connection, after: Timestamp) -> Option<Stretch> {
+    tunnel
+        .views
+        .iter()
         .filter_map(|v| Some(&v.tls.as_ref()?.activity))
         .flat_map(|a| a.stretches.iter().copied())
         .filter(|s| s.first >= after && s.records.iter().all(|n| *n >= BACK))

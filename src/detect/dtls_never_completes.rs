@@ -1,59 +1,96 @@
 //! The client keeps saying hello over UDP and no DTLS tunnel ever comes up.
 
 use super::remedy;
-use crate::event::{Direction, FrameRef, PointId, Vantage};
-use crate::finding::{Case, Detector, Evidence, Filter, Finding, Grade, Outcome, Severity, Wanted, count};
-use crate::session::Session;
-use crate::session::attempt::{AttemptOutcome, Judged, icmp_words, judge_all};
+use crate::event::{Alert, Direction, FrameRef, PointId, Vantage};
+use crate::finding::{
+    Case, Detector, Evidence, Filter, Finding, Grade, Outcome, RuledOut, Severity, Sight, Wanted, count,
+};
+use crate::session::Oversized;
+use crate::session::attempt::{AttemptOutcome, Episode, Judged, episodes, icmp_words};
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 const PLACED: Grade = Grade::high("captures at both ends place the loss");
 const TOLD_WHY: Grade = Grade::high("an ICMP error or an alert says why");
 const MANY: Grade = Grade::high("three or more ClientHellos failed at the client's own interface");
 const FEW: Grade = Grade::medium("fewer ClientHellos, or the gateway's end alone");
 
+/// Ports Cisco and everybody else expects DTLS on.
+const DEFAULT_PORT: u16 = 443;
+/// So many different cookies, each echoed and none accepted, are a loop.
+const LOOP: u32 = 3;
+
 pub static DETECTOR: Detector = Detector {
     id: "dtls-never-completes",
     title: "The DTLS handshake never completes",
     severity: Severity::High,
     judged_from: &[Vantage::Client, Vantage::Outside],
-    leads_to: &["oversized-df", "missing-frag-needed", "frag-needed-ignored", "reconnect-for-mtu"],
+    leads_to: &["oversized-df", "missing-frag-needed", "frag-needed-ignored", "reconnect-for-mtu", "tcp-over-tcp"],
     question: "whether DTLS comes up and, if not, where it dies",
     explanation: "\
 The client was told a DTLS port and tries to bring its data tunnel up over UDP. Either nothing comes back, or the handshake \
 dies at a certain stage. Data then stays on the TLS tunnel, which carries smaller packets than the DTLS tunnel the client's \
 adapter was already configured for: the root cause of note 116881.
 
-Each attempt (one client random, or several while nothing came back) is judged at each capture point by what came back: nothing (`no-reply`), an ICMP unreachable \
-(`refused`), only a HelloVerifyRequest (`stalled-after-hello-verify`), a ServerHello without the rest \
-(`stalled-after-server-hello`), a whole server flight the client did not answer (`client-did-not-finish`), an alert. It counts \
-as completed only with epoch-1 records in both directions. The finding needs at least one failed attempt and no completed one \
-in the whole session. With captures at both ends the loss is placed between them.
+Each attempt (one client random, or several while nothing came back) is judged at each capture point by what came back: nothing \
+(`no-reply`), an ICMP unreachable (`refused`), only a HelloVerifyRequest (`stalled-after-hello-verify`), a ServerHello without the \
+rest (`stalled-after-server-hello`), a whole server flight the client did not answer (`client-did-not-finish`), an alert. It \
+counts as completed only with epoch-1 records in both directions. The finding needs at least one failed attempt and no completed \
+one on the same tunnel connection: each new tunnel names a new DTLS session. With captures at both ends the loss is placed \
+between them.
 
-An attempt whose capture ends less than 12 s after its first ClientHello, with fewer than five of them, is `cut-short` and judged by nobody. A gateway-side \
-capture without any ClientHello cannot tell a blocked client from one that never tried.",
+The likely cause is told apart by what else was seen:
+
+- `silent-drop`: nothing came back, and nothing says why
+- `udp-443-blocked-for-quic`: QUIC Initials of the same client to other hosts got no answer either
+- `port-blocked`: nothing came back from a port other than 443
+- `refused-on-the-way`, `gateway-not-listening`, `refused-by-gateway`: an ICMP error, by who sent it and its code
+- `answers-lost`: the gateway answers, and its answers do not reach the client
+- `gateway-silent`: ClientHellos reach the gateway's outside interface and get no answer
+- `answers-from-other-address`: a server the client did not ask answers to its port
+- `hello-verify-loop`: the gateway asks for a new cookie each time it is given one; a load balancer or a NAT changes what it is made of
+- `gateway-silent-after-cookie`: the cookie was given back, and nothing followed
+- `large-datagrams-lost`, `fragments-lost`: the small parts of the server's flight arrive, the large ones or their fragments do not
+- `full-handshake`: the gateway does not resume the session named in the tunnel but shows a certificate, which the client refuses
+- `stale-session`: the client names the session of an earlier tunnel connection
+- `no-common-cipher`, `protocol-version`, `alert`: what the alert says
+- `finished-rejected`: both Finished went, and an encrypted alert answered: the two ends do not share the secret
+
+An attempt whose capture ends less than 12 s after its first ClientHello, with fewer than five of them, is `cut-short`; one whose \
+answers this capture could not show (one direction only, a filter, cut frames) is `not-observable`. Neither is a failure. A \
+gateway-side capture without any ClientHello cannot tell a blocked client from one that never tried.",
     confidence: &[PLACED, TOLD_WHY, MANY, FEW],
     remedy: &[
         "permit UDP on the DTLS port (443 unless changed) from the clients to the gateway and back, on every firewall between",
         remedy::MTU_1300,
         remedy::TLS_ONLY,
     ],
-    references: &["Cisco TAC 116881", "RFC 6347 §4.2.4", "RFC 792", "RFC 1812 §5.2.7.1"],
+    references: &["Cisco TAC 116881", "RFC 6347 §4.2.1, §4.2.4", "RFC 792", "RFC 1812 §5.2.7.1", "RFC 9000 §17.2.2 (QUIC)"],
     since: "0.1.0",
     check,
 };
 
 fn check(case: &Case<'_>) -> Outcome {
     let session = case.session;
-    if session.dtls.iter().any(|d| d.worked()) {
-        return Outcome::Clear(completed_words(session));
+    let episodes = episodes(session, case.points);
+    let failed = episodes.iter().find(|e| !e.worked && e.judged.iter().any(|j| j.outcome.failed()));
+    if let Some(episode) = failed {
+        return Outcome::Found(Box::new(Failure::new(case, episode, &episodes).finding()));
     }
-    let judged = judge_all(session, case.points);
-    if judged.is_empty() {
-        return no_attempt(case);
+    if episodes.iter().any(|e| e.worked) {
+        return Outcome::Clear(completed_words(&episodes));
     }
-    let failed: Vec<&Judged<'_>> = judged.iter().filter(|j| j.outcome.failed()).collect();
-    if failed.is_empty() {
+    let undecided: Vec<&Judged<'_>> = episodes.iter().flat_map(|e| &e.judged).collect();
+    if let Some(why) = undecided.iter().find_map(|j| match &j.outcome {
+        AttemptOutcome::NotObservable(why) => Some(why),
+        _ => None,
+    }) {
+        return Outcome::CannotTell(
+            format!("{}, but {why}", count(undecided.iter().map(|j| u64::from(j.facts.hellos)).sum(), "ClientHello")),
+            Some(Wanted { vantage: Vantage::Client, why: DETECTOR.question }),
+        );
+    }
+    if !undecided.is_empty() {
         return Outcome::CannotTell(
             "the capture ends less than 12 s after the first ClientHello; nobody can tell yet".to_owned(),
             Some(Wanted {
@@ -62,42 +99,54 @@ fn check(case: &Case<'_>) -> Outcome {
             }),
         );
     }
-    Outcome::Found(Box::new(finding(case, &failed)))
+    no_attempt(case)
 }
 
-fn completed_words(session: &Session) -> String {
-    let first = session
-        .dtls
-        .iter()
-        .filter(|d| d.worked())
-        .flat_map(|d| d.attempts())
-        .find_map(|(_, a)| Some((a, a.completed_at()?)));
-    match first {
-        Some((attempt, (at, _))) => {
-            format!("DTLS came up {:.3} s after its first ClientHello", at.seconds_since(attempt.first))
+fn completed_words(episodes: &[Episode<'_>]) -> String {
+    let completed = |e: &Episode<'_>| {
+        let first = e.judged.iter().map(|j| j.facts.first).min()?;
+        let done = e.judged.iter().filter_map(|j| j.facts.completed_at()).map(|(at, _)| at).min()?;
+        let tries: BTreeMap<[u8; 32], ()> =
+            e.judged.iter().filter(|j| j.facts.first <= done).map(|j| (j.facts.random, ())).collect();
+        Some((done.seconds_since(first), tries.len()))
+    };
+    match episodes.iter().filter(|e| e.worked).find_map(completed) {
+        Some((seconds, tries @ 2..)) => {
+            format!("DTLS came up {seconds:.3} s after its first ClientHello, at attempt {tries}")
         }
+        Some((seconds, _)) => format!("DTLS came up {seconds:.3} s after its first ClientHello"),
         None => "DTLS was up when the capture began".to_owned(),
     }
 }
 
 fn no_attempt(case: &Case<'_>) -> Outcome {
-    let from_start = case.session.tunnels().any(|t| t.settled().is_some());
-    if !from_start {
+    let wanted = Some(Wanted { vantage: Vantage::Client, why: "whether the client sends DTLS ClientHellos at all" });
+    let tunnels: Vec<_> = case.session.tunnels().filter(|t| t.settled().is_some()).collect();
+    let Some(tunnel) = tunnels.first() else {
         return Outcome::CannotTell(
             "the capture began after the tunnel; a DTLS attempt before that would not be in it".to_owned(),
             None,
         );
-    }
-    if case.at(Vantage::Client).is_empty() {
+    };
+    let Some(client) = case.at(Vantage::Client).first().copied() else {
         return Outcome::CannotTell(
-            "no DTLS packet reached this capture point: blocked before it, never tried, or never offered; only the client's NIC or keys can tell".to_owned(),
-            Some(Wanted { vantage: Vantage::Client, why: "whether the client sends DTLS ClientHellos at all" }),
+            "no DTLS packet reached this capture point: blocked before it, never tried, or never offered; only the \
+             client's NIC or keys can tell"
+                .to_owned(),
+            wanted,
         );
+    };
+    match case.window(client, Sight::Udp(case.session.port), tunnel.start(), tunnel.end()) {
+        Err(why) => Outcome::CannotTell(format!("no DTLS packet was seen, but {why}"), wanted),
+        Ok(_) => Outcome::Clear(
+            "the client never tried DTLS: not offered by the gateway, or switched off; that is configuration, not a \
+             fault of the path"
+                .to_owned(),
+        ),
     }
-    Outcome::Clear("the client never tried DTLS: not offered by the gateway, or switched off; that is configuration, not a fault of the path".to_owned())
 }
 
-/// What each point saw, all attempts together.
+/// What each point saw, all attempts of the episode together.
 #[derive(Default)]
 struct Seen {
     hellos: u32,
@@ -107,140 +156,465 @@ struct Seen {
     furthest: Option<AttemptOutcome>,
 }
 
-fn finding(case: &Case<'_>, failed: &[&Judged<'_>]) -> Finding {
-    let session = case.session;
-    let mut by_point: BTreeMap<PointId, Seen> = BTreeMap::new();
-    for judged in failed {
-        let seen = by_point.entry(judged.view.point).or_insert_with(|| Seen {
-            first: f64::MAX,
-            last: f64::MIN,
-            ..Seen::default()
-        });
-        seen.hellos += judged.facts.hellos;
-        seen.answers += judged.facts.hello_verify.0 + judged.facts.server_hellos.0;
-        seen.first = seen.first.min(judged.facts.first.0 as f64 / 1e9);
-        seen.last = seen.last.max(judged.facts.last.0 as f64 / 1e9);
-        if seen.furthest.as_ref().is_none_or(|f| f.stage() < judged.outcome.stage()) {
-            seen.furthest = Some(judged.outcome.clone());
+/// One tunnel connection on which DTLS failed.
+struct Failure<'a> {
+    case: &'a Case<'a>,
+    failed: Vec<&'a Judged<'a>>,
+    seen: BTreeMap<PointId, Seen>,
+    /// The client's point, or the nearest to it.
+    near: PointId,
+    outcome: AttemptOutcome,
+    /// When the tunnel opened, seconds into the session, if it is not the first.
+    later: Option<f64>,
+    stale: bool,
+}
+
+impl<'a> Failure<'a> {
+    fn new(case: &'a Case<'a>, episode: &'a Episode<'a>, all: &[Episode<'_>]) -> Failure<'a> {
+        let failed: Vec<&Judged<'_>> = episode.judged.iter().filter(|j| j.outcome.failed()).collect();
+        let mut seen: BTreeMap<PointId, Seen> = BTreeMap::new();
+        for judged in &failed {
+            let seen = seen.entry(judged.view.point).or_insert_with(|| Seen {
+                first: f64::MAX,
+                last: f64::MIN,
+                ..Seen::default()
+            });
+            seen.hellos += judged.facts.hellos;
+            seen.answers += judged.facts.hello_verify.0 + judged.facts.server_hellos.0;
+            seen.first = seen.first.min(judged.facts.first.0 as f64 / 1e9);
+            seen.last = seen.last.max(judged.facts.last.0 as f64 / 1e9);
+            if seen.furthest.as_ref().is_none_or(|f| f.stage() < judged.outcome.stage()) {
+                seen.furthest = Some(judged.outcome.clone());
+            }
+        }
+        let client = case.at(Vantage::Client).into_iter().find(|p| seen.contains_key(p));
+        let near = client.or_else(|| seen.keys().next().copied()).unwrap_or_default();
+        let outcome = seen.get(&near).and_then(|s| s.furthest.clone()).unwrap_or(AttemptOutcome::NoReply);
+        let is_first = all.first().is_some_and(|first| first.tunnel == episode.tunnel);
+        let later = episode.tunnel.filter(|_| !is_first).map(|at| at.seconds_since(case.session.start));
+        let earlier = all.iter().take_while(|e| e.tunnel < episode.tunnel).flat_map(|e| &e.judged);
+        let ids: Vec<&[u8]> = earlier.map(|j| j.facts.session_id.as_slice()).filter(|id| !id.is_empty()).collect();
+        let stale = failed.iter().any(|j| ids.contains(&j.facts.session_id.as_slice()));
+        Failure { case, failed, seen, near, outcome, later, stale }
+    }
+
+    fn here(&self) -> &Seen {
+        const NOTHING: &Seen = &Seen { hellos: 0, answers: 0, first: 0.0, last: 0.0, furthest: None };
+        self.seen.get(&self.near).unwrap_or(NOTHING)
+    }
+
+    fn at_client(&self) -> bool {
+        self.case.point(self.near).and_then(|p| p.vantage) == Some(Vantage::Client)
+    }
+
+    /// The gateway's outside interface, when captured too.
+    fn gateway_point(&self) -> Option<PointId> {
+        self.case.at(Vantage::Outside).first().copied().filter(|_| self.at_client())
+    }
+
+    fn server(&self) -> (Option<IpAddr>, u16) {
+        let server = self.failed.first().map(|j| j.view.opened.endpoints.server);
+        (server.map(|s| s.ip()), server.map_or(self.case.session.port, |s| s.port()))
+    }
+
+    fn finding(&self) -> Finding {
+        let likely = self.likely();
+        let stuck = |o: &Oversized| o.stuck_to_client > 0 && !o.is_beyond_dtls();
+        let harm = self.case.session.oversized.iter().any(stuck)
+            || self.case.session.reconnects.iter().any(|r| r.lowered() && !r.dtls_worked);
+        Finding {
+            severity: if harm { Severity::High } else { Severity::Medium },
+            grade: self.grade(),
+            headline: self.headline(likely),
+            summary: self.summary(likely),
+            likely: Some(likely),
+            ruled_out: self.ruled_out(likely),
+            evidence: self.evidence(),
+            filters: self.filters(),
+            remedy: self.remedy(likely),
+            ..Finding::default()
         }
     }
-    let client = case.at(Vantage::Client).into_iter().find(|p| by_point.contains_key(p));
-    let gateway_points = case.at(Vantage::Outside);
-    let near = client.or_else(|| by_point.keys().next().copied()).unwrap_or_default();
-    let Some(here) = by_point.get(&near) else { return Finding::default() };
-    let outcome = here.furthest.clone().unwrap_or(AttemptOutcome::NoReply);
-    let mut attempts: Vec<[u8; 32]> = failed.iter().map(|j| j.facts.random).collect();
-    attempts.sort_unstable();
-    attempts.dedup();
-    let tries = if attempts.len() > 1 { format!(" ({} attempts)", attempts.len()) } else { String::new() };
-    let hellos = format!(
-        "{} in {:.1} s{tries} from the client, seen at {}",
-        count(u64::from(here.hellos), "ClientHello"),
-        here.last - here.first,
-        case.place(near)
-    );
-    let mut summary = format!("{hellos}: {}", stage_words(&outcome));
-    let mut placed = false;
-    if client.is_some()
-        && let Some(gateway) = gateway_points.first()
-    {
-        placed = true;
-        summary.push_str(&match by_point.get(gateway) {
-            None => format!(". None arrived at {}: lost between the two", case.place(*gateway)),
-            Some(there) if there.answers > 0 && here.answers == 0 => {
+
+    fn grade(&self) -> Grade {
+        if self.gateway_point().is_some() {
+            return PLACED;
+        }
+        match &self.outcome {
+            told if told.is_told() => TOLD_WHY,
+            _ if self.at_client() && self.here().hellos >= 3 => MANY,
+            _ => FEW,
+        }
+    }
+
+    /// The likeliest cause, one of the explanation's words.
+    fn likely(&self) -> &'static str {
+        let (server, port) = self.server();
+        match &self.outcome {
+            AttemptOutcome::Refused(error, sender, _) => match (Some(*sender) == server, is_port_unreachable(error)) {
+                (true, true) => "gateway-not-listening",
+                (true, false) => "refused-by-gateway",
+                (false, _) => "refused-on-the-way",
+            },
+            AttemptOutcome::Alert(..) | AttemptOutcome::SealedAlert(_) if self.stale => "stale-session",
+            AttemptOutcome::Alert(alert, _) => alert_cause(*alert),
+            AttemptOutcome::SealedAlert(_) => "finished-rejected",
+            AttemptOutcome::NoReply => self.silence(port),
+            AttemptOutcome::StalledAfterHelloVerify => {
+                let facts = || self.failed.iter().filter(|j| j.view.point == self.near).map(|j| j.facts);
+                let (cookies, echoed) = facts().fold((0, 0), |(c, e), f| (c.max(f.cookies), e.max(f.echoed)));
+                if cookies >= LOOP && echoed >= LOOP - 1 {
+                    "hello-verify-loop"
+                } else if !self.at_client() && facts().all(|f| f.with_cookie == 0) {
+                    "answers-lost"
+                } else {
+                    "gateway-silent-after-cookie"
+                }
+            }
+            _ => self.half_way(),
+        }
+    }
+
+    /// Nothing came back: who may have swallowed it.
+    fn silence(&self, port: u16) -> &'static str {
+        let beside = &self.case.session.beside;
+        if !beside.strangers.is_empty() {
+            return "answers-from-other-address";
+        }
+        let there = self.gateway_point().and_then(|p| self.seen.get(&p));
+        match there {
+            Some(there) if there.answers > 0 => return "answers-lost",
+            Some(_) => return "gateway-silent",
+            None if !self.at_client() => return "gateway-silent",
+            None => {}
+        }
+        let quic = &beside.quic;
+        if port == DEFAULT_PORT && !quic.asked.is_empty() && quic.answered.is_empty() {
+            "udp-443-blocked-for-quic"
+        } else if port != DEFAULT_PORT {
+            "port-blocked"
+        } else {
+            "silent-drop"
+        }
+    }
+
+    /// A ServerHello came: why not the rest.
+    fn half_way(&self) -> &'static str {
+        let near = || self.failed.iter().filter(|j| j.view.point == self.near).map(|j| j.facts);
+        let fragments = self.case.session.beside.incomplete.iter().any(|(point, _)| *point == self.near);
+        let goes_on = |f: &&crate::session::facts::AttemptFacts| f.server_hellos.1.is_some_and(|(at, _)| f.last > at);
+        if fragments {
+            "fragments-lost"
+        } else if near().any(|f| f.lacks_messages()) {
+            "large-datagrams-lost"
+        } else if self.stale {
+            "stale-session"
+        } else if near().any(|f| f.certificate) {
+            "full-handshake"
+        } else if !self.at_client() && self.outcome == AttemptOutcome::ClientDidNotFinish && near().any(|f| goes_on(&f))
+        {
+            "answers-lost"
+        } else {
+            "gateway-silent-after-server-hello"
+        }
+    }
+
+    fn headline(&self, likely: &str) -> String {
+        let what = match likely {
+            "silent-drop" | "port-blocked" => "the client's ClientHellos get no answer",
+            "udp-443-blocked-for-quic" => "UDP/443 gets no answer anywhere, as where QUIC is blocked",
+            "refused-on-the-way" => "a hop on the way refuses its packets",
+            "gateway-not-listening" => "nothing listens on the gateway's UDP port",
+            "refused-by-gateway" => "the gateway refuses its packets",
+            "answers-lost" => "the gateway's answers do not reach the client",
+            "gateway-silent" => "the gateway does not answer the ClientHellos",
+            "answers-from-other-address" => "the answers come from another address than the one asked",
+            "hello-verify-loop" => "the gateway asks for a new cookie for ever",
+            "gateway-silent-after-cookie" => "the handshake stalls after HelloVerifyRequest",
+            "gateway-silent-after-server-hello" => "the handshake stalls after ServerHello",
+            "large-datagrams-lost" => "the large datagrams of the handshake are lost",
+            "fragments-lost" => "fragments of the handshake are lost",
+            "full-handshake" => "the gateway does not resume the session, and the client refuses a full handshake",
+            "stale-session" => "the client names the session of an earlier tunnel",
+            "no-common-cipher" => "client and gateway have no cipher in common",
+            "protocol-version" => "client and gateway speak no common DTLS version",
+            "finished-rejected" => "the two ends do not share the secret",
+            _ => "an alert ends the handshake",
+        };
+        match self.later {
+            Some(seconds) => format!("on the tunnel opened at {seconds:.0} s DTLS never came up: {what}"),
+            None => format!("DTLS never came up: {what}"),
+        }
+    }
+
+    fn summary(&self, likely: &str) -> String {
+        let here = self.here();
+        let mut attempts: Vec<[u8; 32]> = self.failed.iter().map(|j| j.facts.random).collect();
+        attempts.sort_unstable();
+        attempts.dedup();
+        let tries = if attempts.len() > 1 { format!(" ({} attempts)", attempts.len()) } else { String::new() };
+        let mut text = format!(
+            "{} in {:.1} s{tries} from the client, seen at {}: {}.",
+            count(u64::from(here.hellos), "ClientHello"),
+            here.last - here.first,
+            self.case.place(self.near),
+            self.stage_words()
+        );
+        if let Some(gateway) = self.gateway_point() {
+            text.push_str(&self.placed_words(gateway));
+        }
+        text.push_str(&self.cause_words(likely));
+        text
+    }
+
+    fn stage_words(&self) -> String {
+        let from = |direction: &Direction| if *direction == Direction::ToClient { "gateway" } else { "client" };
+        match &self.outcome {
+            AttemptOutcome::NoReply => "nothing came back".to_owned(),
+            AttemptOutcome::Refused(error, sender, frame) => {
+                format!("refused by {sender} with {} in frame {}", icmp_words(error), frame.number)
+            }
+            AttemptOutcome::StalledAfterHelloVerify => {
+                "the gateway sent HelloVerifyRequest, and after the ClientHello with its cookie nothing more".to_owned()
+            }
+            AttemptOutcome::StalledAfterServerHello => {
+                "a ServerHello came, but the handshake stalled before the server's flight was whole".to_owned()
+            }
+            AttemptOutcome::ClientDidNotFinish => {
+                "the gateway sent its whole flight, the client never answered it".to_owned()
+            }
+            AttemptOutcome::Alert(alert, direction) => format!("the {} ended it with alert {alert}", from(direction)),
+            AttemptOutcome::SealedAlert(direction) => {
+                format!("both Finished went, and the {} answered with an encrypted alert", from(direction))
+            }
+            AttemptOutcome::Completed | AttemptOutcome::CutShort | AttemptOutcome::NotObservable(_) => String::new(),
+        }
+    }
+
+    fn placed_words(&self, gateway: PointId) -> String {
+        let (here, place) = (self.here(), self.case.place(gateway));
+        match self.seen.get(&gateway) {
+            None => format!(" None arrived at {place}: lost between the two."),
+            Some(there) if there.answers > here.answers => format!(
+                " At {place} {} arrived and the gateway answered {}: its answers are lost on the way back.",
+                there.hellos,
+                count(u64::from(there.answers), "time")
+            ),
+            Some(there) if there.hellos < here.hellos => format!(" At {place} only {} of them arrived.", there.hellos),
+            Some(there) => format!(" All {} also arrived at {place}.", there.hellos),
+        }
+    }
+
+    fn cause_words(&self, likely: &str) -> String {
+        let session = self.case.session;
+        let quic = &session.beside.quic;
+        match likely {
+            "udp-443-blocked-for-quic" => format!(
+                " QUIC control: Initials to {} got no answer either.",
+                count(quic.asked.len() as u64, "other host")
+            ),
+            "silent-drop" if quic.asked.is_empty() => " QUIC control: none in the capture.".to_owned(),
+            "answers-from-other-address" => session.beside.strangers.first().map_or(String::new(), |s| {
                 format!(
-                    ". At {} {} arrived and the gateway answered {} times: its answers are lost on the way back",
-                    case.place(*gateway),
-                    there.hellos,
-                    there.answers
+                    " {} from {} came to the port it asks from: the gateway answers from another address.",
+                    count(u64::from(s.messages), "DTLS message"),
+                    s.address
+                )
+            }),
+            "hello-verify-loop" => {
+                let cookies = self.failed.iter().map(|j| j.facts.cookies).max().unwrap_or_default();
+                format!(" It gave {cookies} different cookies and accepted none of them back.")
+            }
+            "answers-lost" if self.gateway_point().is_none() => {
+                " It goes on sending ClientHellos, so the gateway's answers do not seem to reach it.".to_owned()
+            }
+            "full-handshake" => {
+                " The ServerHello names another session and a certificate follows: the gateway does not \
+                                 know the session it offered inside the tunnel, or another server answers."
+                    .to_owned()
+            }
+            "stale-session" => {
+                " Its session id is that of an earlier tunnel connection; each connection has its own.".to_owned()
+            }
+            "large-datagrams-lost" => {
+                let largest = self.failed.iter().map(|j| j.facts.largest_flight).max().unwrap_or_default();
+                format!(
+                    " The largest datagram of the handshake that came measures {largest} B; messages behind it lack pieces."
                 )
             }
-            Some(there) if there.hellos < here.hellos => {
-                format!(". At {} only {} of them arrived", case.place(*gateway), there.hellos)
+            "fragments-lost" => {
+                let lost: u32 = session.beside.incomplete.iter().map(|(_, i)| i.datagrams).sum();
+                format!(" {} between the two never became whole.", count(u64::from(lost), "fragmented datagram"))
             }
-            Some(there) => format!(". All {} also arrived at {}", there.hellos, case.place(*gateway)),
-        });
+            _ => String::new(),
+        }
     }
-    let goes_on = |j: &&&Judged<'_>| j.facts.server_hellos.1.is_some_and(|(at, _)| j.facts.last > at);
-    if client.is_none() && failed.iter().any(|j| goes_on(&j)) {
-        summary.push_str(". It goes on sending ClientHellos, so the gateway's answers do not seem to reach it");
+
+    fn ruled_out(&self, likely: &str) -> Vec<RuledOut> {
+        let session = self.case.session;
+        let mut all = Vec::new();
+        let mut rule = |what, why: String| all.push(RuledOut { what, why });
+        let silent = matches!(self.outcome, AttemptOutcome::NoReply);
+        let quic = &session.beside.quic;
+        if silent && !quic.answered.is_empty() {
+            let hosts = count(quic.answered.len() as u64, "other host");
+            rule("a block of UDP/443 as a whole", format!("QUIC was answered by {hosts}"));
+        }
+        let (_, port) = self.server();
+        if silent && port == DEFAULT_PORT {
+            rule("a non-default DTLS port", format!("the client uses udp/{DEFAULT_PORT}"));
+        }
+        if silent
+            && let Some(judged) = self.failed.iter().find(|j| j.view.point == self.near)
+            && let Ok(window) = self.case.window(self.near, Sight::Icmp, judged.facts.first, judged.facts.last)
+        {
+            let seconds = window.seconds();
+            rule("a refusal by ICMP", format!("none came in {seconds:.1} s, and the capture would have shown it"));
+        }
+        if likely != "gateway-silent"
+            && let Some(at) = session.tunnels().filter_map(|t| t.last_data()).max()
+            && self.failed.iter().all(|j| j.facts.first < at)
+        {
+            rule("a dead path", "the TLS tunnel to the same gateway went on carrying records".to_owned());
+        }
+        all
     }
-    if client.is_none() && outcome == AttemptOutcome::NoReply {
-        summary.push_str(": the gateway did not answer, if this capture saw both directions");
+
+    fn evidence(&self) -> Vec<Evidence> {
+        let mut evidence: Vec<Evidence> = Vec::new();
+        for judged in &self.failed {
+            let frames: Vec<FrameRef> = judged.facts.hello_frames.iter().map(|(f, _)| *f).collect();
+            let hellos = count(u64::from(judged.facts.hellos), "ClientHello");
+            let note = format!("{hellos} at {}: {}", self.case.place(judged.view.point), gaps(judged));
+            evidence.push(Evidence::Frames(frames, note));
+        }
+        for judged in &self.failed {
+            if let AttemptOutcome::Refused(error, sender, frame) = &judged.outcome {
+                evidence.push(Evidence::Frames(vec![*frame], format!("{} from {sender}", icmp_words(error))));
+            }
+            if let (n, Some((_, frame))) = judged.facts.hello_verify {
+                let note = format!("first of {}", count(u64::from(n), "HelloVerifyRequest"));
+                evidence.push(Evidence::Frames(vec![frame], note));
+            }
+            if let (n, Some((_, frame))) = judged.facts.server_hellos {
+                evidence
+                    .push(Evidence::Frames(vec![frame], format!("first of {}", count(u64::from(n), "ServerHello"))));
+            }
+            if let Some((_, frame, _, alert)) = judged.facts.alert {
+                evidence.push(Evidence::Frames(vec![frame], format!("alert {alert}")));
+            }
+        }
+        let beside = &self.case.session.beside;
+        if matches!(self.outcome, AttemptOutcome::NoReply) {
+            if !beside.quic.frames.is_empty() {
+                evidence.push(Evidence::Frames(beside.quic.frames.clone(), "QUIC Initials to other hosts".to_owned()));
+            }
+            let strangers: Vec<FrameRef> = beside.strangers.iter().map(|s| s.frame).collect();
+            if !strangers.is_empty() {
+                evidence.push(Evidence::Frames(strangers, "DTLS answers from another address".to_owned()));
+            }
+        }
+        if let Some((point, judged)) = self.gateway_point().zip(self.failed.first())
+            && !self.seen.contains_key(&point)
+            && let (_, port) = self.server()
+            && let Ok(window) = self.case.window(point, Sight::Udp(port), judged.facts.first, judged.facts.last)
+        {
+            evidence.push(Evidence::Absence(window, format!("no ClientHello at {}", self.case.place(point))));
+        }
+        evidence
     }
-    summary.push('.');
-    let told_why = matches!(outcome, AttemptOutcome::Refused(..) | AttemptOutcome::Alert(..));
-    let grade = match (placed, told_why) {
-        (true, _) => PLACED,
-        (false, true) => TOLD_WHY,
-        (false, false) if client.is_some() && here.hellos >= 3 => MANY,
-        _ => FEW,
-    };
-    let stuck = session.oversized.iter().any(|o| o.stuck_to_client > 0 && !o.is_beyond_dtls())
-        || session.reconnects.iter().any(|r| r.lowered() && !r.dtls_worked);
-    Finding {
-        severity: if stuck { Severity::High } else { Severity::Medium },
-        grade,
-        summary,
-        evidence: evidence(case, failed),
-        filters: filters(failed),
-        remedy: remedy(case, failed, &outcome),
-        ..Finding::default()
+
+    fn filters(&self) -> Vec<Filter> {
+        // One UDP stream may be seen at several points of one merged capture: Wireshark counts them together.
+        let mut streams: BTreeMap<(u16, u32), u64> = BTreeMap::new();
+        for judged in &self.failed {
+            let key = (judged.view.opened.first_frame.capture, judged.view.opened.stream);
+            *streams.entry(key).or_default() += u64::from(judged.facts.hellos);
+        }
+        let filter = |((capture, stream), hellos)| Filter {
+            // An ICMP error quotes the ClientHello it refuses, and Wireshark looks into the quote.
+            filter: format!("dtls.handshake.type == 1 && udp.stream == {stream} && !icmp && !icmpv6"),
+            capture,
+            shows: "the ClientHellos".to_owned(),
+            frames: Some(hellos),
+        };
+        streams.into_iter().map(filter).collect()
+    }
+
+    fn remedy(&self, likely: &str) -> Vec<String> {
+        let (server, port) = self.server();
+        let gateway = server.map_or("the gateway".to_owned(), |s| s.to_string());
+        let first = match (likely, &self.outcome) {
+            ("gateway-not-listening", _) => format!(
+                "enable DTLS on the gateway's outside interface (`anyconnect enable`, `dtls port {port}` under `webvpn`), \
+                 or correct the port the client is told"
+            ),
+            ("refused-by-gateway", AttemptOutcome::Refused(error, ..)) => {
+                format!("see on the gateway why it refuses udp/{port} ({}): access rule, control plane", icmp_words(error))
+            }
+            ("refused-on-the-way", AttemptOutcome::Refused(_, sender, _)) => {
+                format!("permit udp/{port} to {gateway} on {sender}, which refuses it")
+            }
+            ("udp-443-blocked-for-quic", _) => format!(
+                "permit udp/{port} to {gateway} beside the rule that blocks QUIC: an exception for this destination is enough"
+            ),
+            ("silent-drop" | "port-blocked", _) => {
+                format!("permit udp/{port} to {gateway} and back, on every firewall between the client and the gateway")
+            }
+            ("answers-lost", _) => format!(
+                "see what drops the answers from udp/{port} of {gateway} on their way to the client: a firewall that \
+                 permits one way only, or a route back over another one"
+            ),
+            ("gateway-silent", _) => {
+                format!("see on the gateway why udp/{port} gets no answer (`show asp drop`, DTLS enabled on the interface?)")
+            }
+            ("answers-from-other-address", _) => format!(
+                "make the answers leave with the address that was asked ({gateway}): NAT or routing of UDP differs from TCP"
+            ),
+            ("hello-verify-loop", _) => {
+                "keep the client's address and port the same on every packet: a load balancer or NAT in front of the \
+                 gateway changes them, and the cookie is made of them"
+                    .to_owned()
+            }
+            ("gateway-silent-after-cookie" | "gateway-silent-after-server-hello", _) => {
+                format!("see on the gateway why it does not go on (udp/{port}): `debug webvpn`, `show asp drop`")
+            }
+            ("large-datagrams-lost", _) => format!(
+                "see what drops the larger datagrams between {gateway} and the client: a link with a small MTU, or a \
+                 firewall that limits their size"
+            ),
+            ("fragments-lost", _) => {
+                format!("let IP fragments between {gateway} and the client pass, or keep its datagrams below the path's MTU")
+            }
+            ("full-handshake" | "stale-session" | "finished-rejected", _) => {
+                "see whether tunnel and DTLS reach the same device: behind a load balancer the DTLS session is unknown to \
+                 the other one; after a reconnect the client must use the new session"
+                    .to_owned()
+            }
+            ("no-common-cipher", _) => {
+                "give DTLS a cipher both ends know (`ssl cipher dtlsv1`, `ssl cipher dtlsv1.2`)".to_owned()
+            }
+            ("protocol-version", _) => {
+                "permit the DTLS version the client speaks (`ssl server-version … dtlsv1.2`), or update the client".to_owned()
+            }
+            _ => "correct what the alert names".to_owned(),
+        };
+        [first, remedy::MTU_1300.to_owned(), remedy::TLS_ONLY.to_owned()].into()
     }
 }
 
-fn stage_words(outcome: &AttemptOutcome) -> String {
-    match outcome {
-        AttemptOutcome::NoReply => "nothing came back".to_owned(),
-        AttemptOutcome::Refused(error, sender, frame) => {
-            format!("refused by {sender} with {} in frame {}", icmp_words(error), frame.number)
-        }
-        AttemptOutcome::StalledAfterHelloVerify => {
-            "the gateway sent HelloVerifyRequest, and after the ClientHello with its cookie nothing more".to_owned()
-        }
-        AttemptOutcome::StalledAfterServerHello => {
-            "a ServerHello came, but the handshake stalled before the server's Finished".to_owned()
-        }
-        AttemptOutcome::ClientDidNotFinish => {
-            "the gateway sent its whole flight, the client never answered it".to_owned()
-        }
-        AttemptOutcome::Alert(alert, Direction::ToClient) => format!("the gateway ended it with alert {alert}"),
-        AttemptOutcome::Alert(alert, Direction::ToServer) => format!("the client ended it with alert {alert}"),
-        AttemptOutcome::Completed | AttemptOutcome::CutShort => String::new(),
-    }
+fn is_port_unreachable(error: &crate::event::IcmpError) -> bool {
+    (error.icmp_type, error.code) == if error.v6 { (1, 4) } else { (3, 3) }
 }
 
-fn evidence(case: &Case<'_>, failed: &[&Judged<'_>]) -> Vec<Evidence> {
-    let mut evidence: Vec<Evidence> = failed
-        .iter()
-        .map(|j| {
-            let frames: Vec<FrameRef> = j.facts.hello_frames.iter().map(|(f, _)| *f).collect();
-            Evidence::Frames(
-                frames,
-                format!(
-                    "{} at {}: {}",
-                    count(u64::from(j.facts.hellos), "ClientHello"),
-                    case.place(j.view.point),
-                    gaps(j)
-                ),
-            )
-        })
-        .collect();
-    for judged in failed {
-        if let AttemptOutcome::Refused(error, sender, frame) = &judged.outcome {
-            evidence.push(Evidence::Frames(vec![*frame], format!("{} from {sender}", icmp_words(error))));
-        }
-        if let (_, Some((_, frame))) = judged.facts.hello_verify {
-            evidence.push(Evidence::Frames(vec![frame], "HelloVerifyRequest".to_owned()));
-        }
-        if let (n, Some((_, frame))) = judged.facts.server_hellos {
-            evidence.push(Evidence::Frames(vec![frame], format!("first of {}", count(u64::from(n), "ServerHello"))));
-        }
-        if let Some((_, frame, _, alert)) = judged.facts.alert {
-            evidence.push(Evidence::Frames(vec![frame], format!("alert {alert}")));
-        }
+/// What an alert of the handshake says (RFC 5246 §7.2.2).
+fn alert_cause(alert: Alert) -> &'static str {
+    match alert.description {
+        40 | 47 | 71 => "no-common-cipher",
+        70 | 86 => "protocol-version",
+        20 | 50 | 51 => "finished-rejected",
+        _ => "alert",
     }
-    evidence
 }
 
 /// The back-off, as seconds after the first ClientHello.
@@ -253,65 +627,4 @@ fn gaps(judged: &Judged<'_>) -> String {
         .map(|(_, at)| format!("{:.1}", at.seconds_since(judged.facts.first)))
         .collect();
     format!("at {} s", times.join(", "))
-}
-
-fn filters(failed: &[&Judged<'_>]) -> Vec<Filter> {
-    // One UDP stream may be seen at several points of one merged capture: Wireshark counts them together.
-    let mut streams: BTreeMap<(u16, u32), u64> = BTreeMap::new();
-    for judged in failed {
-        let key = (judged.view.opened.first_frame.capture, judged.view.opened.stream);
-        *streams.entry(key).or_default() += u64::from(judged.facts.hellos);
-    }
-    streams
-        .into_iter()
-        .map(|((capture, stream), hellos)| Filter {
-            // An ICMP error quotes the ClientHello it refuses, and Wireshark looks into the quote.
-            filter: format!("dtls.handshake.type == 1 && udp.stream == {stream} && !icmp && !icmpv6"),
-            capture,
-            shows: "the ClientHellos".to_owned(),
-            frames: Some(hellos),
-        })
-        .collect()
-}
-
-fn remedy(case: &Case<'_>, failed: &[&Judged<'_>], outcome: &AttemptOutcome) -> Vec<String> {
-    let session = case.session;
-    let server = failed.first().map(|j| j.view.opened.endpoints.server);
-    let (gateway, port) = server.map_or(("the gateway".to_owned(), session.port), |s| (s.ip().to_string(), s.port()));
-    let mut all = match outcome {
-        AttemptOutcome::Refused(error, sender, _) if *sender == server.map_or(*sender, |s| s.ip()) => {
-            vec![format!(
-                "the gateway itself refused ({}): enable DTLS on its outside interface, or correct the DTLS port",
-                icmp_words(error)
-            )]
-        }
-        AttemptOutcome::Refused(_, sender, _) => {
-            vec![format!("permit udp/{port} to {gateway} on {sender}, which refuses it")]
-        }
-        AttemptOutcome::NoReply if !case.at(Vantage::Client).is_empty() => vec![format!(
-            "permit udp/{port} to {gateway} and back, on every firewall between the client and the gateway"
-        )],
-        AttemptOutcome::NoReply => vec![format!(
-            "see on the gateway why udp/{port} gets no answer (`show asp drop`, DTLS enabled on the interface?)"
-        )],
-        AttemptOutcome::StalledAfterHelloVerify => {
-            vec![format!(
-                "see on the gateway why it does not go on after the cookie (udp/{port}); a load balancer or NAT that changes the client's address breaks the cookie"
-            )]
-        }
-        AttemptOutcome::Alert(..) => vec![
-            "correct what the alert names: no common cipher (`ssl cipher dtlsv1.2`), version, or a stale session"
-                .to_owned(),
-        ],
-        AttemptOutcome::ClientDidNotFinish => {
-            vec![format!(
-                "see what drops the gateway's answers from udp/{port} of {gateway} on their way to the client: a firewall that permits one way only, or drops the larger datagrams"
-            )]
-        }
-        _ => vec![format!(
-            "see what drops the larger handshake datagrams of udp/{port} between {gateway} and the client"
-        )],
-    };
-    all.extend([remedy::MTU_1300, remedy::TLS_ONLY].map(str::to_owned));
-    all
 }

@@ -70,6 +70,7 @@ fn check(case: &Case<'_>) -> Outcome {
         } else {
             LIKELY
         },
+        headline: "DTLS goes to a port other than 443".to_owned(),
         summary,
         evidence: vec![Evidence::Frames(frames, format!("first ClientHello of each attempt, to udp/{port}"))],
         filters: vec![Filter {

@@ -82,6 +82,11 @@ fn check(case: &Case<'_>) -> Outcome {
             Ignored { after: 2.., .. } => SEVERAL,
             _ => ONE,
         },
+        headline: if worst.useless {
+            "the ICMP that comes names no usable MTU".to_owned()
+        } else {
+            "the ICMP that comes changes nothing".to_owned()
+        },
         summary,
         evidence: vec![
             Evidence::Frames(icmp.frames.clone(), format!("Fragmentation Needed, MTU {}", mtus.join(", "))),

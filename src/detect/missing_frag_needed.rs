@@ -1,9 +1,9 @@
-//! A packet was too big, and nobody told its sender.
+//! A packet was too big, and nobody told its sender, or too late.
 
 use super::remedy;
 use crate::event::{PointId, Protocol, Vantage};
 use crate::finding::{
-    Case, Detector, Evidence, Filter, Finding, Grade, Outcome, Severity, Wanted, count, frame_filters,
+    Case, Detector, Evidence, Filter, Finding, Grade, Outcome, RuledOut, Severity, Sight, Wanted, count, frame_filters,
 };
 use crate::session::limits::stuck_toward_client;
 use crate::session::{Channel, Oversized, Session};
@@ -13,12 +13,15 @@ const PATIENCE: f64 = 1.0;
 
 const REPEATED: Grade =
     Grade::high("one segment was sent three times or more, at an interface whose file shows that ICMP was captured");
+const LATE: Grade = Grade::high("both the packet and its late answer are in the capture");
+const UNKNOWN: Grade =
+    Grade::medium("only the packets that never got through say that there is a limit: the outer path was not captured");
 const FEW: Grade =
     Grade::medium("fewer repeats, or a file that does not tell its capture filter and shows no ICMP at all");
 
 pub static DETECTOR: Detector = Detector {
     id: "missing-frag-needed",
-    title: "Fragmentation Needed is expected and does not come",
+    title: "Fragmentation Needed is expected and does not come in time",
     severity: Severity::High,
     judged_from: &[Vantage::Inside],
     leads_to: &[],
@@ -27,12 +30,14 @@ pub static DETECTOR: Detector = Detector {
 When the gateway drops a DF packet it should send ICMP 3/4 (or ICMPv6 Packet Too Big) to the packet's sender (syslog 602101). \
 Without it the sender goes on with the same size: a black hole.
 
-Found when packets toward the client never got through, were sent at least twice at the same size, and no Fragmentation \
-Needed quoting that flow came at the gateway's inside interface, which must have been able to show one: both directions of the \
-flow seen there, no capture filter that keeps ICMP out, no drop counter, and at least a second of capture after the packet. \
+- `never`: packets toward the client never got through, were sent at least twice at the same size, and no Fragmentation Needed \
+quoting that flow came at the gateway's inside interface, which must have been able to show one: both directions of the flow seen \
+there, no capture filter that keeps ICMP out, no drop counter, and at least a second of capture after the packet
+- `late`: one came, but more than a second after the first packet it was due for; meanwhile the transfer stood
+
 Whether the gateway did not send it or something before the capture point filtered it, this capture cannot say; the gateway's \
-syslog 602101 can.",
-    confidence: &[REPEATED, FEW],
+syslog 602101 can. Packets that vanished because the outer path swallowed the tunnel's own large packets were never due one.",
+    confidence: &[LATE, UNKNOWN, REPEATED, FEW],
     remedy: &[
         "let ICMP type 3 code 4 (and ICMPv6 type 2) pass from the gateway to the servers (`icmp permit any unreachable inside`, firewalls between)",
         remedy::MTU_1300,
@@ -59,64 +64,120 @@ fn check(case: &Case<'_>) -> Outcome {
     let Some(over) = over.max_by_key(|o| (o.stuck_to_client, o.to_client())) else {
         return Outcome::Clear("no packet toward the client was above the limit, so none was due".to_owned());
     };
-    let due = due(session, over);
-    if over.frag_needed > 0 && due == 0 {
-        return Outcome::Clear(format!(
-            "{} came for them",
-            count(u64::from(over.frag_needed), "Fragmentation Needed message")
-        ));
-    }
     if over.frag_needed > 0 {
-        return Outcome::Clear(format!(
-            "{} came; what the sender made of them is another question",
-            count(u64::from(over.frag_needed), "Fragmentation Needed message")
-        ));
+        let came = count(u64::from(over.frag_needed), "Fragmentation Needed message");
+        return match late(session, over) {
+            Some(seconds) => Outcome::Found(Box::new(late_finding(case, over, seconds))),
+            None => Outcome::Clear(format!("{came} came for them")),
+        };
     }
-    if due == 0 {
+    if due(session, over) == 0 {
         return Outcome::Clear("the packets above the limit got through all the same, so none was due".to_owned());
     }
-    match case.icmp_window(over.point, over.first, over.last.plus_seconds(PATIENCE)) {
+    match case.window(over.point, Sight::Icmp, over.first, over.last.plus_seconds(PATIENCE)) {
         Err(why) => Outcome::CannotTell(
             format!("none was seen, but {why}"),
             Some(Wanted { vantage: Vantage::Inside, why: DETECTOR.question }),
         ),
-        Ok(window) => {
-            if window.seconds() < PATIENCE {
-                return Outcome::CannotTell("the capture ends within a second of the packet".to_owned(), None);
-            }
-            let place = case.place(over.point);
-            let mut summary = format!(
-                "No Fragmentation Needed came for any of the {} toward the client. {} would have shown it: both directions were seen there for {:.1} s.",
-                count(over.to_client(), "packet"),
-                capitalise(&place),
-                window.seconds()
-            );
-            let filter_known = case.point(over.point).is_some_and(|p| p.tells_filter || p.saw_icmp);
-            if !filter_known {
-                summary.push_str(" The file does not say whether a capture filter kept ICMP out.");
-            }
-            let mut filters = frame_filters(&over.frames, "the packets it was due for");
-            if let Some(capture) = case.point(over.point).map(|p| p.capture) {
-                filters.push(Filter {
-                    filter: "(icmp.type == 3 && icmp.code == 4) || icmpv6.type == 2".to_owned(),
-                    capture,
-                    shows: "any Fragmentation Needed or Packet Too Big".to_owned(),
-                    frames: None,
-                });
-            }
-            Outcome::Found(Box::new(Finding {
-                severity: if over.stuck_to_client > 0 { Severity::High } else { Severity::Medium },
-                grade: if over.most_repeats >= 3 && filter_known { REPEATED } else { FEW },
-                summary,
-                evidence: vec![
-                    Evidence::Frames(over.frames.clone(), "packets too big, sent again and again".to_owned()),
-                    Evidence::Absence(window, format!("no ICMP Fragmentation Needed quoting them at {place}")),
-                ],
-                filters,
-                remedy: cures(session),
-                ..Finding::default()
-            }))
+        Ok(window) if window.seconds() < PATIENCE => {
+            Outcome::CannotTell("the capture ends within a second of the packet".to_owned(), None)
         }
+        Ok(window) => Outcome::Found(Box::new(never_finding(case, over, window))),
+    }
+}
+
+/// Seconds from the first packet above the limit to the first message about that flow, when that is too long.
+fn late(session: &Session, over: &Oversized) -> Option<f64> {
+    let mine = |i: &&crate::session::Icmp| {
+        i.inner && i.toward_client && i.facts.point == over.point && i.facts.error.is_frag_needed()
+    };
+    let late = session.icmp.iter().filter(mine).filter_map(|i| {
+        let (flow, direction) = i.facts.quotes?;
+        let flow = session.inner.iter().find(|f| f.facts.id == flow && f.facts.point == over.point)?;
+        let runs = direction.of(&flow.facts.large);
+        let first = runs.iter().filter(|run| run.size > over.limit).map(|run| run.first).min()?;
+        Some(i.facts.first.seconds_since(first))
+    });
+    late.reduce(f64::min).filter(|seconds| *seconds > PATIENCE)
+}
+
+fn late_finding(case: &Case<'_>, over: &Oversized, seconds: f64) -> Finding {
+    let frames: Vec<_> = case
+        .session
+        .icmp
+        .iter()
+        .filter(|i| i.inner && i.facts.point == over.point && i.facts.error.is_frag_needed())
+        .flat_map(|i| i.facts.frames.iter().copied())
+        .collect();
+    Finding {
+        severity: Severity::Medium,
+        grade: LATE,
+        headline: format!("the ICMP that tells their sender comes {seconds:.1} s late"),
+        summary: format!(
+            "Fragmentation Needed came {seconds:.1} s after the first packet it was due for, at {}; until then the transfer stood.",
+            case.place(over.point)
+        ),
+        likely: Some("late"),
+        evidence: vec![
+            Evidence::Frames(over.frames.clone(), "packets too big".to_owned()),
+            Evidence::Frames(frames.clone(), "Fragmentation Needed".to_owned()),
+        ],
+        filters: frame_filters(&frames, "the ICMP messages"),
+        remedy: cures(case.session),
+        ..Finding::default()
+    }
+}
+
+fn never_finding(case: &Case<'_>, over: &Oversized, window: crate::finding::Window) -> Finding {
+    let session = case.session;
+    let place = case.place(over.point);
+    let mut summary = format!(
+        "No Fragmentation Needed came for any of the {} toward the client. {} would have shown it: both directions were seen there for {:.1} s.",
+        count(over.to_client(), "packet"),
+        capitalise(&place),
+        window.seconds()
+    );
+    let filter_known = case.point(over.point).is_some_and(|p| p.tells_filter || p.saw_icmp);
+    if !filter_known {
+        summary.push_str(" The file does not say whether a capture filter kept ICMP out.");
+    }
+    let mut filters = frame_filters(&over.frames, "the packets it was due for");
+    if let Some(capture) = case.point(over.point).map(|p| p.capture) {
+        filters.push(Filter {
+            filter: "(icmp.type == 3 && icmp.code == 4) || icmpv6.type == 2".to_owned(),
+            capture,
+            shows: "any Fragmentation Needed or Packet Too Big".to_owned(),
+            frames: None,
+        });
+    }
+    // The outer path may have swallowed what the gateway did send on.
+    let outer_unknown = session.connections.is_empty() && over.is_bracketed;
+    if outer_unknown {
+        summary.push_str(" Without the outer path in the capture, the packets may also have been lost behind the gateway: then none was due.");
+    }
+    let mut ruled_out = Vec::new();
+    if case.point(over.point).is_some_and(|p| p.saw_icmp) {
+        let why = "other ICMP errors are in this capture".to_owned();
+        ruled_out.push(RuledOut { what: "a capture without ICMP", why });
+    }
+    Finding {
+        severity: if over.stuck_to_client > 0 { Severity::High } else { Severity::Medium },
+        grade: match () {
+            () if outer_unknown => UNKNOWN,
+            () if over.most_repeats >= 3 && filter_known => REPEATED,
+            () => FEW,
+        },
+        headline: "no ICMP tells their sender".to_owned(),
+        summary,
+        likely: Some("never"),
+        ruled_out,
+        evidence: vec![
+            Evidence::Frames(over.frames.clone(), "packets too big, sent again and again".to_owned()),
+            Evidence::Absence(window, format!("no ICMP Fragmentation Needed quoting them at {place}")),
+        ],
+        filters,
+        remedy: cures(session),
+        ..Finding::default()
     }
 }
 

@@ -2,27 +2,37 @@
 
 use crate::finding::{Case, Detector, Outcome, Wanted};
 
+mod dtls_loss;
 mod dtls_lost_midway;
+mod dtls_moved;
 mod dtls_never_completes;
 mod dtls_nondefault_port;
 mod frag_needed_ignored;
+mod ipv6_below_1280;
 mod missing_frag_needed;
 mod mss_clamped;
 mod oversized_df;
 mod path_mtu_blackhole;
 mod reconnect_for_mtu;
 mod remedy;
+mod tcp_over_tcp;
+mod tunnel_interrupted;
 
 /// All detectors, in the order they are asked and told: causes before effects.
 pub static DETECTORS: &[&Detector] = &[
     &dtls_never_completes::DETECTOR,
     &dtls_nondefault_port::DETECTOR,
     &dtls_lost_midway::DETECTOR,
+    &dtls_loss::DETECTOR,
+    &dtls_moved::DETECTOR,
+    &ipv6_below_1280::DETECTOR,
+    &path_mtu_blackhole::DETECTOR,
     &oversized_df::DETECTOR,
     &missing_frag_needed::DETECTOR,
     &frag_needed_ignored::DETECTOR,
     &reconnect_for_mtu::DETECTOR,
-    &path_mtu_blackhole::DETECTOR,
+    &tunnel_interrupted::DETECTOR,
+    &tcp_over_tcp::DETECTOR,
     &mss_clamped::DETECTOR,
 ];
 

@@ -2,7 +2,9 @@
 
 use super::remedy;
 use crate::event::Vantage;
-use crate::finding::{Case, Detector, Evidence, Finding, Grade, Outcome, Severity, Wanted, count, frame_filters};
+use crate::finding::{
+    Case, Detector, Evidence, Finding, Grade, Outcome, RuledOut, Severity, Wanted, count, frame_filters,
+};
 use crate::session::limits::largest_passed_to_client;
 use crate::session::{Channel, Limit, Oversized, Session};
 
@@ -50,6 +52,8 @@ fn check(case: &Case<'_>) -> Outcome {
         severity: severity(session, worst),
         grade: grade(worst, limit),
         stands_alone: worst.is_beyond_dtls(),
+        headline: headline(worst),
+        ruled_out: ruled_out(session, worst),
         summary: summary(case, session, worst, limit),
         evidence: session
             .oversized
@@ -69,6 +73,32 @@ fn check(case: &Case<'_>) -> Outcome {
         remedy: cures(worst),
         ..Finding::default()
     }))
+}
+
+fn headline(over: &Oversized) -> String {
+    match (over.channel, over.stuck_to_client > 0) {
+        (Channel::Inner, true) => "downloads hang on packets too big for the tunnel",
+        (Channel::Inner, false) => "packets too big for the tunnel are dropped",
+        _ => "packets too big for the outer path are dropped",
+    }
+    .to_owned()
+}
+
+/// What else stops large packets.
+fn ruled_out(session: &Session, over: &Oversized) -> Vec<RuledOut> {
+    let mut all = Vec::new();
+    if over.channel == Channel::Inner && over.stuck_to_client > 0 {
+        let views = session.tunnels().flat_map(|c| &c.views);
+        let outer = views.filter_map(|v| v.ended.sizes.last()?.largest_passed.map(|p| p.ip_len)).max();
+        if let Some(bytes) = outer {
+            let why = format!("outer packets up to {bytes} B reached the client, and none got stuck");
+            all.push(RuledOut { what: "a black hole on the outer path", why });
+        }
+        if let Some((bytes, _)) = largest_passed_to_client(session) {
+            all.push(RuledOut { what: "a dead path", why: format!("packets up to {bytes} B got through") });
+        }
+    }
+    all
 }
 
 fn absent(session: &Session) -> Outcome {
@@ -99,7 +129,7 @@ fn severity(session: &Session, over: &Oversized) -> Severity {
 
 fn grade(over: &Oversized, limit: Option<&Limit>) -> Grade {
     match limit {
-        Some(l) if !l.source.starts_with("at most") => READ,
+        Some(l) if !l.is_bracket() => READ,
         Some(_) if over.most_repeats >= 3 => BRACKETED,
         _ => TWICE,
     }
@@ -149,7 +179,7 @@ fn summary(case: &Case<'_>, session: &Session, over: &Oversized, limit: Option<&
 
 fn limit_words(limit: Option<&Limit>, over: &Oversized) -> String {
     match limit {
-        Some(l) if l.source.starts_with("at most") => format!("at most {} B (nothing larger passed)", over.limit),
+        Some(l) if l.is_bracket() => format!("at most {} B (nothing larger passed)", over.limit),
         Some(l) => format!("{} B ({})", over.limit, l.source),
         None => format!("{} B", over.limit),
     }

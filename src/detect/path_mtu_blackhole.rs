@@ -1,15 +1,21 @@
 //! On the outer path large packets of the tunnel never get through while small ones do.
 
-use crate::event::{FrameRef, Stuck, Vantage};
-use crate::finding::{Case, Detector, Evidence, Finding, Grade, Outcome, Severity, count, frame_filters};
-use crate::session::facts::FlowFacts;
+use crate::event::{Direction, FrameRef, PointId, Timestamp, Vantage};
+use crate::finding::{
+    Case, Detector, Evidence, Finding, Grade, Outcome, RuledOut, Severity, Sight, count, frame_filters,
+};
+use crate::session::facts::{FlowFacts, Probe};
+use crate::session::mtu::LinkMtu;
 
-/// Sendings of one segment without an acknowledgment before it counts as a black hole.
+/// Sendings of one segment, or of one size of probe, without an answer before it counts as a black hole.
 const SENDINGS: u32 = 3;
+/// A search for the path MTU sends each size no more often than this (openconnect: six times).
+const MOST_PROBES: u32 = 12;
 /// Packets up to this size must pass everywhere (RFC 791 §3.1); nothing this small is a path-MTU matter.
 const ALWAYS: u32 = 576;
 
 const AT_SENDER: Grade = Grade::high("the sending end was captured, and smaller packets passed afterwards");
+const PROBED: Grade = Grade::high("probes of one size went unanswered again and again, and a smaller one was answered");
 const ELSEWHERE: Grade = Grade::medium("captured elsewhere");
 
 pub static DETECTOR: Detector = Detector {
@@ -17,91 +23,157 @@ pub static DETECTOR: Detector = Detector {
     title: "Large packets of the tunnel itself vanish on the way",
     severity: Severity::High,
     judged_from: &[Vantage::Client, Vantage::Outside],
-    leads_to: &[],
+    leads_to: &["oversized-df", "missing-frag-needed"],
     question: "whether large packets of the tunnel itself vanish",
     explanation: "\
 The outer path (client to gateway) carries small packets and drops large ones without a word: a link with a smaller MTU (PPPoE \
 1492, DS-Lite 1460, a tunnel) whose ICMP is filtered. The tunnel comes up, small requests work, transfers hang.
 
-Found when a TCP segment of the TLS tunnel was sent at least three times at the same size without being acknowledged, smaller \
-packets of the same direction were acknowledged, and nothing as large got through later. Sizes up to 576 bytes never count. A \
-path that died altogether loses small packets too and is not this.",
-    confidence: &[AT_SENDER, ELSEWHERE],
+Found in the TLS tunnel (`tls`) when a TCP segment was sent at least three times at the same size without being acknowledged, \
+smaller packets of the same direction were acknowledged, and nothing as large got through later. Found in the DTLS tunnel (`dtls`) \
+when the client's search for the path MTU sent records of one size three times or more without an answer, and a smaller size was \
+answered by a record as long. Sizes up to 576 bytes never count. A path that died altogether loses small packets too and is not \
+this; nor is offload, whose super-frames were never on the wire.
+
+Packets inside the tunnel that get stuck at the same time are its victims: their size is not to blame.",
+    confidence: &[PROBED, AT_SENDER, ELSEWHERE],
     remedy: &[
         "let ICMP type 3 code 4 pass along the path between client and gateway",
         "lower the gateway's MSS for the outer connection (`sysopt connection tcpmss`), which TCP at both ends will heed; affects all TCP through the gateway",
         "`anyconnect mtu` to a value below the path's, for the DTLS tunnel",
     ],
-    references: &["RFC 2923 §2.1", "RFC 4821", "RFC 1191"],
+    references: &["RFC 2923 §2.1", "RFC 4821", "RFC 8899", "RFC 1191"],
     since: "0.1.0",
     check,
 };
 
 fn check(case: &Case<'_>) -> Outcome {
     let session = case.session;
-    let views = session.tunnels().flat_map(|c| c.views.iter());
-    let found = views
-        .flat_map(|v| {
-            v.ended
-                .sizes
-                .iter()
-                .enumerate()
-                .filter_map(move |(way, s)| Some((v, way, s.smallest_stuck.as_ref()?, s.largest_passed.as_ref())))
-        })
-        .filter(|(_, _, stuck, _)| stuck.ip_len > ALWAYS && stuck.times >= SENDINGS);
-    let worst = found
-        .filter(|(view, way, stuck, _)| small_ones_passed(view, *way, stuck))
-        .max_by_key(|(_, _, stuck, _)| stuck.times);
-    let Some((view, way, stuck, passed)) = worst else {
-        let largest = session
-            .connections
-            .iter()
-            .flat_map(|c| &c.views)
-            .flat_map(|v| &v.ended.sizes)
-            .filter_map(|s| s.largest_passed.as_ref())
-            .map(|p| p.ip_len)
-            .max();
-        return match largest {
-            Some(bytes) => Outcome::Clear(format!(
-                "outer TCP packets up to {bytes} B were acknowledged, and no larger one got stuck"
-            )),
-            None if session.connections.is_empty() => {
-                Outcome::CannotTell("the TLS tunnel was not captured".to_owned(), None)
-            }
-            None => Outcome::Clear("no outer TCP packet above 576 B got stuck".to_owned()),
-        };
-    };
-    let capture = view.opened.first_frame.capture;
-    let frames = vec![FrameRef { capture, number: stuck.first_frame }, FrameRef { capture, number: stuck.last_frame }];
-    let to = if way == 0 { "the gateway" } else { "the client" };
-    let largest = passed.map_or("smaller ones passed".to_owned(), |p| format!("packets up to {} B passed", p.ip_len));
-    let summary = format!(
-        "A {} B packet toward {to} was sent {} over {:.1} s and never acknowledged, while {largest}. ICMP that would say why did not come to {}.",
-        stuck.ip_len,
-        count(u64::from(stuck.times), "time"),
-        stuck.last.seconds_since(stuck.first),
-        case.place(view.point)
-    );
-    let near = matches!(
-        (case.point(view.point).and_then(|p| p.vantage), way),
-        (Some(Vantage::Client), 0) | (Some(Vantage::Outside), 1)
-    );
-    Outcome::Found(Box::new(Finding {
-        severity: Severity::High,
-        grade: if near { AT_SENDER } else { ELSEWHERE },
-        summary,
-        evidence: vec![Evidence::Frames(
-            frames.clone(),
-            format!("first and last of {} at {} B", count(u64::from(stuck.times), "sending"), stuck.ip_len),
-        )],
-        filters: frame_filters(&frames, "first and last sending of the stuck segment"),
-        remedy: DETECTOR.remedy.iter().map(|r| (*r).to_owned()).collect(),
-        ..Finding::default()
-    }))
+    let tls = session.tunnels().flat_map(|c| &c.views).flat_map(stuck);
+    let dtls = session.dtls.iter().flat_map(|d| &d.views).filter_map(probed);
+    if let Some(hole) = tls.chain(dtls).max_by_key(|hole| hole.times) {
+        return Outcome::Found(Box::new(hole.finding(case)));
+    }
+    let sizes = session.connections.iter().flat_map(|c| &c.views).flat_map(|v| &v.ended.sizes);
+    match sizes.filter_map(|s| s.largest_passed.as_ref()).map(|p| p.ip_len).max() {
+        Some(bytes) => {
+            Outcome::Clear(format!("outer TCP packets up to {bytes} B were acknowledged, and no larger one got stuck"))
+        }
+        None if session.connections.is_empty() => {
+            Outcome::CannotTell("the TLS tunnel was not captured".to_owned(), None)
+        }
+        None => Outcome::Clear("no outer TCP packet above 576 B got stuck".to_owned()),
+    }
 }
 
-/// The other end went on talking after the first sending: the path lives for small packets.
-fn small_ones_passed(view: &FlowFacts, way: usize, stuck: &Stuck) -> bool {
-    let back = view.ended.last_by_direction.get(1 - way).copied().flatten();
-    back.is_some_and(|at| at.seconds_since(stuck.first) > 1.0)
+/// A size that vanishes.
+struct Hole {
+    point: PointId,
+    direction: Direction,
+    dtls: bool,
+    bytes: u32,
+    times: u32,
+    span: (Timestamp, Timestamp),
+    /// The largest that passed.
+    passed: Option<u32>,
+    frames: Vec<FrameRef>,
+}
+
+/// Segments of the TLS tunnel that never got through while the other end went on talking.
+fn stuck(view: &FlowFacts) -> Vec<Hole> {
+    let capture = view.opened.first_frame.capture;
+    let hole = |direction: Direction| {
+        let sizes = direction.of(&view.ended.sizes);
+        let stuck = sizes.smallest_stuck.filter(|s| s.ip_len > ALWAYS && s.times >= SENDINGS)?;
+        let back = *direction.reverse().of(&view.ended.last_by_direction);
+        back.filter(|at| at.seconds_since(stuck.first) > 1.0)?;
+        Some(Hole {
+            point: view.point,
+            direction,
+            dtls: false,
+            bytes: stuck.ip_len,
+            times: stuck.times,
+            span: (stuck.first, stuck.last),
+            passed: sizes.largest_passed.map(|p| p.ip_len),
+            frames: [stuck.first_frame, stuck.last_frame].map(|number| FrameRef { capture, number }).into(),
+        })
+    };
+    [Direction::ToServer, Direction::ToClient].into_iter().filter_map(hole).collect()
+}
+
+/// The client's search for the path MTU over DTLS: the smallest size nobody answered, above the largest somebody did.
+fn probed(view: &FlowFacts) -> Option<Hole> {
+    let probes = &view.dtls.as_ref()?.probes;
+    let answered = probes.iter().filter(|p| p.answered > 0).map(|p| p.ip_len).max()?;
+    let is_probe = |p: &&Probe| {
+        // Data comes in bursts and in numbers; probes wait for their answer.
+        let pace = p.last.seconds_since(p.first) / f64::from(p.sent.saturating_sub(1).max(1));
+        p.answered == 0
+            && (SENDINGS..=MOST_PROBES).contains(&p.sent)
+            && p.ip_len > answered
+            && (0.02..2.0).contains(&pace)
+    };
+    let lost = probes.iter().filter(is_probe).min_by_key(|p| p.ip_len)?;
+    Some(Hole {
+        point: view.point,
+        direction: Direction::ToServer,
+        dtls: true,
+        bytes: lost.ip_len,
+        times: lost.sent,
+        span: (lost.first, lost.last),
+        passed: Some(answered),
+        frames: vec![lost.frame],
+    })
+}
+
+impl Hole {
+    fn finding(&self, case: &Case<'_>) -> Finding {
+        let place = case.place(self.point);
+        let to = if self.direction == Direction::ToServer { "gateway" } else { "client" };
+        let passed = self.passed.map_or("smaller ones passed".to_owned(), |p| format!("packets up to {p} B passed"));
+        let what = if self.dtls { "DTLS probe" } else { "packet" };
+        let never = if self.dtls { "answered" } else { "acknowledged" };
+        let mut summary = format!(
+            "A {} B {what} toward the {to} was sent {} over {:.1} s and never {never}, while {passed}.",
+            self.bytes,
+            count(u64::from(self.times), "time"),
+            self.span.1.seconds_since(self.span.0),
+        );
+        if let Some(hint) = self.passed.and_then(|p| LinkMtu(u16::try_from(p).ok()?).hint()) {
+            summary.push_str(&format!(" That limit is typical of {hint}."));
+        }
+        let icmp = case.window(self.point, Sight::Icmp, self.span.0, self.span.1.plus_seconds(1.0));
+        let mut evidence = vec![Evidence::Frames(
+            self.frames.clone(),
+            format!("first and last of {} at {} B", count(u64::from(self.times), "sending"), self.bytes),
+        )];
+        match icmp {
+            Ok(window) => {
+                summary.push_str(&format!(" No ICMP that would say why came to {place}."));
+                evidence.push(Evidence::Absence(window, format!("no Fragmentation Needed at {place}")));
+            }
+            Err(why) => summary.push_str(&format!(" Whether an ICMP said why cannot be seen: {why}.")),
+        }
+        let near = matches!(
+            (case.point(self.point).and_then(|p| p.vantage), self.direction),
+            (Some(Vantage::Client), Direction::ToServer) | (Some(Vantage::Outside), Direction::ToClient)
+        );
+        let alive = format!("the {to} went on answering small packets");
+        Finding {
+            severity: Severity::High,
+            grade: match (self.dtls, near) {
+                (true, _) => PROBED,
+                (false, true) => AT_SENDER,
+                (false, false) => ELSEWHERE,
+            },
+            headline: "large packets of the tunnel itself vanish on the outer path".to_owned(),
+            summary,
+            likely: Some(if self.dtls { "dtls" } else { "tls" }),
+            ruled_out: vec![RuledOut { what: "a dead path", why: alive }],
+            evidence,
+            filters: frame_filters(&self.frames, "first and last sending of what got stuck"),
+            remedy: DETECTOR.remedy.iter().map(|r| (*r).to_owned()).collect(),
+            ..Finding::default()
+        }
+    }
 }

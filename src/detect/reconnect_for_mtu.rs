@@ -107,6 +107,11 @@ fn finding(case: &Case<'_>, seam: &Reconnect) -> Finding {
     Finding {
         severity: Severity::Medium,
         grade,
+        headline: if grade == MINUTE {
+            "the tunnel was replaced after a minute without a login, as a client does to lower its MTU".to_owned()
+        } else {
+            "after a minute the client reconnects to lower its MTU".to_owned()
+        },
         summary,
         evidence,
         filters: [old, new].into_iter().flatten().map(stream_filter).collect(),
@@ -149,6 +154,7 @@ fn inside_only(case: &Case<'_>) -> Outcome {
     Outcome::Found(Box::new(Finding {
         severity: Severity::Medium,
         grade: INSIDE,
+        headline: "after a minute the client reconnects to lower its MTU".to_owned(),
         follows: Some("oversized-df"),
         summary: format!(
             "The client's inner SYNs carried MSS {before} at first and {after} from {:.1} s on, after packets toward it had got stuck: its adapter was given MTU {mtu}. The reconnect itself is not in this capture.",

@@ -123,9 +123,7 @@ fn records(
             let version = record.version;
             reader.push(&record, &mut |handshake| {
                 let message = match &handshake.message {
-                    dtls::DtlsMessage::ClientHello(hello) => {
-                        DtlsMessage::ClientHello(hello, version, handshake.message_seq)
-                    }
+                    dtls::DtlsMessage::ClientHello(hello) => DtlsMessage::ClientHello(hello, version),
                     dtls::DtlsMessage::HelloVerifyRequest { cookie, .. } => DtlsMessage::HelloVerifyRequest(cookie),
                     dtls::DtlsMessage::ServerHello(hello) => DtlsMessage::ServerHello(hello),
                     dtls::DtlsMessage::Certificate { .. } => DtlsMessage::Certificate,
@@ -135,7 +133,7 @@ fn records(
                     }
                     dtls::DtlsMessage::Other(kind) => DtlsMessage::Other(kind.0),
                 };
-                sink(&place.event(What::DtlsHandshake(flow, direction, message)));
+                sink(&place.event(What::DtlsHandshake(flow, direction, handshake.message_seq, message)));
             });
         }
         if let Some(alert) = record.alert() {

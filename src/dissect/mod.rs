@@ -60,6 +60,8 @@ pub struct Protocols {
     pub udp: bool,
     /// ICMP errors.
     pub icmp: bool,
+    /// IP fragments.
+    pub fragments: bool,
 }
 
 /// What is kept per flow.
@@ -129,7 +131,9 @@ impl Dissector {
         let Dissector { limits, decoder, table, losses, interfaces } = self;
         let mut seen = Protocols::default();
         let decoded = decoder.decode(frame, &mut |packet| {
+            seen.fragments |= packet.fragments > 0;
             match packet.transport {
+                Transport::Fragment { .. } => seen.fragments = true,
                 Transport::Tcp(_) => seen.tcp = true,
                 Transport::Udp(_) => seen.udp = true,
                 Transport::IcmpError(_) => seen.icmp = true,
@@ -142,6 +146,7 @@ impl Dissector {
             all.tcp |= seen.tcp;
             all.udp |= seen.udp;
             all.icmp |= seen.icmp;
+            all.fragments |= seen.fragments;
         }
         if let Err(reason) = decoded {
             *self.losses.undecoded.entry(reason).or_default() += 1;

@@ -3,7 +3,7 @@
 use super::timeline;
 use super::{
     ByDirection, Capture, Check, DtlsAttempt, Evidence, Filter, Finding, FragNeeded, FrameNumber, Interface, Limit,
-    NextCapture, Oversized, PathMtu, Reconnect, Report, RuledOut, SCHEMA_VERSION, Session, Tunnel,
+    Loss, NextCapture, Oversized, PathMtu, Reconnect, Report, RuledOut, SCHEMA_VERSION, Session, Tunnel,
 };
 use crate::event::{FrameRef, PointId, Timestamp, Vantage};
 use crate::finding::{self, Answer, Case, Confidence, Detector, Outcome, Severity, Wanted, by_capture};
@@ -66,7 +66,9 @@ pub fn session(
     }
     let findings = findings(&id, &case, found);
     let severity = findings.iter().map(|f| f.severity).max();
-    let verdict = super::verdict::of(&case, &findings);
+    let faults = findings.iter().filter(|f| f.severity > Severity::Info);
+    let headlines: Vec<String> = faults.map(|f| f.headline.clone()).collect();
+    let verdict = super::verdict::of(&case, &headlines);
     let faulty = severity.is_some_and(|s| s > Severity::Info);
     report.findings.extend(findings);
     let mut entries = timeline::of(&case);
@@ -191,6 +193,7 @@ fn one_finding(
         likely_cause: finding.likely.map(str::to_owned),
         ruled_out: finding.ruled_out.into_iter().map(|r| RuledOut { what: r.what.to_owned(), why: r.why }).collect(),
         title: detector.title.to_owned(),
+        headline: if finding.headline.is_empty() { uncapitalised(detector.title) } else { finding.headline },
         summary: finding.summary,
         rank: rank.to_owned(),
         caused_by: cause.map(str::to_owned),
@@ -198,6 +201,15 @@ fn one_finding(
         filters,
         filter_notes,
         remedy: finding.remedy,
+    }
+}
+
+/// As it stands in the middle of a sentence; an abbreviation stays one.
+fn uncapitalised(text: &str) -> String {
+    let mut chars = text.chars();
+    match (chars.next(), chars.clone().next()) {
+        (Some(first), Some(second)) if second.is_lowercase() => first.to_lowercase().chain(chars).collect(),
+        _ => text.to_owned(),
     }
 }
 
@@ -277,7 +289,7 @@ fn attempts(case: &Case<'_>) -> Vec<DtlsAttempt> {
     let session = case.session;
     let mut all: Vec<(Timestamp, PointId, DtlsAttempt)> = Vec::new();
     for flow in &session.dtls {
-        for judged in judge(flow, &session.icmp, case.points) {
+        for judged in judge(session, flow, case.points) {
             let (view, facts) = (judged.view, judged.facts);
             let ends = view.opened.endpoints;
             let capture = view.opened.first_frame.capture;
@@ -334,6 +346,11 @@ fn detail(outcome: &AttemptOutcome) -> String {
             let from = if *direction == crate::event::Direction::ToClient { "gateway" } else { "client" };
             format!("alert {alert} from the {from}")
         }
+        AttemptOutcome::SealedAlert(direction) => {
+            let from = if *direction == crate::event::Direction::ToClient { "gateway" } else { "client" };
+            format!("an encrypted alert from the {from} just after Finished")
+        }
+        AttemptOutcome::NotObservable(why) => why.clone(),
         AttemptOutcome::CutShort => "the capture ends within 12 s of the first ClientHello".to_owned(),
     }
 }
@@ -470,6 +487,16 @@ pub fn label_hint(report: &mut Report, hint: session::inner::Unclaimed, points: 
         path => format!("acpcap analyze {}", quoted(&format!("inside:{path}"))),
     };
     report.next_captures.push(NextCapture { vantage: vantage.to_owned(), why, command });
+}
+
+/// What to say of IPsec: acpcap does not look into it, and says so rather than nothing.
+pub fn ipsec(ike: &std::collections::BTreeSet<(std::net::IpAddr, std::net::IpAddr)>) -> Option<Loss> {
+    let (client, gateway) = ike.first()?;
+    let more = if ike.len() > 1 { format!(" and {} more pairs", ike.len() - 1) } else { String::new() };
+    let text = format!(
+        "IKE between {client} and {gateway}{more}: IPsec, perhaps AnyConnect over IKEv2, is not looked at; this tool reads TLS and DTLS"
+    );
+    Some(Loss { kind: "ipsec".to_owned(), capture: None, count: ike.len() as u64, text, limit: false })
 }
 
 /// As a POSIX shell takes it for one word.

@@ -196,7 +196,7 @@ pub struct DtlsAttempt {
     pub hello_verify_requests: u32,
     /// ServerHellos seen.
     pub server_hellos: u32,
-    /// `completed`, `no-reply`, `refused`, `stalled-after-hello-verify`, `stalled-after-server-hello`, `client-did-not-finish`, `alert`, `cut-short`.
+    /// `completed`, `no-reply`, `refused`, `stalled-after-hello-verify`, `stalled-after-server-hello`, `client-did-not-finish`, `alert`, `cut-short`, `not-observable` (an answer would not have shown here).
     pub outcome: String,
     /// The outcome in words with its numbers: ICMP type, code and sender; alert number.
     pub outcome_detail: String,
@@ -375,6 +375,8 @@ pub struct Finding {
     pub ruled_out: Vec<RuledOut>,
     /// One line.
     pub title: String,
+    /// What it means for the user, one clause.
+    pub headline: String,
     /// One to three sentences with the numbers.
     pub summary: String,
     /// `cause` for the root, `effect` for what follows from it.

@@ -1,8 +1,10 @@
 //! How a DTLS handshake attempt went, as one point saw it and as all of them together tell.
 
+use super::coverage::{Sight, hides};
 use super::facts::{AttemptFacts, FlowFacts};
 use super::{Confidence, DtlsFlow, Icmp, Point, Session};
-use crate::event::{Alert, Direction, FrameRef, IcmpError, Protocol, Timestamp, Version};
+use crate::event::{Alert, CipherSuite, Direction, FrameRef, IcmpError, Protocol, Timestamp, Version};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 /// A capture that ends this soon after the first ClientHello cannot show a failure, seconds (the longest give-up seen is 12 s).
@@ -29,6 +31,10 @@ pub enum AttemptOutcome {
     ClientDidNotFinish,
     /// An alert ended it: who sent it.
     Alert(Alert, Direction),
+    /// An alert nobody can read ended it just after Finished: who sent it.
+    SealedAlert(Direction),
+    /// Whether an answer came would not have shown here: the reason.
+    NotObservable(String),
     /// The capture ends too soon to tell.
     CutShort,
 }
@@ -43,7 +49,8 @@ impl AttemptOutcome {
             AttemptOutcome::StalledAfterHelloVerify => "stalled-after-hello-verify",
             AttemptOutcome::StalledAfterServerHello => "stalled-after-server-hello",
             AttemptOutcome::ClientDidNotFinish => "client-did-not-finish",
-            AttemptOutcome::Alert(..) => "alert",
+            AttemptOutcome::Alert(..) | AttemptOutcome::SealedAlert(_) => "alert",
+            AttemptOutcome::NotObservable(_) => "not-observable",
             AttemptOutcome::CutShort => "cut-short",
         }
     }
@@ -51,20 +58,27 @@ impl AttemptOutcome {
     /// How far the handshake got: more is further.
     pub fn stage(&self) -> u8 {
         match self {
-            AttemptOutcome::CutShort => 0,
+            AttemptOutcome::CutShort | AttemptOutcome::NotObservable(_) => 0,
             AttemptOutcome::NoReply => 1,
             AttemptOutcome::Refused(..) => 2,
             AttemptOutcome::StalledAfterHelloVerify => 3,
             AttemptOutcome::StalledAfterServerHello => 4,
             AttemptOutcome::ClientDidNotFinish => 5,
-            AttemptOutcome::Alert(..) => 6,
+            AttemptOutcome::Alert(..) | AttemptOutcome::SealedAlert(_) => 6,
             AttemptOutcome::Completed => 7,
         }
     }
 
+    /// Does a packet say why it failed?
+    pub fn is_told(&self) -> bool {
+        use AttemptOutcome::{Alert, Refused, SealedAlert};
+        matches!(self, Refused(..) | Alert(..) | SealedAlert(_))
+    }
+
     /// Did it fail?
     pub fn failed(&self) -> bool {
-        !matches!(self, AttemptOutcome::Completed | AttemptOutcome::CutShort)
+        use AttemptOutcome::{Completed, CutShort, NotObservable};
+        !matches!(self, Completed | CutShort | NotObservable(_))
     }
 }
 
@@ -84,34 +98,75 @@ pub fn fingerprint(attempt: &AttemptFacts) -> Option<(&'static str, Confidence)>
     if attempt.version == Version::DTLS_0_9 {
         return Some(("DTLS ClientHello of version 0x0100, which only AnyConnect still speaks", Confidence::High));
     }
-    // None of AnyConnect's ways to DTLS ever shows a certificate: that is a full handshake of something else.
-    if attempt.session_id.len() == 32 && !attempt.certificate {
-        return Some(("DTLS ClientHello that resumes a session no DTLS handshake set up", Confidence::High));
+    if attempt.session_id.len() != 32 {
+        return None;
     }
-    None
+    // It offers the one suite agreed inside the tunnel (and perhaps a signalling value), or PSK suites only.
+    let (first, count) = attempt.suites;
+    let is_psk = first.and_then(CipherSuite::iana_name).is_some_and(|name| name.contains("PSK"));
+    match (is_psk || count <= 2, attempt.certificate) {
+        (true, false) => Some(("DTLS ClientHello that resumes a session no DTLS handshake set up", Confidence::High)),
+        (true, true) => Some(("DTLS ClientHello with one suite and the id of a session", Confidence::Medium)),
+        // Another program that resumes a session of its own would look like this.
+        (false, false) => Some(("DTLS ClientHello that resumes a session", Confidence::Medium)),
+        // And one whose session the server forgot like that.
+        (false, true) => None,
+    }
 }
 
 /// All attempts of a DTLS flow, judged point by point, in order of points then time.
-pub fn judge<'a>(flow: &'a DtlsFlow, icmp: &[Icmp], points: &[Point]) -> Vec<Judged<'a>> {
+pub fn judge<'a>(session: &Session, flow: &'a DtlsFlow, points: &[Point]) -> Vec<Judged<'a>> {
     flow.attempts()
         .map(|(view, facts)| {
             let point = points.get(view.point.0 as usize);
             let end = point.and_then(|p| p.span).map_or(view.ended.last, |(_, last)| last);
-            let outcome = judge_one(view, facts, icmp, end);
+            let outcome = judge_one(view, facts, &session.icmp, end);
+            let port = view.opened.endpoints.server.port();
+            let unseen = || hides(point?, Sight::Udp(port), facts.hellos);
+            let outcome = match outcome {
+                failed if failed.failed() && !failed.is_told() => {
+                    unseen().map_or(failed, AttemptOutcome::NotObservable)
+                }
+                other => other,
+            };
             Judged { view, facts, outcome }
         })
         .collect()
 }
 
+/// What one tunnel connection tried: a client names a new DTLS session with each.
+#[derive(Debug)]
+pub struct Episode<'a> {
+    /// When that connection opened; absent when DTLS was seen before any.
+    pub tunnel: Option<Timestamp>,
+    /// The attempts, judged.
+    pub judged: Vec<Judged<'a>>,
+    /// DTLS came up.
+    pub worked: bool,
+}
+
+/// What was tried on each tunnel connection, in order of time.
+pub fn episodes<'a>(session: &'a Session, points: &[Point]) -> Vec<Episode<'a>> {
+    let mut all: BTreeMap<Option<Timestamp>, Episode<'a>> = BTreeMap::new();
+    for flow in &session.dtls {
+        let tunnel = session.tunnel_at(flow.start()).map(|c| c.start());
+        let episode = all.entry(tunnel).or_insert(Episode { tunnel, judged: Vec::new(), worked: false });
+        episode.worked |= flow.worked();
+        episode.judged.extend(judge(session, flow, points));
+    }
+    all.into_values().collect()
+}
+
 /// All attempts of a session, judged.
 pub fn judge_all<'a>(session: &'a Session, points: &[Point]) -> Vec<Judged<'a>> {
-    session.dtls.iter().flat_map(|d| judge(d, &session.icmp, points)).collect()
+    session.dtls.iter().flat_map(|d| judge(session, d, points)).collect()
 }
 
 fn judge_one(view: &FlowFacts, attempt: &AttemptFacts, icmp: &[Icmp], capture_end: Timestamp) -> AttemptOutcome {
     let [up, down] = attempt.protected;
     if up.is_some() && down.is_some() {
-        return AttemptOutcome::Completed;
+        let rejected = view.dtls.as_ref().and_then(|dtls| dtls.rejected());
+        return rejected.map_or(AttemptOutcome::Completed, AttemptOutcome::SealedAlert);
     }
     if let Some((_, _, direction, alert)) = attempt.alert {
         return AttemptOutcome::Alert(alert, direction);
@@ -129,6 +184,9 @@ fn judge_one(view: &FlowFacts, attempt: &AttemptFacts, icmp: &[Icmp], capture_en
         };
     }
     let [client_ccs, server_ccs] = attempt.ccs;
+    if attempt.lacks_messages() {
+        return AttemptOutcome::StalledAfterServerHello;
+    }
     let flight_complete = attempt.server_done || down.is_some() || server_ccs;
     if client_ccs || up.is_some() || !flight_complete {
         return AttemptOutcome::StalledAfterServerHello;

@@ -72,6 +72,11 @@ impl FlowFacts {
         }
     }
 
+    /// When it was closed, or else last seen: a gateway may resend long after.
+    pub fn end(&self) -> Timestamp {
+        self.closed.map_or(self.ended.last, |closed| closed.at)
+    }
+
     /// Adds a large packet to the tally.
     pub fn add_large(&mut self, at: Timestamp, frame: FrameRef, large: Large) {
         let Some(runs) = self.large.get_mut(large.direction.index()) else { return };
@@ -169,6 +174,8 @@ pub struct Unanswered {
     pub last: (Timestamp, FrameRef),
     /// When the tunnel was last heard before the first, either way.
     pub after: Option<Timestamp>,
+    /// The longest silence before one of them, nanoseconds.
+    pause: i64,
 }
 
 impl Unanswered {
@@ -176,6 +183,7 @@ impl Unanswered {
         if self.records == 0 {
             (self.first, self.after) = ((at, frame), before);
         }
+        self.pause = self.pause.max(before.map_or(0, |before| at.0.saturating_sub(before.0)));
         self.records = self.records.saturating_add(1);
         self.control = self.control.saturating_add(u32::from(control));
         self.last = (at, frame);
@@ -186,9 +194,14 @@ impl Unanswered {
         self.last.0.seconds_since(self.first.0)
     }
 
-    /// Seconds of silence before the first.
+    /// Seconds of the longest silence before one of them.
     pub fn silence(&self) -> f64 {
-        self.after.map_or(0.0, |after| self.first.0.seconds_since(after))
+        self.pause as f64 / 1e9
+    }
+
+    /// Those that are no DPD or keepalive.
+    pub fn data(&self) -> u32 {
+        self.records.saturating_sub(self.control)
     }
 }
 
@@ -406,6 +419,16 @@ pub struct Probe {
 }
 
 impl DtlsFacts {
+    /// Both Finished went, and one side took the other's for wrong: an encrypted alert at once, and no data both ways.
+    pub fn rejected(&self) -> Option<Direction> {
+        /// An alert later than this is about something else, seconds.
+        const AT_ONCE: f64 = 5.0;
+        let (at, _, direction) = self.sealed_alert?;
+        let [up, down] = self.protected;
+        let after = at.seconds_since(up?.max(down?));
+        (self.records.contains(&0) && (0.0..AT_ONCE).contains(&after)).then_some(direction)
+    }
+
     /// Notes a record of epoch 1 or later; `control` tells whether it has the length of an empty packet.
     pub fn hear(&mut self, at: Timestamp, frame: FrameRef, direction: Direction, control: bool) {
         hear(&mut self.unanswered, at, frame, direction, control, &mut self.heard);
@@ -564,6 +587,8 @@ pub struct AttemptFacts {
     pub certificate: bool,
     /// A handshake message of the server came in pieces, and some never came.
     pub unfinished: bool,
+    /// Message sequences of the server that came whole, a bit each.
+    pub server_messages: u32,
     /// Largest datagram of the server's handshake, IP bytes.
     pub largest_flight: u32,
     /// ServerHelloDone came.
@@ -588,6 +613,13 @@ impl AttemptFacts {
             && self.server_hellos.0 == 0
             && self.alert.is_none()
             && self.protected.iter().all(Option::is_none)
+    }
+
+    /// Does a message of the server's flight lack a piece, or all of itself?
+    pub fn lacks_messages(&self) -> bool {
+        // Ones without a gap, whatever the first of them is, make a power of two when shifted down and increased.
+        let seen = self.server_messages.checked_shr(self.server_messages.trailing_zeros()).unwrap_or_default();
+        self.unfinished || !(seen.wrapping_add(1)).is_power_of_two() && seen != 0
     }
 
     /// When both sides had sent an epoch-1 record (protocol: completed), if they have.

@@ -2,7 +2,7 @@
 
 use super::facts::{FlowFacts, IcmpFacts};
 use super::limits::{lowered_after_trouble, stuck_toward_client};
-use super::{Confidence, InnerFlow, Point, Session};
+use super::{InnerFlow, Point, Session};
 use crate::event::{Direction, PointId, Protocol, Timestamp, Vantage};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
@@ -246,22 +246,12 @@ fn inside_only(client: Client, icmp: &[IcmpFacts], points: &[Point], alone: bool
     let first = client.flows.first()?;
     let (_, server) = first.ends();
     let session = Session {
-        client: client.address,
-        gateway: None,
-        port: server.port(),
         start: client.flows.iter().map(|f| f.facts.opened.first).min()?,
         end: client.flows.iter().map(|f| f.facts.ended.last).max()?,
         identified_by: "traffic of one inner address; the tunnel itself was not captured, so that it is AnyConnect rests on where the capture stood".to_owned(),
-        confidence: Confidence::Low,
-        ambiguities: Vec::new(),
-        connections: Vec::new(),
-        dtls: Vec::new(),
         inner_addresses: vec![client.address],
         inner: client.flows,
-        icmp: Vec::new(),
-        limits: Vec::new(),
-        oversized: Vec::new(),
-        reconnects: Vec::new(),
+        ..Session::new(client.address, None, server.port())
     };
     (known || lowered_after_trouble(&session).is_some()).then_some(session)
 }

@@ -55,6 +55,12 @@ fn late(flow: &FlowFacts) -> bool {
     flow.dtls.as_ref().is_some_and(|d| d.attempts.is_empty() && d.protected.iter().all(Option::is_some))
 }
 
+/// DTLS that nobody but AnyConnect speaks.
+fn is_unmistakable(flow: &FlowFacts) -> bool {
+    let attempts = flow.dtls.iter().flat_map(|dtls| &dtls.attempts);
+    attempts.filter_map(attempt::fingerprint).any(|(_, confidence)| confidence == Confidence::High)
+}
+
 /// Puts sessions together.
 pub fn sessions(flows: Vec<FlowFacts>, points: &[Point]) -> Joined {
     let (outer, mut others): (Vec<_>, Vec<_>) = flows.into_iter().partition(may_be_outer);
@@ -215,9 +221,9 @@ fn pair_sessions(
 ) -> Vec<Session> {
     connections.sort_by_key(|g| g.start);
     dtls.sort_by_key(|g| g.start);
-    // Late DTLS without any TLS beside it could be anything.
+    // Late DTLS, or a hello that others say too, could be anything without TLS beside it.
     if connections.is_empty() {
-        let (keep, drop): (Vec<_>, Vec<_>) = dtls.into_iter().partition(|g| g.views.iter().any(|v| !late(v)));
+        let (keep, drop): (Vec<_>, Vec<_>) = dtls.into_iter().partition(|g| g.views.iter().any(is_unmistakable));
         others.extend(drop.into_iter().flat_map(|g| g.views));
         dtls = keep;
     }
@@ -274,8 +280,9 @@ fn owners(connections: &[Group], dtls: &[Group]) -> (Vec<Option<usize>>, Vec<Opt
     let mut busy: Vec<Option<Timestamp>> = vec![None; connections.len()];
     for flow in dtls {
         open.advance(connections, flow.start);
-        // The same session id names the same CSTP connection.
-        let known = flow.session_ids().find_map(|id| by_id.get(id).copied());
+        // The same session id names the same CSTP connection, unless that is over: then it is stale.
+        let is_over = |i: usize| connections.get(i).is_some_and(|c| c.views.iter().all(|v| v.end() < flow.start));
+        let known = flow.session_ids().find_map(|id| by_id.get(id).copied()).filter(|i| !is_over(*i));
         let (owner, note) = match known {
             Some(owner) => (Some(owner), None),
             None => {
@@ -471,8 +478,11 @@ fn build(
         let mut all: Vec<Connection> = draft.tunnels.iter().filter_map(|i| take(i, true)).collect();
         all.extend(draft.parents.iter().filter_map(|i| take(i, false)));
         all.sort_by_key(Connection::start);
-        let flows: Vec<DtlsFlow> =
-            draft.dtls.iter().filter_map(|i| Some(DtlsFlow { views: dtls.get_mut(*i)?.take()?.views })).collect();
+        let flows: Vec<DtlsFlow> = draft
+            .dtls
+            .iter()
+            .filter_map(|i| Some(DtlsFlow { views: dtls.get_mut(*i)?.take()?.views, continues: None }))
+            .collect();
         let cstp = draft.tunnels.iter().filter_map(|i| shapes.get(*i)).filter(|s| s.is_cstp()).map(|s| s.coarse).min();
         let (identified_by, confidence) = identify(&flows, !all.is_empty(), cstp);
         let starts = all.iter().map(Connection::start).chain(flows.iter().map(DtlsFlow::start));
@@ -481,23 +491,16 @@ fn build(
             .first()
             .map(|c| c.best().opened.endpoints.server.port())
             .or_else(|| flows.first().map(|d| d.best().opened.endpoints.server.port()));
+        let confidence = if draft.doubtful { confidence.min(Confidence::Medium) } else { confidence };
         sessions.push(Session {
-            client,
-            gateway: Some(gateway),
-            port: port.unwrap_or(443),
             start: starts.min().unwrap_or_default(),
             end: ends.max().unwrap_or_default(),
             identified_by,
-            confidence: if draft.doubtful { confidence.min(Confidence::Medium) } else { confidence },
+            confidence,
             ambiguities: draft.ambiguities,
             connections: all,
             dtls: flows,
-            inner: Vec::new(),
-            inner_addresses: Vec::new(),
-            icmp: Vec::new(),
-            limits: Vec::new(),
-            oversized: Vec::new(),
-            reconnects: Vec::new(),
+            ..Session::new(client, Some(gateway), port.unwrap_or(443))
         });
     }
     others.extend(connections.into_iter().chain(dtls).flatten().flat_map(|g| g.views));
@@ -506,9 +509,13 @@ fn build(
 
 /// What says that this is AnyConnect; `cstp` tells of tunnels known by their shape whether all of them are CBC.
 fn identify(dtls: &[DtlsFlow], has_tls: bool, cstp: Option<bool>) -> (String, Confidence) {
-    let print = dtls.iter().flat_map(DtlsFlow::attempts).find_map(|(_, a)| attempt::fingerprint(a));
+    let prints = dtls.iter().flat_map(DtlsFlow::attempts).filter_map(|(_, a)| attempt::fingerprint(a));
+    let print = prints.reduce(|a, b| if b.1 > a.1 { b } else { a });
     match (print, has_tls, cstp) {
-        (Some((why, _)), true, _) => (format!("{why}, beside TLS to the same gateway"), Confidence::High),
+        (Some((why, _)), true, Some(_)) => {
+            (format!("{why}, beside a TLS tunnel to the same gateway"), Confidence::High)
+        }
+        (Some((why, sure)), true, None) => (format!("{why}, beside TLS to the same gateway"), sure),
         (Some((why, _)), false, _) => (format!("{why}; its TLS connection was not captured"), Confidence::Medium),
         (None, _, Some(coarse)) => {
             let why = "TLS records the size of CSTP frames: inner ACKs, DPD and keepalive";

@@ -3,7 +3,7 @@
 use super::facts::{FlowFacts, Run};
 use super::mtu;
 use super::{Basis, Channel, InnerFlow, Limit, Oversized, Point, Session};
-use crate::event::{Direction, FrameRef, PointId, Timestamp, Vantage, Version};
+use crate::event::{Direction, FrameRef, PointId, Protocol, Stuck, Timestamp, Vantage, Version};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
@@ -35,7 +35,7 @@ pub fn judge(session: &mut Session, told: Told, points: &[Point]) {
     let told_by_packet =
         limits.iter().any(|l| l.basis == Basis::Observed && (l.channel == Channel::Tls || is_told_by_icmp(l)));
     if !told_by_packet {
-        bracket(session, &mut limits);
+        bracket(session, points, &mut limits);
     }
     formulas(session, &mut limits);
     if let Some(limit) = in_force_inner(session, &limits).and_then(|i| limits.get_mut(i)) {
@@ -202,10 +202,22 @@ pub fn largest_passed_to_client(session: &Session) -> Option<(u32, FrameRef)> {
     tcp.max()
 }
 
+/// Did the outer path swallow the tunnel's own large packets toward the client meanwhile? Then what got stuck inside the
+/// tunnel did so for that, whatever its size.
+fn outer_swallowed(session: &Session, stuck: &Stuck) -> bool {
+    let outer = session.tunnels().flat_map(|c| &c.views).filter_map(|v| {
+        let [_, to_client] = &v.ended.sizes;
+        to_client.smallest_stuck
+    });
+    let meanwhile = |o: &Stuck| o.first <= stuck.last && o.last >= stuck.first;
+    outer.filter(|o| o.times > 2).any(|o| meanwhile(&o))
+}
+
 /// What got through and what never did: the limit lies between.
-fn bracket(session: &Session, limits: &mut Vec<Limit>) {
-    let stuck = session.inner.iter().filter_map(|f| Some((stuck_toward_client(f)?, f))).min_by_key(|(s, _)| s.ip_len);
-    let Some((stuck, flow)) = stuck else { return };
+fn bracket(session: &Session, points: &[Point], limits: &mut Vec<Limit>) {
+    let stuck = session.inner.iter().filter_map(|f| Some((stuck_toward_client(f)?, f)));
+    let stuck = stuck.filter(|(s, _)| !outer_swallowed(session, s)).min_by_key(|(s, _)| s.ip_len);
+    let Some((stuck, flow)) = stuck else { return vanished(session, points, limits) };
     let capture = flow.facts.opened.first_frame.capture;
     let passed = largest_passed_to_client(session).filter(|(bytes, _)| *bytes < stuck.ip_len);
     let upper = stuck.ip_len.saturating_sub(1);
@@ -224,6 +236,45 @@ fn bracket(session: &Session, limits: &mut Vec<Limit>) {
         source: format!("at most: {told}"),
         since: None,
         frames,
+        in_force: false,
+    });
+}
+
+/// The same of UDP, from two points: sizes that the gateway's inside saw leave for the client and its adapter, captured
+/// meanwhile, never saw come, whole or in fragments.
+fn vanished(session: &Session, points: &[Point], limits: &mut Vec<Limit>) {
+    /// Fewer packets of a size may have been lost for any reason.
+    const SEVERAL: u32 = 3;
+    let point = |f: &InnerFlow| points.get(usize::from(f.facts.point.0));
+    let at = |wanted: Vantage| session.inner.iter().filter(move |f| point(f).and_then(|p| p.vantage) == Some(wanted));
+    let runs =
+        |f: &InnerFlow| f.facts.large.get(f.toward_client.index()).map(Vec::as_slice).unwrap_or_default().to_vec();
+    let adapters: Vec<&Point> = at(Vantage::VirtualAdapter).filter_map(point).collect();
+    if adapters.iter().any(|p| p.saw_fragments) {
+        return;
+    }
+    let spans: Vec<(Timestamp, Timestamp)> = adapters.iter().filter_map(|p| p.span).collect();
+    let captured = |run: &Run| spans.iter().any(|(from, until)| *from <= run.first && run.last <= *until);
+    let largest = at(Vantage::VirtualAdapter).flat_map(runs).map(|run| run.size).max();
+    let mut sent: BTreeMap<u32, (u32, FrameRef)> = BTreeMap::new();
+    // What TCP delivered, its acknowledgments tell.
+    let udp = at(Vantage::Inside).filter(|f| f.facts.opened.protocol == Protocol::Udp);
+    for run in udp.flat_map(runs).filter(captured) {
+        let Some(frame) = run.frames.first().copied() else { continue };
+        sent.entry(run.size).or_insert((0, frame)).0 += run.count;
+    }
+    let gone = |(size, (count, _)): &(&u32, &(u32, FrameRef))| *count >= SEVERAL && Some(**size) > largest;
+    let Some((size, (count, frame))) = sent.iter().find(gone) else { return };
+    let passed = largest.map_or("smaller ones did".to_owned(), |bytes| format!("{bytes} B did"));
+    limits.push(Limit {
+        channel: Channel::Inner,
+        bytes: size.saturating_sub(1),
+        basis: Basis::Observed,
+        source: format!(
+            "at most: {count} packets of {size} B left the gateway's inside for the client and never came to its adapter; {passed}"
+        ),
+        since: None,
+        frames: vec![*frame],
         in_force: false,
     });
 }
@@ -284,7 +335,7 @@ fn in_force_inner(session: &Session, limits: &[Limit]) -> Option<usize> {
     let told = if dtls_worked { told(Channel::Dtls) } else { told(Channel::Tls) };
     let icmp = || limits.iter().position(|l| l.channel == Channel::Inner && is_told_by_icmp(l));
     let lowered = || limits.iter().position(|l| l.channel == Channel::Tls && l.basis == Basis::Observed);
-    let bracket = || limits.iter().position(|l| l.source.starts_with("at most"));
+    let bracket = || limits.iter().position(Limit::is_bracket);
     told.or_else(icmp).or_else(lowered).or_else(bracket)
 }
 
@@ -343,7 +394,7 @@ fn tally(
     limit: &Limit,
     channel: Channel,
 ) {
-    let (limit, since) = (limit.bytes, limit.since);
+    let (is_bracketed, limit, since) = (limit.is_bracket(), limit.bytes, limit.since);
     let runs = flow.large.get(direction.index()).map(Vec::as_slice).unwrap_or_default();
     let counts = |run: &&Run| run.size > limit && since.is_none_or(|since| run.first >= since);
     let runs: Vec<&Run> = runs.iter().filter(counts).collect();
@@ -355,6 +406,7 @@ fn tally(
         channel,
         limit,
         since,
+        is_bracketed,
         packets: [0, 0],
         segments: [0, 0],
         sizes: BTreeMap::new(),

@@ -4,7 +4,7 @@
 //! together, [`inner`] finds the traffic inside the tunnels, [`limits`] says what a packet may measure.
 
 use crate::event::{
-    CipherSuite, Direction, Endpoints, FrameRef, Interface, LinkType, PointId, Timestamp, Vantage, Version,
+    CipherSuite, Direction, Endpoints, FrameRef, Incomplete, Interface, LinkType, PointId, Timestamp, Vantage, Version,
 };
 use facts::{AttemptFacts, FlowFacts, IcmpFacts};
 use schemars::JsonSchema;
@@ -13,11 +13,14 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 pub mod attempt;
+pub mod beside;
 pub mod clock;
+pub mod coverage;
 pub mod facts;
 pub mod inner;
 pub mod join;
 pub mod limits;
+pub mod moves;
 pub mod mtu;
 pub mod path;
 pub mod point;
@@ -82,8 +85,12 @@ pub struct Point {
     pub saw_icmp: bool,
     /// UDP was seen here.
     pub saw_udp: bool,
+    /// IP fragments were seen here.
+    pub saw_fragments: bool,
     /// The file format tells the capture filter (pcapng does, pcap does not).
     pub tells_filter: bool,
+    /// Only one direction of the traffic passed here: a span of one port, a tap of one fibre, a filter with `src` or `dst`.
+    pub one_way: bool,
     /// Stretches of more than [`QUIET`] seconds without any frame, at most 64.
     pub quiet: Vec<(Timestamp, Timestamp)>,
 }
@@ -109,7 +116,9 @@ impl Point {
             vantage_basis: String::new(),
             saw_icmp: false,
             saw_udp: false,
+            saw_fragments: false,
             tells_filter: false,
+            one_way: false,
             quiet: Vec::new(),
         }
     }
@@ -117,19 +126,6 @@ impl Point {
     /// The vantage's word, or `unknown`.
     pub fn vantage_word(&self) -> &'static str {
         self.vantage.map_or("unknown", Vantage::word)
-    }
-
-    /// Can this point have missed an ICMP error that passed it? The reason, if so.
-    pub fn may_have_missed_icmp(&self) -> Option<String> {
-        if self.interface.dropped.is_some_and(|n| n > 0) {
-            let n = self.interface.dropped.unwrap_or_default();
-            return Some(format!("the capture on {} dropped {n} frames", self.name));
-        }
-        let filter = self.interface.filter.as_deref()?.to_ascii_lowercase();
-        let shows = filter.is_empty()
-            || filter.contains("icmp")
-            || !(filter.contains("tcp") || filter.contains("udp") || filter.contains("port"));
-        (!shows && !self.saw_icmp).then(|| format!("the capture filter on {} (`{filter}`) keeps ICMP out", self.name))
     }
 }
 
@@ -168,6 +164,10 @@ pub struct Session {
     pub oversized: Vec<Oversized>,
     /// New tunnel connections.
     pub reconnects: Vec<reconnect::Reconnect>,
+    /// The gateway its client left just before it came here.
+    pub came_from: Option<moves::Hop>,
+    /// What was seen beside it and bears on it.
+    pub beside: beside::Beside,
 }
 
 /// The role of a TLS connection.
@@ -211,6 +211,8 @@ pub struct Connection {
 pub struct DtlsFlow {
     /// The views, client end first; never empty.
     pub views: Vec<FlowFacts>,
+    /// It goes on, from another address or port, where the flow that began then stopped: no handshake of its own.
+    pub continues: Option<Timestamp>,
 }
 
 /// One flow inside the tunnel, seen at one point.
@@ -301,6 +303,13 @@ pub struct Limit {
     pub in_force: bool,
 }
 
+impl Limit {
+    /// Nobody says it: it is what sizes that passed and sizes that never did leave.
+    pub fn is_bracket(&self) -> bool {
+        self.source.starts_with("at most")
+    }
+}
+
 /// Packets above the limit in force, at one point, on one channel.
 #[derive(Clone, Debug)]
 pub struct Oversized {
@@ -312,6 +321,8 @@ pub struct Oversized {
     pub limit: u32,
     /// Since when it held, when it did not hold from the start.
     pub since: Option<Timestamp>,
+    /// Nobody says the limit: nothing of that size and above got through.
+    pub is_bracketed: bool,
     /// How many, to the server side and to the client.
     pub packets: [u64; 2],
     /// How many distinct ones: packets less TCP repeats, to the server side and to the client.
@@ -432,9 +443,10 @@ impl DtlsFlow {
         self.views.iter().map(|v| v.ended.last).max().unwrap_or_default()
     }
 
-    /// Did it carry protected records both ways at any point?
+    /// Did it carry protected records both ways at any point, and not only to be rejected?
     pub fn worked(&self) -> bool {
-        self.views.iter().filter_map(|v| v.dtls.as_ref()).any(|d| d.protected.iter().all(Option::is_some))
+        let works = |d: &facts::DtlsFacts| d.protected.iter().all(Option::is_some) && d.rejected().is_none();
+        self.views.iter().filter_map(|v| v.dtls.as_deref()).any(works)
     }
 
     /// Handshake attempts of all views: point, facts.
@@ -454,6 +466,30 @@ impl DtlsFlow {
 }
 
 impl Session {
+    /// A session of which nothing but its ends is known.
+    pub fn new(client: IpAddr, gateway: Option<IpAddr>, port: u16) -> Session {
+        Session {
+            client,
+            gateway,
+            port,
+            start: Timestamp::default(),
+            end: Timestamp::default(),
+            identified_by: String::new(),
+            confidence: Confidence::Low,
+            ambiguities: Vec::new(),
+            connections: Vec::new(),
+            dtls: Vec::new(),
+            inner: Vec::new(),
+            inner_addresses: Vec::new(),
+            icmp: Vec::new(),
+            limits: Vec::new(),
+            oversized: Vec::new(),
+            reconnects: Vec::new(),
+            came_from: None,
+            beside: beside::Beside::default(),
+        }
+    }
+
     /// Tunnel connections (not the parents), in order of start.
     pub fn tunnels(&self) -> impl Iterator<Item = &Connection> {
         self.connections.iter().filter(|c| c.role.is_tunnel())
@@ -493,6 +529,8 @@ pub struct Assembled {
     pub sessions: Vec<Session>,
     /// Captures whose clock is off, already corrected in the sessions.
     pub clocks: Vec<clock::Offset>,
+    /// Hosts between which IKE was seen: a VPN that is not looked at.
+    pub ike: std::collections::BTreeSet<(IpAddr, IpAddr)>,
     /// What looks like the inside of a tunnel, and was not believed to be.
     pub unclaimed: Vec<inner::Unclaimed>,
 }
@@ -501,14 +539,17 @@ pub struct Assembled {
 pub fn assemble(
     mut flows: Vec<FlowFacts>,
     mut icmp: Vec<IcmpFacts>,
+    incomplete: Vec<(PointId, Incomplete)>,
     points: &mut [Point],
     told: limits::Told,
 ) -> Assembled {
+    coverage::settle(points, &flows);
     // A first guess from every TLS and DTLS flow orders the views; the sessions themselves then settle it.
     let mut guess = points.to_vec();
     point::infer(&mut guess, flows.iter(), join::may_be_outer);
     let clocks = clock::align(&mut flows, &mut icmp, points, &guess);
-    let join::Joined { mut sessions, others } = join::sessions(flows, &guess);
+    let join::Joined { mut sessions, mut others } = join::sessions(flows, &guess);
+    moves::settle(&mut sessions, &mut others, &guess);
     let outer: std::collections::HashSet<(PointId, crate::event::FlowId)> =
         sessions.iter().flat_map(|s| s.outer_views()).map(|v| (v.point, v.id)).collect();
     let all = sessions.iter().flat_map(|s| s.outer_views()).chain(&others);
@@ -516,14 +557,16 @@ pub fn assemble(
     for session in &mut sessions {
         session.sort_views(points);
     }
+    let ike = others.iter().filter(|f| f.ike).map(|f| f.opened.endpoints.addresses()).collect();
+    beside::attach(&mut sessions, &others, &incomplete);
     let unclaimed = inner::attach(&mut sessions, others, &icmp, points);
     inner::attach_icmp(&mut sessions, icmp);
     point::infer_inner(points, &sessions);
     for session in &mut sessions {
-        session.reconnects = reconnect::find(session);
+        session.reconnects = reconnect::find(session, points);
         limits::judge(session, told, points);
     }
-    Assembled { sessions, clocks, unclaimed }
+    Assembled { sessions, clocks, unclaimed, ike }
 }
 
 impl Session {

@@ -226,6 +226,6 @@ fn vantage_of_name(name: &str, carries_outer: bool) -> Option<Vantage> {
         || starts("utun")
         || starts("tun")
         || starts("va")
-        || name.contains("anyconnect") && name.contains("adapter");
+        || name.contains("adapter") && (name.contains("anyconnect") || name.contains("virtual"));
     adapter.then_some(Vantage::VirtualAdapter)
 }

@@ -1,18 +1,32 @@
-//! The seam between two tunnel connections of one session.
+//! The seam between two tunnel connections of one session: what ended the first, what the user lost, what the MTU was.
 
-use super::facts::{Closed, FlowFacts};
-use super::{Connection, Session};
-use crate::event::{Direction, FrameRef, Timestamp};
+use super::facts::{Closed, FlowFacts, Unanswered};
+use super::{Connection, DtlsFlow, Point, Session};
+use crate::event::{Direction, FrameRef, Timestamp, Vantage};
+use std::net::IpAddr;
+use std::ops::RangeInclusive;
 
 /// Why a new tunnel connection was opened, as far as packets tell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cause {
     /// The adapter got a lower MTU (see the detector for the whole pattern).
     Mtu,
+    /// The client's machine was asleep.
+    Sleep,
+    /// The client got another address.
+    Roaming,
     /// The gateway had stopped answering.
     PathLost,
+    /// The gateway's TCP went on, but nothing in the tunnel was answered.
+    DpdUnanswered,
+    /// A RST ended the old connection.
+    Reset,
     /// The client announced another outer MSS: its link's MTU changed.
     LinkMtuChanged,
+    /// The client opened the new connection beside the old one, which worked, and then closed that.
+    Optimising,
+    /// After a whole number of hours: a rekey by a new tunnel.
+    Rekey,
     /// The client closed the old connection itself.
     ClientClosed,
     /// The gateway closed it.
@@ -26,8 +40,14 @@ impl Cause {
     pub fn word(self) -> &'static str {
         match self {
             Cause::Mtu => "mtu",
+            Cause::Sleep => "sleep",
+            Cause::Roaming => "roaming",
             Cause::PathLost => "path-lost",
+            Cause::DpdUnanswered => "dpd-unanswered",
+            Cause::Reset => "reset",
             Cause::LinkMtuChanged => "link-mtu-changed",
+            Cause::Optimising => "optimising",
+            Cause::Rekey => "rekey",
             Cause::ClientClosed => "client-closed",
             Cause::GatewayClosed => "gateway-closed",
             Cause::Unknown => "unknown",
@@ -54,13 +74,32 @@ pub struct Reconnect {
     pub since_hello: Option<f64>,
     /// DTLS came up while the old tunnel lived.
     pub dtls_worked: bool,
+    /// Seconds from the last data of the old tunnel, over TLS or DTLS, to the first of the new one.
+    pub without_data: Option<f64>,
+    /// Seconds the gateway had been silent in the tunnel while the client sent, and how many records it sent.
+    pub unheard: Option<(f64, u32)>,
+    /// How the old connection ended: the RST, when one did.
+    pub reset: Option<Closed>,
     /// Inner MSS before and after, bytes, with the frames that show it.
     pub inner_mss: Option<((u16, FrameRef), (u16, FrameRef))>,
     /// Outer MSS of the client before and after, when both are known.
     pub outer_mss: Option<(u16, u16)>,
+    /// Largest inner packet before and after as full records tell, bytes: windows where padding hides the length.
+    pub ceiling: Option<(RangeInclusive<u16>, RangeInclusive<u16>)>,
+    /// The client's address before and after, when it changed.
+    pub moved: Option<(IpAddr, IpAddr)>,
     /// Why.
     pub cause: Cause,
 }
+
+/// Seconds of the note's minute.
+const MINUTE: RangeInclusive<f64> = 55.0..=65.0;
+/// How long the gateway must have been silent for the path to count as lost, seconds.
+const LOST: f64 = 5.0;
+/// A client silent so long, though keepalives were due, slept, seconds (keepalive 20 s, DPD 30 s).
+const ASLEEP: f64 = 45.0;
+/// A deliberate second tunnel comes within so many seconds of the first.
+const SOON: f64 = 30.0;
 
 impl Reconnect {
     /// Was the inner MSS lowered?
@@ -70,36 +109,27 @@ impl Reconnect {
 
     /// Does the timing fit the minute of note 116881: 55 to 65 s after the tunnel came up or its first ClientHello?
     pub fn after_a_minute(&self) -> bool {
-        /// Seconds.
-        const MINUTE: std::ops::RangeInclusive<f64> = 55.0..=65.0;
         MINUTE.contains(&self.lived) || self.since_hello.is_some_and(|s| MINUTE.contains(&s))
     }
 }
 
-/// How long the gateway must have been silent for the path to count as lost, seconds.
-const LOST: f64 = 5.0;
-
 /// Finds the seams of a session whose connections and inner flows are in place.
-pub fn find(session: &Session) -> Vec<Reconnect> {
+pub fn find(session: &Session, points: &[Point]) -> Vec<Reconnect> {
     let tunnels: Vec<usize> = (0..session.connections.len())
         .filter(|i| session.connections.get(*i).is_some_and(|c| c.role.is_tunnel()))
         .collect();
-    tunnels.windows(2).filter_map(|pair| seam(session, *pair.first()?, *pair.last()?)).collect()
+    tunnels.windows(2).filter_map(|pair| seam(session, points, *pair.first()?, *pair.last()?)).collect()
 }
 
-fn seam(session: &Session, old: usize, new: usize) -> Option<Reconnect> {
+fn seam(session: &Session, points: &[Point], old: usize, new: usize) -> Option<Reconnect> {
     let (before, after) = (session.connections.get(old)?, session.connections.get(new)?);
     let closed = before.views.iter().filter_map(|v| v.closed).min_by_key(|c| c.at);
     let end = closed.map_or_else(|| before.end(), |c| c.at);
     let start = after.start();
-    let flows = || {
-        session
-            .dtls
-            .iter()
-            .filter(|d| d.start() >= before.start() && d.start() < start.min(end).max(before.start().plus_seconds(1.0)))
-    };
-    let first_hello = flows().flat_map(|d| d.attempts()).map(|(_, a)| a.first).min();
-    let outer_mss = before.mss().first().copied().flatten().zip(after.mss().first().copied().flatten());
+    let until = start.min(end).max(before.start().plus_seconds(1.0));
+    let flows: Vec<&DtlsFlow> =
+        session.dtls.iter().filter(|d| d.start() >= before.start() && d.start() < until).collect();
+    let first_hello = flows.iter().flat_map(|d| d.attempts()).map(|(_, a)| a.first).min();
     let mut seam = Reconnect {
         at: start,
         frame: after.best().opened.first_frame,
@@ -108,18 +138,39 @@ fn seam(session: &Session, old: usize, new: usize) -> Option<Reconnect> {
         gap: start.seconds_since(end),
         lived: end.seconds_since(before.start()),
         since_hello: first_hello.map(|hello| end.seconds_since(hello)),
-        dtls_worked: flows().any(|d| d.worked()),
+        dtls_worked: flows.iter().any(|d| d.worked()),
+        without_data: without_data(session, before, &flows, after),
+        unheard: unheard(before, &flows),
+        reset: closed.filter(|c| c.reset),
         inner_mss: inner_mss(session, start),
-        outer_mss,
+        outer_mss: before.mss().first().copied().flatten().zip(after.mss().first().copied().flatten()),
+        ceiling: ceiling(before, &flows).zip(ceiling(after, &later_flows(session, start))),
+        moved: moved(before, after),
         cause: Cause::Unknown,
     };
-    seam.cause = cause(&seam, before, after, closed);
+    seam.cause = cause(session, points, &seam, closed);
     Some(seam)
 }
 
-fn cause(seam: &Reconnect, before: &Connection, after: &Connection, closed: Option<Closed>) -> Cause {
+fn later_flows(session: &Session, start: Timestamp) -> Vec<&DtlsFlow> {
+    session.dtls.iter().filter(|d| d.start() >= start).collect()
+}
+
+fn cause(session: &Session, points: &[Point], seam: &Reconnect, closed: Option<Closed>) -> Cause {
+    let (Some(before), Some(after)) = (session.connections.get(seam.old), session.connections.get(seam.new)) else {
+        return Cause::Unknown;
+    };
+    if seam.moved.is_some() {
+        return Cause::Roaming;
+    }
+    if slept(session, points, seam) {
+        return Cause::Sleep;
+    }
     if seam.outer_mss.is_some_and(|(before, after)| before != after) {
         return Cause::LinkMtuChanged;
+    }
+    if seam.reset.is_some_and(|c| c.at <= seam.at) {
+        return Cause::Reset;
     }
     if lost(before, after) {
         return Cause::PathLost;
@@ -130,11 +181,50 @@ fn cause(seam: &Reconnect, before: &Connection, after: &Connection, closed: Opti
     if !seam.dtls_worked && seam.after_a_minute() && closer != Some(Direction::ToClient) && mss_fits {
         return Cause::Mtu;
     }
+    if seam.unheard.is_some_and(|(seconds, records)| is_dpd(seconds, records)) {
+        return Cause::DpdUnanswered;
+    }
+    let beside = seam.gap < 0.5 && closed.is_none_or(|c| c.at > seam.at && c.direction == Direction::ToServer);
+    if beside && seam.at.seconds_since(before.start()) < SOON {
+        return Cause::Optimising;
+    }
+    if is_hours(seam.lived) && closer != Some(Direction::ToClient) {
+        return Cause::Rekey;
+    }
     match closer {
         Some(Direction::ToServer) => Cause::ClientClosed,
         Some(Direction::ToClient) => Cause::GatewayClosed,
         None => Cause::Unknown,
     }
+}
+
+/// More unanswered records than keepalives account for, or a silence in which any DPD would have been answered.
+fn is_dpd(seconds: f64, records: u32) -> bool {
+    /// Keepalives, which nobody answers, come no more often (ASA default 20 s).
+    const KEEPALIVE: f64 = 18.0;
+    let often = records >= 3 && seconds / f64::from(records) < KEEPALIVE;
+    seconds >= 2.0 * LOST && often || seconds >= ASLEEP
+}
+
+/// A whole number of hours, as rekey times are, give or take what setting up costs.
+fn is_hours(seconds: f64) -> bool {
+    const SLACK: f64 = 20.0;
+    let rest = seconds % 3600.0;
+    seconds > 3600.0 - SLACK && !(SLACK..=3600.0 - SLACK).contains(&rest)
+}
+
+/// The client was silent although keepalives were due, and its own capture shows nothing at all for as long: it slept.
+fn slept(session: &Session, points: &[Point], seam: &Reconnect) -> bool {
+    let at_client = |v: &&FlowFacts| {
+        let point = points.get(usize::from(v.point.0));
+        point.is_some_and(|p| matches!(p.vantage, Some(Vantage::Client | Vantage::VirtualAdapter)))
+    };
+    let views: Vec<&FlowFacts> = session.outer_views().filter(at_client).collect();
+    let Some(point) = views.first().and_then(|v| points.get(usize::from(v.point.0))) else { return false };
+    let woke = |(from, to): &&(Timestamp, Timestamp)| {
+        to.seconds_since(*from) >= ASLEEP && *from < seam.at && seam.at.seconds_since(*to) < LOST
+    };
+    point.quiet.iter().any(|stretch| woke(&stretch))
 }
 
 /// The gateway had stopped answering: the new connection's SYN waited long for its answer, or the old one's data was sent
@@ -150,6 +240,68 @@ fn lost(before: &Connection, after: &Connection) -> bool {
         resent >= 3 && answered.is_some_and(|(at, _)| after.start().seconds_since(at) >= LOST)
     };
     after.views.iter().any(|v| waited(v) == Some(true)) || before.views.iter().any(unanswered)
+}
+
+/// How long nothing came from the gateway in any channel of the old tunnel while the client sent.
+fn unheard(before: &Connection, flows: &[&DtlsFlow]) -> Option<(f64, u32)> {
+    let up = |sides: &[Unanswered; 2]| *Direction::ToServer.of(sides);
+    let tls = before.views.iter().filter_map(|v| Some(up(&v.tls.as_ref()?.unanswered)));
+    let last_dtls = flows.iter().filter(|d| d.worked()).max_by_key(|d| d.start());
+    let dtls = last_dtls.into_iter().flat_map(|d| &d.views).filter_map(|v| Some(up(&v.dtls.as_ref()?.unanswered)));
+    let channels: Vec<Unanswered> = tls.chain(dtls).collect();
+    // A channel whose last word was the gateway's speaks against it.
+    if channels.is_empty() || channels.iter().any(|side| side.records == 0) {
+        return None;
+    }
+    // Keepalives are never answered, but both channels fall silent only together.
+    let since = channels.iter().map(|side| side.after.unwrap_or(side.first.0)).max()?;
+    let until = channels.iter().map(|side| side.last.0).max()?;
+    Some((until.seconds_since(since), channels.iter().map(|side| side.records).max()?))
+}
+
+fn without_data(session: &Session, before: &Connection, flows: &[&DtlsFlow], after: &Connection) -> Option<f64> {
+    let data = |views: &[FlowFacts], pick: &dyn Fn(&super::facts::Activity) -> Option<Timestamp>| {
+        let tls = views.iter().filter_map(|v| pick(&v.tls.as_ref()?.activity));
+        let dtls = views.iter().filter_map(|v| pick(&v.dtls.as_ref()?.activity));
+        tls.chain(dtls).collect::<Vec<_>>()
+    };
+    let last = |views: &[FlowFacts]| data(views, &|a| a.stretches.last().map(|s| s.last)).into_iter().max();
+    let first = |views: &[FlowFacts]| {
+        // The set-up's own records are no data of the user.
+        let settled = after.settled().map_or(after.start(), |s| s.at).plus_seconds(1.0);
+        let pick = |a: &super::facts::Activity| a.stretches.iter().map(|s| s.first).find(|at| *at > settled);
+        data(views, &pick).into_iter().min()
+    };
+    let old = flows.iter().filter_map(|d| last(&d.views)).chain(last(&before.views)).max()?;
+    let later = later_flows(session, after.start());
+    let new = later.iter().filter_map(|d| first(&d.views)).chain(first(&after.views)).min()?;
+    Some(new.seconds_since(old)).filter(|seconds| *seconds > 0.0)
+}
+
+/// The largest inner packet as full records tell: DTLS where it carried some, else TLS.
+fn ceiling(connection: &Connection, flows: &[&DtlsFlow]) -> Option<RangeInclusive<u16>> {
+    /// A length seen less often is no plateau.
+    const PLATEAU: u32 = 4;
+    let dtls = flows.iter().filter(|d| d.worked()).find_map(|d| {
+        let facts = d.best().dtls.as_deref()?;
+        let largest = *facts.largest.iter().max()?;
+        let sealed = super::mtu::Protection::new(d.suite()?.class()?, facts.version?, false);
+        (facts.records.iter().sum::<u32>() >= PLATEAU).then(|| sealed.dtls_payload(largest))?
+    });
+    let tls = || {
+        let facts = connection.best().tls.as_deref()?;
+        let data = facts.data.iter().max_by_key(|d| d.largest_late)?;
+        (data.at_largest >= PLATEAU).then(|| connection.settled()?.protection()?.cstp_payload(data.largest_late))?
+    };
+    dtls.or_else(tls)
+}
+
+fn moved(before: &Connection, after: &Connection) -> Option<(IpAddr, IpAddr)> {
+    let new = after.views.iter().find_map(|a| {
+        let old = before.views.iter().find(|b| b.point == a.point)?;
+        Some((old.opened.endpoints.client.ip(), a.opened.endpoints.client.ip()))
+    });
+    new.filter(|(old, new)| old != new)
 }
 
 /// The last inner MSS announced before that moment and the first one after it.

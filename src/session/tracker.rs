@@ -121,9 +121,9 @@ impl Tracker {
                     direction.of_mut(&mut tls.renegotiation).get_or_insert((at, frame));
                 }
             }
-            What::DtlsHandshake(flow, direction, message) => {
+            What::DtlsHandshake(flow, direction, sequence, message) => {
                 if let Some(dtls) = self.dtls(*flow) {
-                    observe_handshake(dtls, at, frame, *direction, message);
+                    observe_handshake(dtls, (at, frame), *direction, *sequence, message);
                 }
             }
             What::DtlsRecord(flow, direction, record) => {
@@ -224,12 +224,12 @@ impl Tracker {
 
 fn observe_handshake(
     dtls: &mut DtlsFacts,
-    at: Timestamp,
-    frame: FrameRef,
+    (at, frame): (Timestamp, FrameRef),
     direction: Direction,
+    sequence: u16,
     message: &DtlsMessage<'_>,
 ) {
-    if let DtlsMessage::ClientHello(hello, version, _) = message {
+    if let DtlsMessage::ClientHello(hello, version) = message {
         let random = hello.random.unwrap_or_default();
         // A client that starts over with a new random while nothing came back is still at the same attempt.
         let unanswered = |a: &AttemptFacts| a.is_unanswered() && a.session_id == hello.session_id.as_bytes();
@@ -262,6 +262,7 @@ fn observe_handshake(
                 resumed: false,
                 certificate: false,
                 unfinished: false,
+                server_messages: 0,
                 largest_flight: 0,
                 server_done: false,
                 ccs: [false, false],
@@ -288,6 +289,9 @@ fn observe_handshake(
         }
         return;
     };
+    if direction == Direction::ToClient {
+        attempt.server_messages |= 1_u32.checked_shl(u32::from(sequence)).unwrap_or_default();
+    }
     match message {
         DtlsMessage::ClientHello(..) => {}
         DtlsMessage::HelloVerifyRequest(cookie) => {

@@ -515,6 +515,7 @@ impl World {
         let matches = (rule.what == "all" || rule.what == what)
             && rule.way.as_deref().is_none_or(|wanted| wanted == way)
             && (rule.port.is_none() || rule.port == port)
+            && rule.host.is_none_or(|host| host == packet.src || host == packet.dst)
             && self.now >= seconds(rule.from)
             && self.now < seconds(rule.until)
             && packet.len() > rule.above;

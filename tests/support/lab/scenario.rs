@@ -42,12 +42,9 @@ pub struct Expect {
     /// Sessions.
     #[serde(default)]
     pub sessions: Option<usize>,
-    /// Detector → severity; nothing else may be found.
+    /// Detector → the severity of its first finding, and the likely cause behind it; nothing else may be found.
     #[serde(default)]
     pub found: BTreeMap<String, String>,
-    /// Detector → its likely cause.
-    #[serde(default)]
-    pub likely: BTreeMap<String, String>,
     /// Detectors that must be able to say that there is nothing.
     #[serde(default)]
     pub clear: Vec<String>,
@@ -249,6 +246,9 @@ pub struct Rule {
     pub way: Option<String>,
     #[serde(default)]
     pub port: Option<u16>,
+    /// Only to and from that host.
+    #[serde(default)]
+    pub host: Option<IpAddr>,
     #[serde(default)]
     pub from: f64,
     #[serde(default = "for_ever")]

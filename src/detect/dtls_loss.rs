@@ -1,0 +1,206 @@
+//! DTLS records are lost on the way, as their numbers tell.
+
+use crate::event::{Direction, FrameRef, Vantage};
+use crate::finding::{Case, Detector, Evidence, Filter, Finding, Grade, Outcome, RuledOut, Severity};
+use crate::session::facts::{FlowFacts, RATES, Rate, Sequence};
+
+/// So many records must be missing before anybody speaks of it.
+const MANY: u32 = 20;
+/// And so large a share of what was sent, 1 = all.
+const SHARE: f64 = 0.01;
+/// From this share on users notice.
+const NOTICED: f64 = 0.05;
+/// The busy seconds must lose so many times the share of the others for a limit on the rate.
+const TIMES: f64 = 4.0;
+
+const AT_RECEIVER: Grade = Grade::high("counted at the receiving end's own interface");
+const ELSEWHERE: Grade = Grade::medium("counted at a point of which nobody knows how near the receiver it stood");
+
+pub static DETECTOR: Detector = Detector {
+    id: "dtls-loss",
+    title: "DTLS records are lost on the way",
+    severity: Severity::Medium,
+    judged_from: &[Vantage::Client, Vantage::Outside],
+    leads_to: &[],
+    question: "whether DTLS records are lost",
+    explanation: "\
+Every DTLS record carries a number, so what is missing among them at the receiving end was lost on the way. Records that only \
+came late are not missing.
+
+Found when at least 20 records and 1 % of those sent in one direction are missing, at the client's interface for records of the \
+gateway, at the gateway's for records of the client; medium from 5 % on. A capture that dropped frames cannot tell.
+
+- `rate-limited`: seconds with many records lose at least four times the share of quieter ones: policing or shaping of UDP
+- `loss`: the loss does not depend on the rate",
+    confidence: &[AT_RECEIVER, ELSEWHERE],
+    remedy: &[
+        "see what polices UDP between client and gateway (provider, branch firewall, QoS class: the outer packets carry the inner DSCP)",
+        "until then a TLS-only group carries more, if slower",
+    ],
+    references: &["RFC 6347 §4.1 (record numbers)", "RFC 2475 §2.3.3.3 (policing)"],
+    since: "0.1.0",
+    check,
+};
+
+struct Loss<'a> {
+    view: &'a FlowFacts,
+    direction: Direction,
+    sequence: &'a Sequence,
+    total: Rate,
+    at_receiver: bool,
+}
+
+impl Loss<'_> {
+    fn share(&self) -> f64 {
+        share(self.total)
+    }
+}
+
+fn share(rate: Rate) -> f64 {
+    let sent = f64::from(rate.seen) + f64::from(rate.missing);
+    if sent > 0.0 { f64::from(rate.missing) / sent } else { 0.0 }
+}
+
+fn check(case: &Case<'_>) -> Outcome {
+    let flows = case.session.dtls.iter().filter(|d| d.worked()).flat_map(|d| &d.views);
+    let all: Vec<Loss<'_>> = flows.flat_map(|view| directions(case, view)).collect();
+    if all.is_empty() {
+        return Outcome::Clear("DTLS carried nothing here that could be lost".to_owned());
+    }
+    if let Some(point) =
+        all.iter().map(|l| l.view.point).filter_map(|p| case.point(p)).find(|p| p.interface.dropped > Some(0))
+    {
+        let dropped = point.interface.dropped.unwrap_or_default();
+        return Outcome::CannotTell(format!("the capture on {} dropped {dropped} frames itself", point.name), None);
+    }
+    let lossy = all.iter().filter(|l| l.total.missing >= MANY && l.share() >= SHARE);
+    let Some(worst) = lossy.max_by(|a, b| a.share().total_cmp(&b.share())) else {
+        let missing: u32 = all.iter().map(|l| l.total.missing).sum();
+        let seen: u64 = all.iter().map(|l| u64::from(l.total.seen)).sum();
+        return Outcome::Clear(format!("{missing} of {} records are missing", seen + u64::from(missing)));
+    };
+    Outcome::Found(Box::new(finding(case, worst)))
+}
+
+/// What a view can tell: records toward it, or both ways where nobody knows where it stood.
+fn directions<'a>(case: &Case<'_>, view: &'a FlowFacts) -> Vec<Loss<'a>> {
+    let Some(dtls) = view.dtls.as_deref() else { return Vec::new() };
+    let vantage = case.point(view.point).and_then(|p| p.vantage);
+    let ways = match vantage {
+        Some(Vantage::Client) => vec![Direction::ToClient],
+        Some(Vantage::Outside) => vec![Direction::ToServer],
+        _ => vec![Direction::ToServer, Direction::ToClient],
+    };
+    let loss = |direction: Direction| {
+        let sequence = direction.of(&dtls.sequence);
+        let seen = sequence.rates().iter().map(|r| r.seen).sum();
+        (seen > 0).then_some(Loss {
+            view,
+            direction,
+            sequence,
+            total: Rate { seen, missing: sequence.missing },
+            at_receiver: vantage.is_some(),
+        })
+    };
+    ways.into_iter().filter_map(loss).collect()
+}
+
+fn finding(case: &Case<'_>, loss: &Loss<'_>) -> Finding {
+    let Rate { seen, missing } = loss.total;
+    let to = if loss.direction == Direction::ToServer { "gateway" } else { "client" };
+    let percent = loss.share() * 100.0;
+    let mut summary = format!(
+        "{missing} of {} DTLS records toward the {to} ({percent:.1} %) never came to {}.",
+        u64::from(seen) + u64::from(missing),
+        case.place(loss.view.point)
+    );
+    let limited = rate_limit(&loss.sequence.rates());
+    let mut ruled_out = Vec::new();
+    if let Some(limit) = &limited {
+        summary.push_str(&format!(
+            " In seconds with {} or more records {:.1} % are missing, in quieter ones {:.1} %: the loss grows with the rate.",
+            limit.from,
+            limit.busy * 100.0,
+            limit.quiet * 100.0
+        ));
+        ruled_out.push(RuledOut { what: "a bad link", why: "quiet seconds lose next to nothing".to_owned() });
+    }
+    if loss.sequence.late > 0 {
+        let why = format!("the {} records that came late are not counted", loss.sequence.late);
+        ruled_out.push(RuledOut { what: "reordering", why });
+    }
+    let opened = &loss.view.opened;
+    let frames: Vec<FrameRef> = vec![opened.first_frame, loss.view.ended.last_frame];
+    Finding {
+        severity: if loss.share() >= NOTICED { Severity::Medium } else { Severity::Low },
+        grade: if loss.at_receiver { AT_RECEIVER } else { ELSEWHERE },
+        headline: match limited {
+            Some(_) => {
+                format!("{percent:.0} % of the DTLS records toward the {to} are lost, the more the faster they come")
+            }
+            None => format!("{percent:.0} % of the DTLS records toward the {to} are lost"),
+        },
+        summary,
+        likely: Some(if limited.is_some() { "rate-limited" } else { "loss" }),
+        ruled_out,
+        evidence: vec![Evidence::Frames(
+            frames,
+            "first and last packet of the flow whose records were counted".to_owned(),
+        )],
+        filters: vec![Filter {
+            filter: format!("udp.stream == {} && dtls.record.epoch >= 1", opened.stream),
+            capture: opened.first_frame.capture,
+            shows: "the records counted (column dtls.record.sequence_number)".to_owned(),
+            frames: None,
+        }],
+        remedy: DETECTOR.remedy.iter().map(|r| (*r).to_owned()).collect(),
+        ..Finding::default()
+    }
+}
+
+/// Seconds from so many records on lose far more than the others.
+struct RateLimit {
+    from: u32,
+    busy: f64,
+    quiet: f64,
+}
+
+fn rate_limit(rates: &[Rate; 5]) -> Option<RateLimit> {
+    /// Records that the quiet seconds must have shown.
+    const ENOUGH: u32 = 50;
+    let sum = |part: &[Rate]| {
+        part.iter().fold(Rate::default(), |a, b| Rate { seen: a.seen + b.seen, missing: a.missing + b.missing })
+    };
+    let splits = RATES.iter().enumerate().filter_map(|(i, from)| {
+        let (quiet, busy) = rates.split_at_checked(i + 1)?;
+        let (quiet, busy) = (sum(quiet), sum(busy));
+        let grows = share(busy) >= SHARE && share(busy) >= TIMES * share(quiet);
+        (grows && quiet.seen >= ENOUGH && busy.missing >= MANY).then_some(RateLimit {
+            from: *from,
+            busy: share(busy),
+            quiet: share(quiet),
+        })
+    });
+    splits.max_by(|a, b| (a.busy - a.quiet).total_cmp(&(b.busy - b.quiet)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_loss_must_grow_with_the_rate() {
+        let rate = |seen, missing| Rate { seen, missing };
+        let none = rate(0, 0);
+        let limited = rate_limit(&[rate(200, 0), none, none, rate(400, 200), none]).unwrap();
+        assert_eq!((limited.from, limited.quiet), (256, 0.0));
+        assert!(
+            rate_limit(&[rate(200, 100), none, none, rate(400, 200), none]).is_none(),
+            "the same share at any rate"
+        );
+        assert!(
+            rate_limit(&[rate(20, 0), none, none, rate(400, 200), none]).is_none(),
+            "too few quiet seconds to tell"
+        );
+    }
+}

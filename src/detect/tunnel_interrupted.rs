@@ -1,0 +1,320 @@
+//! The TLS tunnel ended before its time, or was replaced by another one.
+
+use crate::event::{Direction, FrameRef, Vantage};
+use crate::finding::{Case, Detector, Evidence, Filter, Finding, Grade, Outcome, RuledOut, Severity};
+use crate::session::facts::Closed;
+use crate::session::reconnect::{Cause, Reconnect};
+use crate::session::{Connection, Session};
+
+/// Seconds without a tunnel that users notice.
+const NOTICED: f64 = 5.0;
+
+const SEEN: Grade = Grade::high("the packets that ended it, and the new connection, are in the capture");
+const BOTH_ENDS: Grade = Grade::high("one end's capture shows a reset the other end never sent");
+const FORGED: Grade = Grade::high("the reset's TTL is not its sender's");
+const TIMING: Grade = Grade::medium("told from silence and timing");
+
+pub static DETECTOR: Detector = Detector {
+    id: "tunnel-interrupted",
+    title: "The tunnel was interrupted or replaced",
+    severity: Severity::Medium,
+    judged_from: &[Vantage::Client, Vantage::Outside],
+    leads_to: &[],
+    question: "what ends the tunnel",
+    explanation: "\
+The TLS connection that carries the tunnel ended and another took its place without a login, or it was reset. Users see a pause \
+as long as no data flows. What ended it is told apart:
+
+- `reset-by-middlebox`: a RST whose TTL is not that of the connection's other packets, or that one end received and the other never sent
+- `reset-by-gateway`: the gateway's own RST
+- `dpd-unanswered`: the gateway's TCP lives, but for ten seconds or more nothing in the tunnel was answered, DPD included
+- `path-lost`: nothing came back at all: data was sent again and again, or the new connection's SYN waited for its answer
+- `rekey-failed`: a renegotiation had begun that the other side never took part in
+- `sleep`: the client's own capture shows nothing at all for 45 s or more, and the new connection right after
+- `roaming`: the client has another address
+- `gateway-hop`: the client had just left another gateway
+- `link-mtu-changed`: the client's outer SYN announces another MSS
+- `rekey`: after a whole number of hours, as a rekey by a new tunnel does
+- `optimising`: a second tunnel beside a working first one within half a minute, which is then closed: deliberate
+- `gateway-closed`, `client-closed`: a FIN, and nothing tells why
+
+The reconnect that only lowers the MTU after a minute has a detector of its own. A tunnel the client itself ends with the session is \
+not this. Medium when it was reset or went unanswered, low when there was no tunnel for five seconds or more; else a fact worth knowing.",
+    confidence: &[BOTH_ENDS, FORGED, SEEN, TIMING],
+    remedy: &[
+        "for a reset by a middlebox: find the device (its TTL tells how far it is) and exempt the gateway from inspection or its idle timer",
+        "for unanswered DPD: the gateway's load and logs at that moment (722037, `DPD failure`)",
+        "for a lost path: the client's network; `anyconnect ssl keepalive` and DPD only decide how soon it is noticed",
+    ],
+    references: &["Cisco TAC 116312 (reconnect behaviour, DPD)", "RFC 9293 §3.5.2 (reset)", "ASA syslog 722037"],
+    since: "0.1.0",
+    check,
+};
+
+fn check(case: &Case<'_>) -> Outcome {
+    let session = case.session;
+    if session.tunnels().next().is_none() {
+        return Outcome::CannotTell("the TLS tunnel was not captured".to_owned(), None);
+    }
+    let seams: Vec<&Reconnect> = session.reconnects.iter().filter(|r| r.cause != Cause::Mtu).collect();
+    let breaks: Vec<Break<'_>> = seams.iter().map(|seam| Break::seam(case, seam)).collect();
+    let all = breaks.into_iter().chain(Break::hop(session)).chain(Break::reset_at_end(case));
+    let worst = all.reduce(|a, b| if b.severity() > a.severity() { b } else { a });
+    let Some(worst) = worst else {
+        let words = match session.reconnects.len() {
+            0 => "one tunnel connection, ended by neither a reset nor silence".to_owned(),
+            _ => "the only reconnect came for the MTU".to_owned(),
+        };
+        return Outcome::Clear(words);
+    };
+    Outcome::Found(Box::new(worst.finding(case, seams.len())))
+}
+
+/// One interruption.
+struct Break<'a> {
+    likely: &'static str,
+    seam: Option<&'a Reconnect>,
+    old: Option<&'a Connection>,
+    reset: Option<Reset>,
+    hop: Option<crate::session::moves::Hop>,
+}
+
+/// A RST and what gives it away.
+#[derive(Clone, Copy)]
+struct Reset {
+    closed: Closed,
+    /// The TTL its sender's packets have at that point.
+    usual: Option<u8>,
+    /// The sender's own capture does not have it.
+    unsent: bool,
+}
+
+impl Reset {
+    fn is_forged(&self) -> bool {
+        self.unsent || self.usual.is_some_and(|usual| usual != self.closed.ttl)
+    }
+}
+
+impl<'a> Break<'a> {
+    fn seam(case: &Case<'a>, seam: &'a Reconnect) -> Break<'a> {
+        let old = case.session.connections.get(seam.old);
+        let reset = old.and_then(|c| reset(case, c)).filter(|_| seam.cause == Cause::Reset);
+        let rekeyed = old.is_some_and(rekey_failed);
+        let likely = match (seam.cause, reset) {
+            (_, Some(reset)) if reset.is_forged() => "reset-by-middlebox",
+            (Cause::Reset, _) => "reset-by-gateway",
+            (Cause::PathLost | Cause::DpdUnanswered | Cause::ClientClosed, _) if rekeyed => "rekey-failed",
+            (cause, _) => cause.word(),
+        };
+        Break { likely, seam: Some(seam), old, reset, hop: None }
+    }
+
+    fn hop(session: &'a Session) -> Option<Break<'a>> {
+        let hop = session.came_from?;
+        Some(Break { likely: "gateway-hop", seam: None, old: None, reset: None, hop: Some(hop) })
+    }
+
+    /// The last tunnel was reset, and nothing followed.
+    fn reset_at_end(case: &Case<'a>) -> Option<Break<'a>> {
+        let last = case.session.tunnels().last()?;
+        let reset = reset(case, last)?;
+        let from_gateway = reset.closed.direction == Direction::ToClient;
+        let likely = match (reset.is_forged(), from_gateway) {
+            (true, _) => "reset-by-middlebox",
+            (false, true) => "reset-by-gateway",
+            (false, false) => return None,
+        };
+        Some(Break { likely, seam: None, old: Some(last), reset: Some(reset), hop: None })
+    }
+
+    fn severity(&self) -> Severity {
+        let noticed = self.seam.is_some_and(|s| s.gap >= NOTICED);
+        match self.likely {
+            "optimising" | "gateway-hop" | "sleep" | "rekey" => Severity::Info,
+            "reset-by-middlebox" | "reset-by-gateway" | "dpd-unanswered" | "rekey-failed" | "path-lost" => {
+                Severity::Medium
+            }
+            "roaming" | "link-mtu-changed" => Severity::Info,
+            _ if noticed => Severity::Low,
+            _ => Severity::Info,
+        }
+    }
+
+    fn grade(&self) -> Grade {
+        match (self.reset, self.likely) {
+            (Some(Reset { unsent: true, .. }), _) => BOTH_ENDS,
+            (Some(reset), _) if reset.is_forged() => FORGED,
+            (_, "dpd-unanswered" | "path-lost" | "sleep" | "rekey" | "rekey-failed") => TIMING,
+            _ => SEEN,
+        }
+    }
+
+    fn headline(&self) -> String {
+        let what = match self.likely {
+            "reset-by-middlebox" => "a device on the way resets the tunnel",
+            "reset-by-gateway" => "the gateway resets the tunnel",
+            "dpd-unanswered" => "the gateway stops answering in the tunnel, and the client reconnects",
+            "path-lost" => "the path to the gateway is lost for a while, and the client reconnects",
+            "rekey-failed" => "a rekey fails and takes the tunnel with it",
+            _ => "the tunnel is replaced",
+        };
+        what.to_owned()
+    }
+
+    fn finding(&self, case: &Case<'_>, seams: usize) -> Finding {
+        let mut evidence = Vec::new();
+        if let Some(reset) = &self.reset {
+            evidence.push(Evidence::Frames(vec![reset.closed.frame], "the reset".to_owned()));
+        } else if let Some(closed) = self.old.and_then(|c| c.best().closed) {
+            evidence.push(Evidence::Frames(vec![closed.frame], "the old tunnel is closed".to_owned()));
+        }
+        if let Some(seam) = self.seam {
+            evidence.push(Evidence::Frames(vec![seam.frame], "the new tunnel connection opens".to_owned()));
+        }
+        if let Some(hop) = &self.hop {
+            evidence.push(Evidence::Frames(vec![hop.frame], format!("last packet of the tunnel to {}", hop.gateway)));
+        }
+        let new = self.seam.and_then(|s| case.session.connections.get(s.new));
+        Finding {
+            severity: self.severity(),
+            grade: self.grade(),
+            headline: self.headline(),
+            summary: self.summary(case, seams),
+            likely: Some(self.likely),
+            ruled_out: self.ruled_out(),
+            evidence,
+            filters: [self.old, new].into_iter().flatten().map(stream_filter).collect(),
+            remedy: self.remedy(),
+            ..Finding::default()
+        }
+    }
+
+    fn summary(&self, case: &Case<'_>, seams: usize) -> String {
+        if let Some(hop) = &self.hop {
+            let gap = case.session.start.seconds_since(hop.left);
+            return format!("The client came from gateway {}, whose tunnel it left {gap:.1} s before.", hop.gateway);
+        }
+        let mut text = match (&self.reset, self.seam) {
+            (Some(reset), _) => reset_words(reset),
+            (None, Some(seam)) => format!("The tunnel ended after {:.1} s", seam.lived),
+            (None, None) => String::new(),
+        };
+        let Some(seam) = self.seam else {
+            text.push_str(". No new tunnel followed.");
+            return text;
+        };
+        match seam.gap {
+            gap if gap >= 0.0 => text.push_str(&format!("; a new one opened {gap:.1} s later without a login")),
+            _ => text.push_str("; a new one had opened beside it without a login"),
+        }
+        if let Some(seconds) = seam.without_data {
+            text.push_str(&format!(". From the last data before to the first after it {seconds:.1} s passed"));
+        }
+        text.push('.');
+        if let (Some((seconds, records)), "dpd-unanswered" | "path-lost") = (seam.unheard, self.likely) {
+            let plural = if records == 1 { "" } else { "s" };
+            text.push_str(&format!(
+                " Before that {records} record{plural} of the client went unanswered over {seconds:.1} s."
+            ));
+        }
+        if let Some((before, after)) = seam.moved {
+            text.push_str(&format!(" The client's address changed from {before} to {after}."));
+        }
+        if let Some(((before, _), (after, _))) = seam.inner_mss.filter(|((a, _), (b, _))| a != b) {
+            text.push_str(&format!(" Inner SYN MSS {before} before, {after} after."));
+        } else if let Some((before, after)) = seam.ceiling.as_ref().filter(|(a, b)| a.end() != b.end()) {
+            text.push_str(&format!(" Largest inner packet {} B before, {} B after.", before.end(), after.end()));
+        }
+        if let Some((before, after)) = seam.outer_mss.filter(|(a, b)| a != b) {
+            text.push_str(&format!(" The client's outer MSS {before} before, {after} after."));
+        }
+        if seams > 1 {
+            text.push_str(&format!(" There were {seams} such seams; this is the worst."));
+        }
+        text
+    }
+
+    fn ruled_out(&self) -> Vec<RuledOut> {
+        let mut all = Vec::new();
+        let Some(seam) = self.seam else { return all };
+        if !seam.after_a_minute() {
+            let why = format!("the tunnel ended after {:.1} s, not after a minute", seam.lived);
+            all.push(RuledOut { what: "a reconnect for the MTU", why });
+        } else if seam.dtls_worked {
+            all.push(RuledOut { what: "a reconnect for the MTU", why: "DTLS had come up".to_owned() });
+        }
+        all
+    }
+
+    fn remedy(&self) -> Vec<String> {
+        let step = match self.likely {
+            "reset-by-middlebox" => {
+                "find the device between client and gateway that resets TCP (the reset's TTL tells how far it is) and exempt the gateway"
+            }
+            "reset-by-gateway" => {
+                "see in the gateway's log why it closed the session: syslog 722037 and 716002 name the reason"
+            }
+            "dpd-unanswered" => {
+                "see on the gateway what it did at that moment (load, failover); syslog 722037 `DPD failure` is its side of it"
+            }
+            "path-lost" => "look at the client's network at that moment: nothing at all came back from the gateway",
+            "rekey-failed" => {
+                "see on the gateway why the rekey is not answered; `anyconnect ssl rekey method new-tunnel` avoids the renegotiation"
+            }
+            _ => return Vec::new(),
+        };
+        vec![step.to_owned()]
+    }
+}
+
+fn reset_words(reset: &Reset) -> String {
+    let (from, to) = match reset.closed.direction {
+        Direction::ToClient => ("gateway", "client"),
+        Direction::ToServer => ("client", "gateway"),
+    };
+    let mut text = format!("The tunnel was reset: a RST in the {from}'s name in frame {}", reset.closed.frame.number);
+    if let Some(usual) = reset.usual.filter(|usual| *usual != reset.closed.ttl) {
+        text.push_str(&format!(", with TTL {} where the {from}'s packets have {usual}", reset.closed.ttl));
+    }
+    if reset.unsent {
+        text.push_str(&format!(", which the {to} got and the {from} never sent"));
+    }
+    text
+}
+
+/// The RST that ended a connection, and what gives it away.
+fn reset(case: &Case<'_>, connection: &Connection) -> Option<Reset> {
+    let resets = connection.views.iter().filter_map(|v| Some((v, v.closed.filter(|c| c.reset)?)));
+    let (view, closed) = resets.min_by_key(|(_, c)| c.at)?;
+    let usual = *closed.direction.of(&view.opened.ttl);
+    // The sender's own capture, when there is one: does it have the same reset?
+    let sender = match closed.direction {
+        Direction::ToClient => Vantage::Outside,
+        Direction::ToServer => Vantage::Client,
+    };
+    let is_sender = |p| case.point(p).and_then(|p| p.vantage) == Some(sender);
+    let own = connection.views.iter().find(|v| is_sender(v.point) && v.point != view.point);
+    let sent = |c: Closed| c.reset && c.direction == closed.direction;
+    let unsent = own.is_some_and(|v| !v.closed.is_some_and(sent));
+    Some(Reset { closed, usual, unsent })
+}
+
+/// A renegotiation that only one side began, in the connection's last minute.
+fn rekey_failed(connection: &Connection) -> bool {
+    const LATE: f64 = 60.0;
+    connection.views.iter().filter_map(|v| v.tls.as_ref()).any(|tls| match tls.renegotiation {
+        [Some((at, _)), None] | [None, Some((at, _))] => connection.end().seconds_since(at) <= LATE,
+        _ => false,
+    })
+}
+
+fn stream_filter(connection: &Connection) -> Filter {
+    let opened = &connection.best().opened;
+    let FrameRef { capture, .. } = opened.first_frame;
+    Filter {
+        filter: format!("tcp.stream == {}", opened.stream),
+        capture,
+        shows: format!("tunnel connection from port {}", opened.endpoints.client.port()),
+        frames: None,
+    }
+}

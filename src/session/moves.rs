@@ -1,0 +1,260 @@
+//! Sessions that moved: DTLS that goes on from another port or address, a client that roamed, a client that changed gateways.
+//!
+//! Record numbers are the proof: they go on where they stopped, without a handshake (RFC 6347 §4.1). Without them a client
+//! that moved is only believed where the capture stood on the client itself.
+
+use super::facts::FlowFacts;
+use super::{DtlsFlow, Point, Session};
+use crate::event::{Direction, FrameRef, PointId, Timestamp, Vantage};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::IpAddr;
+
+/// Records that may be lost in a move.
+const LOST: u64 = 512;
+/// A move takes no longer, seconds: a NAT that forgot, a phone that changed networks.
+const WITHIN: f64 = 300.0;
+/// A client that changes networks or gateways is back within so many seconds.
+const BACK: f64 = 60.0;
+/// Candidates looked at per flow.
+const MOST: usize = 64;
+
+/// Where a session came from: another gateway that the same client left just before.
+#[derive(Clone, Copy, Debug)]
+pub struct Hop {
+    /// That gateway.
+    pub gateway: IpAddr,
+    /// When its last packet was seen.
+    pub left: Timestamp,
+    /// That packet's frame.
+    pub frame: FrameRef,
+}
+
+/// The end of a DTLS flow at one point: who may go on from there.
+#[derive(Clone, Copy)]
+struct End {
+    session: usize,
+    /// The flow's own name: when it began.
+    flow: Timestamp,
+    client: IpAddr,
+    last: Timestamp,
+}
+
+/// Puts together what moved.
+pub fn settle(sessions: &mut Vec<Session>, others: &mut Vec<FlowFacts>, points: &[Point]) {
+    continue_dtls(sessions, others);
+    roam(sessions, points);
+    hop(sessions);
+}
+
+fn is_late(flow: &FlowFacts) -> bool {
+    flow.dtls.as_ref().is_some_and(|d| d.attempts.is_empty() && Direction::ToServer.of(&d.sequence).first.is_some())
+}
+
+/// Finds the flow each late flow continues.
+fn continue_dtls(sessions: &mut Vec<Session>, others: &mut Vec<FlowFacts>) {
+    type ByNumber = BTreeMap<(u16, u64), Vec<End>>;
+    let mut ends: HashMap<(PointId, IpAddr), ByNumber> = HashMap::new();
+    for (session, flow) in sessions.iter().enumerate().flat_map(|(i, s)| s.dtls.iter().map(move |d| (i, d))) {
+        for view in &flow.views {
+            let Some(dtls) = view.dtls.as_deref() else { continue };
+            let sequence = Direction::ToServer.of(&dtls.sequence);
+            let opened = view.opened.endpoints;
+            let end = End { session, flow: flow.start(), client: opened.client.ip(), last: view.ended.last };
+            let at = ends.entry((view.point, opened.server.ip())).or_default();
+            at.entry(sequence.highest).or_default().push(end);
+        }
+    }
+    let before = |view: &FlowFacts| -> Option<End> {
+        let (epoch, number) = Direction::ToServer.of(&view.dtls.as_ref()?.sequence).first?;
+        let known = ends.get(&(view.point, view.opened.endpoints.server.ip()))?;
+        let range = (epoch, number.saturating_sub(LOST))..(epoch, number);
+        let fits = |end: &&End| {
+            let after = view.opened.first.seconds_since(end.last);
+            epoch > 0 && (-1.0..WITHIN).contains(&after) && end.flow < view.opened.first
+        };
+        let found: Vec<&End> = known.range(range).rev().take(MOST).flat_map(|(_, ends)| ends).filter(fits).collect();
+        let same_host = found.iter().find(|end| end.client == view.opened.endpoints.client.ip());
+        // From another address only when nobody else could have moved.
+        same_host.or_else(|| found.first().filter(|_| found.len() == 1)).map(|end| **end)
+    };
+    // Late flows nobody claimed.
+    let mut found: BTreeMap<(usize, Timestamp), Vec<FlowFacts>> = BTreeMap::new();
+    let mut rest = Vec::new();
+    for flow in others.drain(..) {
+        match is_late(&flow).then(|| before(&flow)).flatten() {
+            Some(end) => found.entry((end.session, end.flow)).or_default().push(flow),
+            None => rest.push(flow),
+        }
+    }
+    *others = rest;
+    let mut merge: Vec<(usize, usize)> = Vec::new();
+    let mut continued: Vec<(usize, usize, Timestamp)> = Vec::new();
+    for (i, session) in sessions.iter().enumerate() {
+        for (j, flow) in session.dtls.iter().enumerate().filter(|(_, d)| d.views.iter().all(is_late)) {
+            if let Some(end) = flow.views.iter().find_map(before) {
+                continued.push((i, j, end.flow));
+                if end.session != i {
+                    merge.push((i, end.session));
+                }
+            }
+        }
+    }
+    for (i, j, from) in continued {
+        if let Some(flow) = sessions.get_mut(i).and_then(|s| s.dtls.get_mut(j)) {
+            flow.continues = Some(from);
+        }
+    }
+    for ((session, from), mut views) in found {
+        views.sort_by_key(|v| v.point);
+        if let Some(session) = sessions.get_mut(session) {
+            session.end = session.end.max(views.iter().map(|v| v.ended.last).max().unwrap_or(session.end));
+            session.dtls.push(DtlsFlow { views, continues: Some(from) });
+            session.dtls.sort_by_key(DtlsFlow::start);
+        }
+    }
+    merge_all(sessions, merge);
+    merge_all(sessions, own_tunnels(sessions));
+}
+
+/// The tunnel that a moved client opened from its new address belongs to the session its DTLS came from.
+fn own_tunnels(sessions: &[Session]) -> Vec<(usize, usize)> {
+    let mut merge = Vec::new();
+    for (home, from) in sessions.iter().enumerate().flat_map(|(i, s)| s.dtls.iter().map(move |d| (i, d))) {
+        let client = from.best().opened.endpoints.client.ip();
+        let Some(session) = sessions.get(home).filter(|s| from.continues.is_some() && s.client != client) else {
+            continue;
+        };
+        let next = sessions.iter().position(|s| {
+            s.client == client
+                && s.gateway == session.gateway
+                && s.connections.first().is_some_and(|c| c.role == super::Role::Tunnel)
+                && (-BACK..BACK).contains(&s.start.seconds_since(from.end()))
+        });
+        merge.extend(next.map(|next| (next, home)));
+    }
+    merge
+}
+
+/// A client that has another address all of a sudden, and goes on without a login; seen on the client itself.
+fn roam(sessions: &mut Vec<Session>, points: &[Point]) {
+    let at_client = |s: &Session| -> BTreeSet<PointId> {
+        let vantage = |p: &PointId| points.get(usize::from(p.0)).and_then(|p| p.vantage);
+        s.outer_views().map(|v| v.point).filter(|p| vantage(p) == Some(Vantage::Client)).collect()
+    };
+    let mut by_point: HashMap<(PointId, Option<IpAddr>), Vec<usize>> = HashMap::new();
+    for (i, session) in sessions.iter().enumerate() {
+        for point in at_client(session) {
+            by_point.entry((point, session.gateway)).or_default().push(i);
+        }
+    }
+    let mut merge = Vec::new();
+    for (_, mut there) in by_point {
+        there.sort_by_key(|i| sessions.get(*i).map(|s| s.start));
+        for pair in there.windows(2) {
+            if let [a, b] = *pair
+                && let (Some(first), Some(second)) = (sessions.get(a), sessions.get(b))
+                && goes_on(first, second)
+            {
+                merge.push((b, a));
+            }
+        }
+    }
+    merge.sort_unstable();
+    merge.dedup();
+    merge_all(sessions, merge);
+}
+
+/// Did the second begin, without a login and from another address, where the first ended?
+fn goes_on(first: &Session, second: &Session) -> bool {
+    let (Some(last), Some(next)) = (first.tunnels().last(), second.connections.first()) else { return false };
+    let from_start = next.best().opened.syn.is_some();
+    let stopped = last.last_data().unwrap_or(last.end());
+    first.client != second.client
+        && first.client.is_ipv4() == second.client.is_ipv4()
+        && from_start
+        && next.role == super::Role::Tunnel
+        && (-1.0..BACK).contains(&next.start().seconds_since(stopped))
+}
+
+/// Merges each first session into its second; chains go all the way down.
+fn merge_all(sessions: &mut Vec<Session>, merge: Vec<(usize, usize)>) {
+    if merge.is_empty() {
+        return;
+    }
+    let into: HashMap<usize, usize> = merge.into_iter().filter(|(from, to)| from != to).collect();
+    let root = |mut i: usize| {
+        // As many steps as there are sessions lead to the end of any chain.
+        for _ in 0..into.len() {
+            let Some(next) = into.get(&i) else { break };
+            i = *next;
+        }
+        i
+    };
+    let mut kept: BTreeMap<usize, Session> = BTreeMap::new();
+    let mut moved = Vec::new();
+    for (i, session) in std::mem::take(sessions).into_iter().enumerate() {
+        let home = root(i);
+        if home == i || into.contains_key(&home) {
+            kept.insert(i, session);
+        } else {
+            moved.push((home, session));
+        }
+    }
+    for (home, session) in moved {
+        match kept.get_mut(&home) {
+            Some(known) => known.absorb(session),
+            None => {
+                kept.insert(home, session);
+            }
+        }
+    }
+    sessions.extend(kept.into_values());
+    sessions.sort_by_key(|s| (s.start, s.client, s.port));
+}
+
+/// A client that left one gateway for another.
+fn hop(sessions: &mut [Session]) {
+    let mut left: HashMap<(IpAddr, PointId), BTreeSet<(Timestamp, usize)>> = HashMap::new();
+    for (i, session) in sessions.iter().enumerate() {
+        for view in session.tunnels().flat_map(|c| &c.views) {
+            left.entry((session.client, view.point)).or_default().insert((view.end(), i));
+        }
+    }
+    let mut hops: Vec<(usize, Hop)> = Vec::new();
+    for (i, session) in sessions.iter().enumerate() {
+        let Some(view) = session.outer_views().min_by_key(|v| v.opened.first) else { continue };
+        let Some(known) = left.get(&(session.client, view.point)) else { continue };
+        let start = view.opened.first;
+        let range = (start.plus_seconds(-BACK), 0)..(start.plus_seconds(1.0), usize::MAX);
+        let other = |(_, j): &&(Timestamp, usize)| {
+            sessions.get(*j).is_some_and(|o| o.gateway != session.gateway && o.start < start)
+        };
+        let Some((at, j)) = known.range(range).rev().take(MOST).find(other).copied() else { continue };
+        let Some(other) = sessions.get(j) else { continue };
+        let frame = other.tunnels().flat_map(|c| &c.views).max_by_key(|v| v.ended.last).map(|v| v.ended.last_frame);
+        if let (Some(gateway), Some(frame)) = (other.gateway, frame) {
+            hops.push((i, Hop { gateway, left: at, frame }));
+        }
+    }
+    for (i, hop) in hops {
+        if let Some(session) = sessions.get_mut(i) {
+            session.came_from = Some(hop);
+        }
+    }
+}
+
+impl Session {
+    /// Takes in what turned out to be the same session.
+    fn absorb(&mut self, other: Session) {
+        self.start = self.start.min(other.start);
+        self.end = self.end.max(other.end);
+        if other.confidence > self.confidence {
+            (self.confidence, self.identified_by) = (other.confidence, other.identified_by);
+        }
+        self.ambiguities.extend(other.ambiguities);
+        self.connections.extend(other.connections);
+        self.connections.sort_by_key(super::Connection::start);
+        self.dtls.extend(other.dtls);
+        self.dtls.sort_by_key(DtlsFlow::start);
+    }
+}
