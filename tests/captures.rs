@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test says what is wrong by panicking")]
 
 use acpcap::analysis::{self, Options, Source};
-use acpcap::report::{Answer, Report, Severity, text};
+use acpcap::report::{Answer, Report, Severity, note, text};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -117,6 +117,9 @@ fn every_report_reads_as_it_did() {
             let mut page = Vec::new();
             text::render(&report, text::Look::default(), &mut page).unwrap();
             insta::assert_snapshot!(format!("{name}--{}", run.name), String::from_utf8(page).unwrap());
+            let mut page = Vec::new();
+            note::render(&report, &mut page).unwrap();
+            insta::assert_snapshot!(format!("{name}--{}--note", run.name), String::from_utf8(page).unwrap());
         }
     }
 }

@@ -13,7 +13,7 @@ mod frames;
 mod lab;
 
 use acpcap::analysis::{self, Options, Source};
-use acpcap::report::{Answer, Report, text};
+use acpcap::report::{Answer, Report, note, text};
 use lab::Tap;
 use lab::scenario::{Expect, Scenario};
 use std::collections::{BTreeMap, BTreeSet};
@@ -116,7 +116,8 @@ fn every_scenario_gets_its_verdict() {
         let taps = lab::play(&scenario);
         for (run, expect) in &scenario.expect {
             let report = analyze(files(run, &taps));
-            wrong.extend(differences(&report, expect).into_iter().map(|line| format!("{name}/{run}: {line}")));
+            let differences = differences(&report, expect).into_iter().chain(misfits(&report));
+            wrong.extend(differences.map(|line| format!("{name}/{run}: {line}")));
         }
     }
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
@@ -165,6 +166,26 @@ fn differences(report: &Report, expect: &Expect) -> Vec<String> {
     wrong.extend(
         expect.says.iter().filter(|words| !page.contains(*words)).map(|words| format!("does not say: {words}")),
     );
+    wrong
+}
+
+/// What of a report does not keep to its measure: 100 columns of text; 40 lines of 80 columns of ASCII as a note.
+fn misfits(report: &Report) -> Vec<String> {
+    let mut wrong = Vec::new();
+    let mut page = Vec::new();
+    text::render(report, text::Look::default(), &mut page).unwrap();
+    let page = String::from_utf8(page).unwrap();
+    // A command or a filter is never cut: it would not work.
+    let wide = page.lines().filter(|line| line.chars().count() > 100 && line.trim_start().contains("  "));
+    wrong.extend(wide.map(|line| format!("too wide: {line}")));
+    let mut page = Vec::new();
+    note::render(report, &mut page).unwrap();
+    let page = String::from_utf8(page).unwrap();
+    if page.lines().count() > note::MAX_LINES {
+        wrong.push(format!("a note of {} lines", page.lines().count()));
+    }
+    let odd = page.lines().filter(|line| line.len() > note::WIDTH || !line.is_ascii());
+    wrong.extend(odd.map(|line| format!("not a line of a note: {line}")));
     wrong
 }
 

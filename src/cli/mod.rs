@@ -137,7 +137,7 @@ struct AnalyzeArgs {
     #[arg(required = true, value_name = "[VANTAGE:]FILE")]
     files: Vec<OsString>,
 
-    /// Report format, text or json, with =PATH into a file; repeatable, one pass [default: text]
+    /// Report format, text, json or note (a case note of 40 lines at most), with =PATH into a file; repeatable, one pass [default: text]
     #[arg(long = "format", value_name = "FORMAT[=PATH]", value_parser = output::parse_format)]
     formats: Vec<output::Format>,
 

@@ -3,7 +3,7 @@
 use super::explain::hang;
 use super::{Console, Exit};
 use crate::report::text::Look;
-use crate::session::mtu::{LinkMtu, Mss, OuterIp, Protection, Terms};
+use crate::session::mtu::{LinkMtu, Mss, OuterIp, Pair, Protection, Terms};
 use crate::tls::{CipherSuite, Class, Version};
 use clap::{Args, ValueEnum};
 use std::io::{self, Write};
@@ -12,11 +12,15 @@ pub(super) const EXAMPLES: &str = "\
 Examples:
   acpcap mtu --mss 1380 --cipher AES256-SHA256 --dtls-cipher AES256-SHA
       An ASA with its default sysopt connection tcpmss, on an Ethernet path.
+  acpcap mtu --tcpmss 1380 --cipher AES256-SHA256 --anyconnect-mtu 1300
+      Would DTLS that fails still make the client reconnect with this setting?
   acpcap mtu --base-mtu 1492 --cipher ECDHE-RSA-AES256-GCM-SHA384
       Behind PPPoE; the MSS follows from the path.";
 
 /// The MSS an ASA announces unless told otherwise (`sysopt connection tcpmss`), bytes.
 const ASA_MSS: u16 = 1380;
+/// The MSS of the note's third option, bytes.
+const RAISED_MSS: u16 = 1460;
 /// Ethernet, bytes.
 const ETHERNET: u16 = 1500;
 /// TCP header without options, bytes (RFC 9293 section 3.1).
@@ -26,8 +30,12 @@ const TCP_HEADER: u16 = 20;
 #[derive(Debug, Args)]
 pub(super) struct MtuArgs {
     /// MSS of the outer connection in bytes, the smaller of SYN and SYN-ACK [default: 1380, or from --base-mtu]
-    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u16).range(88..))]
+    #[arg(long, visible_alias = "tcpmss", value_name = "BYTES", value_parser = clap::value_parser!(u16).range(88..))]
     mss: Option<u16>,
+
+    /// `anyconnect mtu` of the group policy in bytes: the most either tunnel is given
+    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u16).range(256..))]
+    anyconnect_mtu: Option<u16>,
 
     /// Largest IP packet of the path between client and gateway, in bytes [default: 1500]
     #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u16).range(128..))]
@@ -108,6 +116,9 @@ struct Answer {
     dtls: Terms,
     /// The note's way of counting, at the same MSS.
     note: Option<Terms>,
+    /// The TLS sum with the note's third option, `sysopt connection tcpmss 1460`.
+    raised: Option<Terms>,
+    cap: Option<u16>,
     ip: OuterIp,
     aead: bool,
 }
@@ -152,6 +163,12 @@ impl Answer {
             ),
             dtls: Protection::new(dtls_class, dtls_version, args.etm).dtls_mtu(link, ip).ok_or_else(too_small)?,
             note: note.tls_mtu(usable),
+            raised: Protection::new(class, version, args.etm).tls_mtu(Mss::usable(
+                Mss(RAISED_MSS),
+                Mss(RAISED_MSS),
+                args.timestamps,
+            )),
+            cap: args.anyconnect_mtu,
             ip,
             aead: matches!(class, Class::Aead { .. }) || matches!(dtls_class, Class::Aead { .. }),
         })
@@ -162,17 +179,7 @@ impl Answer {
         writeln!(out)?;
         self.sum("DTLS  ", &self.dtls_head, &self.dtls, look, out)?;
         writeln!(out)?;
-        let (tls, dtls) = (self.tls.result.0, self.dtls.result.0);
-        let verdict = if dtls > tls {
-            format!(
-                "Packets of {} to {dtls} bytes pass the DTLS tunnel and not the TLS tunnel: while DTLS is not up, a \
-                 gateway that keeps to these limits drops them.",
-                tls + 1
-            )
-        } else {
-            "What passes the DTLS tunnel passes the TLS tunnel: no packet is too big for one only.".to_owned()
-        };
-        hang("", &verdict, look, out)?;
+        self.what_if(look, out)?;
         if self.aead {
             hang(
                 "",
@@ -191,6 +198,67 @@ impl Answer {
                 look,
                 out,
             )?;
+        }
+        Ok(())
+    }
+
+    /// What happens when DTLS fails, and which of the note's remedies would avoid it.
+    fn what_if(&self, look: Look, out: &mut dyn Write) -> io::Result<()> {
+        let sums = Pair { tls: self.tls.result, dtls: self.dtls.result };
+        let pair = sums.capped(self.cap);
+        let (tls, dtls) = (pair.tls.0, pair.dtls.0);
+        if let Some(cap) = self.cap {
+            hang("", &format!("anyconnect mtu {cap} leaves TLS {tls} and DTLS {dtls}."), look, out)?;
+        }
+        if !pair.reconnects() {
+            let verdict = "What passes the DTLS tunnel passes the TLS tunnel: when DTLS fails, nothing is too big and the \
+                           client need not reconnect.";
+            return hang("", verdict, look, out);
+        }
+        let verdict = format!(
+            "When DTLS fails, the adapter still has MTU {dtls}: packets of {} to {dtls} bytes toward the client do not fit \
+             the TLS tunnel and a gateway that keeps to these limits drops them, until the client reconnects after a minute \
+             to lower its MTU to {tls}.",
+            tls + 1
+        );
+        hang("", &verdict, look, out)?;
+        writeln!(out)?;
+        writeln!(out, "What would avoid that")?;
+        let most = sums.equalising().0;
+        let less = sums.dtls.0.saturating_sub(most);
+        let share = f64::from(less) * 100.0 / f64::from(sums.dtls.0.max(1));
+        let raised = self.raised.as_ref().map(|terms| Pair { tls: terms.result, dtls: sums.dtls }.capped(self.cap));
+        let raised = match raised {
+            Some(pair) if pair.reconnects() => {
+                format!("no: TLS {} is still below DTLS {}", pair.tls.0, pair.dtls.0)
+            }
+            Some(pair) => format!(
+                "for TCP: TLS {} is no longer below DTLS {}; UDP above {} is lost all the same, and L2L tunnels are touched",
+                pair.tls.0, pair.dtls.0, pair.dtls.0
+            ),
+            None => "no".to_owned(),
+        };
+        let rows = [
+            (
+                "open UDP on the DTLS port".to_owned(),
+                "yes: the cause is gone; costs a firewall rule on every path".to_owned(),
+            ),
+            (
+                format!("anyconnect mtu {most}"),
+                format!("yes: both become {most}; costs every user {less} bytes of each DTLS packet ({share:.1} %)"),
+            ),
+            (
+                "anyconnect ssl df-bit-ignore enable".to_owned(),
+                "the drops, not the reconnect: packets are fragmented; costs CPU and hides the cause".to_owned(),
+            ),
+            (format!("sysopt connection tcpmss {RAISED_MSS}"), raised),
+            (
+                "a TLS-only tunnel group".to_owned(),
+                format!("yes: the adapter gets {tls} at once; costs its users the speed of DTLS"),
+            ),
+        ];
+        for (remedy, effect) in rows {
+            hang(&format!("  {remedy:<37}"), &effect, look, out)?;
         }
         Ok(())
     }

@@ -5,7 +5,7 @@
 use super::Colour;
 use crate::error::Error;
 use crate::report::text::Look;
-use crate::report::{Report, json, text};
+use crate::report::{Report, json, note, text};
 use anstream::{AutoStream, ColorChoice};
 use std::ffi::OsString;
 use std::fmt;
@@ -18,6 +18,7 @@ use std::path::{Path, PathBuf};
 pub(super) enum Kind {
     Text,
     Json,
+    Note,
 }
 
 impl Kind {
@@ -25,6 +26,7 @@ impl Kind {
         match self {
             Kind::Text => text::render(report, look, out),
             Kind::Json => json::render(report, out),
+            Kind::Note => note::render(report, out),
         }
     }
 }
@@ -46,7 +48,8 @@ pub(super) fn parse_format(given: &str) -> Result<Format, String> {
     let kind = match word {
         "text" => Kind::Text,
         "json" => Kind::Json,
-        _ => return Err("formats: text, json".to_owned()),
+        "note" => Kind::Note,
+        _ => return Err("formats: text, json, note".to_owned()),
     };
     Ok(Format { kind, path })
 }

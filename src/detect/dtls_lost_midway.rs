@@ -222,7 +222,7 @@ fn finding(case: &Case<'_>, death: &Death<'_>, deaths: usize) -> Finding {
             shows: "the DTLS tunnel that died".to_owned(),
             frames: None,
         }],
-        remedy: remedies(likely),
+        remedy: remedies(session, likely),
         ..Finding::default()
     }
 }
@@ -268,7 +268,7 @@ fn ruled_out(case: &Case<'_>, death: &Death<'_>, likely: &str) -> Vec<RuledOut> 
     all
 }
 
-fn remedies(likely: &str) -> Vec<String> {
+fn remedies(session: &Session, likely: &str) -> Vec<String> {
     let first = match likely {
         "udp-idle-timeout" => {
             "keep the mapping open: a DTLS keepalive below the NAT's timeout (`anyconnect ssl keepalive 20`), or a longer timeout there"
@@ -281,7 +281,7 @@ fn remedies(likely: &str) -> Vec<String> {
         }
         _ => "find what blocked UDP to the gateway at that moment: a firewall rule, or a device that lost its state",
     };
-    [first, remedy::MTU_1300].map(str::to_owned).into()
+    vec![first.to_owned(), remedy::equal_mtus(session)]
 }
 
 /// The last DTLS data record from the gateway, wherever it was seen.

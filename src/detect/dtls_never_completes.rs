@@ -599,7 +599,7 @@ impl<'a> Failure<'a> {
             }
             _ => "correct what the alert names".to_owned(),
         };
-        [first, remedy::MTU_1300.to_owned(), remedy::TLS_ONLY.to_owned()].into()
+        vec![first, remedy::equal_mtus(self.case.session), remedy::TLS_ONLY.to_owned()]
     }
 }
 

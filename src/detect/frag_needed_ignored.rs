@@ -98,7 +98,7 @@ fn check(case: &Case<'_>) -> Outcome {
                 "{} (look at firewalls between this capture point and that host)",
                 icmp.quoted.src
             )),
-            remedy::MTU_1300.to_owned(),
+            remedy::equal_mtus(session),
             remedy::DF_IGNORE.to_owned(),
         ],
         ..Finding::default()

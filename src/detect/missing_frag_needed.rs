@@ -202,7 +202,7 @@ fn cures(session: &Session) -> Vec<String> {
     senders.dedup();
     senders.truncate(3);
     let to = if senders.is_empty() { "the servers".to_owned() } else { senders.join(", ") };
-    vec![remedy::let_icmp_reach(&to), remedy::MTU_1300.to_owned(), remedy::DF_IGNORE.to_owned()]
+    vec![remedy::let_icmp_reach(&to), remedy::equal_mtus(session), remedy::DF_IGNORE.to_owned()]
 }
 
 fn capitalise(text: &str) -> String {

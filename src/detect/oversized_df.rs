@@ -70,7 +70,7 @@ fn check(case: &Case<'_>) -> Outcome {
             .iter()
             .flat_map(|o| frame_filters(&o.frames, &format!("packets above {} B at {}", o.limit, case.place(o.point))))
             .collect(),
-        remedy: cures(worst),
+        remedy: cures(session, worst),
         ..Finding::default()
     }))
 }
@@ -185,9 +185,9 @@ fn limit_words(limit: Option<&Limit>, over: &Oversized) -> String {
     }
 }
 
-fn cures(over: &Oversized) -> Vec<String> {
+fn cures(session: &Session, over: &Oversized) -> Vec<String> {
     if over.stuck_to_client == 0 {
         return Vec::new();
     }
-    [remedy::MTU_1300, remedy::DF_IGNORE, remedy::NOT_TCPMSS].map(str::to_owned).into()
+    vec![remedy::equal_mtus(session), remedy::DF_IGNORE.to_owned(), remedy::NOT_TCPMSS.to_owned()]
 }

@@ -115,7 +115,7 @@ fn finding(case: &Case<'_>, seam: &Reconnect) -> Finding {
         summary,
         evidence,
         filters: [old, new].into_iter().flatten().map(stream_filter).collect(),
-        remedy: cures(),
+        remedy: vec![remedy::equal_mtus(session)],
         ..Finding::default()
     }
 }
@@ -128,10 +128,6 @@ fn stream_filter(connection: &Connection) -> Filter {
         shows: format!("tunnel connection from port {}", opened.endpoints.client.port()),
         frames: None,
     }
-}
-
-fn cures() -> Vec<String> {
-    vec![remedy::MTU_1300.to_owned()]
 }
 
 /// From the inside only the client's new, lower MSS is seen.
@@ -165,7 +161,7 @@ fn inside_only(case: &Case<'_>) -> Outcome {
             Evidence::Frames(vec![second], format!("inner SYN with MSS {after}")),
         ],
         filters: crate::finding::frame_filters(&[first, second], "the two SYNs"),
-        remedy: cures(),
+        remedy: vec![remedy::equal_mtus(session)],
         ..Finding::default()
     }))
 }

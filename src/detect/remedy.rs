@@ -1,7 +1,23 @@
 //! The remedies several detectors name, each worded once, with its price.
 
+use crate::session::mtu::{Pair, TunnelMtu};
+use crate::session::{Basis, Channel, Session};
+
 /// The best cure without touching firewalls (note 116881, option 1).
 pub const MTU_1300: &str = "`anyconnect mtu 1300` in the group policy: TLS and DTLS MTU become equal, nothing is too big, no reconnect; slightly smaller packets";
+
+/// The same with a number that fits this session: 1300 as the note says, or less where the TLS tunnel carries less.
+pub fn equal_mtus(session: &Session) -> String {
+    let tls =
+        session.limits.iter().filter(|l| l.channel == Channel::Tls && l.basis >= Basis::Derived && !l.is_bracket());
+    let bytes = tls.max_by_key(|l| l.basis).and_then(|l| u16::try_from(l.bytes).ok());
+    let most = bytes.map_or(1300, |bytes| Pair { tls: TunnelMtu(bytes), dtls: TunnelMtu(bytes) }.equalising().0);
+    match most {
+        1300 => MTU_1300.to_owned(),
+        less => MTU_1300.replace("1300", &less.to_string()),
+    }
+}
+
 /// Note 116881, option 2.
 pub const DF_IGNORE: &str =
     "`anyconnect ssl df-bit-ignore enable` in the group policy: fragments instead of drops; costs CPU, hides the cause";

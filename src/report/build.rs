@@ -77,6 +77,8 @@ pub fn session(
         id,
         client: session.client.to_string(),
         gateway: gateway_words(session),
+        nat_address: session.nat().map(|(_, seen)| seen.to_string()),
+        came_from: session.came_from.map(|hop| hop.gateway.to_string()),
         start: rfc3339(session.start),
         end: rfc3339(session.end),
         inner_addresses: session.inner_addresses.iter().map(ToString::to_string).collect(),
@@ -462,11 +464,20 @@ fn reconnects(session: &session::Session) -> Vec<Reconnect> {
                 at: rfc3339(r.at),
                 gap_seconds: r.gap,
                 cause: r.cause.word().to_owned(),
+                without_data_seconds: r.without_data,
+                mtu: mtu_across(session, r),
                 detail,
                 frame: frame_number(r.frame),
             }
         })
         .collect()
+}
+
+/// What a reconnect did to the MTU: inner SYNs tell exactly, full records up to their padding.
+fn mtu_across(session: &session::Session, r: &session::reconnect::Reconnect) -> Option<[u32; 2]> {
+    let headers = if session.inner_addresses.iter().any(|a| a.is_ipv6()) { 60 } else { 40 };
+    let by_syn = r.inner_mss.map(|((before, _), (after, _))| [before, after].map(|mss| u32::from(mss) + headers));
+    by_syn.or_else(|| r.ceiling.as_ref().map(|(before, after)| [before, after].map(|window| u32::from(*window.end()))))
 }
 
 /// A capture that is there already and may only need its label.
@@ -505,6 +516,14 @@ fn quoted(word: &str) -> String {
     if word.chars().all(plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
 }
 
+/// Not routed in the Internet: a gateway there sees another address (RFC 1918, RFC 4193).
+fn is_private(ip: std::net::IpAddr) -> bool {
+    match ip {
+        std::net::IpAddr::V4(ip) => ip.is_private(),
+        std::net::IpAddr::V6(ip) => ip.is_unique_local(),
+    }
+}
+
 /// The exact command for a capture at that vantage, once per vantage and reason.
 fn next_capture(all: &mut Vec<NextCapture>, session: &session::Session, want: Wanted) {
     /// More than this nobody takes.
@@ -514,16 +533,23 @@ fn next_capture(all: &mut Vec<NextCapture>, session: &session::Session, want: Wa
     }
     let (client, gateway) = (session.client, session.gateway.map_or("GATEWAY".to_owned(), |g| g.to_string()));
     let inner = session.inner_addresses.first().map_or("INNER-ADDRESS".to_owned(), ToString::to_string);
-    let outer_client = if session.gateway.is_some() { client.to_string() } else { "CLIENT".to_owned() };
+    let outer_client = match (session.gateway, session.nat()) {
+        (None, _) => "CLIENT".to_owned(),
+        (_, Some((_, seen))) => seen.to_string(),
+        (Some(gateway), None) if is_private(client) && !is_private(gateway) => "CLIENT-PUBLIC-ADDRESS".to_owned(),
+        _ => client.to_string(),
+    };
     let command = match want.vantage {
         Vantage::Client => format!("dumpcap -i INTERFACE -f \"host {gateway} or icmp or icmp6\" -w client.pcapng"),
         Vantage::Outside => {
             format!(
-                "capture acout interface outside buffer 33554432 match ip host {outer_client} host {gateway} match icmp any any"
+                "capture acp-out interface outside packet-length 1600 buffer 33554432 match ip host {outer_client} host {gateway} match icmp any host {gateway}"
             )
         }
         Vantage::Inside => {
-            format!("capture acin interface inside buffer 33554432 match ip host {inner} any match icmp any any")
+            format!(
+                "capture acp-in interface inside packet-length 1600 buffer 33554432 match ip host {inner} any match icmp any any"
+            )
         }
         Vantage::VirtualAdapter => "dumpcap -i \"Cisco AnyConnect\" -w adapter.pcapng".to_owned(),
     };

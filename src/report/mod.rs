@@ -4,6 +4,7 @@
 
 pub mod build;
 pub mod json;
+pub mod note;
 pub mod text;
 pub mod timeline;
 mod verdict;
@@ -94,6 +95,10 @@ pub struct Session {
     pub client: String,
     /// The gateway's outer address and port; the inner gateway address when only the inside was captured.
     pub gateway: String,
+    /// The client's address as the gateway sees it, where captures at both ends show an address translation.
+    pub nat_address: Option<String>,
+    /// The gateway the same client left just before it came to this one.
+    pub came_from: Option<String>,
     /// First packet, RFC 3339 UTC.
     pub start: String,
     /// Last packet.
@@ -314,8 +319,13 @@ pub struct Reconnect {
     pub at: String,
     /// Seconds from the end of the old connection to the new one; negative when they overlap.
     pub gap_seconds: f64,
-    /// `mtu`, `path-lost`, `link-mtu-changed`, `client-closed`, `gateway-closed`, `unknown`.
+    /// `mtu`, `sleep`, `roaming`, `path-lost`, `dpd-unanswered`, `reset`, `link-mtu-changed`, `optimising`, `rekey`, `client-closed`,
+    /// `gateway-closed`, `unknown`.
     pub cause: String,
+    /// Seconds from the last data before to the first data after; absent when there was none on one side.
+    pub without_data_seconds: Option<f64>,
+    /// Largest inner packet before and after, bytes, as inner SYNs or full records tell; absent when nothing tells.
+    pub mtu: Option<[u32; 2]>,
     /// The cause in words, with its numbers.
     pub detail: String,
     /// Frame of the new connection's first packet.

@@ -320,6 +320,10 @@ impl<W: Write + ?Sized> Page<'_, W> {
         if dropped > 0 {
             let _ = write!(text, " · {} dropped while capturing", counted(dropped, "frame"));
         }
+        if let Some(seconds) = capture.clock_offset_seconds {
+            let way = if seconds > 0.0 { "ahead" } else { "behind" };
+            let _ = write!(text, " · clock {:.3} s {way}, corrected", seconds.abs());
+        }
         if losses > 0 {
             text.push_str(" · not all seen, see below");
         } else if dropped == 0 && told && !is_damaged(capture) {
@@ -465,6 +469,9 @@ impl<W: Write + ?Sized> Page<'_, W> {
         if !session.verdict.is_empty() {
             self.hang(&[(PLAIN, "  ")], &session.verdict)?;
         }
+        if let Some(seen) = &session.nat_address {
+            self.hang(&[(DIM, "  behind NAT ")], &format!("the gateway sees {} as {seen}", session.client))?;
+        }
         if self.look.why || session.confidence != Confidence::High {
             let text = format!("{} ({} confidence)", session.identified_by, confidence_word(session.confidence));
             self.hang(&[(DIM, "  known by ")], &text)?;
@@ -476,6 +483,7 @@ impl<W: Write + ?Sized> Page<'_, W> {
         if is_healthy(session, findings) && !self.look.why {
             return Ok(());
         }
+        self.ruled_out(findings)?;
         self.limits(session, index)?;
         self.do_now(findings)?;
         self.look_at(findings, index)?;
@@ -521,9 +529,31 @@ impl<W: Write + ?Sized> Page<'_, W> {
                 let _ = write!(text, " ({} confidence)", confidence_word(finding.confidence));
             }
             let label = format!("  {label:<9}");
+            let indent = " ".repeat(columns(&label) + columns(&id));
             self.hang(&[(severity_style(finding.severity), &label), (BOLD, &id)], &text)?;
+            if self.look.why {
+                let likely = finding.likely_cause.as_deref().map_or(String::new(), |likely| format!("{likely}; "));
+                let basis = &finding.confidence_basis;
+                self.hang(&[(PLAIN, &indent), (DIM, "why: ")], &format!("{likely}{basis}"))?;
+            }
         }
         Ok(())
+    }
+
+    /// What else it could have been, and is not.
+    fn ruled_out(&mut self, findings: &[&Finding]) -> io::Result<()> {
+        let mut seen = HashSet::new();
+        let all = findings.iter().flat_map(|finding| &finding.ruled_out);
+        let all: Vec<&super::RuledOut> = all.filter(|r| seen.insert(r.what.as_str())).collect();
+        if all.is_empty() {
+            return Ok(());
+        }
+        self.line("")?;
+        for (at, ruled) in all.iter().enumerate().take(MAX_LIST) {
+            let label = if at == 0 { "  not      " } else { "           " };
+            self.hang(&[(BOLD, label)], &format!("{}: {}", ruled.what, ruled.why))?;
+        }
+        self.more("           ", all.len(), MAX_LIST, "explanation")
     }
 
     fn limits(&mut self, session: &Session, index: &Index) -> io::Result<()> {
@@ -1158,6 +1188,7 @@ mod tests {
             title: "title".to_owned(),
             summary: summary.to_owned(),
             rank: rank.to_owned(),
+            confidence_basis: "what was seen, in the detector's words".to_owned(),
             evidence: vec![Evidence::default()],
             ..Finding::default()
         }

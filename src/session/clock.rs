@@ -60,12 +60,14 @@ pub fn align(flows: &mut [FlowFacts], icmp: &mut [IcmpFacts], points: &mut [Poin
 }
 
 fn measure(flows: &[FlowFacts], points: &[Point], set_of: &dyn Fn(PointId) -> u16) -> BTreeMap<u16, Offset> {
-    type Connection = (Endpoints, Option<[u8; 32]>);
+    // A client random names a connection through any NAT; without one its ends must do.
+    type Connection = (Option<Endpoints>, Option<[u8; 32]>);
     let mut seen: HashMap<Connection, BTreeMap<u16, Passing>> = HashMap::new();
     for flow in flows.iter().filter(|f| f.opened.protocol == Protocol::Tcp) {
         if let Some(passing) = passing(flow) {
             let random = flow.tls.as_ref().and_then(|tls| tls.client_hello).and_then(|(_, _, random)| random);
-            seen.entry((flow.opened.endpoints, random)).or_default().entry(set_of(flow.point)).or_insert(passing);
+            let ends = random.is_none().then_some(flow.opened.endpoints);
+            seen.entry((ends, random)).or_default().entry(set_of(flow.point)).or_insert(passing);
         }
     }
     let mut differences: BTreeMap<(u16, u16), Vec<f64>> = BTreeMap::new();

@@ -500,6 +500,17 @@ impl Session {
         self.tunnels().filter(|c| c.start() <= at).last()
     }
 
+    /// The client's own address and the one the gateway sees, where captures at both ends show an address translation.
+    pub fn nat(&self) -> Option<(IpAddr, IpAddr)> {
+        let groups = self.connections.iter().map(|c| &c.views).chain(self.dtls.iter().map(|d| &d.views));
+        groups
+            .filter_map(|views| {
+                let (near, far) = (views.first()?, views.last()?);
+                Some((near.opened.endpoints.client.ip(), far.opened.endpoints.client.ip()))
+            })
+            .find(|(near, far)| near != far)
+    }
+
     /// Ids of all points at which something of this session was seen.
     pub fn points(&self) -> Vec<PointId> {
         let mut ids: Vec<PointId> = self

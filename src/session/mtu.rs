@@ -59,6 +59,36 @@ impl TunnelMtu {
     }
 }
 
+/// The two MTUs a client is told, and what follows from the pair (Cisco TAC 116881).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pair {
+    /// Of the TLS tunnel.
+    pub tls: TunnelMtu,
+    /// Of the DTLS tunnel, which the adapter gets at once.
+    pub dtls: TunnelMtu,
+}
+
+impl Pair {
+    /// What `anyconnect mtu` leaves of both.
+    pub fn capped(self, most: Option<u16>) -> Pair {
+        let cap = |mtu: TunnelMtu| TunnelMtu(most.map_or(mtu.0, |most| mtu.0.min(most)));
+        Pair { tls: cap(self.tls), dtls: cap(self.dtls) }
+    }
+
+    /// Would a client whose DTLS fails reconnect to lower its adapter's MTU?
+    pub fn reconnects(self) -> bool {
+        self.dtls > self.tls
+    }
+
+    /// The largest round `anyconnect mtu` with which it would not: the note says 1300, which not every suite leaves room for.
+    pub fn equalising(self) -> TunnelMtu {
+        TunnelMtu(match self.tls.0 {
+            1300.. => 1300,
+            less => less / 10 * 10,
+        })
+    }
+}
+
 impl LinkMtu {
     /// What links of this MTU commonly are: a hint for the reader, never a verdict.
     pub fn hint(self) -> Option<&'static str> {
@@ -387,6 +417,17 @@ mod tests {
         assert_eq!(TunnelMtu(1418).inner_mss(OuterIp::V4), Mss(1378));
         assert_eq!(LinkMtu(1492).hint(), Some("PPPoE (RFC 2516)"));
         assert_eq!(LinkMtu(1401).hint(), None);
+    }
+
+    #[test]
+    fn the_pair_and_what_follows() {
+        let pair = |tls, dtls| Pair { tls: TunnelMtu(tls), dtls: TunnelMtu(dtls) };
+        assert!(pair(1347, 1418).reconnects());
+        assert!(!pair(1347, 1418).capped(Some(1300)).reconnects());
+        assert!(pair(1287, 1390).capped(Some(1300)).reconnects(), "1300 is too much for AES-CBC-SHA384 in MSS 1380");
+        assert_eq!(pair(1287, 1390).equalising(), TunnelMtu(1280));
+        assert_eq!(pair(1347, 1418).equalising(), TunnelMtu(1300));
+        assert!(!pair(1427, 1418).reconnects());
     }
 
     #[test]
