@@ -25,7 +25,7 @@ fn the_detectors_page_is_what_the_table_says() {
     let printed = detectors_page();
     let path = root().join(DETECTORS_PAGE);
     if std::env::var_os("ACPCAP_BLESS").is_some() {
-        std::fs::write(&path, &printed).unwrap();
+        bless(&path, &printed);
     }
     let stored = std::fs::read_to_string(&path).unwrap_or_default().replace("\r\n", "\n");
     let differs = stored.lines().zip(printed.lines()).position(|(a, b)| a != b);
@@ -34,6 +34,13 @@ fn the_detectors_page_is_what_the_table_says() {
         stored == printed,
         "{DETECTORS_PAGE} is out of date from line {line} on; ACPCAP_BLESS=1 cargo test --test docs prints it anew"
     );
+}
+
+/// Puts the page in place in one step: the other tests read while this one writes.
+fn bless(path: &Path, page: &str) {
+    let fresh = path.with_extension("new");
+    std::fs::write(&fresh, page).unwrap();
+    std::fs::rename(fresh, path).unwrap();
 }
 
 /// `docs/detectors.md`.
@@ -157,7 +164,7 @@ fn the_readme_shows_a_real_report() {
     let fresh = format!("```text\n{}\n```\n", printed.trim_end());
     if std::env::var_os("ACPCAP_BLESS").is_some() {
         let page = format!("{before}<!-- report -->\n{fresh}<!-- /report -->{after}");
-        std::fs::write(root().join("README.md"), page).unwrap();
+        bless(&root().join("README.md"), &page);
     } else {
         assert!(
             shown == fresh,
