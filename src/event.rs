@@ -59,6 +59,8 @@ pub enum What<'a> {
     TlsAlert(FlowId, Direction, Alert),
     /// A TLS application-data record of this many bytes (header not counted) is complete.
     TlsData(FlowId, Direction, u16),
+    /// An HTTP CONNECT in front of the TLS asks a proxy for this host and port (RFC 9110 §9.3.6).
+    ProxyConnect(FlowId, &'a str),
     /// An encrypted handshake record behind application data: a renegotiation (RFC 5246 §7.4.1.1).
     TlsRenegotiation(FlowId, Direction),
     /// A DTLS handshake message in the clear, with its message sequence (RFC 6347 §4.2.2).

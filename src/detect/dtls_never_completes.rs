@@ -120,6 +120,11 @@ fn completed_words(episodes: &[Episode<'_>]) -> String {
 }
 
 fn no_attempt(case: &Case<'_>) -> Outcome {
+    if case.session.proxied_to().is_some() {
+        return Outcome::Clear(
+            "the client reaches the gateway through a web proxy, where no UDP can go: DTLS was not tried".to_owned(),
+        );
+    }
     let wanted = Some(Wanted { vantage: Vantage::Client, why: "whether the client sends DTLS ClientHellos at all" });
     let tunnels: Vec<_> = case.session.tunnels().filter(|t| t.settled().is_some()).collect();
     let Some(tunnel) = tunnels.first() else {

@@ -1,6 +1,7 @@
 //! Frames to events: drives packet, flow and tls, one frame at a time. The only room that knows all of mechanism.
 
 mod datagram;
+mod proxy;
 mod stream;
 
 use crate::capture::Frame;

@@ -1,5 +1,6 @@
 //! TCP: segments to an ordered stream, the stream to TLS records and handshakes.
 
+use super::proxy::Connect;
 use super::{Body, Limits, Losses, Told, is_super_frame, syn};
 use crate::event::{Direction, Ended, Event, Syn, Timestamp, What};
 use crate::flow::probe::SizeProbe;
@@ -42,6 +43,8 @@ struct Reading {
     handshakes: [HandshakeReader; 2],
     /// Application data was seen, each way.
     data: [bool; 2],
+    /// The connection began with an HTTP CONNECT.
+    connect: Option<Box<Connect>>,
 }
 
 impl Tcp {
@@ -153,6 +156,7 @@ enum Thing {
     Alert(Alert),
     Data(u16),
     Renegotiation,
+    Connect(String),
 }
 
 /// Orders the bytes and cuts them into records.
@@ -189,10 +193,25 @@ fn read(tls: &mut Tls, direction: Direction, from_start: bool, chunk: &Chunk<'_>
             scanners: [scanner(), scanner()],
             handshakes: [HandshakeReader::new(), HandshakeReader::new()],
             data: [false, false],
+            connect: begins(direction, from_start, chunk),
         }));
     }
     let Tls::Reading(reading) = tls else { return };
-    let Reading { scanners, handshakes, data } = &mut **reading;
+    let Reading { scanners, handshakes, data, connect } = &mut **reading;
+    let chunk = match (connect, chunk) {
+        (Some(connect), Chunk::Data(bytes)) => {
+            let rest = connect.strip(direction, bytes, &mut |to| seen.things.push((direction, Thing::Connect(to))));
+            if rest.is_empty() {
+                return;
+            }
+            Chunk::Data(rest)
+        }
+        (Some(connect), missing) => {
+            connect.missing(direction);
+            *missing
+        }
+        (None, chunk) => *chunk,
+    };
     let (scanner, handshake) = (direction.of_mut(scanners), direction.of_mut(handshakes));
     let data = direction.of_mut(data);
     let before = scanner.lost_syncs();
@@ -217,11 +236,18 @@ fn read(tls: &mut Tls, direction: Direction, from_start: bool, chunk: &Chunk<'_>
     };
     match chunk {
         Chunk::Data(bytes) => scanner.push(bytes, &mut sink),
-        Chunk::Missing(count) => scanner.missing(*count, &mut sink),
+        Chunk::Missing(count) => scanner.missing(count, &mut sink),
     }
     seen.lost_syncs += scanner.lost_syncs().saturating_sub(before);
     if scanner.verdict() == Verdict::NotTls {
         *tls = Tls::No;
+    }
+}
+
+fn begins(direction: Direction, from_start: bool, chunk: &Chunk<'_>) -> Option<Box<Connect>> {
+    match chunk {
+        Chunk::Data(bytes) if from_start && direction == Direction::ToServer => Connect::begins(bytes).map(Box::new),
+        _ => None,
     }
 }
 
@@ -235,6 +261,7 @@ fn tell_seen(told: &mut Told<'_>, seen: Seen, losses: &mut Losses, sink: &mut im
             Thing::Handshake(_) => {}
             Thing::Alert(alert) => told.tell(What::TlsAlert(flow, direction, alert), sink),
             Thing::Renegotiation => told.tell(What::TlsRenegotiation(flow, direction), sink),
+            Thing::Connect(to) => told.tell(What::ProxyConnect(flow, &to), sink),
             Thing::Data(length) => told.tell(What::TlsData(flow, direction, length), sink),
         }
     }

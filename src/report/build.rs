@@ -77,6 +77,7 @@ pub fn session(
         id,
         client: session.client.to_string(),
         gateway: gateway_words(session),
+        proxied_to: session.proxied_to().map(str::to_owned),
         nat_address: session.nat().map(|(_, seen)| seen.to_string()),
         came_from: session.came_from.map(|hop| hop.gateway.to_string()),
         start: rfc3339(session.start),

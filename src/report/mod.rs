@@ -97,6 +97,8 @@ pub struct Session {
     pub gateway: String,
     /// The client's address as the gateway sees it, where captures at both ends show an address translation.
     pub nat_address: Option<String>,
+    /// Host and port of the gateway, as the client named them to the web proxy that `gateway` then is.
+    pub proxied_to: Option<String>,
     /// The gateway the same client left just before it came to this one.
     pub came_from: Option<String>,
     /// First packet, RFC 3339 UTC.

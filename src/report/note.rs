@@ -78,7 +78,8 @@ impl Note {
             all => format!(", inner {}", all.join(", ")),
         };
         let nat = session.nat_address.as_ref().map_or(String::new(), |seen| format!(" (seen as {seen})"));
-        let ends = format!("{}{nat} -> {}{inner}", session.client, session.gateway);
+        let proxied = session.proxied_to.as_ref().map_or(String::new(), |to| format!(" (a proxy, asked for {to})"));
+        let ends = format!("{}{nat} -> {}{proxied}{inner}", session.client, session.gateway);
         let when = format!("{} to {}", moment(&session.start), moment(&session.end));
         self.add("Session", &format!("{ends}; {when}"), 3);
         self.add("Verdict", &session.verdict, 4);

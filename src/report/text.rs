@@ -469,6 +469,9 @@ impl<W: Write + ?Sized> Page<'_, W> {
         if !session.verdict.is_empty() {
             self.hang(&[(PLAIN, "  ")], &session.verdict)?;
         }
+        if let Some(to) = &session.proxied_to {
+            self.hang(&[(DIM, "  by proxy ")], &format!("{} is a web proxy, asked for {to}", session.gateway))?;
+        }
         if let Some(seen) = &session.nat_address {
             self.hang(&[(DIM, "  behind NAT ")], &format!("the gateway sees {} as {seen}", session.client))?;
         }

@@ -284,6 +284,8 @@ pub struct TlsFacts {
     pub renegotiation: [Option<(Timestamp, FrameRef)>; 2],
     /// What the ClientHello offers, hashed: equal for equal programs.
     pub hello_shape: u64,
+    /// Host and port that a proxy was asked for in front of it.
+    pub proxied_to: Option<Box<str>>,
     heard: Option<Timestamp>,
 }
 

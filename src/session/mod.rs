@@ -416,8 +416,17 @@ impl Connection {
         [opened.syn.and_then(|s| s.mss), opened.syn_ack.and_then(|s| s.mss)]
     }
 
+    /// Host and port that its client asked a proxy for: the other end is that proxy, not the gateway.
+    pub fn proxied_to(&self) -> Option<&str> {
+        self.views.iter().find_map(|v| v.tls.as_ref()?.proxied_to.as_deref())
+    }
+
     /// Usable TCP payload per segment: the smaller MSS, less 12 when timestamps are agreed (protocol: limit from visible bytes).
+    /// The gateway reckons with its own connection: through a proxy that is another one.
     pub fn effective_mss(&self) -> Option<(u16, bool)> {
+        if self.proxied_to().is_some() {
+            return None;
+        }
         let opened = &self.best().opened;
         let (syn, ack) = (opened.syn?, opened.syn_ack?);
         let mss = syn.mss?.min(ack.mss?);
@@ -498,6 +507,11 @@ impl Session {
     /// The tunnel connection in force at that moment: the last one begun by then.
     pub fn tunnel_at(&self, at: Timestamp) -> Option<&Connection> {
         self.tunnels().filter(|c| c.start() <= at).last()
+    }
+
+    /// Host and port of the gateway when a proxy stands between.
+    pub fn proxied_to(&self) -> Option<&str> {
+        self.connections.iter().find_map(Connection::proxied_to)
     }
 
     /// The client's own address and the one the gateway sees, where captures at both ends show an address translation.

@@ -116,6 +116,11 @@ impl Tracker {
                     tls.add_data(at, frame, *direction, *length, control);
                 }
             }
+            What::ProxyConnect(flow, to) => {
+                if let Some(tls) = self.tls(*flow) {
+                    tls.proxied_to = Some((*to).into());
+                }
+            }
             What::TlsRenegotiation(flow, direction) => {
                 if let Some(tls) = self.tls(*flow) {
                     direction.of_mut(&mut tls.renegotiation).get_or_insert((at, frame));

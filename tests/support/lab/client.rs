@@ -91,13 +91,20 @@ impl World {
 
     fn dial(&mut self, role: Role) -> usize {
         let local = SocketAddr::new(self.client.address, self.client.next_port());
-        let remote = SocketAddr::new(self.scenario.gateway.address, 443);
+        let port = if self.scenario.client.proxy { 3128 } else { 443 };
+        let remote = SocketAddr::new(self.scenario.gateway.address, port);
         let mss = self.scenario.client.mss;
         let i = self.connect(Place::Client, local, remote, mss, role);
         if role != Role::Login {
             self.client.tunnel = Some(i);
         }
         i
+    }
+
+    pub fn client_asks_proxy(&mut self, i: usize, tries: u32) {
+        let password = if tries > 1 { "Proxy-Authorization: Basic dXNlcjpwbGFudGVkLXNlY3JldA==\r\n" } else { "" };
+        let ask = format!("CONNECT vpn.example.com:443 HTTP/1.1\r\nHost: vpn.example.com:443\r\n{password}\r\n");
+        self.write(i, ask.as_bytes(), Message::Proxy(tries));
     }
 
     pub fn client_says_hello(&mut self, i: usize) {
@@ -118,6 +125,8 @@ impl World {
             self.client.tls_heard = self.now;
         }
         match message {
+            Message::ProxyAnswer(1) => self.client_asks_proxy(i, 2),
+            Message::ProxyAnswer(_) => self.client_says_hello(i),
             Message::ServerFlight => {
                 let finish = tls::client_finish(&self.suite(), &mut self.rng);
                 self.write(i, &finish, Message::ClientFinish);

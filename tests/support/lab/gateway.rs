@@ -48,6 +48,14 @@ impl World {
 
     pub fn gateway_reads(&mut self, i: usize, message: Message) {
         match message {
+            // Not the gateway's, but a proxy's in its place.
+            Message::Proxy(tries) => {
+                let answer = match tries {
+                    1 => "HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 12\r\n\r\n<p>Who?</p>\n",
+                    _ => "HTTP/1.1 200 Connection established\r\n\r\n",
+                };
+                self.write(i, answer.as_bytes(), Message::ProxyAnswer(tries));
+            }
             Message::Hello => {
                 let flight = tls::server_flight(&self.suite(), &mut self.rng);
                 self.write(i, &flight, Message::ServerFlight);

@@ -65,6 +65,9 @@ impl Rng {
 /// What records say to who has the keys.
 #[derive(Clone, Debug)]
 pub enum Message {
+    /// An HTTP CONNECT, first without and then with a password.
+    Proxy(u32),
+    ProxyAnswer(u32),
     Hello,
     ServerFlight,
     ClientFinish,
@@ -740,6 +743,9 @@ impl World {
 
     fn opened(&mut self, i: usize) {
         match self.conns[i].role {
+            Role::Login | Role::Tunnel | Role::LoginAndTunnel if self.scenario.client.proxy => {
+                self.client_asks_proxy(i, 1)
+            }
             Role::Login | Role::Tunnel | Role::LoginAndTunnel | Role::Web => self.client_says_hello(i),
             Role::Inner { get, put } => {
                 let (request, message) =

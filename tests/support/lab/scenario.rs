@@ -68,6 +68,8 @@ pub struct Client {
     pub address: IpAddr,
     /// Connects at all.
     pub dials: bool,
+    /// Reaches the gateway through a web proxy that wants a password; the proxy has the gateway's address, port 3128.
+    pub proxy: bool,
     /// Login and tunnel on connections of their own, as AnyConnect does; else on one, as openconnect does.
     pub separate_login: bool,
     pub dtls: Generation,
@@ -102,6 +104,7 @@ impl Default for Client {
         Client {
             address: IpAddr::from([198, 51, 100, 10]),
             dials: true,
+            proxy: false,
             separate_login: true,
             dtls: Generation::Legacy,
             hellos: vec![0.0, 1.0, 3.0, 7.0, 15.0, 31.0],
