@@ -10,7 +10,7 @@ pub use crate::flow::{Direction, Endpoints, FlowId, Protocol};
 pub use crate::packet::Incomplete;
 pub use crate::packet::icmp::{IcmpError, Quoted};
 pub use crate::tls::cipher::{CipherSuite, Class};
-pub use crate::tls::handshake::{ClientHello, ServerHello};
+pub use crate::tls::handshake::{ClientHello, ServerHello, SessionId};
 pub use crate::tls::{Alert, Version};
 
 use std::net::IpAddr;

@@ -105,6 +105,23 @@ fn every_case_gets_its_verdict() {
 }
 
 #[test]
+fn other_traffic_is_passed_over_in_silence() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/other-traffic");
+    let files = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let captures: Vec<PathBuf> = files.filter(|path| path.extension().is_some_and(|e| e == "pcap")).collect();
+    assert!(captures.len() >= 10, "only {captures:?}");
+    for path in captures {
+        let input = Box::new(File::open(&path).unwrap());
+        let source = Source { path: path.display().to_string(), vantage: None, input, continues: false };
+        let outcome =
+            analysis::analyze([Ok(source)].into_iter(), &Options::default(), &mut |_| ControlFlow::Continue(()));
+        let report = outcome.report;
+        assert!(report.captures.iter().all(|c| c.frames > 10), "{}: hardly anything in it", path.display());
+        assert!(report.sessions.is_empty() && report.findings.is_empty(), "{}: {:?}", path.display(), report.sessions);
+    }
+}
+
+#[test]
 fn every_report_reads_as_it_did() {
     let mut settings = insta::Settings::clone_current();
     settings.set_snapshot_path("snapshots");

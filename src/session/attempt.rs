@@ -98,7 +98,7 @@ pub fn fingerprint(attempt: &AttemptFacts) -> Option<(&'static str, Confidence)>
     if attempt.version == Version::DTLS_0_9 {
         return Some(("DTLS ClientHello of version 0x0100, which only AnyConnect still speaks", Confidence::High));
     }
-    if attempt.session_id.len() != 32 {
+    if attempt.session_id.len() != 32 || attempt.is_own {
         return None;
     }
     // It offers the one suite agreed inside the tunnel (and perhaps a signalling value), or PSK suites only.

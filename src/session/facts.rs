@@ -553,6 +553,8 @@ pub struct AttemptFacts {
     pub random: [u8; 32],
     /// ClientHello session id.
     pub session_id: Vec<u8>,
+    /// DTLS itself set that session up: it comes with a ticket, or a full handshake gave its id.
+    pub is_own: bool,
     /// Record version of the first ClientHello.
     pub version: Version,
     /// Version inside the first ClientHello.

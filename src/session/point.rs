@@ -198,34 +198,59 @@ fn named(point: &Point, carries_outer: bool) -> Option<(Vantage, String)> {
     let interface = &point.interface;
     let by_interface = [(&interface.name, "interface name"), (&interface.description, "interface description")];
     let names = by_interface.into_iter().filter_map(|(name, kind)| Some((name.as_deref()?, kind)));
-    for (name, kind) in names.chain([(point.name.as_str(), "file name")]) {
-        if let Some(vantage) = vantage_of_name(name, carries_outer) {
-            return Some((vantage, format!("{kind} `{name}`")));
-        }
-    }
-    None
+    let file = [(point.name.as_str(), "file name")];
+    let interfaces = names.map(|(name, kind)| (name, kind, vantage_of_name(name, carries_outer, false)));
+    let files = file.into_iter().map(|(name, kind)| (name, kind, vantage_of_name(name, carries_outer, true)));
+    let (name, kind, vantage) = interfaces.chain(files).find(|(_, _, vantage)| vantage.is_some())?;
+    Some((vantage?, format!("{kind} `{name}`")))
 }
 
-fn vantage_of_name(name: &str, carries_outer: bool) -> Option<Vantage> {
+/// In an interface's name a short word (`in`, `tun0`) counts wherever it stands; in a file's, which may say anything
+/// (`what-goes-in.pcap`), only alone or behind `acp`, `cap` or a number.
+fn vantage_of_name(name: &str, carries_outer: bool, is_file: bool) -> Option<Vantage> {
     let name = name.to_ascii_lowercase();
-    let has = |word: &str| name.split(|c: char| !c.is_ascii_alphanumeric()).any(|part| part == word);
-    let starts = |word: &str| {
-        name.split(|c: char| !c.is_ascii_alphanumeric())
-            .any(|part| part.strip_prefix(word).is_some_and(|rest| rest.chars().all(|c| c.is_ascii_digit())))
+    let parts = || name.split(|c: char| !c.is_ascii_alphanumeric()).filter(|part| !part.is_empty());
+    let is_number = |part: &str| part.chars().all(|c| c.is_ascii_digit());
+    let numbered = |part: &str, word: &str| part.strip_prefix(word).is_some_and(is_number);
+    let has = |word: &str| parts().any(|part| numbered(part, word));
+    let meant = |word: &str| {
+        let others = || parts().filter(|part| !is_number(part) && !["acp", "cap", "capture"].contains(part));
+        has(word) && (!is_file || others().all(|part| numbered(part, word)))
     };
     if carries_outer {
-        if ["outside", "out", "capout", "acout"].into_iter().any(has) {
+        if ["outside", "capout", "acout"].into_iter().any(has) || meant("out") {
             return Some(Vantage::Outside);
         }
-        return (has("client") || starts("phys")).then_some(Vantage::Client);
+        return (has("client") || has("phys")).then_some(Vantage::Client);
     }
-    if ["inside", "in", "capin", "acin"].into_iter().any(has) {
+    if ["inside", "capin", "acin"].into_iter().any(has) || meant("in") {
         return Some(Vantage::Inside);
     }
-    let adapter = starts("cscotun")
-        || starts("utun")
-        || starts("tun")
-        || starts("va")
+    let adapter = has("cscotun")
+        || ["utun", "tun", "va"].into_iter().any(meant)
         || name.contains("adapter") && (name.contains("anyconnect") || name.contains("virtual"));
     adapter.then_some(Vantage::VirtualAdapter)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_tell_and_names_that_do_not() {
+        let inner = |name| vantage_of_name(name, false, true);
+        for name in ["inside", "acp-in", "in", "in_2", "gw1-inside-0423", "capin"] {
+            assert_eq!(inner(name), Some(Vantage::Inside), "{name}");
+        }
+        for name in ["va", "tun0", "utun4", "cscotun0", "site-a-cscotun0", "virtual-adapter"] {
+            assert_eq!(inner(name), Some(Vantage::VirtualAdapter), "{name}");
+        }
+        for name in ["what-goes-in", "socat-tls-tun", "sign-in-page", "va-hospital", "client"] {
+            assert_eq!(inner(name), None, "{name}");
+        }
+        assert_eq!(vantage_of_name("Gi0/1 in", false, false), Some(Vantage::Inside));
+        assert_eq!(vantage_of_name("acp-out", true, true), Some(Vantage::Outside));
+        assert_eq!(vantage_of_name("timed-out", true, true), None);
+        assert_eq!(vantage_of_name("client", true, true), Some(Vantage::Client));
+    }
 }

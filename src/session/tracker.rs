@@ -8,7 +8,7 @@ use crate::event::{
     ClientHello, Direction, DtlsMessage, DtlsRecordSeen, Event, FlowId, FrameRef, IcmpSeen, Incomplete, PointId,
     Timestamp, What,
 };
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 /// What a tracker may keep.
@@ -52,12 +52,23 @@ pub struct Tracker {
     /// `FlowId` → place in `facts.flows`, `u32::MAX` = left out.
     places: HashMap<FlowId, u32, foldhash::fast::RandomState>,
     icmp: HashMap<IcmpKey, usize>,
+    /// Sessions that DTLS handshakes set up by themselves, hashed, at most [`MAX_GIVEN`].
+    given: HashSet<u64>,
 }
+
+/// DTLS sessions remembered as set up by DTLS.
+const MAX_GIVEN: usize = 65_536;
 
 impl Tracker {
     /// An empty tracker.
     pub fn new(limits: Limits) -> Tracker {
-        Tracker { limits, facts: Facts::default(), places: HashMap::default(), icmp: HashMap::new() }
+        Tracker {
+            limits,
+            facts: Facts::default(),
+            places: HashMap::default(),
+            icmp: HashMap::new(),
+            given: HashSet::new(),
+        }
     }
 
     /// Takes note of one event.
@@ -127,9 +138,11 @@ impl Tracker {
                 }
             }
             What::DtlsHandshake(flow, direction, sequence, message) => {
+                let mut given = std::mem::take(&mut self.given);
                 if let Some(dtls) = self.dtls(*flow) {
-                    observe_handshake(dtls, (at, frame), *direction, *sequence, message);
+                    observe_handshake(dtls, (at, frame), *direction, *sequence, message, &mut given);
                 }
+                self.given = given;
             }
             What::DtlsRecord(flow, direction, record) => {
                 if let Some(dtls) = self.dtls(*flow) {
@@ -233,6 +246,7 @@ fn observe_handshake(
     direction: Direction,
     sequence: u16,
     message: &DtlsMessage<'_>,
+    given: &mut HashSet<u64>,
 ) {
     if let DtlsMessage::ClientHello(hello, version) = message {
         let random = hello.random.unwrap_or_default();
@@ -249,6 +263,7 @@ fn observe_handshake(
             dtls.attempts.push(AttemptFacts {
                 random,
                 session_id: hello.session_id.as_bytes().to_vec(),
+                is_own: hello.has_ticket || given.contains(&hash(hello.session_id)),
                 version: *version,
                 hello_version: hello.version,
                 suites: (hello.cipher_suites.first().copied(), hello.cipher_suites.len()),
@@ -313,6 +328,9 @@ fn observe_handshake(
             attempt.server_hellos.1.get_or_insert((at, frame));
             attempt.suite = hello.cipher_suite;
             attempt.server_version = Some(hello.version);
+            if attempt.session_id.is_empty() && !hello.session_id.is_empty() && given.len() < MAX_GIVEN {
+                given.insert(hash(hello.session_id));
+            }
             attempt.resumed = !attempt.session_id.is_empty() && hello.session_id.as_bytes() == attempt.session_id;
         }
         DtlsMessage::Certificate => attempt.certificate |= direction == Direction::ToClient,
@@ -390,4 +408,71 @@ fn hash(value: impl Hash) -> u64 {
 /// What one program's ClientHellos have in common.
 fn shape(hello: &ClientHello) -> u64 {
     hash((hello.version.0, &hello.cipher_suites, &hello.extensions))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::{CipherSuite, Endpoints, Opened, Protocol, ServerHello, SessionId, Version};
+    use crate::session::attempt::fingerprint;
+
+    /// A ClientHello as AnyConnect sends it: one suite, the id of a session.
+    fn resuming(random: u8, id: u8) -> ClientHello {
+        ClientHello {
+            version: Version::DTLS_1_2,
+            random: Some([random; 32]),
+            session_id: SessionId::new(&[id; 32]).unwrap_or_default(),
+            cipher_suites: vec![CipherSuite(0x35)],
+            ..ClientHello::default()
+        }
+    }
+
+    /// Is the last attempt AnyConnect's, after those messages on a flow each?
+    fn is_anyconnect(messages: &[(Direction, DtlsMessage<'_>)]) -> bool {
+        let mut tracker = Tracker::new(Limits::default());
+        let frame = FrameRef { capture: 0, number: 1 };
+        let mut tell = |what| tracker.observe(&Event { at: Timestamp::default(), frame, point: PointId(0), what });
+        let opened = Opened {
+            protocol: Protocol::Udp,
+            endpoints: Endpoints { client: ([192, 0, 2, 1], 5000).into(), server: ([192, 0, 2, 2], 443).into() },
+            stream: 0,
+            first: Timestamp::default(),
+            first_frame: frame,
+            syn: None,
+            syn_ack: None,
+            third: None,
+            ttl: [None, None],
+        };
+        tell(What::Opened(FlowId(0), &opened));
+        for (direction, message) in messages {
+            let message = match message {
+                DtlsMessage::ClientHello(hello, version) => DtlsMessage::ClientHello(hello, *version),
+                DtlsMessage::ServerHello(hello) => DtlsMessage::ServerHello(hello),
+                _ => DtlsMessage::Certificate,
+            };
+            tell(What::DtlsHandshake(FlowId(0), *direction, 0, message));
+        }
+        let flows = tracker.finish().flows;
+        flows.iter().filter_map(|f| f.dtls.as_ref()?.attempts.last()).any(|a| fingerprint(a).is_some())
+    }
+
+    #[test]
+    fn a_session_dtls_set_up_itself_is_not_anyconnects() {
+        let hello = |hello| (Direction::ToServer, DtlsMessage::ClientHello(hello, Version::DTLS_1_2));
+        let again = resuming(2, 7);
+        assert!(is_anyconnect(&[hello(&again)]));
+
+        let with_ticket = ClientHello { has_ticket: true, ..resuming(2, 7) };
+        assert!(!is_anyconnect(&[hello(&with_ticket)]));
+
+        let first = ClientHello { session_id: SessionId::default(), ..resuming(1, 0) };
+        let given = ServerHello { session_id: again.session_id, ..ServerHello::default() };
+        let answer = (Direction::ToClient, DtlsMessage::ServerHello(&given));
+        assert!(!is_anyconnect(&[
+            hello(&first),
+            answer,
+            (Direction::ToClient, DtlsMessage::Certificate),
+            hello(&again)
+        ]));
+    }
 }

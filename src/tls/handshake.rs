@@ -180,6 +180,8 @@ pub struct ClientHello {
     pub alpn: Vec<String>,
     /// supported_versions extension (RFC 8446 §4.2.1); empty when absent.
     pub supported_versions: Vec<Version>,
+    /// A session ticket comes with it (RFC 5077 §3.2); an empty one only asks for tickets.
+    pub has_ticket: bool,
     /// Not all of it was captured or well-formed: absent fields prove nothing.
     pub partial: bool,
 }
@@ -277,6 +279,7 @@ impl ClientHello {
     fn read_extensions(&mut self, bytes: &[u8]) -> bool {
         each_extension(bytes, |number, extension| {
             self.extensions.push(number);
+            self.has_ticket |= number == 35 && extension.len() > 4;
             // Only these three are wanted: tls-parser would allocate for the others in vain.
             if !matches!(number, 0 | 16 | 43) {
                 return;
