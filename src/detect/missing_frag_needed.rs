@@ -5,7 +5,7 @@ use crate::event::{PointId, Protocol, Vantage};
 use crate::finding::{
     Case, Detector, Evidence, Filter, Finding, Grade, Outcome, RuledOut, Severity, Sight, Wanted, count, frame_filters,
 };
-use crate::session::limits::stuck_toward_client;
+use crate::session::limits::{standstill, stuck_toward_client};
 use crate::session::{Channel, Oversized, Session};
 
 /// How long after the packet the ICMP may come, seconds. Routers answer within a round trip.
@@ -62,6 +62,10 @@ fn check(case: &Case<'_>) -> Outcome {
         .iter()
         .filter(|o| o.channel == Channel::Inner && inside.contains(&o.point) && o.to_client() > 0);
     let Some(over) = over.max_by_key(|o| (o.stuck_to_client, o.to_client())) else {
+        if standstill(session).is_some() {
+            let why = "packets toward the client got stuck, but perhaps because the tunnel itself stood still: then none was due";
+            return Outcome::CannotTell(why.to_owned(), None);
+        }
         return Outcome::Clear("no packet toward the client was above the limit, so none was due".to_owned());
     };
     if over.frag_needed > 0 {

@@ -5,7 +5,7 @@ use crate::event::Vantage;
 use crate::finding::{
     Case, Detector, Evidence, Finding, Grade, Outcome, RuledOut, Severity, Wanted, count, frame_filters,
 };
-use crate::session::limits::largest_passed_to_client;
+use crate::session::limits::{largest_passed_to_client, standstill, stuck_toward_client};
 use crate::session::{Channel, Limit, Oversized, Session};
 
 const READ: Grade =
@@ -26,7 +26,8 @@ should be told by ICMP. The gateway's counter for it is `mp-svc-no-fragment`, it
 
 The limit is, in this order: what you told (`--tls-mtu`, `--dtls-mtu`), the next-hop MTU of an ICMP error, the MTU the client \
 lowered its adapter to after a reconnect, and else only a bracket: nothing of the smallest size that never got through, or \
-larger, passed. A limit counts from when it held. Packets that got through all the same are counted as delivered: a gateway \
+larger, passed. When as large ones had passed before and nothing at all is seen to pass meanwhile, the tunnel itself may have \
+stood still: that cannot be told from its inside alone. A limit counts from when it held. Packets that got through all the same are counted as delivered: a gateway \
 that fragments (`df-bit-ignore`), or that drops only toward the client. Repeats of one TCP segment are told apart from distinct \
 segments. Offload super-frames (more bytes than the peer's MSS) were never on the wire like that and do not count.",
     confidence: &[READ, BRACKETED, TWICE],
@@ -109,7 +110,22 @@ fn absent(session: &Session) -> Outcome {
             Some(Wanted { vantage: Vantage::Inside, why: DETECTOR.question }),
         );
     }
+    if let Some(still) = standstill(session) {
+        return Outcome::CannotTell(
+            format!(
+                "packets of {} B toward the client got stuck from {:.1} s on, but as large ones had passed before, and nothing is \
+                 seen to pass meanwhile: the tunnel itself may have stood still, which only the outer path shows",
+                still.ip_len,
+                still.since.seconds_since(session.start)
+            ),
+            Some(Wanted { vantage: Vantage::Outside, why: "whether the tunnel's own packets get through" }),
+        );
+    }
+    let stuck = session.inner.iter().any(|f| stuck_toward_client(f).is_some());
     match largest_passed_to_client(session) {
+        _ if stuck => {
+            Outcome::Clear("what got stuck toward the client did so for another reason than its size".to_owned())
+        }
         Some((bytes, _)) => {
             Outcome::Clear(format!("packets up to {bytes} B got through toward the client, and no size got stuck"))
         }

@@ -113,7 +113,7 @@ pub(super) fn take(
         );
     }
     if is_ack {
-        direction.reverse().of_mut(&mut tcp.probes).acknowledged(segment.ack);
+        direction.reverse().of_mut(&mut tcp.probes).acknowledged(segment.ack, place.at);
     }
     let mut seen = Seen::default();
     let kind = feed(tcp, limits, segment, direction, &mut seen);

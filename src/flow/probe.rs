@@ -20,7 +20,7 @@ const WATCHED: usize = 4;
 const CAPTURED_TWICE: i64 = 10_000_000;
 
 /// What got through one direction, fed with all its segments and the other side's acks. 16 bytes until a
-/// segment above [`WATCHED_ABOVE`] is sent, then some 250 more.
+/// segment above [`WATCHED_ABOVE`] is sent, then some 300 more.
 #[derive(Debug, Default)]
 pub struct SizeProbe {
     /// End of the highest data sent: bytes before it have a history.
@@ -33,6 +33,7 @@ struct Probe {
     watched: [Option<Segment>; WATCHED],
     /// Everything before it is acknowledged.
     acked: Option<u32>,
+    progress: Option<Timestamp>,
     largest_passed: Option<Passed>,
     smallest_stuck: Option<Stuck>,
     segments_stuck: u32,
@@ -63,6 +64,8 @@ pub struct Sizes {
     pub smallest_stuck: Option<Stuck>,
     /// How many segments were stuck.
     pub segments_stuck: u32,
+    /// When data of any size was last acknowledged, once a packet above [`WATCHED_ABOVE`] had been sent.
+    pub progress: Option<Timestamp>,
 }
 
 /// A packet that arrived: the other side acknowledged it.
@@ -72,6 +75,8 @@ pub struct Passed {
     pub ip_len: u32,
     /// Frame number of its (last) sending.
     pub frame: u32,
+    /// When it was acknowledged; of several that large, the last.
+    pub at: Timestamp,
 }
 
 /// A segment sent at least twice at the same size and not acknowledged by the end, or only after a smaller
@@ -126,14 +131,14 @@ impl SizeProbe {
 
     /// The other side acknowledged everything before `ack`.
     #[inline]
-    pub fn acknowledged(&mut self, ack: u32) {
+    pub fn acknowledged(&mut self, ack: u32, at: Timestamp) {
         let (Some(probe), Some(sent)) = (&mut self.probe, self.sent) else {
             return;
         };
         if before(sent, ack) && ack.wrapping_sub(sent) > 1 {
             return; // of data we never saw (FIN allowed): whatever it proves, we cannot say
         }
-        probe.acknowledged(ack);
+        probe.acknowledged(ack, at);
     }
 
     /// What is known by now; at the end of the capture, what was learned.
@@ -185,11 +190,12 @@ impl Probe {
         }
     }
 
-    fn acknowledged(&mut self, ack: u32) {
+    fn acknowledged(&mut self, ack: u32, at: Timestamp) {
         if self.acked.is_some_and(|acked| !before(acked, ack)) {
             return;
         }
         self.acked = Some(ack);
+        self.progress = Some(at);
         let mut passed: Option<Passed> = None;
         for place in &mut self.watched {
             let Some(segment) = *place else { continue };
@@ -198,7 +204,7 @@ impl Probe {
             }
             *place = None;
             if segment.provable {
-                let arrived = Passed { ip_len: u32::from(segment.ip_len), frame: segment.last_frame };
+                let arrived = Passed { ip_len: u32::from(segment.ip_len), frame: segment.last_frame, at };
                 passed = passed.filter(|passed| passed.ip_len >= arrived.ip_len).or(Some(arrived));
             } else if segment.times >= 2 {
                 note_stuck(&mut self.smallest_stuck, &mut self.segments_stuck, segment.stuck());
@@ -211,8 +217,10 @@ impl Probe {
 
     /// What is as small as something that passed later was only lost.
     fn passed(&mut self, passed: Passed) {
-        if self.largest_passed.is_none_or(|largest| largest.ip_len < passed.ip_len) {
-            self.largest_passed = Some(passed);
+        match &mut self.largest_passed {
+            Some(largest) if largest.ip_len > passed.ip_len => {}
+            Some(largest) if largest.ip_len == passed.ip_len => largest.at = passed.at,
+            largest => *largest = Some(passed),
         }
         if self.smallest_stuck.is_some_and(|stuck| stuck.ip_len <= passed.ip_len) {
             self.smallest_stuck = None;
@@ -225,7 +233,7 @@ impl Probe {
         for segment in self.watched.iter().flatten().filter(|segment| segment.times >= 2) {
             note_stuck(&mut smallest_stuck, &mut segments_stuck, segment.stuck());
         }
-        Sizes { largest_passed: self.largest_passed, smallest_stuck, segments_stuck }
+        Sizes { largest_passed: self.largest_passed, smallest_stuck, segments_stuck, progress: self.progress }
     }
 }
 
@@ -282,6 +290,10 @@ mod tests {
             self.probe.sent(seq, ip_len - 40, ip_len, self.frame, at);
         }
 
+        fn acknowledge(&mut self, ack: u32) {
+            self.probe.acknowledged(ack, Timestamp(i64::from(self.frame) * 1_000_000_000));
+        }
+
         fn passed(&self) -> Option<(u32, u32)> {
             self.probe.sizes().largest_passed.map(|passed| (passed.ip_len, passed.frame))
         }
@@ -295,10 +307,10 @@ mod tests {
     fn small_talk_allocates_nothing() {
         let mut lab = Lab::default();
         lab.send(0, 576);
-        lab.probe.acknowledged(536);
+        lab.acknowledge(536);
         assert!(lab.probe.probe.is_none());
         assert_eq!(lab.probe.sizes(), Sizes::default());
-        assert!(size_of::<Probe>() <= 288, "{}", size_of::<Probe>());
+        assert!(size_of::<Probe>() <= 320, "{}", size_of::<Probe>());
     }
 
     #[test]
@@ -306,9 +318,9 @@ mod tests {
         let mut lab = Lab::default();
         lab.send(0, 1418);
         lab.send(1378, 1000);
-        lab.probe.acknowledged(1377);
+        lab.acknowledge(1377);
         assert_eq!(lab.passed(), None);
-        lab.probe.acknowledged(2338);
+        lab.acknowledge(2338);
         assert_eq!(lab.passed(), Some((1418, 1)));
     }
 
@@ -321,7 +333,7 @@ mod tests {
         for _ in 0..7 {
             lab.send(0, 1418);
         }
-        lab.probe.acknowledged(0);
+        lab.acknowledge(0);
         assert_eq!(lab.stuck(), Some((1418, 0, 8)));
         let sizes = lab.probe.sizes();
         assert_eq!(sizes.segments_stuck, 1);
@@ -338,11 +350,11 @@ mod tests {
         lab.send(0, 1418);
         lab.send(0, 1347); // path MTU learned
         lab.send(1307, 111);
-        lab.probe.acknowledged(1378);
+        lab.acknowledge(1378);
         assert_eq!(lab.stuck(), Some((1418, 0, 2)));
         assert_eq!(lab.passed(), Some((1347, 3))); // carried by the 1347 or by something larger
         lab.send(1378, 1347);
-        lab.probe.acknowledged(1378 + 1307);
+        lab.acknowledge(1378 + 1307);
         assert_eq!(lab.passed(), Some((1347, 3)));
         assert_eq!(lab.stuck(), Some((1418, 0, 2)));
     }
@@ -354,9 +366,9 @@ mod tests {
         lab.send(0, 1418);
         lab.send(0, 1240);
         lab.send(0, 640);
-        lab.probe.acknowledged(600);
+        lab.acknowledge(600);
         assert_eq!(lab.passed(), Some((640, 4)));
-        lab.probe.acknowledged(1200);
+        lab.acknowledge(1200);
         assert_eq!(lab.passed(), Some((640, 4)));
     }
 
@@ -376,7 +388,7 @@ mod tests {
         lab.send(0, 540);
         lab.send(500, 540);
         lab.send(0, 1040);
-        lab.probe.acknowledged(1000);
+        lab.acknowledge(1000);
         assert_eq!(lab.passed(), None);
     }
 
@@ -384,7 +396,7 @@ mod tests {
     fn first_segment_of_a_late_capture_proves_nothing() {
         let mut probe = SizeProbe::default();
         probe.sent(0, 1378, 1418, 1, Timestamp(0));
-        probe.acknowledged(1378);
+        probe.acknowledged(1378, Timestamp(0));
         assert_eq!(probe.sizes().largest_passed, None);
     }
 
@@ -394,7 +406,7 @@ mod tests {
         lab.send(0, 1418);
         lab.send(0, 1347);
         lab.send(1307, 111);
-        lab.probe.acknowledged(1378);
+        lab.acknowledge(1378);
         assert_eq!(lab.stuck(), None);
         assert_eq!(lab.passed(), Some((1347, 2)));
     }
@@ -404,7 +416,7 @@ mod tests {
         let mut lab = Lab::default();
         lab.send(0, 1418);
         lab.send(0, 1418);
-        lab.probe.acknowledged(1378);
+        lab.acknowledge(1378);
         assert_eq!(lab.stuck(), None);
         assert_eq!(lab.passed(), Some((1418, 2)));
     }
@@ -416,10 +428,10 @@ mod tests {
         lab.send(0, 1418);
         lab.send(0, 740);
         lab.send(700, 718);
-        lab.probe.acknowledged(1378);
+        lab.acknowledge(1378);
         assert_eq!(lab.stuck(), Some((1418, 0, 2)));
         lab.send(1378, 1418);
-        lab.probe.acknowledged(2756);
+        lab.acknowledge(2756);
         assert_eq!(lab.stuck(), None);
         assert_eq!(lab.probe.sizes().segments_stuck, 0);
     }
@@ -428,7 +440,7 @@ mod tests {
     fn stuck_after_the_path_shrank() {
         let mut lab = Lab::default();
         lab.send(0, 1500);
-        lab.probe.acknowledged(1460);
+        lab.acknowledge(1460);
         lab.send(1460, 1500);
         lab.send(1460, 1500);
         assert_eq!(lab.passed(), Some((1500, 1)));
@@ -440,7 +452,7 @@ mod tests {
         let mut lab = Lab::default();
         lab.send(10_000, 600);
         lab.send(0, 1418); // below what was sent: an earlier sending may have been smaller
-        lab.probe.acknowledged(10_560);
+        lab.acknowledge(10_560);
         assert_eq!(lab.passed(), Some((600, 1)));
     }
 
@@ -448,9 +460,9 @@ mod tests {
     fn acks_of_unseen_data_prove_nothing() {
         let mut lab = Lab::default();
         lab.send(0, 1418);
-        lab.probe.acknowledged(50_000);
+        lab.acknowledge(50_000);
         assert_eq!(lab.passed(), None);
-        lab.probe.acknowledged(1379); // FIN counted
+        lab.acknowledge(1379); // FIN counted
         assert_eq!(lab.passed(), Some((1418, 1)));
     }
 
@@ -461,7 +473,7 @@ mod tests {
         lab.send(seq, 1418);
         lab.send(seq.wrapping_add(1378), 1418);
         lab.send(seq.wrapping_add(1378), 1418);
-        lab.probe.acknowledged(seq.wrapping_add(1378));
+        lab.acknowledge(seq.wrapping_add(1378));
         assert_eq!(lab.passed(), Some((1418, 1)));
         assert_eq!(lab.stuck(), Some((1418, seq.wrapping_add(1378), 2)));
     }
@@ -486,7 +498,7 @@ mod tests {
                     }
                 }
                 seq = end;
-                lab.probe.acknowledged(seq);
+                lab.acknowledge(seq);
                 let sizes = lab.probe.sizes();
                 prop_assert!(sizes.largest_passed.is_none_or(|passed| passed.ip_len <= limit));
                 prop_assert!(sizes.smallest_stuck.is_none_or(|stuck| stuck.ip_len > limit && stuck.times >= 2));
@@ -497,7 +509,7 @@ mod tests {
         fn arbitrary_input_never_panics(steps in prop::collection::vec(any::<(u32, u32, u32, bool)>(), 0..200)) {
             let mut probe = SizeProbe::default();
             for (seq, len, ip_len, ack) in steps {
-                if ack { probe.acknowledged(seq) } else { probe.sent(seq, len, ip_len % 70_000, 1, Timestamp(0)) }
+                if ack { probe.acknowledged(seq, Timestamp(0)) } else { probe.sent(seq, len, ip_len % 70_000, 1, Timestamp(0)) }
             }
             let sizes = probe.sizes();
             prop_assert_eq!(sizes.smallest_stuck.is_some(), sizes.segments_stuck > 0);

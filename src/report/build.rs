@@ -98,10 +98,8 @@ pub fn session(
         timeline: std::mem::take(&mut entries.entries),
         timeline_dropped,
     });
-    if faulty {
-        for want in wanted {
-            next_capture(&mut report.next_captures, session, want);
-        }
+    for want in wanted {
+        next_capture(report, session, want, faulty);
     }
 }
 
@@ -498,7 +496,7 @@ pub fn label_hint(report: &mut Report, hint: session::inner::Unclaimed, points: 
         "-" => "acpcap analyze inside:-".to_owned(),
         path => format!("acpcap analyze {}", quoted(&format!("inside:{path}"))),
     };
-    report.next_captures.push(NextCapture { vantage: vantage.to_owned(), why, command });
+    report.next_captures.push(NextCapture { vantage: vantage.to_owned(), session: String::new(), why, command });
 }
 
 /// What to say of IPsec: acpcap does not look into it, and says so rather than nothing.
@@ -525,12 +523,22 @@ fn is_private(ip: std::net::IpAddr) -> bool {
     }
 }
 
-/// The exact command for a capture at that vantage, once per vantage and reason.
-fn next_capture(all: &mut Vec<NextCapture>, session: &session::Session, want: Wanted) {
+/// The exact command for a capture at that vantage, for the session last added; one per vantage, of a faulty session if possible.
+fn next_capture(report: &mut Report, session: &session::Session, want: Wanted, faulty: bool) {
     /// More than this nobody takes.
     const MOST: usize = 4;
-    if all.len() >= MOST || all.iter().any(|n| n.vantage == want.vantage.word()) {
-        return;
+    let is_faulty = |n: &NextCapture| {
+        n.session.is_empty()
+            || report.sessions.iter().any(|s| s.id == n.session && s.severity.is_some_and(|s| s > Severity::Info))
+    };
+    let vantage = want.vantage.word();
+    match report.next_captures.iter().position(|n| n.vantage == vantage) {
+        Some(known) if faulty && !report.next_captures.get(known).is_some_and(is_faulty) => {
+            report.next_captures.remove(known);
+        }
+        Some(_) => return,
+        None if report.next_captures.len() >= MOST => return,
+        None => {}
     }
     let (client, gateway) = (session.client, session.gateway.map_or("GATEWAY".to_owned(), |g| g.to_string()));
     let inner = session.inner_addresses.first().map_or("INNER-ADDRESS".to_owned(), ToString::to_string);
@@ -554,5 +562,7 @@ fn next_capture(all: &mut Vec<NextCapture>, session: &session::Session, want: Wa
         }
         Vantage::VirtualAdapter => "dumpcap -i \"Cisco AnyConnect\" -w adapter.pcapng".to_owned(),
     };
-    all.push(NextCapture { vantage: want.vantage.word().to_owned(), why: want.why.to_owned(), command });
+    let of = report.sessions.last().map(|s| s.id.clone()).unwrap_or_default();
+    let next = NextCapture { vantage: vantage.to_owned(), session: of, why: want.why.to_owned(), command };
+    report.next_captures.push(next);
 }

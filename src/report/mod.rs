@@ -471,6 +471,8 @@ pub struct Loss {
 pub struct NextCapture {
     /// `client`, `outside`, `inside` or `virtual-adapter`.
     pub vantage: String,
+    /// The session it is for, by id; empty when it is for the whole capture.
+    pub session: String,
     /// What it would settle.
     pub why: String,
     /// The exact command.

@@ -784,6 +784,11 @@ impl<W: Write + ?Sized> Page<'_, W> {
         }
         self.line("")?;
         let mut label = "next capture  ";
+        let all_well = report.findings.iter().all(|f| f.severity == Severity::Info);
+        if all_well && report.next_captures.iter().all(|next| !next.session.is_empty()) {
+            self.hang(&[(BOLD, label), (PLAIN, "")], "if users still complain")?;
+            label = "              ";
+        }
         for next in report.next_captures.iter().take(MAX_LIST) {
             let text = format!("{}: {}", place(&next.vantage), next.why);
             self.hang(&[(BOLD, label), (PLAIN, "")], &text)?;
@@ -1363,6 +1368,7 @@ mod tests {
                 limit: false,
             }],
             next_captures: vec![NextCapture {
+                session: "1".to_owned(),
                 vantage: "inside".to_owned(),
                 why: "whether the gateway sends Fragmentation Needed, and whether the inside server gets it".to_owned(),
                 command: "capture INS interface inside buffer 33554432 packet-length 1522 match ip host 10.10.10.1 any"

@@ -1,6 +1,7 @@
 //! A session's story in one to three sentences, the verdict first.
 
 use crate::finding::Case;
+use crate::session::limits::standstill;
 
 /// Tells the story the faults make together, each with its clause; `headlines` in the order they are told.
 pub fn of(case: &Case<'_>, headlines: &[String]) -> String {
@@ -13,6 +14,9 @@ pub fn of(case: &Case<'_>, headlines: &[String]) -> String {
 fn healthy(case: &Case<'_>) -> &'static str {
     let session = case.session;
     match (session.gateway, session.dtls.iter().any(|d| d.worked())) {
+        (None, _) if standstill(session).is_some() => {
+            "Downloads stand still; whether the tunnel itself does, this capture cannot show."
+        }
         (None, _) => "Inner traffic of this address flows; nothing got stuck.",
         (_, true) => "DTLS is up and carries the data. Nothing wrong was seen.",
         (_, false) => "The tunnel runs over TLS. Nothing wrong was seen.",

@@ -213,10 +213,54 @@ fn outer_swallowed(session: &Session, stuck: &Stuck) -> bool {
     outer.filter(|o| o.times > 2).any(|o| meanwhile(&o))
 }
 
+/// Inner packets toward the client got stuck in a tunnel that may have stood still altogether: as large ones had passed
+/// before, and nothing else is seen to pass meanwhile.
+#[derive(Clone, Copy, Debug)]
+pub struct Standstill {
+    /// Where.
+    pub point: PointId,
+    /// The packet.
+    pub ip_len: u32,
+    /// When it was first sent.
+    pub since: Timestamp,
+}
+
+/// The first standstill of the session.
+pub fn standstill(session: &Session) -> Option<Standstill> {
+    let stuck = session.inner.iter().filter_map(|f| Some((stuck_toward_client(f)?, f)));
+    let still = stuck.filter(|(stuck, flow)| !outer_swallowed(session, stuck) && stood_still(session, flow, stuck));
+    let first = still.min_by_key(|(stuck, _)| stuck.first)?;
+    Some(Standstill { point: first.1.facts.point, ip_len: first.0.ip_len, since: first.0.first })
+}
+
+fn stood_still(session: &Session, stuck_flow: &InnerFlow, stuck: &Stuck) -> bool {
+    let beside = || session.inner.iter().filter(|f| f.facts.point == stuck_flow.facts.point);
+    let passed_before = beside().filter_map(|f| f.facts.ended.sizes.get(f.toward_client.index())?.largest_passed);
+    let meanwhile = |at: Timestamp| stuck.first < at && at <= stuck.last;
+    let passes = beside().any(|f| {
+        let sizes = f.facts.ended.sizes.get(f.toward_client.index());
+        // The answer to a SYN-ACK, or a SYN-ACK, shows that what it answers came through.
+        let answered = match f.toward_client {
+            Direction::ToClient => f.facts.opened.third,
+            Direction::ToServer => f.facts.opened.syn_ack.map(|syn| syn.at),
+        };
+        sizes.and_then(|s| s.progress).into_iter().chain(answered).any(meanwhile)
+    });
+    !passes && passed_before.into_iter().any(|p| p.ip_len >= stuck.ip_len && p.at < stuck.last)
+}
+
+/// Did a packet as large get through on another flow after all? Then it was lost for another reason.
+fn passed_later(session: &Session, stuck: &Stuck) -> bool {
+    let passed = session.inner.iter().filter_map(|f| f.facts.ended.sizes.get(f.toward_client.index())?.largest_passed);
+    passed.into_iter().any(|p| p.ip_len >= stuck.ip_len && p.at > stuck.last)
+}
+
 /// What got through and what never did: the limit lies between.
 fn bracket(session: &Session, points: &[Point], limits: &mut Vec<Limit>) {
     let stuck = session.inner.iter().filter_map(|f| Some((stuck_toward_client(f)?, f)));
-    let stuck = stuck.filter(|(s, _)| !outer_swallowed(session, s)).min_by_key(|(s, _)| s.ip_len);
+    let stuck = stuck
+        .filter(|(s, f)| !outer_swallowed(session, s) && !passed_later(session, s) && !stood_still(session, f, s))
+        .min_by_key(|(s, _)| s.ip_len);
     let Some((stuck, flow)) = stuck else { return vanished(session, points, limits) };
     let capture = flow.facts.opened.first_frame.capture;
     let passed = largest_passed_to_client(session).filter(|(bytes, _)| *bytes < stuck.ip_len);
