@@ -3,18 +3,20 @@
 use crate::capture::reader::{self, Reader};
 use crate::capture::vantage::Vantage;
 use crate::capture::{Frame, Item, Timestamp};
+use crate::decrypt::{Keyring, Lines};
 use crate::detect::{self, DETECTORS};
 use crate::dissect::{self, Dissector};
 use crate::error::Error;
-use crate::event::{Event, PointId};
+use crate::event::{Direction, Event, FlowId, FrameRef, Opened, PointId, Protocol, What};
 use crate::finding::Case;
 use crate::packet::Undecoded;
 use crate::report::build::rfc3339;
-use crate::report::{self, Capture, Loss, Report};
+use crate::report::{self, Capture, Decryption, Loss, Report};
 use crate::session::facts::{FlowFacts, IcmpFacts};
 use crate::session::limits::Told;
 use crate::session::tracker::{self, Facts, Tracker};
 use crate::session::{self, Point};
+use std::collections::BTreeMap;
 use std::io::Read;
 use std::ops::ControlFlow;
 
@@ -65,7 +67,12 @@ pub struct Outcome {
     pub report: Report,
     /// Sources that could not be read (to the end).
     pub errors: Vec<Error>,
+    /// A capture brought secrets behind frames they may open: a second run with the same keyring opens more.
+    pub late_secrets: bool,
 }
+
+/// Secrets of the TLS key log kind in a Decryption Secrets Block (pcapng §4.7).
+const TLS_KEY_LOG: u32 = 0x544c_534b;
 
 /// Frames of several interfaces may stand out of order by this much, seconds; more is a clock that jumped.
 const REORDERED: f64 = 1.0;
@@ -82,8 +89,90 @@ pub fn analyze(
     options: &Options,
     tick: &mut dyn FnMut(Tick) -> ControlFlow<()>,
 ) -> Outcome {
+    analyze_with_keys(sources, options, &mut Keyring::new(), tick)
+}
+
+/// The same with secrets: what they open is read too. Secrets that the captures bring along, or that are found inside the
+/// tunnels, are added to the keyring.
+pub fn analyze_with_keys(
+    sources: impl Iterator<Item = Result<Source, Error>>,
+    options: &Options,
+    keyring: &mut Keyring,
+    tick: &mut dyn FnMut(Tick) -> ControlFlow<()>,
+) -> Outcome {
+    run(sources, options, keyring, None, tick)
+}
+
+/// A capture, or a rotated set of them, being read.
+struct Set {
+    dissector: Dissector,
+    tracker: Tracker,
+    /// Index of its first point.
+    first_point: usize,
+    number: u16,
+}
+
+/// An IP packet taken out of a tunnel.
+#[derive(Clone, Copy, Debug)]
+pub struct InnerPacket<'a> {
+    /// When the frame that carried it was captured.
+    pub at: Timestamp,
+    /// That frame.
+    pub frame: FrameRef,
+    /// Index of the interface it was captured on, in that capture.
+    pub interface: u32,
+    /// The tunnel connection: the capture (or rotated set), and its flow there.
+    pub tunnel: (u16, FlowId),
+    /// How that connection began, when it is remembered.
+    pub carrier: Option<&'a Opened>,
+    /// Which way it went.
+    pub direction: Direction,
+    /// Its bytes, from the IP header on.
+    pub data: &'a [u8],
+}
+
+impl InnerPacket<'_> {
+    /// The tunnel as Wireshark numbers it: `tcp.stream 1`.
+    pub fn tunnel_name(&self) -> String {
+        match self.carrier {
+            Some(Opened { protocol: Protocol::Tcp, stream, .. }) => format!("tcp.stream {stream}"),
+            Some(Opened { stream, .. }) => format!("udp.stream {stream}"),
+            None => "tunnel".to_owned(),
+        }
+    }
+
+    /// What kind of tunnel it is and between whom.
+    pub fn tunnel_ends(&self) -> String {
+        let Some(carrier) = self.carrier else { return String::new() };
+        let kind = if carrier.protocol == Protocol::Tcp { "TLS" } else { "DTLS" };
+        format!("{kind} tunnel from {} to {}", carrier.endpoints.client, carrier.endpoints.server)
+    }
+}
+
+/// Takes every IP packet out of the tunnels that the keyring opens, in the order of the frames that carried them, and reports
+/// as [`analyze_with_keys`] does.
+pub fn decrypt(
+    sources: impl Iterator<Item = Result<Source, Error>>,
+    options: &Options,
+    keyring: &mut Keyring,
+    sink: &mut dyn FnMut(InnerPacket<'_>),
+    tick: &mut dyn FnMut(Tick) -> ControlFlow<()>,
+) -> Outcome {
+    run(sources, options, keyring, Some(sink), tick)
+}
+
+fn run<'a>(
+    sources: impl Iterator<Item = Result<Source, Error>>,
+    options: &Options,
+    keyring: &'a mut Keyring,
+    listener: Option<&'a mut dyn FnMut(InnerPacket<'_>)>,
+    tick: &mut dyn FnMut(Tick) -> ControlFlow<()>,
+) -> Outcome {
     let mut run = Run {
         options: *options,
+        keyring,
+        late_secrets: false,
+        listener,
         report: report::build::empty(),
         errors: Vec::new(),
         points: Vec::new(),
@@ -103,17 +192,12 @@ pub fn analyze(
     run.finish()
 }
 
-/// A capture, or a rotated set of them, being read.
-struct Set {
-    dissector: Dissector,
-    tracker: Tracker,
-    /// Index of its first point.
-    first_point: usize,
-    number: u16,
-}
-
-struct Run {
+struct Run<'a> {
     options: Options,
+    keyring: &'a mut Keyring,
+    late_secrets: bool,
+    /// Who wants the packets inside the tunnels.
+    listener: Option<&'a mut dyn FnMut(InnerPacket<'_>)>,
     report: Report,
     errors: Vec<Error>,
     points: Vec<Point>,
@@ -122,7 +206,7 @@ struct Run {
     interrupted: bool,
 }
 
-impl Run {
+impl Run<'_> {
     fn read(&mut self, index: usize, source: Source, tick: &mut dyn FnMut(Tick) -> ControlFlow<()>) {
         let mut reader = match Reader::new(&source.path, source.input, self.options.reader) {
             Ok(reader) => reader,
@@ -149,10 +233,20 @@ impl Run {
         let (mut frames, mut cut, mut backwards) = (0_u64, 0_u64, 0_u64);
         let mut last = Timestamp(i64::MIN);
         loop {
-            let points = &mut self.points;
-            let Set { dissector, tracker, first_point, .. } = &mut set;
+            let Run { points, keyring, late_secrets, listener, report, .. } = self;
+            let Set { dissector, tracker, first_point, number } = &mut set;
+            let set_number = *number;
             let result = reader.for_each(|item| {
-                let Item::Frame(frame) = item else { return ControlFlow::Continue(()) };
+                let frame = match item {
+                    Item::Frame(frame) => frame,
+                    Item::Secrets(TLS_KEY_LOG, secrets) => {
+                        let lines = keyring.add_key_log(secrets);
+                        *late_secrets |= frames > 0 && lines.secrets > 0;
+                        key_log_losses(report, Some(capture), "the secrets block", &lines);
+                        return ControlFlow::Continue(());
+                    }
+                    Item::Secrets(..) => return ControlFlow::Continue(()),
+                };
                 frames += 1;
                 span = Some(widen(span, frame.at));
                 backwards += u64::from(frame.at.plus_seconds(REORDERED) < last);
@@ -160,7 +254,20 @@ impl Run {
                 let is_cut = (frame.data.len() as u64) < u64::from(frame.original_len);
                 cut += u64::from(is_cut);
                 let id = point(points, *first_point, capture, &frame, is_cut);
-                dissector.push(&frame, capture, id, &mut |event: &Event<'_>| tracker.observe(event));
+                dissector.push(&frame, capture, id, keyring, &mut |event: &Event<'_>| {
+                    if let (Some(listener), What::Inner(flow, direction, data)) = (listener.as_mut(), &event.what) {
+                        listener(InnerPacket {
+                            at: event.at,
+                            frame: event.frame,
+                            interface: frame.interface,
+                            tunnel: (set_number, *flow),
+                            carrier: tracker.opened(*flow),
+                            direction: *direction,
+                            data,
+                        });
+                    }
+                    tracker.observe(event);
+                });
                 if frames.is_multiple_of(TICK) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
             });
             if let Err(error) = result {
@@ -285,9 +392,30 @@ impl Run {
             }
         }
         let losses = set.dissector.finish(&mut |event: &Event<'_>| tracker.observe(event));
-        let facts = set.tracker.finish();
+        let mut facts = set.tracker.finish();
+        self.place_inside(&mut facts);
         self.set_losses(set.number, &losses, &facts);
         self.facts.push(facts);
+    }
+
+    /// Gives the points inside decrypted tunnels places behind all others.
+    fn place_inside(&mut self, facts: &mut Facts) {
+        let mut places: BTreeMap<PointId, PointId> = BTreeMap::new();
+        let points = &mut self.points;
+        let mut settle = |id: &mut PointId| {
+            if !id.is_inside() {
+                return;
+            }
+            let outer = id.outer();
+            *id = *places.entry(outer).or_insert_with(|| {
+                let id = PointId(points.len() as u16);
+                let inside = points.get(usize::from(outer.0)).map(|point| point.inside(id));
+                points.extend(inside);
+                id
+            });
+        };
+        facts.flows.iter_mut().for_each(|flow| settle(&mut flow.point));
+        facts.icmp.iter_mut().for_each(|icmp| settle(&mut icmp.point));
     }
 
     fn set_losses(&mut self, capture: u16, losses: &dissect::Losses, facts: &Facts) {
@@ -357,6 +485,50 @@ impl Run {
         );
     }
 
+    /// What the secrets opened, and which of them do not fit.
+    fn tell_decryption(&mut self, flows: &[FlowFacts]) {
+        if self.keyring.is_empty() {
+            return;
+        }
+        let read = || flows.iter().filter_map(|flow| Some((flow, flow.packets()?.unsealed)));
+        let [tls_connections, dtls_flows] = self.keyring.opened();
+        let told = Decryption {
+            secrets: self.keyring.len(),
+            tls_connections,
+            dtls_flows,
+            records_opened: read().map(|(_, unsealed)| unsealed.opened).sum(),
+            records_failed: read().map(|(_, unsealed)| unsealed.failed).sum(),
+        };
+        let mut lose = |kind: &str, count: u64, text: String| {
+            if count > 0 {
+                self.report.losses.push(Loss { kind: kind.to_owned(), capture: None, count, text, limit: false });
+            }
+        };
+        let misfits: Vec<String> = read()
+            .filter(|(_, unsealed)| unsealed.opened == 0)
+            .map(|(flow, unsealed)| {
+                let kind = if flow.opened.protocol == Protocol::Tcp { "tcp" } else { "udp" };
+                format!("{kind}.stream {} ({} records)", flow.opened.stream, unsealed.failed)
+            })
+            .collect();
+        let shown = misfits.iter().take(5).cloned().collect::<Vec<_>>().join(", ");
+        let more = misfits.len().saturating_sub(5);
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        let text = format!("there are keys for {shown}{more}, and they do not fit: not one record could be opened");
+        lose("key-misfit", misfits.len() as u64, text);
+        let partly: u64 = read().filter(|(_, unsealed)| unsealed.opened > 0).map(|(_, unsealed)| unsealed.failed).sum();
+        let text = format!(
+            "{partly} records of connections that were opened could not be: bytes of them, or of others before them, are missing"
+        );
+        lose("undecrypted", partly, text);
+        if told.records_opened == 0 && misfits.is_empty() {
+            let text =
+                format!("none of the {} keys belongs to a connection whose handshake is in the captures", told.secrets);
+            lose("keys-unused", told.secrets as u64, text);
+        }
+        self.report.decryption = Some(told);
+    }
+
     fn finish(mut self) -> Outcome {
         self.close_set();
         let mut flows: Vec<FlowFacts> = Vec::new();
@@ -367,6 +539,7 @@ impl Run {
             icmp.extend(facts.icmp);
             incomplete.extend(facts.incomplete);
         }
+        self.tell_decryption(&flows);
         let told = Told { tls: self.options.tls_mtu, dtls: self.options.dtls_mtu };
         let session::Assembled { mut sessions, clocks, unclaimed, ike } =
             session::assemble(flows, icmp, incomplete, &mut self.points, told);
@@ -408,8 +581,27 @@ impl Run {
         let no_limit = !self.report.losses.iter().any(|l| l.limit);
         self.report.complete =
             !self.interrupted && self.errors.is_empty() && no_limit && self.report.captures.iter().all(whole);
-        Outcome { report: self.report, errors: self.errors }
+        Outcome { report: self.report, errors: self.errors, late_secrets: self.late_secrets }
     }
+}
+
+/// What is wrong with a key log, without a word of it.
+pub fn key_log_losses(report: &mut Report, capture: Option<u16>, name: &str, lines: &Lines) {
+    let mut lose = |count: u64, limit: bool, text: String| {
+        if count > 0 {
+            report.losses.push(Loss { kind: "key-log".to_owned(), capture, count, text, limit });
+        }
+    };
+    if let Some((number, why)) = lines.first_malformed {
+        let text =
+            format!("{} lines of {name} are no key log lines; the first is line {number}: {why}", lines.malformed);
+        lose(lines.malformed, false, text);
+    }
+    lose(
+        lines.left_out,
+        true,
+        format!("{} lines of {name} were left out because of the cap on secrets", lines.left_out),
+    );
 }
 
 fn widen(span: Option<(Timestamp, Timestamp)>, at: Timestamp) -> (Timestamp, Timestamp) {

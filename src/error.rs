@@ -16,6 +16,14 @@ pub enum Error {
         /// What the operating system said.
         source: std::io::Error,
     },
+    /// A file that should hold a key does not.
+    #[error("{path}: no usable key: {reason}")]
+    NotAKey {
+        /// The file as the user named it.
+        path: String,
+        /// Why, one clause, without a word of what stands there.
+        reason: &'static str,
+    },
     /// The bytes are not a capture file of a known format.
     #[error("{path}: not a capture file at offset {offset}: {reason}")]
     NotACapture {

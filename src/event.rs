@@ -3,6 +3,7 @@
 //! An [`Event`] says that something happened on the wire, when, in which frame and at which capture point. It never says
 //! what that means. Plain packets, packets out of a decrypted tunnel and made-up ones in tests are the same events.
 
+pub use crate::anyconnect::{Bye, PacketKind, Token, TunnelAnswer, TunnelRequest};
 pub use crate::capture::vantage::Vantage;
 pub use crate::capture::{FrameRef, Interface, LinkType, Timestamp};
 pub use crate::flow::probe::{Passed, Sizes, Stuck};
@@ -18,6 +19,25 @@ use std::net::IpAddr;
 /// One capture point: an interface of a capture, counted over the whole run from 0.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PointId(pub u16);
+
+impl PointId {
+    const INSIDE: u16 = 1 << 15;
+
+    /// The point inside the decrypted tunnels that this one sees from outside; `None` for a point inside, or beyond the 32768th.
+    pub fn inside(self) -> Option<PointId> {
+        (!self.is_inside()).then_some(PointId(self.0 | PointId::INSIDE))
+    }
+
+    /// Is it inside decrypted tunnels?
+    pub fn is_inside(self) -> bool {
+        self.0 & PointId::INSIDE != 0
+    }
+
+    /// The point it was decrypted at.
+    pub fn outer(self) -> PointId {
+        PointId(self.0 & !PointId::INSIDE)
+    }
+}
 
 /// Something seen.
 #[derive(Debug)]
@@ -61,6 +81,18 @@ pub enum What<'a> {
     TlsData(FlowId, Direction, u16),
     /// An HTTP CONNECT in front of the TLS asks a proxy for this host and port (RFC 9110 §9.3.6).
     ProxyConnect(FlowId, &'a str),
+    /// A request of the login, or CONNECT, decrypted.
+    TunnelRequest(FlowId, &'a TunnelRequest),
+    /// An answer, decrypted.
+    TunnelAnswer(FlowId, &'a TunnelAnswer),
+    /// The session's token in an answer's body, decrypted.
+    Token(FlowId, Token),
+    /// A packet of the tunnel protocol, decrypted, over TLS or DTLS.
+    Tunnelled(FlowId, Direction, TunnelPacket<'a>),
+    /// The IP packet in it; its flow is told of by events of its own, at the point [`PointId::inside`].
+    Inner(FlowId, Direction, &'a [u8]),
+    /// What became of a flow's sealed records for which there were keys; told when the flow ends.
+    Unsealed(FlowId, Unsealed),
     /// An encrypted handshake record behind application data: a renegotiation (RFC 5246 §7.4.1.1).
     TlsRenegotiation(FlowId, Direction),
     /// A DTLS handshake message in the clear, with its message sequence (RFC 6347 §4.2.2).
@@ -81,6 +113,28 @@ pub enum What<'a> {
     Incomplete(Incomplete),
     /// An IKE message (RFC 7296 §3.1): a VPN of another kind.
     Ike(FlowId),
+}
+
+/// A packet of the tunnel protocol.
+#[derive(Clone, Copy, Debug)]
+pub struct TunnelPacket<'a> {
+    /// What it is.
+    pub kind: PacketKind,
+    /// Bytes it carries, its own header not counted.
+    pub len: u16,
+    /// What it carries, unless that is an IP packet.
+    pub payload: &'a [u8],
+}
+
+/// What became of sealed records.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Unsealed {
+    /// Opened.
+    pub opened: u64,
+    /// Not opened: the key does not fit, or not all of them were captured.
+    pub failed: u64,
+    /// How often something else stood where a CSTP packet had to begin.
+    pub misframed: u32,
 }
 
 /// From how many bytes on (IP header included) a DF packet is told one by one: every host must accept 576 (RFC 791 §3.1).
@@ -107,6 +161,8 @@ pub struct Opened {
     pub third: Option<Timestamp>,
     /// TTL or hop limit of the first packet each way.
     pub ttl: [Option<u8>; 2],
+    /// The tunnel connection that carried its first packet, when it was decrypted.
+    pub carrier: Option<FlowId>,
 }
 
 /// What a SYN or SYN-ACK says.

@@ -217,6 +217,9 @@ impl Case<'_> {
     /// A point's name, with its vantage where the name does not say it.
     pub fn place(&self, id: PointId) -> String {
         let Some(point) = self.point(id) else { return "an unknown interface".to_owned() };
+        if let Some(outer) = point.decrypted_at {
+            return format!("the inside of the tunnel, decrypted at {}", self.place(outer));
+        }
         match point.vantage {
             Some(vantage) => vantage.phrase().to_owned(),
             None => format!("`{}`", point.name),

@@ -1,8 +1,10 @@
 #![doc = include_str!("../docs/ARCHITECTURE.md")]
 
 pub mod analysis;
+pub mod anyconnect;
 pub mod capture;
 pub mod cli;
+pub mod decrypt;
 pub mod detect;
 pub mod dissect;
 pub mod error;

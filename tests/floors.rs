@@ -13,12 +13,15 @@ use syn::parse::{ParseStream, Parser};
 const FLOORS: &[(&str, &[&str])] = &[
     ("error", &[]),
     ("tls", &[]),
+    ("anyconnect", &[]),
+    // Secrets stay in: who may not name this room cannot show one.
+    ("decrypt", &["tls"]),
     ("capture", &["error"]),
     ("packet", &["capture"]),
     ("flow", &["capture", "packet"]),
     // First waist: what was seen.
-    ("event", &["capture", "flow", "packet", "tls"]),
-    ("dissect", &["capture", "event", "flow", "packet", "tls"]),
+    ("event", &["anyconnect", "capture", "flow", "packet", "tls"]),
+    ("dissect", &["anyconnect", "capture", "decrypt", "event", "flow", "packet", "tls"]),
     ("session", &["event"]),
     // Second waist: what it means.
     ("finding", &["event", "session"]),
@@ -26,13 +29,16 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("report", &["event", "finding", "session"]),
     (
         "analysis",
-        &["capture", "detect", "dissect", "error", "event", "finding", "flow", "packet", "report", "session", "tls"],
+        &[
+            "capture", "decrypt", "detect", "dissect", "error", "event", "finding", "flow", "packet", "report",
+            "session", "tls",
+        ],
     ),
     (
         "cli",
         &[
-            "analysis", "capture", "detect", "dissect", "error", "event", "finding", "flow", "packet", "report",
-            "session", "tls",
+            "analysis", "capture", "decrypt", "detect", "dissect", "error", "event", "finding", "flow", "packet",
+            "report", "session", "tls",
         ],
     ),
     ("main", &["cli"]),

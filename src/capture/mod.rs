@@ -11,6 +11,7 @@ mod fields;
 pub mod reader;
 pub mod vantage;
 mod window;
+pub mod write;
 
 /// Nanoseconds since 1970-01-01 00:00:00 UTC, from the capture, never from this machine.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -7,6 +7,8 @@ mod explain;
 mod files;
 mod mtu;
 mod output;
+mod secrets;
+mod unseal;
 mod watch;
 
 use crate::analysis::{self, Options, Outcome};
@@ -97,6 +99,12 @@ enum Command {
     /// Read captures and report what is wrong with the VPN sessions in them
     #[command(after_help = ANALYZE_EXAMPLES, after_long_help = format!("{ANALYZE_EXAMPLES}\n\n{EXIT_CODES}"))]
     Analyze(AnalyzeArgs),
+    /// Write the packets inside the tunnels into a capture of their own, with keys
+    #[command(after_help = unseal::DECRYPT_EXAMPLES)]
+    Decrypt(unseal::UnsealArgs),
+    /// Write the key log lines that open TLS and DTLS in Wireshark: secrets
+    #[command(after_help = unseal::KEYS_EXAMPLES)]
+    Keys(unseal::UnsealArgs),
     /// List what is looked for
     Detectors,
     /// Say what a finding means, how it is decided and what to do about it
@@ -161,6 +169,9 @@ struct AnalyzeArgs {
     #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u32).range(68..=65535))]
     dtls_mtu: Option<u32>,
 
+    #[command(flatten)]
+    secrets: secrets::SecretArgs,
+
     /// Flows followed at once; the idlest is let go beyond
     #[arg(long, value_name = "N", value_parser = positive, help_heading = "Limits")]
     max_flows: Option<usize>,
@@ -223,6 +234,8 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> Exit {
     let console = Console::new(cli.color, cli.ascii);
     match cli.command {
         Command::Analyze(args) => analyze(args, console),
+        Command::Decrypt(args) => unseal::decrypt(&args, console),
+        Command::Keys(args) => unseal::keys(&args, console),
         Command::Detectors => console.print(|look, out| explain::table(look, out)),
         Command::Explain { ids } => explain_all(&ids, console),
         Command::Mtu(args) => mtu::run(&args, console),
@@ -322,16 +335,34 @@ fn analyze(args: AnalyzeArgs, console: Console) -> Exit {
             return Exit::Unreadable;
         }
     }
+    let (mut keyring, key_logs) = match args.secrets.load() {
+        Ok(loaded) => loaded,
+        Err(error) => {
+            console.complain(&error.to_string());
+            return Exit::Unreadable;
+        }
+    };
     let mut options = Options { tls_mtu: args.tls_mtu, dtls_mtu: args.dtls_mtu, ..Options::default() };
     if let Some(most) = args.max_flows {
         options.dissect.flows.max_flows = most;
         options.tracker.max_flows = most;
     }
     let mut watch = watch::Watch::new(&inputs, !(args.quiet || args.no_progress), console);
-    let counter = watch.counter();
-    let sources = inputs.iter().map(|input| files::open(input, &counter));
-    let outcome = analysis::analyze(sources, &options, &mut |tick| watch.tick(tick.source));
+    let mut outcome = loop {
+        let counter = watch.counter();
+        let sources = inputs.iter().map(|input| files::open(input, &counter));
+        let outcome = analysis::analyze_with_keys(sources, &options, &mut keyring, &mut |tick| watch.tick(tick.source));
+        let is_rereadable = inputs.iter().all(|input| input.size().is_some());
+        if !outcome.late_secrets || watch.is_again() || !is_rereadable {
+            break outcome;
+        }
+        // Secrets stood behind the frames they open: now they are known.
+        watch.again();
+    };
     watch.finish();
+    for (name, lines) in &key_logs {
+        analysis::key_log_losses(&mut outcome.report, None, name, lines);
+    }
 
     for error in &outcome.errors {
         console.complain(&error.to_string());
@@ -456,7 +487,8 @@ mod tests {
 
     #[test]
     fn exit_codes_in_their_order() {
-        let mut outcome = Outcome { report: Report { complete: true, ..Report::default() }, errors: Vec::new() };
+        let mut outcome =
+            Outcome { report: Report { complete: true, ..Report::default() }, errors: Vec::new(), late_secrets: false };
         let high = Some(Severity::High);
         assert_eq!(exit_for(&outcome, true, high), Exit::Done);
 
@@ -482,7 +514,7 @@ mod tests {
 
     #[test]
     fn an_incomplete_report_is_never_a_plain_success() {
-        let outcome = Outcome { report: Report::default(), errors: Vec::new() };
+        let outcome = Outcome { report: Report::default(), errors: Vec::new(), late_secrets: false };
         assert_eq!(exit_for(&outcome, true, None), Exit::Damaged);
     }
 }

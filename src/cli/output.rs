@@ -132,7 +132,7 @@ pub(super) fn probe(to: &Destination) -> Result<(), Error> {
     match plan_file(path).map_err(failed)? {
         Plan::Direct => Ok(()),
         Plan::Replace(target) => {
-            let (neighbour, file) = create_neighbour(&target).map_err(failed)?;
+            let (neighbour, file) = create_neighbour(&target, Readers::All).map_err(failed)?;
             drop(file);
             fs::remove_file(neighbour).map_err(failed)
         }
@@ -145,9 +145,36 @@ pub(super) fn write(
     look: Look,
     page: impl FnOnce(Look, &mut dyn Write) -> io::Result<()>,
 ) -> Result<(), Error> {
+    write_for(to, look, Readers::All, page)
+}
+
+/// Writes a page that nobody but the user is to read.
+pub(super) fn write_secret(
+    to: &Destination,
+    look: Look,
+    page: impl FnOnce(Look, &mut dyn Write) -> io::Result<()>,
+) -> Result<(), Error> {
+    write_for(to, look, Readers::Owner, page)
+}
+
+/// Who may read a file that is written.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Readers {
+    /// Whom the system lets, or the file's permissions, when it is there already.
+    All,
+    /// Its owner alone, whatever was there before.
+    Owner,
+}
+
+fn write_for(
+    to: &Destination,
+    look: Look,
+    readers: Readers,
+    page: impl FnOnce(Look, &mut dyn Write) -> io::Result<()>,
+) -> Result<(), Error> {
     let result = match to {
         Destination::Stdout => to_stdout(look, page),
-        Destination::File(path) => to_file(path, look, page),
+        Destination::File(path) => to_file(path, look, readers, page),
     };
     match result {
         // The reader has seen enough (`| head`).
@@ -165,7 +192,12 @@ fn to_stdout(look: Look, page: impl FnOnce(Look, &mut dyn Write) -> io::Result<(
     out.flush()
 }
 
-fn to_file(path: &Path, look: Look, page: impl FnOnce(Look, &mut dyn Write) -> io::Result<()>) -> io::Result<()> {
+fn to_file(
+    path: &Path,
+    look: Look,
+    readers: Readers,
+    page: impl FnOnce(Look, &mut dyn Write) -> io::Result<()>,
+) -> io::Result<()> {
     let target = match plan_file(path)? {
         Plan::Replace(target) => target,
         Plan::Direct => {
@@ -174,9 +206,11 @@ fn to_file(path: &Path, look: Look, page: impl FnOnce(Look, &mut dyn Write) -> i
             return out.flush();
         }
     };
-    let (neighbour, file) = create_neighbour(&target)?;
+    let (neighbour, file) = create_neighbour(&target, readers)?;
     let written = fill(file, look, page).and_then(|()| {
-        if let Ok(old) = target.metadata() {
+        if let Ok(old) = target.metadata()
+            && readers == Readers::All
+        {
             fs::set_permissions(&neighbour, old.permissions())?;
         }
         fs::rename(&neighbour, &target)
@@ -219,7 +253,7 @@ fn plan_file(path: &Path) -> io::Result<Plan> {
 }
 
 /// A new file beside `target`: on the same file system, so that renaming is one step.
-fn create_neighbour(target: &Path) -> io::Result<(PathBuf, File)> {
+fn create_neighbour(target: &Path, readers: Readers) -> io::Result<(PathBuf, File)> {
     let name = target.file_name().ok_or(io::ErrorKind::InvalidInput)?;
     let mut attempt = 0;
     loop {
@@ -227,7 +261,13 @@ fn create_neighbour(target: &Path) -> io::Result<(PathBuf, File)> {
         neighbour.push(name);
         neighbour.push(format!(".{}-{attempt}.tmp", std::process::id()));
         let neighbour = target.with_file_name(neighbour);
-        match OpenOptions::new().write(true).create_new(true).open(&neighbour) {
+        let mut options = OpenOptions::new();
+        options.write(true).create_new(true);
+        #[cfg(unix)]
+        if readers == Readers::Owner {
+            std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        }
+        match options.open(&neighbour) {
             Ok(file) => return Ok((neighbour, file)),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists && attempt < 16 => attempt += 1,
             Err(error) => return Err(error),

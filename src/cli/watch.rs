@@ -27,6 +27,7 @@ pub(super) struct Watch {
     drawn: bool,
     names: Vec<String>,
     source: Option<usize>,
+    again: bool,
 }
 
 impl Watch {
@@ -48,7 +49,20 @@ impl Watch {
             bar,
             drawn: false,
             source: None,
+            again: false,
         }
+    }
+
+    /// The captures are read once more, from the beginning.
+    pub(super) fn again(&mut self) {
+        self.read.store(0, Relaxed);
+        self.source = None;
+        self.again = true;
+    }
+
+    /// Is this the second reading?
+    pub(super) fn is_again(&self) -> bool {
+        self.again
     }
 
     /// Where readers add the bytes they read.

@@ -1,7 +1,7 @@
 //! The client keeps saying hello over UDP and no DTLS tunnel ever comes up.
 
 use super::remedy;
-use crate::event::{Alert, Direction, FrameRef, PointId, Vantage};
+use crate::event::{Alert, Direction, FrameRef, PointId, Timestamp, TunnelAnswer, Vantage};
 use crate::finding::{
     Case, Detector, Evidence, Filter, Finding, Grade, Outcome, RuledOut, Severity, Sight, Wanted, count,
 };
@@ -19,6 +19,10 @@ const FEW: Grade = Grade::medium("fewer ClientHellos, or the gateway's end alone
 const DEFAULT_PORT: u16 = 443;
 /// So many different cookies, each echoed and none accepted, are a loop.
 const LOOP: u32 = 3;
+
+const OFFERED: Grade = Grade::medium(
+    "keys show that DTLS was offered, and for 12 s no ClientHello came; a client that does not try would look the same",
+);
 
 pub static DETECTOR: Detector = Detector {
     id: "dtls-never-completes",
@@ -59,7 +63,7 @@ The likely cause is told apart by what else was seen:
 An attempt whose capture ends less than 12 s after its first ClientHello, with fewer than five of them, is `cut-short`; one whose \
 answers this capture could not show (one direction only, a filter, cut frames) is `not-observable`. Neither is a failure. A \
 gateway-side capture without any ClientHello cannot tell a blocked client from one that never tried.",
-    confidence: &[PLACED, TOLD_WHY, MANY, FEW],
+    confidence: &[PLACED, TOLD_WHY, MANY, FEW, OFFERED],
     remedy: &[
         "permit UDP on the DTLS port (443 unless changed) from the clients to the gateway and back, on every firewall between",
         remedy::MTU_1300,
@@ -125,6 +129,14 @@ fn no_attempt(case: &Case<'_>) -> Outcome {
             "the client reaches the gateway through a web proxy, where no UDP can go: DTLS was not tried".to_owned(),
         );
     }
+    let granted = case.session.granted().find(|(_, _, answer)| answer.offers_dtls());
+    if let (None, Some((_, _, answer))) = (granted, case.session.granted().next()) {
+        let status = answer.status;
+        return Outcome::Clear(format!(
+            "the gateway did not offer DTLS: its answer to CONNECT ({status}) names neither session nor suite for it; that is \
+             configuration, or no suite both know"
+        ));
+    }
     let wanted = Some(Wanted { vantage: Vantage::Client, why: "whether the client sends DTLS ClientHellos at all" });
     let tunnels: Vec<_> = case.session.tunnels().filter(|t| t.settled().is_some()).collect();
     let Some(tunnel) = tunnels.first() else {
@@ -134,6 +146,9 @@ fn no_attempt(case: &Case<'_>) -> Outcome {
         );
     };
     let Some(client) = case.at(Vantage::Client).first().copied() else {
+        if let (Some(answer), Some(outside)) = (granted, case.at(Vantage::Outside).first().copied()) {
+            return never_arrived(case, answer, outside);
+        }
         return Outcome::CannotTell(
             "no DTLS packet reached this capture point: blocked before it, never tried, or never offered; only the \
              client's NIC or keys can tell"
@@ -149,6 +164,43 @@ fn no_attempt(case: &Case<'_>) -> Outcome {
                 .to_owned(),
         ),
     }
+}
+
+/// DTLS was granted, as keys show, and no ClientHello reached the gateway: a client that was granted it tries at once.
+fn never_arrived(case: &Case<'_>, granted: &(Timestamp, FrameRef, TunnelAnswer), outside: PointId) -> Outcome {
+    /// A client needs no longer to bring its adapter up, seconds.
+    const AT_ONCE: f64 = 12.0;
+    let (at, frame, answer) = granted;
+    let port = answer.dtls_port.unwrap_or(case.session.port);
+    let wanted = Some(Wanted { vantage: Vantage::Client, why: "whether the client sends DTLS ClientHellos at all" });
+    let window = match case.window(outside, Sight::Udp(port), *at, at.plus_seconds(AT_ONCE)) {
+        Ok(window) if window.seconds() >= AT_ONCE => window,
+        Ok(_) => {
+            let why = "DTLS was offered; the capture ends before a ClientHello could be missed";
+            return Outcome::CannotTell(why.to_owned(), wanted);
+        }
+        Err(why) => return Outcome::CannotTell(format!("DTLS was offered, but {why}"), wanted),
+    };
+    Outcome::Found(Box::new(Finding {
+        severity: Severity::Medium,
+        grade: OFFERED,
+        headline: "DTLS never came up: no ClientHello reaches the gateway".to_owned(),
+        summary: format!(
+            "The gateway offered DTLS on udp/{port} (X-DTLS-Port), and no ClientHello arrived at its outside interface: blocked on \
+             the way from the client, or not tried by it."
+        ),
+        likely: Some("never-arrived"),
+        evidence: vec![
+            Evidence::Frames(vec![*frame], "the answer to CONNECT, which offers DTLS".to_owned()),
+            Evidence::Absence(window, "no ClientHello at the gateway's outside interface".to_owned()),
+        ],
+        remedy: vec![
+            format!("permit udp/{port} to the gateway and back, on every firewall between the client and it"),
+            remedy::equal_mtus(case.session),
+            remedy::TLS_ONLY.to_owned(),
+        ],
+        ..Finding::default()
+    }))
 }
 
 /// What each point saw, all attempts of the episode together.

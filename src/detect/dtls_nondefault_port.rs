@@ -1,7 +1,7 @@
 //! DTLS is tried on another port than the one firewalls expect.
 
 use crate::event::{FrameRef, Vantage};
-use crate::finding::{Case, Detector, Evidence, Filter, Finding, Grade, Outcome, Severity};
+use crate::finding::{Case, Detector, Evidence, Filter, Finding, Grade, Outcome, Severity, frame_filters};
 use crate::session::DtlsFlow;
 
 /// The port AnyConnect's DTLS uses unless told otherwise.
@@ -38,6 +38,12 @@ fn check(case: &Case<'_>) -> Outcome {
     let session = case.session;
     let tried: Vec<&DtlsFlow> = session.dtls.iter().collect();
     if tried.is_empty() {
+        let named = session.granted().filter_map(|(_, frame, answer)| Some((*frame, answer.dtls_port?))).last();
+        match named {
+            Some((_, DEFAULT)) => return Outcome::Clear(format!("the gateway names udp/{DEFAULT} (X-DTLS-Port)")),
+            Some((frame, port)) => return Outcome::Found(Box::new(only_named(frame, port))),
+            None => {}
+        }
         return Outcome::CannotTell("no DTLS packet was seen, so neither was its port".to_owned(), None);
     }
     let odd: Vec<&&DtlsFlow> = tried.iter().filter(|d| port(d) != DEFAULT).collect();
@@ -94,6 +100,21 @@ fn check(case: &Case<'_>) -> Outcome {
         },
         ..Finding::default()
     }))
+}
+
+/// The gateway names another port, and no packet to it was seen.
+fn only_named(frame: FrameRef, port: u16) -> Finding {
+    Finding {
+        severity: Severity::Info,
+        grade: SEEN,
+        headline: "DTLS is to go to a port other than 443".to_owned(),
+        summary: format!(
+            "The gateway names udp/{port} for DTLS (X-DTLS-Port) instead of udp/{DEFAULT}; no packet to it was seen."
+        ),
+        evidence: vec![Evidence::Frames(vec![frame], "the answer to CONNECT".to_owned())],
+        filters: frame_filters(&[frame], "the answer to CONNECT"),
+        ..Finding::default()
+    }
 }
 
 fn port(flow: &DtlsFlow) -> u16 {

@@ -1,13 +1,15 @@
 //! The client drops a working tunnel after a minute, only to give its adapter a smaller MTU.
 
 use super::remedy;
-use crate::event::Vantage;
+use crate::event::{TunnelAnswer, Vantage};
 use crate::finding::{Case, Detector, Evidence, Filter, Finding, Grade, Outcome, Severity};
 use crate::session::limits::lowered_after_trouble;
 use crate::session::reconnect::{Cause, Reconnect};
 use crate::session::{Connection, Session};
 
-const WHOLE: Grade = Grade::high("unanswered ClientHellos, the minute, and the lower inner MSS");
+const WHOLE: Grade = Grade::high(
+    "unanswered ClientHellos, the minute, and the lower inner MSS; or the MTUs that keys show the gateway named",
+);
 const TWO: Grade = Grade::medium("the minute, and unanswered ClientHellos or the lower inner MSS");
 const INSIDE: Grade =
     Grade::medium("the inner MSS fell after packets got stuck; the reconnect itself was not captured");
@@ -61,6 +63,11 @@ fn check(case: &Case<'_>) -> Outcome {
     }
 }
 
+/// The answer to CONNECT that was read of that connection.
+fn granted(session: &Session, connection: usize) -> Option<&TunnelAnswer> {
+    Some(&session.connections.get(connection)?.granted()?.2)
+}
+
 fn no_reconnect(session: &Session) -> String {
     let lived = session.tunnels().map(|t| t.end().seconds_since(t.start())).fold(0.0, f64::max);
     if lived < 65.0 {
@@ -88,8 +95,22 @@ fn finding(case: &Case<'_>, seam: &Reconnect) -> Finding {
             before.saturating_sub(after)
         ));
     }
+    if let Some((first, second)) = granted(session, seam.old).zip(granted(session, seam.new)) {
+        let mtus = |answer: &TunnelAnswer| match (answer.cstp_mtu, answer.dtls_mtu.filter(|_| answer.offers_dtls())) {
+            (Some(tls), Some(dtls)) => format!("TLS {tls} and DTLS {dtls}"),
+            (Some(tls), None) => format!("TLS {tls}, without DTLS"),
+            _ => "no MTU".to_owned(),
+        };
+        summary.push_str(&format!(". The gateway named {} before, {} after", mtus(first), mtus(second)));
+    }
+    if let Some(bye) = session.connections.get(seam.old).and_then(Connection::bye) {
+        summary.push_str(&format!(". The old tunnel's last word: {}", bye.words()));
+    }
     summary.push('.');
-    let grade = match (hellos && !seam.dtls_worked, seam.lowered()) {
+    let named = granted(session, seam.old).zip(granted(session, seam.new));
+    let named_lower =
+        named.is_some_and(|(first, second)| first.dtls_mtu > second.cstp_mtu && second.cstp_mtu.is_some());
+    let grade = match ((hellos || named_lower) && !seam.dtls_worked, seam.lowered() || named_lower) {
         (true, true) => WHOLE,
         (true, false) | (false, true) => TWO,
         (false, false) => MINUTE,

@@ -217,6 +217,9 @@ impl<'a> Break<'a> {
                 " Before that {records} record{plural} of the client went unanswered over {seconds:.1} s."
             ));
         }
+        if let Some(bye) = self.old.and_then(Connection::bye) {
+            text.push_str(&format!(" Its last word: {}.", bye.words()));
+        }
         if let Some((before, after)) = seam.moved {
             text.push_str(&format!(" The client's address changed from {before} to {after}."));
         }

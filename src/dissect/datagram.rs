@@ -1,7 +1,8 @@
 //! UDP: datagrams to DTLS records and handshakes; what is not DTLS is named and left alone.
 
-use super::{Body, Told, is_super_frame};
-use crate::event::{Direction, DtlsMessage, DtlsRecordSeen, Event, What};
+use super::opened::{Datagrams, Plain};
+use super::{Bench, Body, Told, is_super_frame};
+use crate::event::{Direction, DtlsMessage, DtlsRecordSeen, Event, TunnelPacket, Unsealed, What};
 use crate::packet::{Packet, UdpDatagram};
 use crate::tls::dtls::{self, DtlsHandshakeReader, looks_like_dtls, parse_datagram};
 use crate::tls::lookalike::{is_ike, is_quic_initial, is_stun};
@@ -18,11 +19,27 @@ pub(super) struct Udp {
     tried: u8,
     media: bool,
     quic: [u8; 2],
-    dtls: Option<Box<[DtlsHandshakeReader; 2]>>,
+    dtls: Option<Box<Dtls>>,
+}
+
+/// DTLS in it.
+#[derive(Debug, Default)]
+struct Dtls {
+    readers: [DtlsHandshakeReader; 2],
+    /// There are keys, perhaps for it.
+    opened: Option<Box<Datagrams>>,
+}
+
+impl Udp {
+    pub(super) fn unsealed(&self) -> Option<Unsealed> {
+        let counts = self.dtls.as_ref()?.opened.as_ref()?.counts();
+        Some(Unsealed { opened: counts.opened, failed: counts.failed, misframed: 0 })
+    }
 }
 
 pub(super) fn take(
     told: &mut Told<'_>,
+    bench: &mut Bench<'_>,
     packet: &Packet<'_>,
     datagram: &UdpDatagram<'_>,
     direction: Direction,
@@ -33,7 +50,8 @@ pub(super) fn take(
     if udp.dtls.is_none() && udp.tried < TRIES {
         udp.tried += 1;
         if looks_like_dtls(datagram.payload, datagram.payload_len as usize) {
-            udp.dtls = Some(Box::default());
+            let opened = (!bench.keys.keyring.is_empty()).then(Box::default);
+            udp.dtls = Some(Box::new(Dtls { opened, ..Dtls::default() }));
             if is_hello_of_server(datagram.payload, direction) && !told.flow.state.opened {
                 swap(&mut told.flow.state);
                 direction = direction.reverse();
@@ -43,7 +61,7 @@ pub(super) fn take(
         }
     }
     if matches!(&told.flow.state.body, Body::Udp(udp) if udp.dtls.is_some()) {
-        records(told, packet, datagram, direction, sink);
+        records(told, bench, packet, datagram, direction, sink);
     }
     if packet.fragments == 0 {
         if is_super_frame(&packet.ip, datagram.payload_len, None) {
@@ -108,6 +126,7 @@ fn other(told: &mut Told<'_>, datagram: &UdpDatagram<'_>, direction: Direction, 
 
 fn records(
     told: &mut Told<'_>,
+    bench: &mut Bench<'_>,
     packet: &Packet<'_>,
     datagram: &UdpDatagram<'_>,
     direction: Direction,
@@ -117,11 +136,15 @@ fn records(
     let flow = told.id();
     let place = told.place;
     let Body::Udp(udp) = &mut told.flow.state.body else { return };
-    let Some(reader) = udp.dtls.as_deref_mut().and_then(|readers| readers.get_mut(direction.index())) else { return };
+    let Some(Dtls { readers, opened }) = udp.dtls.as_deref_mut() else { return };
+    let reader = direction.of_mut(readers);
     parse_datagram(datagram.payload, &mut |record| {
         if record.epoch == 0 && record.content_type == ContentType::HANDSHAKE {
             let version = record.version;
-            reader.push(&record, &mut |handshake| {
+            reader.push_raw(&record, &mut |handshake, bytes| {
+                if let Some(opened) = opened {
+                    opened.hello(direction, &handshake, bytes, bench.keys.keyring);
+                }
                 let message = match &handshake.message {
                     dtls::DtlsMessage::ClientHello(hello) => DtlsMessage::ClientHello(hello, version),
                     dtls::DtlsMessage::HelloVerifyRequest { cookie, .. } => DtlsMessage::HelloVerifyRequest(cookie),
@@ -150,5 +173,15 @@ fn records(
             unfinished: reader.is_unfinished(),
         };
         sink(&place.event(What::DtlsRecord(flow, direction, seen)));
+        if let Some(opened) = opened.as_mut().filter(|_| record.epoch > 0) {
+            let Bench { keys, carried, .. } = &mut *bench;
+            opened.take(direction, &record, keys, &mut |plain| {
+                let Plain::Packet(kind, payload, ip) = plain else { return };
+                let len = payload.len() as u16;
+                let packet = TunnelPacket { kind, len, payload: if ip.is_some() { &[] } else { payload } };
+                sink(&place.event(What::Tunnelled(flow, direction, packet)));
+                ip.into_iter().for_each(|ip| carried.add(flow, direction, ip));
+            });
+        }
     });
 }

@@ -1,17 +1,21 @@
 //! Frames to events: drives packet, flow and tls, one frame at a time. The only room that knows all of mechanism.
 
 mod datagram;
+mod opened;
 mod proxy;
 mod stream;
 
-use crate::capture::Frame;
+use crate::capture::{Frame, LinkType};
+use crate::decrypt::Keyring;
 use crate::event::{
     Direction, Ended, Endpoints, Event, FlowId, FrameRef, IcmpSeen, LARGE, Large, Opened, PointId, Syn, Timestamp, What,
 };
 use crate::flow::table::{Flow, Table};
 use crate::flow::{self, table, tcp};
 use crate::packet::{self, Decoder, FragmentLosses, IpHeader, Packet, TcpSegment, Transport, Undecoded};
+use opened::Keys;
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 /// Largest IP packet on a link whose MTU nobody told: what is longer was put together by offload (bytes).
 const ETHERNET_MTU: u32 = 1500;
@@ -47,6 +51,11 @@ pub struct Dissector {
     limits: Limits,
     decoder: Decoder,
     table: Table<State>,
+    /// The same for packets taken out of decrypted tunnels: flows of their own, which Wireshark does not number.
+    inner_decoder: Decoder,
+    inner_table: Table<State>,
+    carried: Carried,
+    room: [Vec<u8>; 2],
     losses: Losses,
     /// The point and what was seen there, by interface.
     interfaces: Vec<(PointId, Protocols)>,
@@ -65,6 +74,26 @@ pub struct Protocols {
     pub fragments: bool,
 }
 
+impl Protocols {
+    fn note(&mut self, packet: &Packet<'_>) {
+        self.fragments |= packet.fragments > 0;
+        match packet.transport {
+            Transport::Fragment { .. } => self.fragments = true,
+            Transport::Tcp(_) => self.tcp = true,
+            Transport::Udp(_) => self.udp = true,
+            Transport::IcmpError(_) => self.icmp = true,
+            _ => {}
+        }
+    }
+
+    fn add(&mut self, seen: Protocols) {
+        self.tcp |= seen.tcp;
+        self.udp |= seen.udp;
+        self.icmp |= seen.icmp;
+        self.fragments |= seen.fragments;
+    }
+}
+
 /// What is kept per flow.
 #[derive(Debug, Default)]
 struct State {
@@ -79,6 +108,7 @@ struct State {
     last: [Option<Timestamp>; 2],
     ttl: [Option<u8>; 2],
     super_frames: u32,
+    carrier: Option<FlowId>,
     body: Body,
 }
 
@@ -97,9 +127,40 @@ struct Place {
     at: Timestamp,
     frame: FrameRef,
     point: PointId,
+    /// The tunnel it came out of.
+    carrier: Option<FlowId>,
+}
+
+/// IP packets that one frame carried inside tunnels, to be taken when the frame itself is done.
+#[derive(Default)]
+struct Carried {
+    bytes: Vec<u8>,
+    packets: Vec<(FlowId, Direction, Range<usize>)>,
+}
+
+impl Carried {
+    fn add(&mut self, flow: FlowId, direction: Direction, packet: &[u8]) {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(packet);
+        self.packets.push((flow, direction, start..self.bytes.len()));
+    }
+}
+
+/// What packets are taken with.
+struct Bench<'a> {
+    limits: &'a Limits,
+    losses: &'a mut Losses,
+    keys: Keys<'a>,
+    carried: &'a mut Carried,
 }
 
 impl Place {
+    /// The flow's name above the waist: inside tunnels another row of numbers.
+    fn id(self, id: FlowId) -> FlowId {
+        const INSIDE: u32 = 1 << 31;
+        if self.point.is_inside() { FlowId(id.0 | INSIDE) } else { id }
+    }
+
     fn event(self, what: What<'_>) -> Event<'_> {
         Event { at: self.at, frame: self.frame, point: self.point, what }
     }
@@ -112,6 +173,10 @@ impl Dissector {
             limits,
             decoder: Decoder::new(limits.fragments),
             table: Table::new(limits.flows),
+            inner_decoder: Decoder::new(limits.fragments),
+            inner_table: Table::new(limits.flows),
+            carried: Carried::default(),
+            room: [Vec::new(), Vec::new()],
             losses: Losses::default(),
             interfaces: Vec::new(),
         }
@@ -122,40 +187,70 @@ impl Dissector {
         self.table.start_file();
     }
 
-    /// Takes one frame of that capture, seen at that point.
-    pub fn push(&mut self, frame: &Frame<'_>, capture: u16, point: PointId, sink: &mut impl FnMut(&Event<'_>)) {
-        let place = Place { at: frame.at, frame: FrameRef { capture, number: frame.number }, point };
+    /// Takes one frame of that capture, seen at that point, with what it can be opened with.
+    pub fn push(
+        &mut self,
+        frame: &Frame<'_>,
+        capture: u16,
+        point: PointId,
+        keyring: &mut Keyring,
+        sink: &mut impl FnMut(&Event<'_>),
+    ) {
+        let place = Place { at: frame.at, frame: FrameRef { capture, number: frame.number }, point, carrier: None };
         let interface = frame.interface as usize;
         if self.interfaces.len() <= interface {
             self.interfaces.resize(interface + 1, (point, Protocols::default()));
         }
-        let Dissector { limits, decoder, table, losses, interfaces } = self;
+        let Dissector { limits, decoder, table, losses, interfaces, carried, room: [record, packet], .. } = self;
+        let mut bench = Bench { limits, losses, keys: Keys { keyring, record, packet }, carried };
         let mut seen = Protocols::default();
         let decoded = decoder.decode(frame, &mut |packet| {
-            seen.fragments |= packet.fragments > 0;
-            match packet.transport {
-                Transport::Fragment { .. } => seen.fragments = true,
-                Transport::Tcp(_) => seen.tcp = true,
-                Transport::Udp(_) => seen.udp = true,
-                Transport::IcmpError(_) => seen.icmp = true,
-                _ => {}
-            }
-            take(table, limits, losses, place, &packet, sink);
+            seen.note(&packet);
+            take(table, &mut bench, place, &packet, sink);
         });
         if let Some((known, all)) = interfaces.get_mut(interface) {
             *known = point;
-            all.tcp |= seen.tcp;
-            all.udp |= seen.udp;
-            all.icmp |= seen.icmp;
-            all.fragments |= seen.fragments;
+            all.add(seen);
         }
         if let Err(reason) = decoded {
             *self.losses.undecoded.entry(reason).or_default() += 1;
+        }
+        if !self.carried.packets.is_empty() {
+            self.push_inner(frame, place, sink);
         }
         while let Some(flow) = self.table.take_evicted() {
             self.losses.evicted_flows += 1;
             end(flow, &mut self.losses, sink);
         }
+    }
+
+    /// Takes the packets that a frame carried inside decrypted tunnels, as an inside capture would show them.
+    #[cold]
+    fn push_inner(&mut self, frame: &Frame<'_>, outer: Place, sink: &mut impl FnMut(&Event<'_>)) {
+        let Some(point) = outer.point.inside() else { return };
+        let Dissector { limits, inner_decoder, inner_table, losses, carried, room: [record, packet], .. } = self;
+        let Carried { bytes, packets } = std::mem::take(carried);
+        // What is sealed inside the tunnel is nobody's business.
+        let mut nothing = Keyring::new();
+        let keys = Keys { keyring: &mut nothing, record, packet };
+        let mut bench = Bench { limits, losses, keys, carried };
+        for (flow, direction, range) in &packets {
+            let Some(data) = bytes.get(range.clone()) else { continue };
+            sink(&outer.event(What::Inner(*flow, *direction, data)));
+            let place = Place { point, carrier: Some(*flow), ..outer };
+            let original_len = data.len() as u32;
+            let inner = Frame { link: LinkType::RAW, data, original_len, ..*frame };
+            // What is no IP packet in there is counted with the tunnel's packets.
+            let _ = inner_decoder.decode(&inner, &mut |packet| take(inner_table, &mut bench, place, &packet, sink));
+        }
+        while let Some(flow) = self.inner_table.take_evicted() {
+            self.losses.evicted_flows += 1;
+            end(flow, &mut self.losses, sink);
+        }
+        let (mut bytes, mut packets) = (bytes, packets);
+        bytes.clear();
+        packets.clear();
+        self.carried = Carried { bytes, packets };
     }
 
     /// Each interface's capture point and the protocols it showed.
@@ -167,10 +262,12 @@ impl Dissector {
     pub fn finish(&mut self, sink: &mut impl FnMut(&Event<'_>)) -> Losses {
         let losses = &mut self.losses;
         self.table.drain(|flow| end(flow, losses, sink));
+        self.inner_table.drain(|flow| end(flow, losses, sink));
         losses.fragments = self.decoder.fragment_losses();
         for incomplete in self.decoder.incomplete() {
             let point = self.interfaces.get(incomplete.interface as usize).map(|(point, _)| *point);
-            let place = Place { at: incomplete.first, frame: FrameRef::default(), point: point.unwrap_or_default() };
+            let (frame, point) = (FrameRef::default(), point.unwrap_or_default());
+            let place = Place { at: incomplete.first, frame, point, carrier: None };
             sink(&place.event(What::Incomplete(incomplete)));
         }
         std::mem::take(losses)
@@ -179,8 +276,7 @@ impl Dissector {
 
 fn take(
     table: &mut Table<State>,
-    limits: &Limits,
-    losses: &mut Losses,
+    bench: &mut Bench<'_>,
     place: Place,
     packet: &Packet<'_>,
     sink: &mut impl FnMut(&Event<'_>),
@@ -195,7 +291,7 @@ fn take(
                 flow.state.body = Body::Tcp(Box::default());
             }
             let mut told = Told { flow, place };
-            stream::take(&mut told, limits, packet, segment, direction, losses, sink);
+            stream::take(&mut told, bench, packet, segment, direction, sink);
         }
         Transport::Udp(datagram) => {
             let (direction, flow) = table.udp(point, place.at, ip, datagram);
@@ -204,7 +300,7 @@ fn take(
                 flow.state.body = Body::Udp(Box::default());
             }
             let mut told = Told { flow, place };
-            datagram::take(&mut told, packet, datagram, direction, sink);
+            datagram::take(&mut told, bench, packet, datagram, direction, sink);
         }
         Transport::IcmpError(error) => {
             let quotes = error.quoted.as_ref().and_then(|quoted| table.quoted(point, quoted));
@@ -218,6 +314,7 @@ fn take(
             {
                 Told { flow, place }.open(sink);
             }
+            let quotes = quotes.map(|(id, direction)| (place.id(id), direction));
             sink(&place.event(What::Icmp(IcmpSeen { error: *error, sender: ip.src, receiver: ip.dst, quotes })));
         }
         _ => {}
@@ -229,6 +326,7 @@ fn count(state: &mut State, place: Place, ip: &IpHeader, direction: Direction, p
     let direction = if state.swapped { direction.reverse() } else { direction };
     if state.packets == [0, 0] {
         state.first_frame = place.frame;
+        state.carrier = place.carrier;
     }
     state.last_frame = place.frame;
     let d = direction.index();
@@ -251,7 +349,7 @@ struct Told<'a> {
 
 impl Told<'_> {
     fn id(&self) -> FlowId {
-        self.flow.id
+        self.place.id(self.flow.id)
     }
 
     /// Makes the flow known above the waist, once.
@@ -280,8 +378,9 @@ impl Told<'_> {
             syn_ack,
             third,
             ttl: state.ttl,
+            carrier: state.carrier,
         };
-        sink(&self.place.event(What::Opened(self.flow.id, &opened)));
+        sink(&self.place.event(What::Opened(self.id(), &opened)));
     }
 
     /// Tells an event about this flow.
@@ -294,7 +393,7 @@ impl Told<'_> {
     fn large(&mut self, ip: &IpHeader, direction: Direction, again: bool, sink: &mut impl FnMut(&Event<'_>)) {
         if ip.dont_fragment && ip.total_len >= LARGE {
             let large = Large { direction, ip_len: ip.total_len, again };
-            self.tell(What::Large(self.flow.id, large), sink);
+            self.tell(What::Large(self.id(), large), sink);
         }
     }
 }
@@ -309,10 +408,20 @@ fn is_super_frame(ip: &IpHeader, payload_len: u32, mss: Option<u16>) -> bool {
 
 /// A flow leaves: the rest of its stream, then its totals.
 fn end(mut flow: Flow<State>, losses: &mut Losses, sink: &mut impl FnMut(&Event<'_>)) {
-    let place = Place { at: flow.last, frame: flow.state.last_frame, point: PointId(flow.point as u16) };
+    let point = PointId(flow.point as u16);
+    let place = Place { at: flow.last, frame: flow.state.last_frame, point, carrier: None };
     if let Body::Tcp(_) = &flow.state.body {
         let mut told = Told { flow: &mut flow, place };
         stream::finish(&mut told, losses, sink);
+    }
+    let unsealed = match &flow.state.body {
+        Body::Tcp(tcp) => tcp.unsealed(),
+        Body::Udp(udp) => udp.unsealed(),
+        Body::New => None,
+    };
+    if let Some(unsealed) = unsealed {
+        let id = place.id(flow.id);
+        Told { flow: &mut flow, place }.tell(What::Unsealed(id, unsealed), sink);
     }
     if !flow.state.opened {
         return;
@@ -330,7 +439,7 @@ fn end(mut flow: Flow<State>, losses: &mut Losses, sink: &mut impl FnMut(&Event<
     if let Body::Tcp(tcp) = &state.body {
         tcp.total(&mut ended);
     }
-    sink(&place.event(What::Ended(flow.id, &ended)));
+    sink(&place.event(What::Ended(place.id(flow.id), &ended)));
 }
 
 /// A SYN's or SYN-ACK's facts.

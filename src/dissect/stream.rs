@@ -1,12 +1,15 @@
 //! TCP: segments to an ordered stream, the stream to TLS records and handshakes.
 
+use super::opened::{Keys, Plain, Stream};
 use super::proxy::Connect;
-use super::{Body, Limits, Losses, Told, is_super_frame, syn};
-use crate::event::{Direction, Ended, Event, Syn, Timestamp, What};
+use super::{Bench, Body, Carried, Limits, Losses, Told, is_super_frame, syn};
+use crate::anyconnect::{PacketKind, Token, TunnelAnswer, TunnelRequest};
+use crate::decrypt::Keyring;
+use crate::event::{Direction, Ended, Event, FlowId, Syn, Timestamp, TunnelPacket, Unsealed, What};
 use crate::flow::probe::SizeProbe;
 use crate::flow::tcp::{Chunk, Kind, TcpStream};
 use crate::packet::{Packet, TcpSegment};
-use crate::tls::record::{RecordScanner, Verdict};
+use crate::tls::record::{Record, RecordScanner, Verdict};
 use crate::tls::{Alert, ContentType, Handshake, HandshakeReader};
 
 /// A TCP flow.
@@ -45,6 +48,8 @@ struct Reading {
     data: [bool; 2],
     /// The connection began with an HTTP CONNECT.
     connect: Option<Box<Connect>>,
+    /// There are keys, perhaps for it.
+    opened: Option<Box<Stream>>,
 }
 
 impl Tcp {
@@ -66,6 +71,13 @@ impl Tcp {
         same
     }
 
+    pub(super) fn unsealed(&self) -> Option<Unsealed> {
+        let Tls::Reading(reading) = &self.tls else { return None };
+        let opened = reading.opened.as_ref()?;
+        let counts = opened.counts();
+        Some(Unsealed { opened: counts.opened, failed: counts.failed, misframed: opened.misframed() })
+    }
+
     pub(super) fn total(&self, ended: &mut Ended) {
         ended.retransmissions = self.again;
         ended.zero_windows = self.zero_windows;
@@ -75,14 +87,14 @@ impl Tcp {
 
 pub(super) fn take(
     told: &mut Told<'_>,
-    limits: &Limits,
+    bench: &mut Bench<'_>,
     packet: &Packet<'_>,
     segment: &TcpSegment<'_>,
     direction: Direction,
-    losses: &mut Losses,
     sink: &mut impl FnMut(&Event<'_>),
 ) {
     let place = told.place;
+    let flow = told.id();
     let Body::Tcp(tcp) = &mut told.flow.state.body else { return };
     let (is_syn, is_ack) = (segment.has(TcpSegment::SYN), segment.has(TcpSegment::ACK));
     match (is_syn, is_ack) {
@@ -115,8 +127,9 @@ pub(super) fn take(
     if is_ack {
         direction.reverse().of_mut(&mut tcp.probes).acknowledged(segment.ack, place.at);
     }
-    let mut seen = Seen::default();
-    let kind = feed(tcp, limits, segment, direction, &mut seen);
+    let Bench { limits, losses, keys, carried } = bench;
+    let mut seen = Seen { flow, things: Vec::new(), lost_syncs: 0, carried };
+    let kind = feed(tcp, limits, segment, direction, keys, &mut seen);
     let twice = tcp.captured_twice(direction, segment, packet.ip.id, place.at);
     let again = kind == Kind::Retransmission && segment.payload_len > 0 && !twice;
     let resent = direction.of_mut(&mut tcp.again);
@@ -128,7 +141,8 @@ pub(super) fn take(
     let closing = segment.flags & (TcpSegment::FIN | TcpSegment::RST) != 0 && !tcp.closed;
     tcp.closed |= closing;
     told.flow.state.super_frames = told.flow.state.super_frames.saturating_add(u32::from(super_frame));
-    tell_seen(told, seen, losses, sink);
+    let Seen { things, lost_syncs, .. } = seen;
+    tell_seen(told, things, lost_syncs, losses, sink);
     if whole && !super_frame && !twice {
         told.large(&packet.ip, direction, again, sink);
     }
@@ -144,11 +158,12 @@ pub(super) fn take(
 }
 
 /// What one segment completed.
-#[derive(Default)]
-struct Seen {
+struct Seen<'a> {
+    flow: FlowId,
     /// Direction and handshake messages or alerts or lengths of application data, in order.
     things: Vec<(Direction, Thing)>,
     lost_syncs: u32,
+    carried: &'a mut Carried,
 }
 
 enum Thing {
@@ -157,10 +172,22 @@ enum Thing {
     Data(u16),
     Renegotiation,
     Connect(String),
+    Request(Box<TunnelRequest>),
+    Answer(Box<TunnelAnswer>),
+    Token(Token),
+    /// A packet of the tunnel protocol; what it carries, unless that is an IP packet.
+    Packet(PacketKind, Vec<u8>, u16),
 }
 
 /// Orders the bytes and cuts them into records.
-fn feed(tcp: &mut Tcp, limits: &Limits, segment: &TcpSegment<'_>, direction: Direction, seen: &mut Seen) -> Kind {
+fn feed(
+    tcp: &mut Tcp,
+    limits: &Limits,
+    segment: &TcpSegment<'_>,
+    direction: Direction,
+    keys: &mut Keys<'_>,
+    seen: &mut Seen<'_>,
+) -> Kind {
     let Tcp { streams, tls, .. } = tcp;
     let [to_server, to_client] = streams;
     let (mine, other) = if direction == Direction::ToServer { (to_server, to_client) } else { (to_client, to_server) };
@@ -175,18 +202,27 @@ fn feed(tcp: &mut Tcp, limits: &Limits, segment: &TcpSegment<'_>, direction: Dir
             segment.payload_len,
             &limits.tcp,
             &mut |chunk| {
-                read(tls, direction, start, &chunk, seen);
+                read(tls, direction, start, &chunk, keys, seen);
             },
         )
     };
     if segment.has(TcpSegment::ACK) {
         let start = other.from_start();
-        other.acknowledged(segment.ack, &mut |chunk| read(tls, direction.reverse(), start, &chunk, seen));
+        other.acknowledged(segment.ack, &mut |chunk| {
+            read(tls, direction.reverse(), start, &chunk, keys, seen);
+        });
     }
     kind
 }
 
-fn read(tls: &mut Tls, direction: Direction, from_start: bool, chunk: &Chunk<'_>, seen: &mut Seen) {
+fn read(
+    tls: &mut Tls,
+    direction: Direction,
+    from_start: bool,
+    chunk: &Chunk<'_>,
+    keys: &mut Keys<'_>,
+    seen: &mut Seen<'_>,
+) {
     if matches!(tls, Tls::Unread) {
         let scanner = || if from_start { RecordScanner::new() } else { RecordScanner::midway() };
         *tls = Tls::Reading(Box::new(Reading {
@@ -194,10 +230,11 @@ fn read(tls: &mut Tls, direction: Direction, from_start: bool, chunk: &Chunk<'_>
             handshakes: [HandshakeReader::new(), HandshakeReader::new()],
             data: [false, false],
             connect: begins(direction, from_start, chunk),
+            opened: (!keys.keyring.is_empty()).then(|| Box::new(Stream::new(keys.keyring))),
         }));
     }
     let Tls::Reading(reading) = tls else { return };
-    let Reading { scanners, handshakes, data, connect } = &mut **reading;
+    let Reading { scanners, handshakes, data, connect, opened } = &mut **reading;
     let chunk = match (connect, chunk) {
         (Some(connect), Chunk::Data(bytes)) => {
             let rest = connect.strip(direction, bytes, &mut |to| seen.things.push((direction, Thing::Connect(to))));
@@ -214,11 +251,61 @@ fn read(tls: &mut Tls, direction: Direction, from_start: bool, chunk: &Chunk<'_>
     };
     let (scanner, handshake) = (direction.of_mut(scanners), direction.of_mut(handshakes));
     let data = direction.of_mut(data);
+    if opened.is_some() {
+        scanner.keep_data();
+    }
     let before = scanner.lost_syncs();
-    let mut sink = |record: crate::tls::record::Record<'_>| match record.content_type {
+    let mut sink = |record: Record<'_>| {
+        let is_sealed = opened.as_ref().is_some_and(|opened| opened.is_sealed(direction, record.content_type));
+        clear(direction, &record, handshake, data, opened, keys.keyring, seen);
+        if let Some(opened) = opened.as_mut().filter(|_| is_sealed) {
+            opened.take(direction, &record, keys, &mut |plain| seen.add(direction, plain));
+        }
+    };
+    match chunk {
+        Chunk::Data(bytes) => scanner.push(bytes, &mut sink),
+        Chunk::Missing(count) => scanner.missing(count, &mut sink),
+    }
+    if scanner.lost_syncs() != before
+        && let Some(opened) = opened
+    {
+        opened.gap(direction);
+    }
+    seen.lost_syncs += scanner.lost_syncs().saturating_sub(before);
+    if scanner.verdict() == Verdict::NotTls {
+        *tls = Tls::No;
+    }
+}
+
+/// What a record shows without being opened.
+fn clear(
+    direction: Direction,
+    record: &Record<'_>,
+    handshake: &mut HandshakeReader,
+    data: &mut bool,
+    opened: &mut Option<Box<Stream>>,
+    keyring: &Keyring,
+    seen: &mut Seen<'_>,
+) {
+    match record.content_type {
         ContentType::HANDSHAKE if *data => seen.things.push((direction, Thing::Renegotiation)),
         ContentType::HANDSHAKE | ContentType::CHANGE_CIPHER_SPEC => {
-            handshake.push(&record, &mut |message| seen.things.push((direction, Thing::Handshake(message))));
+            let mut is_hopeless = false;
+            handshake.push(record, &mut |message| {
+                let hope = opened.as_mut().is_none_or(|opened| opened.hello(&message, keyring));
+                is_hopeless |= !hope;
+                seen.things.push((direction, Thing::Handshake(message)));
+            });
+            if is_hopeless {
+                // Nobody has keys for it.
+                *opened = None;
+            }
+            let Some(opened) = opened else { return };
+            match record.fragment {
+                _ if record.content_type == ContentType::CHANGE_CIPHER_SPEC => opened.change_cipher(direction),
+                Some(fragment) if !handshake.is_encrypted() => opened.clear(direction, fragment, keyring),
+                _ => {}
+            }
         }
         ContentType::ALERT => {
             if let Some(alert) = record.fragment.and_then(Alert::parse)
@@ -233,14 +320,27 @@ fn read(tls: &mut Tls, direction: Direction, from_start: bool, chunk: &Chunk<'_>
             seen.things.push((direction, Thing::Data(record.length)));
         }
         _ => {}
-    };
-    match chunk {
-        Chunk::Data(bytes) => scanner.push(bytes, &mut sink),
-        Chunk::Missing(count) => scanner.missing(count, &mut sink),
     }
-    seen.lost_syncs += scanner.lost_syncs().saturating_sub(before);
-    if scanner.verdict() == Verdict::NotTls {
-        *tls = Tls::No;
+}
+
+impl Seen<'_> {
+    fn add(&mut self, direction: Direction, plain: Plain<'_>) {
+        let thing = match plain {
+            Plain::Request(request) => Thing::Request(request),
+            Plain::Answer(answer) => Thing::Answer(answer),
+            Plain::Token(token) => Thing::Token(token),
+            Plain::Packet(kind, payload, ip) => {
+                let len = payload.len() as u16;
+                match ip {
+                    Some(ip) => {
+                        self.carried.add(self.flow, direction, ip);
+                        Thing::Packet(kind, Vec::new(), len)
+                    }
+                    None => Thing::Packet(kind, payload.to_vec(), len),
+                }
+            }
+        };
+        self.things.push((direction, thing));
     }
 }
 
@@ -251,10 +351,16 @@ fn begins(direction: Direction, from_start: bool, chunk: &Chunk<'_>) -> Option<B
     }
 }
 
-fn tell_seen(told: &mut Told<'_>, seen: Seen, losses: &mut Losses, sink: &mut impl FnMut(&Event<'_>)) {
-    losses.lost_syncs += u64::from(seen.lost_syncs);
+fn tell_seen(
+    told: &mut Told<'_>,
+    things: Vec<(Direction, Thing)>,
+    lost_syncs: u32,
+    losses: &mut Losses,
+    sink: &mut impl FnMut(&Event<'_>),
+) {
+    losses.lost_syncs += u64::from(lost_syncs);
     let flow = told.id();
-    for (direction, thing) in seen.things {
+    for (direction, thing) in things {
         match thing {
             Thing::Handshake(Handshake::ClientHello(hello)) => told.tell(What::ClientHello(flow, &hello), sink),
             Thing::Handshake(Handshake::ServerHello(hello)) => told.tell(What::ServerHello(flow, &hello), sink),
@@ -262,6 +368,13 @@ fn tell_seen(told: &mut Told<'_>, seen: Seen, losses: &mut Losses, sink: &mut im
             Thing::Alert(alert) => told.tell(What::TlsAlert(flow, direction, alert), sink),
             Thing::Renegotiation => told.tell(What::TlsRenegotiation(flow, direction), sink),
             Thing::Connect(to) => told.tell(What::ProxyConnect(flow, &to), sink),
+            Thing::Request(request) => told.tell(What::TunnelRequest(flow, &request), sink),
+            Thing::Answer(answer) => told.tell(What::TunnelAnswer(flow, &answer), sink),
+            Thing::Token(token) => told.tell(What::Token(flow, token), sink),
+            Thing::Packet(kind, payload, len) => {
+                let packet = TunnelPacket { kind, len, payload: &payload };
+                told.tell(What::Tunnelled(flow, direction, packet), sink);
+            }
             Thing::Data(length) => told.tell(What::TlsData(flow, direction, length), sink),
         }
     }
@@ -269,12 +382,18 @@ fn tell_seen(told: &mut Told<'_>, seen: Seen, losses: &mut Losses, sink: &mut im
 
 /// End of the capture: what still waits behind holes.
 pub(super) fn finish(told: &mut Told<'_>, losses: &mut Losses, sink: &mut impl FnMut(&Event<'_>)) {
+    let flow = told.id();
     let Body::Tcp(tcp) = &mut told.flow.state.body else { return };
-    let mut seen = Seen::default();
+    // Behind holes that nobody filled by now nothing is opened any more.
+    let (mut nothing, mut record, mut packet, mut carried) =
+        (Keyring::new(), Vec::new(), Vec::new(), Carried::default());
+    let mut keys = Keys { keyring: &mut nothing, record: &mut record, packet: &mut packet };
+    let mut seen = Seen { flow, things: Vec::new(), lost_syncs: 0, carried: &mut carried };
     let Tcp { streams, tls, .. } = &mut **tcp;
     for (stream, direction) in streams.iter_mut().zip([Direction::ToServer, Direction::ToClient]) {
         let start = stream.from_start();
-        stream.finish(&mut |chunk| read(tls, direction, start, &chunk, &mut seen));
+        stream.finish(&mut |chunk| read(tls, direction, start, &chunk, &mut keys, &mut seen));
     }
-    tell_seen(told, seen, losses, sink);
+    let Seen { things, lost_syncs, .. } = seen;
+    tell_seen(told, things, lost_syncs, losses, sink);
 }

@@ -1,10 +1,10 @@
 //! Sessions and findings to the report: owned, serialisable, nothing left to compute for a renderer.
 
-use super::timeline;
 use super::{
     ByDirection, Capture, Check, DtlsAttempt, Evidence, Filter, Finding, FragNeeded, FrameNumber, Interface, Limit,
     Loss, NextCapture, Oversized, PathMtu, Reconnect, Report, RuledOut, SCHEMA_VERSION, Session, Tunnel,
 };
+use super::{inside, timeline};
 use crate::event::{FrameRef, PointId, Timestamp, Vantage};
 use crate::finding::{self, Answer, Case, Confidence, Detector, Outcome, Severity, Wanted, by_capture};
 use crate::session::attempt::{AttemptOutcome, icmp_words, judge};
@@ -24,7 +24,7 @@ pub fn empty() -> Report {
 
 /// Gives every capture its interfaces.
 pub fn interfaces(captures: &mut [Capture], points: &[Point]) {
-    for point in points {
+    for point in points.iter().filter(|point| point.decrypted_at.is_none()) {
         if let Some(capture) = captures.get_mut(usize::from(point.capture)) {
             capture.interfaces.push(Interface {
                 name: point.interface.name.clone().unwrap_or_else(|| point.name.clone()),
@@ -89,6 +89,7 @@ pub fn session(
         confidence: session.confidence,
         ambiguities: session.ambiguities.clone(),
         tunnels: tunnels(&case),
+        connects: inside::connects(session),
         dtls_attempts: attempts(&case),
         limits: limits(session),
         path_mtu: path_mtu(&case),
@@ -249,6 +250,8 @@ fn tunnels(case: &Case<'_>) -> Vec<Tunnel> {
             let mut tunnel = tunnel(case, view, "tls", connection.role.word());
             tunnel.version = settled.map(|s| s.version.to_string());
             tunnel.cipher = settled.map(|s| s.suite.to_string());
+            let inside = view.tls.as_ref().and_then(|tls| tls.inside.as_ref());
+            tunnel.packets = inside.map(|inside| inside::packets(&inside.packets));
             tunnel.mss = [view.opened.syn.and_then(|s| s.mss), view.opened.syn_ack.and_then(|s| s.mss)];
             all.push(tunnel);
         }
@@ -258,6 +261,7 @@ fn tunnels(case: &Case<'_>) -> Vec<Tunnel> {
             let mut tunnel = tunnel(case, view, "dtls", "dtls");
             tunnel.version = flow.version().map(|v| v.to_string());
             tunnel.cipher = flow.suite().map(|s| s.to_string());
+            tunnel.packets = view.dtls.as_ref().and_then(|dtls| dtls.inside.as_deref()).map(inside::packets);
             all.push(tunnel);
         }
     }
@@ -283,6 +287,7 @@ fn tunnel(case: &Case<'_>, view: &FlowFacts, kind: &str, role: &str) -> Tunnel {
         start: rfc3339(view.opened.first),
         end: rfc3339(view.ended.last),
         mss: [None, None],
+        packets: None,
     }
 }
 
@@ -410,6 +415,7 @@ fn oversized(case: &Case<'_>) -> Vec<Oversized> {
             segments: o.segments.iter().sum(),
             most_repeats: u64::from(o.most_repeats),
             delivered: o.delivered,
+            decrypted: case.point(o.point).is_some_and(|p| p.decrypted_at.is_some()),
             first_frame: frames.first().copied().unwrap_or_default(),
             frames,
         }

@@ -3,6 +3,7 @@
 //! The JSON form of [`Report`] is a published contract (`acpcap schema`); fields are only ever added within a major version.
 
 pub mod build;
+pub mod inside;
 pub mod json;
 pub mod note;
 pub mod text;
@@ -39,6 +40,8 @@ pub struct Report {
     pub losses: Vec<Loss>,
     /// What to capture next to settle what this run could not.
     pub next_captures: Vec<NextCapture>,
+    /// What the secrets of the run opened; absent without any.
+    pub decryption: Option<Decryption>,
 }
 
 /// One capture file.
@@ -119,6 +122,8 @@ pub struct Session {
     pub ambiguities: Vec<String>,
     /// Outer connections of this session.
     pub tunnels: Vec<Tunnel>,
+    /// Each CONNECT and its answer, read with keys.
+    pub connects: Vec<Connect>,
     /// Attempts to bring DTLS up.
     pub dtls_attempts: Vec<DtlsAttempt>,
     /// What a packet may measure, with who says so.
@@ -172,6 +177,117 @@ pub struct Tunnel {
     pub end: String,
     /// MSS of the SYN and of the SYN-ACK, bytes.
     pub mss: [Option<u16>; 2],
+    /// The packets of the tunnel protocol in it, read with keys; absent without.
+    pub packets: Option<TunnelPackets>,
+}
+
+/// Packets of the tunnel protocol, read with keys.
+#[derive(Clone, Debug, Default, Serialize, JsonSchema)]
+pub struct TunnelPackets {
+    /// From the client.
+    pub to_gateway: PacketCounts,
+    /// From the gateway.
+    pub to_client: PacketCounts,
+    /// Mean round trip of dead peer detection, milliseconds, by who asked: client, gateway.
+    pub dpd_round_trip_ms: [Option<f64>; 2],
+    /// The first DISCONNECT or TERMINATE, in words.
+    pub bye: Option<String>,
+    /// Records that were opened.
+    pub records_opened: u64,
+    /// Records that were not, although there was a key.
+    pub records_failed: u64,
+    /// How often something else stood where a CSTP packet had to begin.
+    pub misframed: u32,
+}
+
+/// Packets one way.
+#[derive(Clone, Debug, Default, Serialize, JsonSchema)]
+pub struct PacketCounts {
+    /// How many of each kind: `data`, `dpd-out`, `dpd-resp`, `disconnect`, `keepalive`, `compressed`, `terminate`, `other`.
+    #[serde(flatten)]
+    pub kinds: BTreeMap<String, u64>,
+    /// The largest IP packet in a data packet, bytes.
+    pub biggest_data: u16,
+}
+
+/// CONNECT and its answer, read with keys.
+#[derive(Clone, Debug, Default, Serialize, JsonSchema)]
+pub struct Connect {
+    /// Time of the request, or of the answer when the request was not seen.
+    pub at: String,
+    /// Index into `captures`.
+    pub capture: u16,
+    /// Frame of the request, or of the answer.
+    pub frame: u32,
+    /// `tcp.stream`.
+    pub stream: u32,
+    /// Status code of the answer; absent when it was not seen.
+    pub status: Option<u16>,
+    /// X-Reason of the answer.
+    pub reason: Option<String>,
+    /// User-Agent of the request.
+    pub user_agent: Option<String>,
+    /// X-CSTP-MTU of the request: the tunnel MTU asked for, bytes.
+    pub requested_mtu: Option<u16>,
+    /// X-CSTP-Base-MTU of the request: the client's idea of the link, bytes.
+    pub client_base_mtu: Option<u16>,
+    /// X-CSTP-MTU of the answer, bytes of an inner IP packet.
+    pub cstp_mtu: Option<u16>,
+    /// X-DTLS-MTU of the answer, bytes of an inner IP packet.
+    pub dtls_mtu: Option<u16>,
+    /// X-CSTP-Base-MTU of the answer, bytes.
+    pub gateway_base_mtu: Option<u16>,
+    /// Inner addresses given.
+    pub addresses: Vec<String>,
+    /// The client offered DTLS suites.
+    pub dtls_asked: bool,
+    /// The gateway offered DTLS.
+    pub dtls_offered: bool,
+    /// X-DTLS-Port of the answer.
+    pub dtls_port: Option<u16>,
+    /// X-DTLS-Session-ID or X-DTLS-App-ID, hexadecimal: what the DTLS ClientHello says in the clear.
+    pub dtls_session_id: Option<String>,
+    /// X-DTLS-CipherSuite of the answer.
+    pub dtls_cipher: Option<String>,
+    /// X-DTLS12-CipherSuite of the answer.
+    pub dtls12_cipher: Option<String>,
+    /// X-CSTP-Content-Encoding of the answer.
+    pub encoding: Option<String>,
+    /// X-DTLS-Content-Encoding of the answer.
+    pub dtls_encoding: Option<String>,
+    /// X-CSTP-DPD, seconds.
+    pub cstp_dpd: Option<u32>,
+    /// X-DTLS-DPD, seconds.
+    pub dtls_dpd: Option<u32>,
+    /// X-CSTP-Keepalive, seconds.
+    pub cstp_keepalive: Option<u32>,
+    /// X-DTLS-Keepalive, seconds.
+    pub dtls_keepalive: Option<u32>,
+    /// X-CSTP-Rekey-Time, seconds.
+    pub rekey_time: Option<u32>,
+    /// X-CSTP-Rekey-Method.
+    pub rekey_method: Option<String>,
+    /// X-CSTP-Idle-Timeout, seconds.
+    pub idle_timeout: Option<u32>,
+    /// X-CSTP-Disconnected-Timeout, seconds.
+    pub disconnected_timeout: Option<u32>,
+    /// X-CSTP-Session-Timeout, seconds.
+    pub session_timeout: Option<u32>,
+}
+
+/// What the secrets of a run opened.
+#[derive(Clone, Debug, Default, Serialize, JsonSchema)]
+pub struct Decryption {
+    /// Secrets and RSA keys there were, those found inside the tunnels included.
+    pub secrets: usize,
+    /// TLS connections opened.
+    pub tls_connections: usize,
+    /// DTLS handshakes opened.
+    pub dtls_flows: usize,
+    /// Records opened, at all capture points together.
+    pub records_opened: u64,
+    /// Records of connections with a key that it did not open.
+    pub records_failed: u64,
 }
 
 /// One DTLS handshake attempt (one client random) at one vantage.
@@ -280,6 +396,8 @@ pub struct Oversized {
     pub most_repeats: u64,
     /// Packets above the limit that were acknowledged all the same.
     pub delivered: u64,
+    /// They were read with keys, inside the tunnel; `frames` are the frames that carried them.
+    pub decrypted: bool,
     /// First frame.
     pub first_frame: u32,
     /// Frames, at most 64.
@@ -354,8 +472,10 @@ pub struct TimelineEntry {
     pub frame: u32,
     /// Index into `captures`.
     pub capture: u16,
-    /// Vantage.
+    /// Vantage; `virtual-adapter` for what was read with keys inside the tunnel.
     pub vantage: String,
+    /// It was read with keys, inside the tunnel.
+    pub decrypted: bool,
     /// `tcp.stream 0`, `udp.stream 3` or empty.
     pub stream: String,
     /// A stable word: `connection`, `handshake`, `dtls`, `inner`, `oversized`, `icmp`, `closed`, `reconnect`, …

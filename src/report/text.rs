@@ -303,6 +303,19 @@ impl<W: Write + ?Sized> Page<'_, W> {
         if index.labels.is_empty() {
             self.hang(&[], "No capture could be read.")?;
         }
+        if let Some(keys) = &report.decryption {
+            let mut text = format!(
+                "{}; {} and {} opened, {}",
+                counted(keys.secrets as u64, "secret"),
+                counted(keys.tls_connections as u64, "TLS connection"),
+                counted(keys.dtls_flows as u64, "DTLS handshake"),
+                counted(keys.records_opened, "record")
+            );
+            if keys.records_failed > 0 {
+                let _ = write!(text, ", {} not", counted(keys.records_failed, "record"));
+            }
+            self.hang(&[(PLAIN, "  keys: ")], &text)?;
+        }
         Ok(())
     }
 
@@ -669,7 +682,10 @@ impl<W: Write + ?Sized> Page<'_, W> {
             return Ok(());
         }
         self.line("")?;
-        let seen_at = |capture: u16, vantage: &str| seen_at(report, index, capture, vantage);
+        let seen_at = |entry: &super::TimelineEntry| match entry.decrypted {
+            true => "in the tunnel".to_owned(),
+            false => seen_at(report, index, entry.capture, &entry.vantage),
+        };
         let shown: Vec<usize> = if entries.len() <= TIMELINE_HEAD + TIMELINE_TAIL + 1 {
             (0..entries.len()).collect()
         } else {
@@ -678,7 +694,7 @@ impl<W: Write + ?Sized> Page<'_, W> {
         };
         let at_entry = |&at: &usize| entries.get(at);
         let wheres = shown.iter().filter_map(at_entry);
-        let wheres = wheres.map(|e| columns(&self.clean(&seen_at(e.capture, &e.vantage))));
+        let wheres = wheres.map(|e| columns(&self.clean(&seen_at(e))));
         let widest = wheres.max().unwrap_or(0).clamp(7, 26);
         let streams = shown.iter().filter_map(at_entry);
         let streams = streams.map(|e| columns(&self.clean(&e.stream)));
@@ -710,7 +726,7 @@ impl<W: Write + ?Sized> Page<'_, W> {
                 "{:>10.3} {:>8}  {}  {}  ",
                 entry.seconds,
                 entry.frame,
-                self.padded(&seen_at(entry.capture, &entry.vantage), widest),
+                self.padded(&seen_at(entry), widest),
                 self.padded(&entry.stream, stream_width)
             );
             self.hang(&[(PLAIN, &head)], &text)?;
@@ -1298,6 +1314,7 @@ mod tests {
         hello.count = 10;
         hello.until = Some("2026-11-23T11:02:29.200123456Z".to_owned());
         Report {
+            decryption: None,
             schema_version: SCHEMA_VERSION.to_owned(),
             tool: "acpcap 0.1.0".to_owned(),
             complete: true,

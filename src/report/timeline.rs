@@ -2,10 +2,11 @@
 
 use super::TimelineEntry;
 use super::build::rfc3339;
+use super::inside::answer_words;
 use crate::event::{Direction, FrameRef, PointId, Protocol, Timestamp};
 use crate::finding::Case;
 use crate::session::attempt::icmp_words;
-use crate::session::facts::{AttemptFacts, FlowFacts, Stretch};
+use crate::session::facts::{AttemptFacts, FlowFacts, Packets, Stretch};
 use crate::session::{Point, Role};
 
 /// Lines kept per session.
@@ -56,6 +57,7 @@ pub fn of(case: &Case<'_>) -> Timeline {
             frame: l.frame.number,
             capture: l.frame.capture,
             vantage: case.point(l.point).map_or("unknown", Point::vantage_word).to_owned(),
+            decrypted: case.point(l.point).is_some_and(|p| p.decrypted_at.is_some()),
             stream: l.stream,
             kind: l.kind.to_owned(),
             text: l.text,
@@ -67,6 +69,10 @@ pub fn of(case: &Case<'_>) -> Timeline {
 }
 
 fn stream(view: &FlowFacts) -> String {
+    if view.opened.carrier.is_some() {
+        // Wireshark does not number what it does not see.
+        return String::new();
+    }
     let kind = if view.opened.protocol == Protocol::Tcp { "tcp" } else { "udp" };
     format!("{kind}.stream {}", view.opened.stream)
 }
@@ -126,6 +132,12 @@ fn outer(case: &Case<'_>, lines: &mut Vec<Line>) {
             let from = if direction == Direction::ToServer { "client" } else { "gateway" };
             lines.push(line(view, at, frame, "alert", format!("TLS alert {alert} from the {from}")));
         }
+        if let Some(inside) = connection.inside() {
+            if let Some((at, frame, answer)) = &inside.answer {
+                lines.push(line(view, *at, *frame, "connect", answer_words(answer)));
+            }
+            parting(view, &inside.packets, lines);
+        }
         if connection.role.is_tunnel() {
             stretches(view, &tls.activity.stretches, "TLS", lines);
         }
@@ -134,6 +146,12 @@ fn outer(case: &Case<'_>, lines: &mut Vec<Line>) {
             let by = if closed.direction == Direction::ToServer { "client" } else { "gateway" };
             lines.push(line(view, closed.at, closed.frame, "closed", format!("{name} ends: {how} from the {by}")));
         }
+    }
+}
+
+fn parting(view: &FlowFacts, packets: &Packets, lines: &mut Vec<Line>) {
+    if let Some(parting) = &packets.bye {
+        lines.push(line(view, parting.at, parting.frame, "bye", parting.words()));
     }
 }
 
@@ -158,6 +176,7 @@ fn dtls(case: &Case<'_>, lines: &mut Vec<Line>) {
         let best = flow.best();
         let Some(dtls) = best.dtls.as_deref() else { continue };
         stretches(best, &dtls.activity.stretches, "DTLS", lines);
+        flow.inside().into_iter().for_each(|packets| parting(best, packets, lines));
         if let [Some((sent, _)), Some((answered, frame))] = dtls.last
             && sent.seconds_since(answered) >= UNANSWERED
         {

@@ -3,7 +3,7 @@
 use super::facts::{FlowFacts, IcmpFacts};
 use super::limits::{lowered_after_trouble, stuck_toward_client};
 use super::{InnerFlow, Point, Session};
-use crate::event::{Direction, PointId, Protocol, Timestamp, Vantage};
+use crate::event::{Direction, FlowId, PointId, Protocol, Timestamp, Vantage};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 
@@ -35,6 +35,8 @@ pub fn attach(
     icmp: &[IcmpFacts],
     points: &[Point],
 ) -> Vec<Unclaimed> {
+    let (carried, others): (Vec<_>, Vec<_>) = others.into_iter().partition(|flow| flow.opened.carrier.is_some());
+    attach_carried(sessions, carried, points);
     let outer: BTreeSet<IpAddr> = sessions.iter().flat_map(|s| [Some(s.client), s.gateway]).flatten().collect();
     let sees_inner = |flow: &FlowFacts| {
         let vantage = points.get(flow.point.0 as usize).and_then(|p| p.vantage);
@@ -61,6 +63,32 @@ pub fn attach(
         home.flows.push(InnerFlow { facts: flow, toward_client });
     }
     assign(sessions, clients.into_values().collect(), icmp, points)
+}
+
+/// Gives flows out of decrypted tunnels to the sessions whose tunnels carried them.
+fn attach_carried(sessions: &mut [Session], flows: Vec<FlowFacts>, points: &[Point]) {
+    if flows.is_empty() {
+        return;
+    }
+    let mut carriers: HashMap<(PointId, FlowId), usize> = HashMap::new();
+    for (i, session) in sessions.iter_mut().enumerate() {
+        carriers.extend(session.outer_views().map(|view| ((view.point, view.id), i)));
+        let given: Vec<IpAddr> = session.granted().flat_map(|(_, _, answer)| &answer.addresses).copied().collect();
+        for address in given {
+            if !session.inner_addresses.contains(&address) {
+                session.inner_addresses.push(address);
+            }
+        }
+    }
+    for flow in flows {
+        let at = points.get(usize::from(flow.point.0)).and_then(|point| point.decrypted_at);
+        let home = at.zip(flow.opened.carrier).and_then(|carrier| carriers.get(&carrier));
+        let Some(session) = home.and_then(|home| sessions.get_mut(*home)) else { continue };
+        let ends = flow.opened.endpoints;
+        let is_given = session.inner_addresses.contains(&ends.server.ip());
+        let toward_client = if is_given { Direction::ToServer } else { Direction::ToClient };
+        session.inner.push(InnerFlow { facts: flow, toward_client });
+    }
 }
 
 /// How much speaks for an address being a VPN client's, per point: the small MSS, the receiving end of what is too big, the opener.
@@ -120,7 +148,9 @@ fn assign(sessions: &mut Vec<Session>, clients: Vec<Client>, icmp: &[IcmpFacts],
                     );
                     session.ambiguities.push(note);
                 }
-                session.inner_addresses.push(client.address);
+                if !session.inner_addresses.contains(&client.address) {
+                    session.inner_addresses.push(client.address);
+                }
                 session.inner.extend(client.flows);
             }
             None => left.push(client),
@@ -176,6 +206,15 @@ fn matches(sessions: &[Session], clients: &[Client]) -> Vec<Option<(usize, bool)
     }
     scored.sort_by_key(|(n, s, c)| (std::cmp::Reverse(*n), *s, *c));
     let mut homes: Vec<Option<(usize, bool)>> = vec![None; clients.len()];
+    // An address that a decrypted CONNECT gave to one session needs no guess.
+    for (home, client) in homes.iter_mut().zip(clients) {
+        let mut given = (0..sessions.len()).filter(|i| {
+            sessions.get(*i).is_some_and(|s| s.inner_addresses.contains(&client.address) && overlaps(s, client))
+        });
+        if let (Some(only), None) = (given.next(), given.next()) {
+            *home = Some((only, true));
+        }
+    }
     // One client may have an IPv4 and an IPv6 address, hence two inner clients per session: one of each family.
     let mut taken: BTreeSet<(usize, bool)> = BTreeSet::new();
     for (_, session, client) in scored {

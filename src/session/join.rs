@@ -2,10 +2,10 @@
 //! parents, tunnels, DTLS attempts and reconnects of sessions. Without keys this is graded, and says so where it guesses
 //! (the rules are in `docs/protocol.md`).
 
-use super::facts::FlowFacts;
+use super::facts::{FlowFacts, InsideTls};
 use super::shape::{Shape, exchanges};
 use super::{Confidence, Connection, DtlsFlow, Point, Role, Session, attempt};
-use crate::event::{Timestamp, Vantage};
+use crate::event::{Timestamp, Token, Vantage};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{IpAddr, SocketAddr};
 
@@ -125,6 +125,31 @@ impl Group {
         self.views.iter().map(exchanges).max().unwrap_or(0)
     }
 
+    /// What was read inside it with keys, by each view.
+    fn inside(&self) -> impl Iterator<Item = &InsideTls> {
+        self.views.iter().filter_map(|v| v.tls.as_ref()?.inside.as_deref())
+    }
+
+    /// Read with keys: does it carry a tunnel? `None` without keys, or when its first records were not opened.
+    fn is_known_tunnel(&self) -> Option<bool> {
+        let any = |says: &dyn Fn(&InsideTls) -> bool| self.inside().any(says);
+        if any(&|inside| inside.request.is_some() || inside.answer.is_some() || inside.packets.any()) {
+            return Some(true);
+        }
+        let is_read = any(&|inside| inside.packets.unsealed.opened > 2 && inside.packets.unsealed.failed == 0);
+        is_read.then_some(false)
+    }
+
+    /// Session tokens said in it.
+    fn tokens(&self) -> impl Iterator<Item = Token> {
+        self.inside().flat_map(|inside| &inside.tokens).copied()
+    }
+
+    /// The id that its DTLS ClientHello carries.
+    fn dtls_ids(&self) -> impl Iterator<Item = [u8; 32]> {
+        self.inside().filter_map(|inside| inside.granted()?.2.dtls_id())
+    }
+
     /// Enough data for an HTTP exchange; TLS 1.3 hides its Finished and tickets among application data (RFC 8446 §5).
     fn spoke(&self) -> bool {
         let hidden = self.views.iter().filter_map(|v| v.tls.as_ref()?.server_hello).any(|h| h.version.is_1_3());
@@ -229,16 +254,24 @@ fn pair_sessions(
     }
     let shapes: Vec<Shape> = connections.iter().map(Group::shape).collect();
     let (owners, notes) = owners(&connections, &dtls);
+    let known: Vec<Option<bool>> = connections.iter().map(Group::is_known_tunnel).collect();
     let mut is_tunnel: Vec<bool> = shapes.iter().map(Shape::is_cstp).collect();
     for owner in owners.iter().flatten() {
         if let Some(tunnel) = is_tunnel.get_mut(*owner) {
             *tunnel = true;
         }
     }
+    let settle = |is_tunnel: &mut Vec<bool>| {
+        for (tunnel, known) in is_tunnel.iter_mut().zip(&known) {
+            *tunnel = known.unwrap_or(*tunnel);
+        }
+    };
+    settle(&mut is_tunnel);
     let sure = !dtls.is_empty() || is_tunnel.contains(&true);
     for (tunnel, shape) in is_tunnel.iter_mut().zip(&shapes).filter(|_| sure) {
         *tunnel |= shape.may_be_cstp();
     }
+    settle(&mut is_tunnel);
     if !sure {
         others.extend(connections.into_iter().flat_map(|g| g.views));
         return Vec::new();
@@ -275,6 +308,10 @@ fn owners(connections: &[Group], dtls: &[Group]) -> (Vec<Option<usize>>, Vec<Opt
     let mut owners: Vec<Option<usize>> = Vec::new();
     let mut notes = Vec::new();
     let mut by_id: HashMap<&[u8], usize> = HashMap::new();
+    // An answer to CONNECT that was read names its DTLS session: no guess.
+    let named: Vec<([u8; 32], usize)> =
+        connections.iter().enumerate().flat_map(|(i, group)| group.dtls_ids().map(move |id| (id, i))).collect();
+    by_id.extend(named.iter().map(|(id, i)| (id.as_slice(), *i)));
     let mut open = Open::default();
     // Until when each connection is taken by a DTLS flow that it owns.
     let mut busy: Vec<Option<Timestamp>> = vec![None; connections.len()];
@@ -383,6 +420,8 @@ fn chain(connections: &[Group], is_tunnel: &[bool]) -> Vec<Draft> {
     let mut drafts: Vec<Draft> = Vec::new();
     // When the last tunnel of each draft died, and the draft.
     let mut died: BTreeSet<(Timestamp, usize)> = BTreeSet::new();
+    let mut deaths: Vec<Timestamp> = Vec::new();
+    let mut by_token: HashMap<Token, usize> = HashMap::new();
     // Start of the last connection so far that looks like a login: connections are in order of start.
     let mut login: Option<Timestamp> = None;
     let mut pending: Option<Timestamp> = None;
@@ -396,10 +435,25 @@ fn chain(connections: &[Group], is_tunnel: &[bool]) -> Vec<Draft> {
             }
             continue;
         }
+        let death = group.last_data().unwrap_or(group.end());
+        // The token of the session, read with keys, says which session it is, and which it is not.
+        let has_token = group.tokens().next().is_some();
+        if let Some(home) = group.tokens().find_map(|token| by_token.get(&token).copied()) {
+            if let (Some(draft), Some(last)) = (drafts.get_mut(home), deaths.get_mut(home)) {
+                died.remove(&(*last, home));
+                died.insert((death, home));
+                *last = death;
+                draft.tunnels.push(i);
+            }
+            continue;
+        }
         let alive_from = group.first_data().unwrap_or(group.start).plus_seconds(0.5);
         let last = |home: usize| drafts.get(home)?.tunnels.last().and_then(|t| connections.get(*t));
         let continues = |home: usize| {
             let Some(last) = last(home) else { return false };
+            if has_token && last.tokens().next().is_some() {
+                return false;
+            }
             let logged_in = group.exchanges() > 1 || login.is_some_and(|at| at > last.end());
             !logged_in
         };
@@ -413,7 +467,6 @@ fn chain(connections: &[Group], is_tunnel: &[bool]) -> Vec<Draft> {
             .filter(|(_, home)| continues(*home))
             .max_by_key(|(_, home)| (last(*home).map(Group::end), *home))
             .copied();
-        let death = group.last_data().unwrap_or(group.end());
         let home = match home {
             Some(entry) => {
                 died.remove(&entry);
@@ -421,10 +474,15 @@ fn chain(connections: &[Group], is_tunnel: &[bool]) -> Vec<Draft> {
             }
             None => {
                 drafts.push(Draft::default());
+                deaths.push(death);
                 drafts.len() - 1
             }
         };
         died.insert((death, home));
+        if let Some(last) = deaths.get_mut(home) {
+            *last = death;
+        }
+        by_token.extend(group.tokens().map(|token| (token, home)));
         if let Some(draft) = drafts.get_mut(home) {
             draft.tunnels.push(i);
         }
@@ -437,8 +495,18 @@ fn adopt_parents(drafts: &mut [Draft], connections: &[Group], is_tunnel: &[bool]
     let first = |d: &Draft| d.tunnels.first().and_then(|t| connections.get(*t)).map(|g| g.start);
     let starts: BTreeSet<(Timestamp, usize)> =
         drafts.iter().enumerate().filter_map(|(home, d)| Some((first(d)?, home))).collect();
+    let tokens =
+        |d: &Draft| d.tunnels.iter().filter_map(|t| connections.get(*t)).flat_map(Group::tokens).collect::<Vec<_>>();
+    let by_token: HashMap<Token, usize> =
+        drafts.iter().enumerate().flat_map(|(home, d)| tokens(d).into_iter().map(move |token| (token, home))).collect();
     for (i, (group, tunnel)) in connections.iter().zip(is_tunnel).enumerate() {
         if *tunnel || !group.spoke() {
+            continue;
+        }
+        if let Some(home) = group.tokens().find_map(|token| by_token.get(&token).copied()) {
+            if let Some(draft) = drafts.get_mut(home) {
+                draft.parents.push(i);
+            }
             continue;
         }
         // The first tunnel that opens after the login began, and not long before it ended.
@@ -484,7 +552,11 @@ fn build(
             .filter_map(|i| Some(DtlsFlow { views: dtls.get_mut(*i)?.take()?.views, continues: None }))
             .collect();
         let cstp = draft.tunnels.iter().filter_map(|i| shapes.get(*i)).filter(|s| s.is_cstp()).map(|s| s.coarse).min();
-        let (identified_by, confidence) = identify(&flows, !all.is_empty(), cstp);
+        let is_read = all.iter().any(|c| c.inside().is_some_and(|i| i.request.is_some() || i.answer.is_some()));
+        let (identified_by, confidence) = match is_read {
+            true => ("CONNECT /CSCOSSLC/tunnel, read with keys".to_owned(), Confidence::High),
+            false => identify(&flows, !all.is_empty(), cstp),
+        };
         let starts = all.iter().map(Connection::start).chain(flows.iter().map(DtlsFlow::start));
         let ends = all.iter().map(Connection::end).chain(flows.iter().map(DtlsFlow::end));
         let port = all

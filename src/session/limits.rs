@@ -30,17 +30,29 @@ fn headers(address: IpAddr) -> u32 {
 pub fn judge(session: &mut Session, told: Told, points: &[Point]) {
     let mut limits = Vec::new();
     told_limits(told, &mut limits);
+    decrypted_limits(session, &mut limits);
     icmp_limits(session, &mut limits);
     mss_limits(session, &mut limits);
-    let told_by_packet =
-        limits.iter().any(|l| l.basis == Basis::Observed && (l.channel == Channel::Tls || is_told_by_icmp(l)));
+    let told_by_packet = limits.iter().any(|l| match l.basis {
+        Basis::Decrypted => true,
+        Basis::Observed => l.channel == Channel::Tls || is_told_by_icmp(l),
+        _ => false,
+    });
     if !told_by_packet {
         bracket(session, points, &mut limits);
     }
     formulas(session, &mut limits);
-    if let Some(limit) = in_force_inner(session, &limits).and_then(|i| limits.get_mut(i)) {
-        limit.in_force = true;
-        session.oversized = oversized_inner(session, limit);
+    for place in in_force_inner(session, &limits) {
+        if let Some(limit) = limits.get_mut(place) {
+            limit.in_force = true;
+            let found = oversized_inner(session, limit);
+            session.oversized.extend(found);
+        }
+    }
+    if let Some(limit) = after_dtls(session, &limits) {
+        let found = oversized_inner(session, &limit);
+        session.oversized.extend(found);
+        limits.push(limit);
     }
     for channel in [Channel::OuterTcp, Channel::OuterUdp] {
         if let Some(limit) = limits.iter_mut().find(|l| l.channel == channel && l.basis == Basis::Observed) {
@@ -61,6 +73,7 @@ fn told_limits(told: Told, limits: &mut Vec<Limit>) {
                 basis: Basis::Assumed,
                 source: format!("told by {flag}"),
                 since: None,
+                until: None,
                 frames: Vec::new(),
                 in_force: false,
             });
@@ -68,6 +81,39 @@ fn told_limits(told: Told, limits: &mut Vec<Limit>) {
     };
     tell(Channel::Tls, told.tls, "--tls-mtu");
     tell(Channel::Dtls, told.dtls, "--dtls-mtu");
+}
+
+/// What the answers to CONNECT say: each holds until the next one that says otherwise.
+fn decrypted_limits(session: &Session, limits: &mut Vec<Limit>) {
+    for channel in [Channel::Tls, Channel::Dtls] {
+        let mut last: Option<usize> = None;
+        for (at, frame, answer) in session.granted() {
+            let (bytes, header) = match channel {
+                Channel::Tls => (answer.cstp_mtu, "X-CSTP-MTU"),
+                _ => (answer.dtls_mtu.filter(|_| answer.offers_dtls()), "X-DTLS-MTU"),
+            };
+            let known = last.and_then(|i| limits.get_mut(i));
+            let Some(bytes) = bytes.map(u32::from) else { continue };
+            if let Some(known) = known {
+                if known.bytes == bytes {
+                    known.frames.push(*frame);
+                    continue;
+                }
+                known.until = Some(*at);
+            }
+            limits.push(Limit {
+                channel,
+                bytes,
+                basis: Basis::Decrypted,
+                source: format!("{header} in the answer to CONNECT"),
+                since: last.map(|_| *at),
+                until: None,
+                frames: vec![*frame],
+                in_force: false,
+            });
+            last = Some(limits.len() - 1);
+        }
+    }
 }
 
 fn is_told_by_icmp(limit: &Limit) -> bool {
@@ -97,7 +143,16 @@ fn icmp_limits(session: &Session, limits: &mut Vec<Limit>) {
         frames.truncate(super::facts::MAX_FRAMES);
         let since = since_for_icmp(session, channel, first);
         let source = format!("next-hop MTU of {count} ICMP Fragmentation Needed from {sender}");
-        limits.push(Limit { channel, bytes, basis: Basis::Observed, source, since, frames, in_force: false });
+        limits.push(Limit {
+            channel,
+            bytes,
+            basis: Basis::Observed,
+            source,
+            since,
+            until: None,
+            frames,
+            in_force: false,
+        });
     }
 }
 
@@ -154,6 +209,7 @@ fn mss_limits(session: &Session, limits: &mut Vec<Limit>) {
                 source
             },
             since: (!lowered && Some(bytes) != first).then_some(at),
+            until: None,
             frames,
             in_force: false,
         });
@@ -279,6 +335,7 @@ fn bracket(session: &Session, points: &[Point], limits: &mut Vec<Limit>) {
         basis: Basis::Observed,
         source: format!("at most: {told}"),
         since: None,
+        until: None,
         frames,
         in_force: false,
     });
@@ -318,6 +375,7 @@ fn vanished(session: &Session, points: &[Point], limits: &mut Vec<Limit>) {
             "at most: {count} packets of {size} B left the gateway's inside for the client and never came to its adapter; {passed}"
         ),
         since: None,
+        until: None,
         frames: vec![*frame],
         in_force: false,
     });
@@ -346,6 +404,7 @@ fn formulas(session: &Session, limits: &mut Vec<Limit>) {
             basis: Basis::Derived,
             source,
             since: None,
+            until: None,
             frames,
             in_force: false,
         });
@@ -366,21 +425,51 @@ fn formulas(session: &Session, limits: &mut Vec<Limit>) {
             basis: Basis::Derived,
             source,
             since: None,
+            until: None,
             frames: Vec::new(),
             in_force: false,
         });
     }
 }
 
-/// The limit inner packets are judged by and since when: told, read from ICMP, lowered by the client, bracketed.
-fn in_force_inner(session: &Session, limits: &[Limit]) -> Option<usize> {
+/// The limits inner packets are judged by: told, read from a decrypted answer, read from ICMP, lowered by the client, bracketed.
+fn in_force_inner(session: &Session, limits: &[Limit]) -> Vec<usize> {
     let dtls_worked = session.dtls.iter().any(|d| d.worked());
-    let told = |channel| limits.iter().position(|l| l.channel == channel && l.basis == Basis::Assumed);
-    let told = if dtls_worked { told(Channel::Dtls) } else { told(Channel::Tls) };
+    let channel = if dtls_worked { Channel::Dtls } else { Channel::Tls };
+    let of = |basis, channel| -> Vec<usize> {
+        let places = limits.iter().enumerate().filter(|(_, l)| l.channel == channel && l.basis == basis);
+        places.map(|(i, _)| i).collect()
+    };
+    for basis in [Basis::Assumed, Basis::Decrypted] {
+        let places = of(basis, channel);
+        if !places.is_empty() {
+            return places;
+        }
+        // With a pre-shared key the gateway names one MTU for both.
+        let places = of(basis, Channel::Tls);
+        if basis == Basis::Decrypted && !places.is_empty() {
+            return places;
+        }
+    }
     let icmp = || limits.iter().position(|l| l.channel == Channel::Inner && is_told_by_icmp(l));
     let lowered = || limits.iter().position(|l| l.channel == Channel::Tls && l.basis == Basis::Observed);
     let bracket = || limits.iter().position(Limit::is_bracket);
-    told.or_else(icmp).or_else(lowered).or_else(bracket)
+    icmp().or_else(lowered).or_else(bracket).into_iter().collect()
+}
+
+/// Once DTLS is dead the data goes over TLS, which may carry less.
+fn after_dtls(session: &Session, limits: &[Limit]) -> Option<Limit> {
+    /// So long after its last record DTLS is dead, seconds.
+    const DEAD: f64 = 5.0;
+    let records = session.dtls.iter().filter(|d| d.worked()).flat_map(|d| &d.views);
+    let last = records.filter_map(|v| v.dtls.as_ref()?.last.last().copied().flatten()).map(|(at, _)| at).max()?;
+    let later = session.tunnels().flat_map(|c| &c.views).filter_map(|v| Some(&v.tls.as_ref()?.activity.stretches));
+    later.flatten().find(|stretch| stretch.last.seconds_since(last) > DEAD)?;
+    let of =
+        |channel| limits.iter().rfind(|l| l.channel == channel && matches!(l.basis, Basis::Assumed | Basis::Decrypted));
+    let (tls, dtls) = (of(Channel::Tls)?, of(Channel::Dtls)?);
+    let source = format!("{}, after the last DTLS record", tls.source);
+    (tls.bytes < dtls.bytes).then(|| Limit { since: Some(last), source, in_force: true, ..tls.clone() })
 }
 
 /// DF packets above the limit, per point.
@@ -438,9 +527,11 @@ fn tally(
     limit: &Limit,
     channel: Channel,
 ) {
-    let (is_bracketed, limit, since) = (limit.is_bracket(), limit.bytes, limit.since);
+    let (is_bracketed, limit, since, until) = (limit.is_bracket(), limit.bytes, limit.since, limit.until);
     let runs = flow.large.get(direction.index()).map(Vec::as_slice).unwrap_or_default();
-    let counts = |run: &&Run| run.size > limit && since.is_none_or(|since| run.first >= since);
+    let counts = |run: &&Run| {
+        run.size > limit && since.is_none_or(|since| run.first >= since) && until.is_none_or(|until| run.first < until)
+    };
     let runs: Vec<&Run> = runs.iter().filter(counts).collect();
     if runs.is_empty() {
         return;

@@ -4,7 +4,8 @@
 //! together, [`inner`] finds the traffic inside the tunnels, [`limits`] says what a packet may measure.
 
 use crate::event::{
-    CipherSuite, Direction, Endpoints, FrameRef, Incomplete, Interface, LinkType, PointId, Timestamp, Vantage, Version,
+    CipherSuite, Direction, Endpoints, FrameRef, Incomplete, Interface, LinkType, PointId, Timestamp, TunnelAnswer,
+    Vantage, Version,
 };
 use facts::{AttemptFacts, FlowFacts, IcmpFacts};
 use schemars::JsonSchema;
@@ -93,6 +94,8 @@ pub struct Point {
     pub one_way: bool,
     /// Stretches of more than [`QUIET`] seconds without any frame, at most 64.
     pub quiet: Vec<(Timestamp, Timestamp)>,
+    /// It stands inside the tunnels that were decrypted at that point: what it shows is what went through them.
+    pub decrypted_at: Option<PointId>,
 }
 
 /// A capture point without a frame for so long is quiet, seconds.
@@ -120,6 +123,22 @@ impl Point {
             tells_filter: false,
             one_way: false,
             quiet: Vec::new(),
+            decrypted_at: None,
+        }
+    }
+
+    /// The point inside the tunnels decrypted at this one.
+    pub fn inside(&self, id: PointId) -> Point {
+        Point {
+            id,
+            frames: 0,
+            vantage: Some(Vantage::VirtualAdapter),
+            vantage_basis: format!("decrypted at {}", self.name),
+            saw_icmp: false,
+            saw_udp: false,
+            saw_fragments: false,
+            decrypted_at: Some(self.id),
+            ..self.clone()
         }
     }
 
@@ -297,6 +316,8 @@ pub struct Limit {
     pub source: String,
     /// From when on.
     pub since: Option<Timestamp>,
+    /// Until when, when another took its place.
+    pub until: Option<Timestamp>,
     /// Frames that show it.
     pub frames: Vec<FrameRef>,
     /// Findings are judged by it.
@@ -416,6 +437,22 @@ impl Connection {
         [opened.syn.and_then(|s| s.mss), opened.syn_ack.and_then(|s| s.mss)]
     }
 
+    /// What was read inside it with keys, where most was.
+    pub fn inside(&self) -> Option<&facts::InsideTls> {
+        let read = self.views.iter().filter_map(|v| v.tls.as_ref()?.inside.as_deref());
+        read.max_by_key(|inside| (inside.granted().is_some(), inside.packets.unsealed.opened))
+    }
+
+    /// The answer that granted its tunnel, read with keys.
+    pub fn granted(&self) -> Option<&(Timestamp, FrameRef, TunnelAnswer)> {
+        self.inside()?.granted()
+    }
+
+    /// The DISCONNECT or TERMINATE in it, read with keys.
+    pub fn bye(&self) -> Option<&facts::Parting> {
+        self.inside()?.packets.bye.as_ref()
+    }
+
     /// Host and port that its client asked a proxy for: the other end is that proxy, not the gateway.
     pub fn proxied_to(&self) -> Option<&str> {
         self.views.iter().find_map(|v| v.tls.as_ref()?.proxied_to.as_deref())
@@ -463,6 +500,12 @@ impl DtlsFlow {
         self.views.iter().flat_map(|v| v.dtls.iter().flat_map(move |d| d.attempts.iter().map(move |a| (v, a))))
     }
 
+    /// The packets read in it with keys, where most was.
+    pub fn inside(&self) -> Option<&facts::Packets> {
+        let read = self.views.iter().filter_map(|v| v.dtls.as_ref()?.inside.as_deref());
+        read.max_by_key(|packets| packets.unsealed.opened)
+    }
+
     /// Version last seen.
     pub fn version(&self) -> Option<Version> {
         self.views.iter().find_map(|v| v.dtls.as_ref()?.version)
@@ -507,6 +550,11 @@ impl Session {
     /// The tunnel connection in force at that moment: the last one begun by then.
     pub fn tunnel_at(&self, at: Timestamp) -> Option<&Connection> {
         self.tunnels().filter(|c| c.start() <= at).last()
+    }
+
+    /// Answers to CONNECT that granted a tunnel, read with keys, in order of time; each once however many points saw it.
+    pub fn granted(&self) -> impl Iterator<Item = &(Timestamp, FrameRef, TunnelAnswer)> {
+        self.tunnels().filter_map(Connection::granted)
     }
 
     /// Host and port of the gateway when a proxy stands between.

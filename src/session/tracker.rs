@@ -1,12 +1,13 @@
 //! Folds events into facts, one tracker per capture. Bounded: see [`Limits`].
 
 use super::facts::{
-    AttemptFacts, Closed, DtlsFacts, FlowFacts, IcmpFacts, MAX_ATTEMPTS, MAX_FRAMES, ServerHelloFacts, TlsFacts,
+    AttemptFacts, Closed, DtlsFacts, FlowFacts, IcmpFacts, InsideTls, MAX_ATTEMPTS, MAX_FRAMES, Packets,
+    ServerHelloFacts, TlsFacts,
 };
 use super::mtu::Protection;
 use crate::event::{
-    ClientHello, Direction, DtlsMessage, DtlsRecordSeen, Event, FlowId, FrameRef, IcmpSeen, Incomplete, PointId,
-    Timestamp, What,
+    ClientHello, Direction, DtlsMessage, DtlsRecordSeen, Event, FlowId, FrameRef, IcmpSeen, Incomplete, Opened,
+    PointId, Timestamp, What,
 };
 use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -132,6 +133,40 @@ impl Tracker {
                     tls.proxied_to = Some((*to).into());
                 }
             }
+            What::TunnelRequest(flow, request) => {
+                if let Some(inside) = self.inside(*flow) {
+                    request.token.into_iter().for_each(|token| inside.add_token(token));
+                    if request.is_connect {
+                        inside.request.get_or_insert_with(|| (at, frame, (*request).clone()));
+                    }
+                }
+            }
+            What::TunnelAnswer(flow, answer) => {
+                if let Some(inside) = self.inside(*flow) {
+                    answer.token.into_iter().for_each(|token| inside.add_token(token));
+                    if answer.is_tunnel {
+                        inside.answer.get_or_insert_with(|| (at, frame, (*answer).clone()));
+                    }
+                }
+            }
+            What::Token(flow, token) => {
+                if let Some(inside) = self.inside(*flow) {
+                    inside.add_token(*token);
+                }
+            }
+            What::Tunnelled(flow, direction, packet) => {
+                if let Some(packets) = self.packets(*flow) {
+                    packets.add(at, frame, *direction, *packet);
+                }
+            }
+            What::Unsealed(flow, unsealed) => {
+                if (unsealed.opened > 0 || unsealed.failed > 0)
+                    && let Some(packets) = self.packets(*flow)
+                {
+                    packets.unsealed = *unsealed;
+                }
+            }
+            What::Inner(..) => {}
             What::TlsRenegotiation(flow, direction) => {
                 if let Some(tls) = self.tls(*flow) {
                     direction.of_mut(&mut tls.renegotiation).get_or_insert((at, frame));
@@ -183,6 +218,12 @@ impl Tracker {
         }
     }
 
+    /// How a flow began, when it is remembered.
+    pub fn opened(&self, flow: FlowId) -> Option<&Opened> {
+        let place = *self.places.get(&flow)?;
+        self.facts.flows.get(place as usize).map(|facts| &facts.opened)
+    }
+
     /// Hands out what was gathered.
     pub fn finish(self) -> Facts {
         self.facts
@@ -195,6 +236,19 @@ impl Tracker {
 
     fn tls(&mut self, flow: FlowId) -> Option<&mut TlsFacts> {
         Some(self.flow(flow)?.tls.get_or_insert_default())
+    }
+
+    fn inside(&mut self, flow: FlowId) -> Option<&mut InsideTls> {
+        Some(self.tls(flow)?.inside.get_or_insert_default())
+    }
+
+    /// The tunnel packets of a TLS or DTLS flow.
+    fn packets(&mut self, flow: FlowId) -> Option<&mut Packets> {
+        let facts = self.flow(flow)?;
+        match &mut facts.dtls {
+            Some(dtls) => Some(dtls.inside.get_or_insert_default()),
+            None => Some(&mut facts.tls.get_or_insert_default().inside.get_or_insert_default().packets),
+        }
     }
 
     fn dtls(&mut self, flow: FlowId) -> Option<&mut DtlsFacts> {
@@ -413,7 +467,7 @@ fn shape(hello: &ClientHello) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::{CipherSuite, Endpoints, Opened, Protocol, ServerHello, SessionId, Version};
+    use crate::event::{CipherSuite, Endpoints, Protocol, ServerHello, SessionId, Version};
     use crate::session::attempt::fingerprint;
 
     /// A ClientHello as AnyConnect sends it: one suite, the id of a session.
@@ -442,6 +496,7 @@ mod tests {
             syn_ack: None,
             third: None,
             ttl: [None, None],
+            carrier: None,
         };
         tell(What::Opened(FlowId(0), &opened));
         for (direction, message) in messages {

@@ -266,6 +266,11 @@ impl DtlsHandshakeReader {
 
     /// The next record of this direction; all but handshake records of epoch 0 are passed over.
     pub fn push(&mut self, record: &DtlsRecord<'_>, sink: &mut impl FnMut(DtlsHandshake)) {
+        self.push_raw(record, &mut |message, _| sink(message));
+    }
+
+    /// The same, each message with its bytes behind a header that says it was never cut.
+    pub fn push_raw(&mut self, record: &DtlsRecord<'_>, sink: &mut impl FnMut(DtlsHandshake, &[u8])) {
         if record.content_type != ContentType::HANDSHAKE || record.epoch != 0 {
             return;
         }
@@ -274,18 +279,21 @@ impl DtlsHandshakeReader {
             if !fragment.is_sound() {
                 return;
             }
-            let message = match fragment.stands_alone() {
-                true => Some(read_message(&fragment, fragment.message, fragment.is_whole())),
-                false => self.put_together(&fragment),
+            let mut tell = |message: DtlsMessage, bytes: &[u8]| {
+                let (message_seq, record_sequence) = (fragment.message_seq, record.sequence);
+                sink(DtlsHandshake { message_seq, record_sequence, message }, bytes);
             };
-            if let Some(message) = message {
-                sink(DtlsHandshake { message_seq: fragment.message_seq, record_sequence: record.sequence, message });
+            if fragment.stands_alone() {
+                tell(read_message(&fragment, fragment.message, fragment.is_whole()), fragment.message);
+            } else if let Some(whole) = self.put_together(&fragment) {
+                tell(read_message(&fragment, &whole, true), &whole);
             }
             rest = after;
         }
     }
 
-    fn put_together(&mut self, fragment: &Fragment<'_>) -> Option<DtlsMessage> {
+    /// The whole message behind one header, when this was its last piece.
+    fn put_together(&mut self, fragment: &Fragment<'_>) -> Option<Vec<u8>> {
         if fragment.is_cut() || fragment.body.is_empty() {
             return None;
         }
@@ -293,10 +301,9 @@ impl DtlsHandshakeReader {
         let entry = self.unfinished.get_mut(at)?;
         self.held += entry.add(fragment.offset, fragment.body);
         let done = entry.joined();
-        if let Some(message) = &done {
-            let read = read_message(fragment, message, true);
+        if done.is_some() {
             self.remove(at);
-            return Some(read);
+            return done;
         }
         while self.held > MAX_HELD {
             self.remove(0);

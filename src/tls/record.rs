@@ -2,7 +2,7 @@
 //!
 //! Promises: a record when it completes; handshake, alert and change_cipher_spec fragments whole, application data
 //! only counted; bytes nobody captured cost as little as possible; at most [`MAX_FRAGMENT`] bytes held.
-//! Refuses: to copy or to keep application data, to order segments.
+//! Refuses: to copy or to keep application data unless asked, to order segments.
 //!
 //! ```text
 //!   type(1) version(2) length(2) | fragment(length) | type version length | …      RFC 5246 §6.2.1
@@ -27,7 +27,7 @@ pub struct Record<'a> {
     /// Bytes of the fragment as the header says, header not counted.
     pub length: u16,
     /// The fragment of a handshake, alert or change_cipher_spec record, from its start as far as captured without a
-    /// hole; `None` for every other type.
+    /// hole; of other types only when [`RecordScanner::keep_data`] asked for it.
     pub fragment: Option<&'a [u8]>,
     /// Some of its bytes were not captured.
     pub cut: bool,
@@ -64,6 +64,7 @@ pub struct RecordScanner {
     verdict: Verdict,
     cut: bool,
     midway: bool,
+    keeps_data: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -85,6 +86,11 @@ impl RecordScanner {
     /// headers that chain or by records that fill a segment exactly.
     pub fn midway() -> RecordScanner {
         RecordScanner { midway: true, phase: Phase::Hunting, ..RecordScanner::default() }
+    }
+
+    /// From now on application data is handed out too: somebody can open it.
+    pub fn keep_data(&mut self) {
+        self.keeps_data = true;
     }
 
     /// Is it TLS, as far as seen?
@@ -207,7 +213,7 @@ impl RecordScanner {
 
     /// Buffers bytes of a kept record, as long as no hole came before them.
     fn keep(&mut self, bytes: &[u8]) {
-        if !self.cut && is_kept(ContentType(self.header[0])) {
+        if !self.cut && self.is_kept(ContentType(self.header[0])) {
             self.body.extend_from_slice(bytes);
         }
     }
@@ -216,12 +222,18 @@ impl RecordScanner {
     fn complete(&mut self, whole: Option<&[u8]>, sink: &mut impl FnMut(Record<'_>)) {
         let Header { content_type, version, length } = Header::of(self.header);
         let body = std::mem::take(&mut self.body);
-        let fragment = is_kept(content_type).then(|| whole.unwrap_or(&body));
+        let fragment = self.is_kept(content_type).then(|| whole.unwrap_or(&body));
         sink(Record { content_type, version, length, fragment, cut: self.cut });
         self.phase = Phase::Header;
         self.header_len = 0;
         self.cut = false;
         self.hunted = 0;
+    }
+
+    /// Types whose fragment is worth holding; the rest is only counted.
+    fn is_kept(&self, content_type: ContentType) -> bool {
+        self.keeps_data
+            || matches!(content_type, ContentType::CHANGE_CIPHER_SPEC | ContentType::ALERT | ContentType::HANDSHAKE)
     }
 
     fn lose_sync(&mut self) {
@@ -268,11 +280,6 @@ impl Header {
             length: u16::from_be_bytes([high, low]),
         }
     }
-}
-
-/// Types whose fragment is worth holding; the rest is only counted.
-fn is_kept(content_type: ContentType) -> bool {
-    matches!(content_type, ContentType::CHANGE_CIPHER_SPEC | ContentType::ALERT | ContentType::HANDSHAKE)
 }
 
 /// Could these bytes, a header or its first few bytes, begin a record? Types 20 to 24, version 3.0 to 3.4, a length

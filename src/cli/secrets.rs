@@ -1,0 +1,53 @@
+//! Key logs and RSA keys the user names, as a keyring.
+//!
+//! Promises: a complaint names the file, the line and the reason, never what stands there.
+
+use crate::decrypt::{Keyring, Lines};
+use crate::error::Error;
+use clap::Args;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+/// Bytes read of a key log; a busy server's holds a year in it.
+const MAX_KEY_LOG: u64 = 1 << 30;
+/// Bytes read of a key file.
+const MAX_KEY: u64 = 64 * 1024 + 1;
+
+/// Options that bring secrets.
+#[derive(Debug, Args)]
+pub(super) struct SecretArgs {
+    /// TLS key log to decrypt with (NSS format, as SSLKEYLOGFILE writes it); repeatable. Secrets inside a pcapng are used by themselves
+    #[arg(long = "keylog", value_name = "FILE", help_heading = "Keys")]
+    key_logs: Vec<PathBuf>,
+
+    /// The gateway's RSA private key (PEM, PKCS#1 or PKCS#8), for connections with RSA key exchange; repeatable
+    #[arg(long = "rsa-key", value_name = "FILE", help_heading = "Keys")]
+    rsa_keys: Vec<PathBuf>,
+}
+
+impl SecretArgs {
+    /// Reads them all; with each key log what it was worth.
+    pub(super) fn load(&self) -> Result<(Keyring, Vec<(String, Lines)>), Error> {
+        let mut keyring = Keyring::new();
+        let mut logs = Vec::new();
+        for path in &self.key_logs {
+            let bytes = read(path, MAX_KEY_LOG)?;
+            let lines = keyring.add_key_log(&bytes);
+            logs.push((path.to_string_lossy().into_owned(), lines));
+        }
+        for path in &self.rsa_keys {
+            let bytes = read(path, MAX_KEY)?;
+            let bad = |reason| Error::NotAKey { path: path.to_string_lossy().into_owned(), reason };
+            keyring.add_rsa_key(&bytes).map_err(bad)?;
+        }
+        Ok((keyring, logs))
+    }
+}
+
+fn read(path: &Path, most: u64) -> Result<Vec<u8>, Error> {
+    let failed = |source: io::Error| Error::Io { path: path.to_string_lossy().into_owned(), operation: "read", source };
+    let mut bytes = Vec::new();
+    File::open(path).map_err(failed)?.take(most).read_to_end(&mut bytes).map_err(failed)?;
+    Ok(bytes)
+}
