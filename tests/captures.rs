@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test says what is wrong by panicking")]
 
 use acpcap::analysis::{self, Options, Source};
+use acpcap::decrypt::Keyring;
 use acpcap::report::{Answer, Report, Severity, note, text};
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -23,6 +24,12 @@ struct Case {
 struct Run {
     name: String,
     files: Vec<String>,
+    /// A key log to read them with.
+    #[serde(default)]
+    keys: Option<String>,
+    /// What was read inside with it: each CONNECT, and the packets of each tunnel.
+    #[serde(default)]
+    inside: Vec<String>,
     /// Detector id → the worst severity of its findings over all sessions.
     found: BTreeMap<String, String>,
     /// Detectors that no session can answer.
@@ -50,8 +57,12 @@ fn cases() -> Vec<(String, Case)> {
     cases
 }
 
-fn analyze(case: &str, files: &[String]) -> Report {
-    let sources = files.iter().map(|file| {
+fn analyze(case: &str, run: &Run) -> Report {
+    let mut keyring = Keyring::new();
+    if let Some(keys) = &run.keys {
+        keyring.add_key_log(&fs::read(captures().join(case).join(keys)).unwrap());
+    }
+    let sources = run.files.iter().map(|file| {
         let (vantage, name) = match file.split_once(':') {
             Some((vantage, name)) => (Some(vantage.parse().unwrap()), name),
             None => (None, file.as_str()),
@@ -60,9 +71,35 @@ fn analyze(case: &str, files: &[String]) -> Report {
         let input = Box::new(File::open(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display())));
         Ok(Source { path: format!("captures/{case}/{name}"), vantage, input, continues: false })
     });
-    let outcome = analysis::analyze(sources, &Options::default(), &mut |_| ControlFlow::Continue(()));
+    let options = Options::default();
+    let outcome = analysis::analyze_with_keys(sources, &options, &mut keyring, &mut |_| ControlFlow::Continue(()));
     assert!(outcome.errors.is_empty(), "{case}: {:?}", outcome.errors);
     outcome.report
+}
+
+/// What was read inside, a line each.
+fn inside(report: &Report) -> Vec<String> {
+    let mut lines = Vec::new();
+    for session in &report.sessions {
+        for connect in &session.connects {
+            let mtu = |mtu: Option<u16>| mtu.map_or("-".to_owned(), |mtu| mtu.to_string());
+            let (tls, dtls) = (mtu(connect.cstp_mtu), mtu(connect.dtls_mtu));
+            let status = connect.status.unwrap_or(0);
+            lines.push(format!("connect on tcp.stream {}: {status}, MTU {tls} and {dtls}", connect.stream));
+        }
+        for tunnel in &session.tunnels {
+            let kind = if tunnel.kind == "dtls" { "udp" } else { "tcp" };
+            let Some(packets) = &tunnel.packets else { continue };
+            for (way, counts) in [("to gateway", &packets.to_gateway), ("to client", &packets.to_client)] {
+                let kinds: Vec<String> = counts.kinds.iter().map(|(kind, n)| format!("{kind} {n}")).collect();
+                if !kinds.is_empty() {
+                    let (stream, largest) = (tunnel.stream, counts.biggest_data);
+                    lines.push(format!("{kind}.stream {stream} {way}: {}, largest {largest}", kinds.join(", ")));
+                }
+            }
+        }
+    }
+    lines
 }
 
 #[test]
@@ -71,7 +108,7 @@ fn every_case_gets_its_verdict() {
     for (name, case) in cases() {
         assert!(!case.about.is_empty() && !case.origin.is_empty(), "{name} says what it is and where it is from");
         for run in &case.run {
-            let report = analyze(&name, &run.files);
+            let report = analyze(&name, run);
             assert!(!report.sessions.is_empty(), "{name}/{}: no session", run.name);
             let worst = |id: &str| report.findings.iter().filter(|f| f.detector == id).map(|f| f.severity).max();
             for check in &report.checks {
@@ -79,6 +116,9 @@ fn every_case_gets_its_verdict() {
                     || run.cannot_tell.contains(&check.detector)
                     || run.clear.contains(&check.detector);
                 assert!(listed, "{name}/{}: case.toml does not say what {} must answer", run.name, check.detector);
+            }
+            if run.keys.is_some() && inside(&report) != run.inside {
+                wrong.push(format!("{name}/{}: inside is {:#?}", run.name, inside(&report)));
             }
             for (id, severity) in &run.found {
                 if worst(id).map(word) != Some(severity.as_str()) {
@@ -130,7 +170,7 @@ fn every_report_reads_as_it_did() {
     let _bound = settings.bind_to_scope();
     for (name, case) in cases() {
         for run in &case.run {
-            let report = analyze(&name, &run.files);
+            let report = analyze(&name, run);
             let mut page = Vec::new();
             text::render(&report, text::Look::default(), &mut page).unwrap();
             insta::assert_snapshot!(format!("{name}--{}", run.name), String::from_utf8(page).unwrap());

@@ -132,6 +132,9 @@ impl Keyring {
         let line = std::str::from_utf8(line).map_err(|_| "the line is not text")?;
         let mut words = line.split_ascii_whitespace();
         let label = words.next().unwrap_or_default();
+        if !is_label(label) {
+            return Err("it begins with no label");
+        }
         let (first, second) = (words.next().ok_or("there is nothing behind the label")?, words.next());
         if let Some(id) = first.strip_prefix("Session-ID:").filter(|_| label == "RSA") {
             let key = second.and_then(|word| word.strip_prefix("Master-Key:")).ok_or("Master-Key: is missing")?;
@@ -157,12 +160,12 @@ impl Keyring {
         let random: Random = match hex(first).map(TryInto::try_into) {
             Ok(Ok(random)) => random,
             // Lines of another purpose name things otherwise.
-            _ if !known && is_label(label) => return Ok(Added::Unused),
+            _ if !known => return Ok(Added::Unused),
             Ok(Err(_)) => return Err("a client random has 32 bytes"),
             Err(why) => return Err(why),
         };
         if !known {
-            return if is_label(label) { Ok(Added::Unused) } else { Err("the label is none") };
+            return Ok(Added::Unused);
         }
         if label == "CLIENT_RANDOM" {
             if secret.len() != 48 {
@@ -345,7 +348,7 @@ fn push(all: &mut Vec<Secret>, secret: &[u8]) -> bool {
 
 /// Labels are capitals, digits and underscores.
 fn is_label(word: &str) -> bool {
-    word.len() > 3 && word.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_')
+    word.len() > 2 && word.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_')
 }
 
 fn hex(word: &str) -> Result<Vec<u8>, &'static str> {
@@ -378,6 +381,104 @@ pub(super) fn master(hash: Hash, premaster: &Secret, randoms: [&Random; 2], sess
         None => {
             let [client, server] = randoms;
             hash.prf_secret(&premaster.0, "master secret", &[client, server], 48)
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const RANDOM: &str = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
+
+    fn add(text: &str) -> (Keyring, Lines) {
+        let mut keyring = Keyring::new();
+        let lines = keyring.add_key_log(text.as_bytes());
+        (keyring, lines)
+    }
+
+    #[test]
+    fn all_kinds_of_lines() {
+        let (master, secret) = ("ab".repeat(48), "cd".repeat(32));
+        let (keyring, lines) = add(&format!(
+            "# a comment\r\n\r\nCLIENT_RANDOM {RANDOM} {master}\r\nRSA Session-ID:{RANDOM} Master-Key:{master}\n\
+             RSA 0011223344556677 {master}\nCLIENT_TRAFFIC_SECRET_0 {RANDOM} {secret}\nEXPORTER_SECRET {RANDOM} {secret}\n\
+             SERVER_HANDSHAKE_TRAFFIC_SECRET {RANDOM} {secret}\nECH_SECRET {RANDOM} {secret}\nQUIC_CLIENT_TRAFFIC_SECRET_0 00 11"
+        ));
+        assert_eq!((lines.secrets, lines.unused, lines.malformed), (6, 2, 0), "{lines:?}");
+        assert_eq!(keyring.len(), 6);
+        let random: Random = hex(RANDOM).unwrap().try_into().unwrap();
+        assert_eq!(keyring.masters(&random).count(), 1);
+        assert_eq!(keyring.session_masters(&SessionId::new(&random).unwrap()).count(), 1);
+        assert!(keyring.traffic(&random).unwrap().exporter.is_some());
+    }
+
+    #[test]
+    fn the_latest_line_comes_first_and_repeats_count_once() {
+        let (one, two) = ("01".repeat(48), "02".repeat(48));
+        let (keyring, _) =
+            add(&format!("CLIENT_RANDOM {RANDOM} {one}\nCLIENT_RANDOM {RANDOM} {two}\nCLIENT_RANDOM {RANDOM} {one}"));
+        let random: Random = hex(RANDOM).unwrap().try_into().unwrap();
+        let first: Vec<u8> = keyring.masters(&random).map(|secret| secret.0[0]).collect();
+        assert_eq!((first, keyring.len()), (vec![1, 2], 2));
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_without_the_secret() {
+        for (text, why) in [
+            ("CLIENT_RANDOM", "nothing behind the label"),
+            ("CLIENT_RANDOM 00", "no secret"),
+            ("CLIENT_RANDOM 00 00", "32 bytes"),
+            (&*format!("CLIENT_RANDOM {RANDOM} abc"), "hexadecimal"),
+            (&*format!("CLIENT_RANDOM {RANDOM} abcd"), "48 bytes"),
+            (&*format!("CLIENT_TRAFFIC_SECRET_0 {RANDOM} abcd"), "32 or 48 bytes"),
+            ("<html> not a key", "label"),
+            ("RSA Session-ID:00 nothing", "Master-Key"),
+            ("\u{feff}", ""),
+        ] {
+            let (keyring, lines) = add(text);
+            assert!(keyring.is_empty(), "{text}");
+            match lines.first_malformed {
+                Some((1, said)) => assert!(said.contains(why), "{text}: {said}"),
+                other => assert!(why.is_empty() && other.is_none(), "{text}: {other:?}"),
+            }
+        }
+        let wide: Vec<u8> = "\u{feff}CLIENT_RANDOM".encode_utf16().flat_map(u16::to_le_bytes).collect();
+        let lines = Keyring::new().add_key_log(&wide);
+        assert!(lines.first_malformed.unwrap().1.contains("UTF-16"));
+        let master = "ab".repeat(48);
+        let (keyring, _) = add(&format!("CLIENT_RANDOM {RANDOM} {master}"));
+        assert!(!format!("{keyring:?}").contains("171") && !format!("{keyring:?}").contains("abab"));
+    }
+
+    #[test]
+    fn bad_keys_are_refused_in_words() {
+        let mut keyring = Keyring::new();
+        for (pem, why) in [
+            (&b"garbage"[..], "no RSA PRIVATE KEY"),
+            (b"\xff\xfe\x00", "not PEM"),
+            (b"-----BEGIN ENCRYPTED PRIVATE KEY-----\n", "password"),
+            (b"-----BEGIN RSA PRIVATE KEY-----\nAAAA\n-----END RSA PRIVATE KEY-----", "cannot be read"),
+            (b"-----BEGIN RSA PRIVATE KEY-----\nAAAA", "no RSA PRIVATE KEY"),
+            (b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n", "cannot be read"),
+            (&vec![b'A'; 100_000], "too large"),
+        ] {
+            let said = keyring.add_rsa_key(pem).unwrap_err();
+            assert!(said.contains(why), "{said}");
+        }
+        assert!(keyring.is_empty());
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_survived(bytes in prop::collection::vec(any::<u8>(), 0..400), text in "(CLIENT_RANDOM|RSA|[A-Z_]{0,9}) [0-9a-fx]{0,70} ?[0-9a-f]{0,100}\n") {
+            let mut keyring = Keyring::new();
+            keyring.add_key_log(&bytes);
+            keyring.add_key_log(text.as_bytes());
+            let _ = keyring.add_rsa_key(&bytes);
+            prop_assert!(keyring.export().is_empty());
         }
     }
 }

@@ -365,3 +365,130 @@ impl std::fmt::Debug for Seal {
         f.write_str("Seal")
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::super::hash::Hash;
+    use super::*;
+    use crate::tls::hex;
+    use proptest::prelude::*;
+
+    fn opens(cipher: Cipher, key: &str, nonce: &str, aad: &str, sealed: &str, tag: &str) -> Vec<u8> {
+        let mut data = hex(sealed);
+        let nonce: [u8; 12] = hex(nonce).try_into().unwrap();
+        let cipher = aead(cipher, &hex(key)).unwrap();
+        assert!(cipher.decrypt(&nonce, &hex(aad), &mut data, &hex(tag)), "the tag does not fit");
+        data
+    }
+
+    /// The GCM specification's test cases 4 and 16 (McGrew and Viega, appendix B).
+    #[test]
+    fn aes_gcm() {
+        let plain = hex(
+            "d9313225f88406e5a55909c5aff5269a86a7a9531534f7da2e4c303d8a318a721c3c0c95956809532fcf0e2449a6b525b16aedf5aa0de657ba637b39",
+        );
+        let (nonce, aad) = ("cafebabefacedbaddecaf888", "feedfacedeadbeeffeedfacedeadbeefabaddad2");
+        let key = "feffe9928665731c6d6a8f9467308308";
+        let sealed = "42831ec2217774244b7221b784d0d49ce3aa212f2c02a4e035c17e2329aca12e21d514b25466931c7d8f6a5aac84aa051ba30b396a0aac973d58e091";
+        assert_eq!(opens(Cipher::Aes128Gcm, key, nonce, aad, sealed, "5bc94fbc3221a5db94fae95ae7121a47"), plain);
+        let key = "feffe9928665731c6d6a8f9467308308feffe9928665731c6d6a8f9467308308";
+        let sealed = "522dc1f099567d07f47f37a32a84427d643a8cdcbfe5c0c97598a2bd2555d1aa8cb08e48590dbb3da7b08b1056828838c5f61e6393ba7a0abcc9f662";
+        assert_eq!(opens(Cipher::Aes256Gcm, key, nonce, aad, sealed, "76fc6ece0f4e1768cddf8853bb2d551b"), plain);
+    }
+
+    /// RFC 8439 §2.8.2.
+    #[test]
+    fn chacha20_poly1305() {
+        let key = "808182838485868788898a8b8c8d8e8f909192939495969798999a9b9c9d9e9f";
+        let sealed = "d31a8d34648e60db7b86afbc53ef7ec2a4aded51296e08fea9e2b5a736ee62d63dbea45e8ca9671282fafb69da92728b1a71de0a9e060b2905d6a5b67ecd3b3692ddbd7f2d778b8c9803aee328091b58fab324e4fad675945585808b4831d7bc3ff4def08e4b7a9de576d26586cec64b6116";
+        let (nonce, aad) = ("070000004041424344454647", "50515253c0c1c2c3c4c5c6c7");
+        let plain = opens(Cipher::ChaCha20, key, nonce, aad, sealed, "1ae10b594f09e26a7e902ecbd0600691");
+        assert!(plain.starts_with(b"Ladies and Gentlemen of the class of '99"));
+    }
+
+    /// NIST SP 800-38C, example 3: nonce of twelve bytes, tag of eight.
+    #[test]
+    fn aes_ccm_8() {
+        let (key, nonce) = ("404142434445464748494a4b4c4d4e4f", "101112131415161718191a1b");
+        let aad = "000102030405060708090a0b0c0d0e0f10111213";
+        let sealed = "e3b201a9f5b71a7a9b1ceaeccd97e70b6176aad9a4428aa5";
+        let plain = opens(Cipher::Aes128Ccm8, key, nonce, aad, sealed, "484392fbc1b09951");
+        assert_eq!(plain, (0x20..0x38).collect::<Vec<u8>>());
+    }
+
+    /// NIST SP 800-38A §F.2 and, with an IV of zeros, SP 800-67 appendix B.1.
+    #[test]
+    fn block_ciphers_in_cbc() {
+        let decrypt = |cipher, key: &str, iv: &str, sealed: &str| {
+            let mut data = hex(sealed);
+            assert!(blocks(cipher, &hex(key)).unwrap().decrypt(&hex(iv), &mut data));
+            data
+        };
+        let (iv, plain) = ("000102030405060708090a0b0c0d0e0f", hex("6bc1bee22e409f96e93d7e117393172a"));
+        let key = "2b7e151628aed2a6abf7158809cf4f3c";
+        assert_eq!(decrypt(Cipher::Aes128Cbc, key, iv, "7649abac8119b246cee98e9b12e9197d"), plain);
+        let key = "603deb1015ca71be2b73aef0857d77811f352c073b6108d72d9810a30914dff4";
+        assert_eq!(decrypt(Cipher::Aes256Cbc, key, iv, "f58c4c04d6e5f1ba779eabfb5f7bfbd6"), plain);
+        let key = "0123456789abcdef23456789abcdef01456789abcdef0123";
+        assert_eq!(decrypt(Cipher::TripleDes, key, "0000000000000000", "a826fd8ce53b855f"), b"The qufc");
+    }
+
+    /// RFC 6229 §2.
+    #[test]
+    fn rc4() {
+        let mut stream = [0; 16];
+        Rc4::new_from_slice(&hex("0102030405060708090a0b0c0d0e0f10")).unwrap().apply_keystream(&mut stream);
+        assert_eq!(stream.to_vec(), hex("9ac7cc9a609d1ef7b2932899cde41b97"));
+    }
+
+    /// RFC 8448 §3: the client's first application data.
+    #[test]
+    fn a_record_of_tls_1_3() {
+        let suite = crate::tls::CipherSuite(0x1301);
+        let algorithm = Algorithm::of(suite, crate::tls::Version::TLS_1_3).unwrap();
+        assert_eq!(algorithm.hash, Hash::Sha256);
+        let secret = Secret::new(&hex("9e40646ce79a7f9dc05af8889bce6552875afa0b06df0087f792ebb7c17504a5"));
+        let mut seal = Seal::traffic(algorithm, &secret).unwrap();
+        let record = hex(
+            "a23f7054b62c94d0affafe8228ba55cbefacea42f914aa66bcab3f2b9819a8a5b46b395bd54a9a20441e2b62974e1f5a6292a2977014bd1e3deae63aeebb21694915e4",
+        );
+        let header = Header { sequence: 0, content_type: ContentType::APPLICATION_DATA, version: 0x0303 };
+        let mut out = Vec::new();
+        let (kind, range) = seal.open(&header, &record, &mut out).unwrap();
+        assert_eq!((kind, &out[range]), (ContentType::APPLICATION_DATA, &(0..50).collect::<Vec<u8>>()[..]));
+        assert!(seal.open(&Header { sequence: 1, ..header }, &record, &mut out).is_none());
+    }
+
+    fn every_seal() -> Vec<Seal> {
+        let versions = [crate::tls::Version::TLS_1_0, crate::tls::Version::TLS_1_2];
+        let mut all = Vec::new();
+        for id in 0..=u16::MAX {
+            for version in versions {
+                let Some(algorithm) = Algorithm::of(crate::tls::CipherSuite(id), version) else { continue };
+                let (mac, key) = (vec![1; algorithm.mac_key_len()], vec![2; algorithm.key_len()]);
+                let iv = vec![3; algorithm.iv_len()];
+                let chained = version == crate::tls::Version::TLS_1_0;
+                for etm in [false, true] {
+                    all.push(Seal::classic(algorithm, &mac, &key, &iv, etm, chained).unwrap());
+                }
+                all.extend(Seal::traffic(algorithm, &Secret::new(&[7; 32])));
+            }
+        }
+        all
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(32))]
+
+        #[test]
+        fn any_bytes_are_refused_without_panic(bytes in prop::collection::vec(any::<u8>(), 0..80), sequence: u64) {
+            let header = Header { sequence, content_type: ContentType::APPLICATION_DATA, version: 0x0303 };
+            let mut out = Vec::new();
+            for mut seal in every_seal() {
+                prop_assert!(seal.open(&header, &bytes, &mut out).is_none());
+                seal.skip(bytes.len());
+            }
+        }
+    }
+}

@@ -43,8 +43,8 @@ pub(super) struct Stream {
     opener: TlsOpener,
     talk: Talk,
     inflaters: [Option<Inflater>; 2],
-    /// Handshakes inside the connection.
-    inside: [HandshakeReader; 2],
+    /// Handshakes, the first in the clear and those inside the connection.
+    hellos: [HandshakeReader; 2],
     master_secret: Option<Box<[u8; 48]>>,
 }
 
@@ -54,30 +54,28 @@ impl Stream {
             opener: TlsOpener::new(keyring),
             talk: Talk::default(),
             inflaters: [None, None],
-            inside: [HandshakeReader::new(), HandshakeReader::new()],
+            hellos: [HandshakeReader::new(), HandshakeReader::new()],
             master_secret: None,
         }
     }
 
-    /// A hello: is there still hope for keys?
-    pub(super) fn hello(&mut self, message: &Handshake, keyring: &Keyring) -> bool {
-        match message {
-            Handshake::ClientHello(hello) => {
-                self.opener.client_hello(hello);
-                true
-            }
-            Handshake::ServerHello(hello) => self.opener.server_hello(hello, keyring),
-            _ => true,
+    /// A record in the clear; is there hope for keys after it?
+    pub(super) fn clear(&mut self, direction: Direction, record: &Record<'_>, keyring: &Keyring) -> bool {
+        if record.content_type == ContentType::CHANGE_CIPHER_SPEC {
+            self.opener.change_cipher(side(direction));
         }
-    }
-
-    /// A handshake record in the clear.
-    pub(super) fn clear(&mut self, direction: Direction, fragment: &[u8], keyring: &Keyring) {
+        let Some(fragment) = record.fragment.filter(|_| record.content_type == ContentType::HANDSHAKE) else {
+            return true;
+        };
+        let mut hope = true;
+        let opener = &mut self.opener;
+        direction.of_mut(&mut self.hellos).push(record, &mut |message| match message {
+            Handshake::ClientHello(hello) => opener.client_hello(&hello),
+            Handshake::ServerHello(hello) => hope &= opener.server_hello(&hello, keyring),
+            _ => {}
+        });
         self.opener.clear_handshake(side(direction), fragment, keyring);
-    }
-
-    pub(super) fn change_cipher(&mut self, direction: Direction) {
-        self.opener.change_cipher(side(direction));
+        hope
     }
 
     pub(super) fn is_sealed(&self, direction: Direction, content_type: ContentType) -> bool {
@@ -115,10 +113,10 @@ impl Stream {
             ContentType::APPLICATION_DATA => self.said(direction, plain, keyring, packet, sink),
             ContentType::CHANGE_CIPHER_SPEC => self.opener.change_cipher(side(direction)),
             ContentType::HANDSHAKE => {
-                let record = Record { fragment: Some(plain), length: plain.len() as u16, cut: false, ..*record };
-                let record = Record { content_type: ContentType::HANDSHAKE, ..record };
                 let opener = &mut self.opener;
-                direction.of_mut(&mut self.inside).push(&record, &mut |message| match message {
+                let record =
+                    Record { content_type: kind, fragment: Some(plain), length: plain.len() as u16, ..*record };
+                direction.of_mut(&mut self.hellos).push(&record, &mut |message| match message {
                     Handshake::ClientHello(hello) => opener.client_hello(&hello),
                     Handshake::ServerHello(hello) => {
                         opener.server_hello(&hello, keyring);

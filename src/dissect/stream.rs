@@ -257,9 +257,13 @@ fn read(
     let before = scanner.lost_syncs();
     let mut sink = |record: Record<'_>| {
         let is_sealed = opened.as_ref().is_some_and(|opened| opened.is_sealed(direction, record.content_type));
-        clear(direction, &record, handshake, data, opened, keys.keyring, seen);
-        if let Some(opened) = opened.as_mut().filter(|_| is_sealed) {
-            opened.take(direction, &record, keys, &mut |plain| seen.add(direction, plain));
+        clear(direction, &record, handshake, data, seen);
+        let Some(stream) = opened else { return };
+        if is_sealed {
+            stream.take(direction, &record, keys, &mut |plain| seen.add(direction, plain));
+        } else if !stream.clear(direction, &record, keys.keyring) {
+            // Nobody has keys for it.
+            *opened = None;
         }
     };
     match chunk {
@@ -283,29 +287,12 @@ fn clear(
     record: &Record<'_>,
     handshake: &mut HandshakeReader,
     data: &mut bool,
-    opened: &mut Option<Box<Stream>>,
-    keyring: &Keyring,
     seen: &mut Seen<'_>,
 ) {
     match record.content_type {
         ContentType::HANDSHAKE if *data => seen.things.push((direction, Thing::Renegotiation)),
         ContentType::HANDSHAKE | ContentType::CHANGE_CIPHER_SPEC => {
-            let mut is_hopeless = false;
-            handshake.push(record, &mut |message| {
-                let hope = opened.as_mut().is_none_or(|opened| opened.hello(&message, keyring));
-                is_hopeless |= !hope;
-                seen.things.push((direction, Thing::Handshake(message)));
-            });
-            if is_hopeless {
-                // Nobody has keys for it.
-                *opened = None;
-            }
-            let Some(opened) = opened else { return };
-            match record.fragment {
-                _ if record.content_type == ContentType::CHANGE_CIPHER_SPEC => opened.change_cipher(direction),
-                Some(fragment) if !handshake.is_encrypted() => opened.clear(direction, fragment, keyring),
-                _ => {}
-            }
+            handshake.push(record, &mut |message| seen.things.push((direction, Thing::Handshake(message))));
         }
         ContentType::ALERT => {
             if let Some(alert) = record.fragment.and_then(Alert::parse)
