@@ -8,7 +8,7 @@ use crate::detect::{self, DETECTORS};
 use crate::dissect::{self, Dissector};
 use crate::error::Error;
 use crate::event::{Direction, Event, FlowId, FrameRef, Opened, PointId, Protocol, What};
-use crate::finding::Case;
+use crate::finding::{Case, count};
 use crate::packet::Undecoded;
 use crate::report::build::rfc3339;
 use crate::report::{self, Capture, Decryption, Loss, Report};
@@ -593,15 +593,17 @@ pub fn key_log_losses(report: &mut Report, capture: Option<u16>, name: &str, lin
         }
     };
     if let Some((number, why)) = lines.first_malformed {
-        let text =
-            format!("{} lines of {name} are no key log lines; the first is line {number}: {why}", lines.malformed);
+        let text = match lines.malformed {
+            1 => format!("line {number} of {name} is no key log line: {why}"),
+            many => format!("{many} lines of {name} are no key log lines; the first is line {number}: {why}"),
+        };
         lose(lines.malformed, false, text);
     }
-    lose(
-        lines.left_out,
-        true,
-        format!("{} lines of {name} were left out because of the cap on secrets", lines.left_out),
-    );
+    if lines.secrets + lines.left_out == 0 {
+        lose(1, false, format!("{name} holds no key"));
+    }
+    let left_out = count(lines.left_out, "line");
+    lose(lines.left_out, true, format!("{left_out} of {name} left out because of the cap on secrets"));
 }
 
 fn widen(span: Option<(Timestamp, Timestamp)>, at: Timestamp) -> (Timestamp, Timestamp) {

@@ -7,6 +7,7 @@ use crate::analysis::{self, InnerPacket, Options, Outcome};
 use crate::capture::LinkType;
 use crate::capture::write;
 use crate::decrypt::{Keyring, Lines};
+use crate::finding::count;
 use clap::Args;
 use std::collections::HashMap;
 use std::ffi::OsString;
@@ -106,7 +107,8 @@ pub(super) fn decrypt(args: &UnsealArgs, console: Console) -> Exit {
             }
             (_, Ok(())) => {
                 if !args.quiet {
-                    console.complain(&format!("{packets} packets of {tunnels} tunnels written to {to}"));
+                    let (packets, tunnels) = (count(packets, "packet"), count(tunnels as u64, "tunnel"));
+                    console.complain(&format!("{packets} of {tunnels} written to {to}"));
                 }
                 super::exit_for(&outcome, true, None)
             }
@@ -144,8 +146,9 @@ pub(super) fn keys(args: &UnsealArgs, console: Console) -> Exit {
     match output::write_secret(&to, look, |_, out| out.write_all(lines.as_bytes())) {
         Ok(()) => {
             if !args.quiet {
-                let [tls, dtls] = keyring.opened();
-                console.complain(&format!("keys of {tls} TLS connections and {dtls} DTLS handshakes written to {to}"));
+                let [tls, dtls] = keyring.opened().map(|n| n as u64);
+                let (tls, dtls) = (count(tls, "TLS connection"), count(dtls, "DTLS handshake"));
+                console.complain(&format!("keys of {tls} and {dtls} written to {to}"));
             }
             super::exit_for(&outcome, true, None)
         }

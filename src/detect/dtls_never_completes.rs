@@ -149,12 +149,16 @@ fn no_attempt(case: &Case<'_>) -> Outcome {
         if let (Some(answer), Some(outside)) = (granted, case.at(Vantage::Outside).first().copied()) {
             return never_arrived(case, answer, outside);
         }
-        return Outcome::CannotTell(
-            "no DTLS packet reached this capture point: blocked before it, never tried, or never offered; only the \
-             client's NIC or keys can tell"
-                .to_owned(),
-            wanted,
-        );
+        let why = match granted {
+            Some(_) => {
+                "DTLS was offered, and none of its packets is here: blocked before this capture point, or never tried"
+            }
+            None => {
+                "no DTLS packet reached this capture point: blocked before it, never tried, or never offered; only the \
+                 client's NIC or keys can tell"
+            }
+        };
+        return Outcome::CannotTell(why.to_owned(), wanted);
     };
     match case.window(client, Sight::Udp(case.session.port), tunnel.start(), tunnel.end()) {
         Err(why) => Outcome::CannotTell(format!("no DTLS packet was seen, but {why}"), wanted),

@@ -103,8 +103,10 @@ fn ruled_out(session: &Session, over: &Oversized) -> Vec<RuledOut> {
 }
 
 fn absent(session: &Session) -> Outcome {
-    let sees_inner = !session.inner.is_empty();
-    if !sees_inner {
+    if session.inner.is_empty() {
+        if let Some(bytes) = session.largest_read() {
+            return Outcome::Clear(format!("packets inside the tunnel measure {bytes} B at most, as keys show"));
+        }
         return Outcome::CannotTell(
             "packets inside the tunnel cannot be seen here without keys; outer packets met no known limit".to_owned(),
             Some(Wanted { vantage: Vantage::Inside, why: DETECTOR.question }),

@@ -67,9 +67,6 @@ pub fn attach(
 
 /// Gives flows out of decrypted tunnels to the sessions whose tunnels carried them.
 fn attach_carried(sessions: &mut [Session], flows: Vec<FlowFacts>, points: &[Point]) {
-    if flows.is_empty() {
-        return;
-    }
     let mut carriers: HashMap<(PointId, FlowId), usize> = HashMap::new();
     for (i, session) in sessions.iter_mut().enumerate() {
         carriers.extend(session.outer_views().map(|view| ((view.point, view.id), i)));

@@ -557,6 +557,13 @@ impl Session {
         self.tunnels().filter_map(Connection::granted)
     }
 
+    /// The largest IP packet read inside its tunnels with keys, bytes; `None` when none was.
+    pub fn largest_read(&self) -> Option<u16> {
+        let tls = self.connections.iter().filter_map(Connection::inside).map(|inside| &inside.packets);
+        let packets = tls.chain(self.dtls.iter().filter_map(DtlsFlow::inside));
+        packets.flat_map(|packets| packets.largest).max().filter(|bytes| *bytes > 0)
+    }
+
     /// Host and port of the gateway when a proxy stands between.
     pub fn proxied_to(&self) -> Option<&str> {
         self.connections.iter().find_map(Connection::proxied_to)
