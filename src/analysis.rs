@@ -8,14 +8,16 @@ use crate::detect::{self, DETECTORS};
 use crate::dissect::{self, Dissector};
 use crate::error::Error;
 use crate::event::{Direction, Event, FlowId, FrameRef, Opened, PointId, Protocol, What};
-use crate::finding::{Case, count};
+use crate::finding::{self, Case, Detector, Severity, count};
 use crate::packet::Undecoded;
 use crate::report::build::rfc3339;
+use crate::report::summary::Tally;
 use crate::report::{self, Capture, Decryption, Loss, Report};
-use crate::session::facts::{FlowFacts, IcmpFacts};
+use crate::session::facts::{IcmpFacts, View};
 use crate::session::limits::Told;
 use crate::session::tracker::{self, Facts, Tracker};
-use crate::session::{self, Point};
+use crate::session::{self, Point, Session};
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::ops::ControlFlow;
@@ -41,6 +43,8 @@ pub struct Options {
     pub dtls_mtu: Option<u32>,
     /// Sessions reported; about 10 KiB each in the report. Further ones are counted and left out.
     pub max_sessions: Option<usize>,
+    /// Sessions told in the report one by one, those with the worst findings; the others are only summed up. All, if not told.
+    pub max_told: Option<usize>,
     /// Caps of the file reader.
     pub reader: reader::Limits,
     /// Caps of flows, fragments and reassembly.
@@ -486,7 +490,7 @@ impl Run<'_> {
     }
 
     /// What the secrets opened, and which of them do not fit.
-    fn tell_decryption(&mut self, flows: &[FlowFacts]) {
+    fn tell_decryption(&mut self, flows: &[View]) {
         if self.keyring.is_empty() {
             return;
         }
@@ -529,9 +533,37 @@ impl Run<'_> {
         self.report.decryption = Some(told);
     }
 
+    /// Asks about every session, and tells of the worst as many as are wanted.
+    fn tell(&mut self, sessions: &[Session]) {
+        let points = &self.points;
+        let ask = |session| {
+            let case = Case { session, points };
+            DETECTORS.iter().map(move |detector| (*detector, detect::ask(detector, &case)))
+        };
+        let mut tally = Tally::default();
+        let mut ranks: Vec<(Reverse<Option<Severity>>, usize)> = Vec::with_capacity(sessions.len());
+        for (index, session) in sessions.iter().enumerate() {
+            let answers: Vec<(&'static Detector, finding::Outcome)> = ask(session).collect();
+            let severity = answers.iter().filter_map(|(_, outcome)| outcome.severity()).max();
+            let told = answers.iter().map(|(detector, outcome)| (detector.id, outcome.answer(), outcome.reason()));
+            tally.add(&(index + 1).to_string(), severity, told);
+            ranks.push((Reverse(severity), index));
+        }
+        self.report.summary = tally.finish();
+        if let Some(most) = self.options.max_told.filter(|most| *most < ranks.len()) {
+            ranks.select_nth_unstable(most);
+            ranks.truncate(most);
+            ranks.sort_unstable_by_key(|(_, index)| *index);
+        }
+        for (_, index) in ranks {
+            let Some(session) = sessions.get(index) else { continue };
+            report::build::session(&mut self.report, (index + 1).to_string(), session, points, ask(session).collect());
+        }
+    }
+
     fn finish(mut self) -> Outcome {
         self.close_set();
-        let mut flows: Vec<FlowFacts> = Vec::new();
+        let mut flows: Vec<View> = Vec::new();
         let mut icmp: Vec<IcmpFacts> = Vec::new();
         let mut incomplete = Vec::new();
         for facts in std::mem::take(&mut self.facts) {
@@ -551,11 +583,7 @@ impl Run<'_> {
             }
         }
         report::build::interfaces(&mut self.report.captures, &self.points);
-        for session in &sessions {
-            let case = Case { session, points: &self.points };
-            let answers = DETECTORS.iter().map(|d| (*d, detect::ask(d, &case))).collect();
-            report::build::session(&mut self.report, session, &self.points, answers);
-        }
+        self.tell(&sessions);
         if let Some(ipsec) = report::build::ipsec(&ike) {
             self.report.losses.push(ipsec);
         }

@@ -6,7 +6,7 @@
 pub use crate::anyconnect::{Bye, PacketKind, Token, TunnelAnswer, TunnelRequest};
 pub use crate::capture::vantage::Vantage;
 pub use crate::capture::{FrameRef, Interface, LinkType, Timestamp};
-pub use crate::flow::probe::{Passed, Sizes, Stuck};
+pub use crate::flow::probe::{Passed, Sizes, SizesByDirection, Stuck};
 pub use crate::flow::{Direction, Endpoints, FlowId, Protocol};
 pub use crate::packet::Incomplete;
 pub use crate::packet::icmp::{IcmpError, Quoted};
@@ -196,7 +196,7 @@ pub struct Ended {
     /// Segments that announce a closed window, each way.
     pub zero_windows: [u32; 2],
     /// What sizes got through each way (TCP only), in IP bytes.
-    pub sizes: [Sizes; 2],
+    pub sizes: SizesByDirection,
     /// Segments above the peer's MSS: pictures of offload, never on the wire like that.
     pub super_frames: u32,
 }

@@ -120,6 +120,33 @@ pub enum Outcome {
     CannotTell(String, Option<Wanted>),
 }
 
+impl Outcome {
+    /// Which of the three it is.
+    pub fn answer(&self) -> Answer {
+        match self {
+            Outcome::Found(_) => Answer::Found,
+            Outcome::Clear(_) => Answer::Clear,
+            Outcome::CannotTell(..) => Answer::CannotTell,
+        }
+    }
+
+    /// The reason; of a finding its summary.
+    pub fn reason(&self) -> &str {
+        match self {
+            Outcome::Found(finding) => &finding.summary,
+            Outcome::Clear(reason) | Outcome::CannotTell(reason, _) => reason,
+        }
+    }
+
+    /// How bad what was found is.
+    pub fn severity(&self) -> Option<Severity> {
+        match self {
+            Outcome::Found(finding) => Some(finding.severity),
+            _ => None,
+        }
+    }
+}
+
 /// A capture that would settle a question.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Wanted {

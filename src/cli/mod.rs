@@ -347,6 +347,8 @@ fn analyze(args: AnalyzeArgs, console: Console) -> Exit {
         options.dissect.flows.max_flows = most;
         options.tracker.max_flows = most;
     }
+    let most = wanted.iter().map(|wanted| wanted.format.max_told()).collect::<Option<Vec<usize>>>();
+    options.max_told = most.and_then(|most| most.into_iter().max());
     let mut watch = watch::Watch::new(&inputs, !(args.quiet || args.no_progress), console);
     let mut outcome = loop {
         let counter = watch.counter();

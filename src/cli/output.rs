@@ -22,6 +22,14 @@ pub(super) enum Kind {
 }
 
 impl Kind {
+    /// The most sessions it tells one by one, those with the worst findings; `None`: all there are.
+    pub(super) fn max_told(self) -> Option<usize> {
+        match self {
+            Kind::Text | Kind::Note => Some(text::MAX_SESSIONS),
+            Kind::Json => None,
+        }
+    }
+
     pub(super) fn render(self, report: &Report, look: Look, out: &mut dyn Write) -> io::Result<()> {
         match self {
             Kind::Text => text::render(report, look, out),

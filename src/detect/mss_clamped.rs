@@ -29,7 +29,7 @@ One point alone cannot tell a clamp from an end that announces a small MSS.",
 
 fn check(case: &Case<'_>) -> Outcome {
     let session = case.session;
-    let outer = session.connections.iter().map(|c| c.views.iter().collect::<Vec<_>>());
+    let outer = session.connections.iter().map(|c| c.views.iter().map(|view| &**view).collect::<Vec<_>>());
     let mut inner: HashMap<_, Vec<&FlowFacts>> = HashMap::new();
     for flow in &session.inner {
         inner

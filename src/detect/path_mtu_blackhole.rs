@@ -49,12 +49,12 @@ Packets inside the tunnel that get stuck at the same time are its victims: their
 
 fn check(case: &Case<'_>) -> Outcome {
     let session = case.session;
-    let tls = session.tunnels().flat_map(|c| &c.views).flat_map(stuck);
-    let dtls = session.dtls.iter().flat_map(|d| &d.views).filter_map(probed);
+    let tls = session.tunnels().flat_map(|c| &c.views).flat_map(|view| stuck(view));
+    let dtls = session.dtls.iter().flat_map(|d| &d.views).filter_map(|view| probed(view));
     if let Some(hole) = tls.chain(dtls).max_by_key(|hole| hole.times) {
         return Outcome::Found(Box::new(hole.finding(case)));
     }
-    let sizes = session.connections.iter().flat_map(|c| &c.views).flat_map(|v| &v.ended.sizes);
+    let sizes = session.connections.iter().flat_map(|c| &c.views).flat_map(|v| v.ended.sizes.iter());
     match sizes.filter_map(|s| s.largest_passed.as_ref()).map(|p| p.ip_len).max() {
         Some(bytes) => {
             Outcome::Clear(format!("outer TCP packets up to {bytes} B were acknowledged, and no larger one got stuck"))

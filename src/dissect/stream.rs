@@ -6,7 +6,7 @@ use super::{Bench, Body, Carried, Limits, Losses, Told, is_super_frame, syn};
 use crate::anyconnect::{PacketKind, Token, TunnelAnswer, TunnelRequest};
 use crate::decrypt::Keyring;
 use crate::event::{Direction, Ended, Event, FlowId, Syn, Timestamp, TunnelPacket, Unsealed, What};
-use crate::flow::probe::SizeProbe;
+use crate::flow::probe::{SizeProbe, SizesByDirection};
 use crate::flow::tcp::{Chunk, Kind, TcpStream};
 use crate::packet::{Packet, TcpSegment};
 use crate::tls::record::{Record, RecordScanner, Verdict};
@@ -81,7 +81,7 @@ impl Tcp {
     pub(super) fn total(&self, ended: &mut Ended) {
         ended.retransmissions = self.again;
         ended.zero_windows = self.zero_windows;
-        ended.sizes = self.probes.each_ref().map(SizeProbe::sizes);
+        ended.sizes = SizesByDirection::of(&self.probes);
     }
 }
 

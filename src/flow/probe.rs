@@ -8,6 +8,7 @@
 //! Offloaded frames (larger than the link's MTU) are no packets: do not feed them.
 
 use crate::capture::Timestamp;
+use std::ops::Deref;
 
 /// Sizes up to this pass everywhere (RFC 791 §3.2: every host takes 576 bytes); only larger ones are watched.
 pub const WATCHED_ABOVE: u32 = 576;
@@ -53,6 +54,34 @@ struct Segment {
     last: Timestamp,
     /// Its ack proves its size.
     provable: bool,
+}
+
+/// [`Sizes`] each way; takes no room where nothing was learned, as with most flows.
+#[derive(Clone, Debug, Default)]
+pub struct SizesByDirection(Option<Box<[Sizes; 2]>>);
+
+impl SizesByDirection {
+    const NONE: [Sizes; 2] =
+        [Sizes { largest_passed: None, smallest_stuck: None, segments_stuck: 0, progress: None }; 2];
+
+    /// What both probes of a flow learned, to-server first.
+    pub fn of(probes: &[SizeProbe; 2]) -> SizesByDirection {
+        let sizes = probes.each_ref().map(SizeProbe::sizes);
+        SizesByDirection((sizes != Self::NONE).then(|| Box::new(sizes)))
+    }
+
+    /// What was learned, to change it.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Sizes> {
+        self.0.iter_mut().flat_map(|sizes| sizes.iter_mut())
+    }
+}
+
+impl Deref for SizesByDirection {
+    type Target = [Sizes; 2];
+
+    fn deref(&self) -> &[Sizes; 2] {
+        self.0.as_deref().unwrap_or(&Self::NONE)
+    }
 }
 
 /// What the probe learned.

@@ -41,11 +41,11 @@ pub fn interfaces(captures: &mut [Capture], points: &[Point]) {
 /// Adds one session with its findings and checks; `answers` in the detectors' order.
 pub fn session(
     report: &mut Report,
+    id: String,
     session: &session::Session,
     points: &[Point],
     answers: Vec<(&'static Detector, Outcome)>,
 ) {
-    let id = (report.sessions.len() + 1).to_string();
     let case = Case { session, points };
     let mut found: Vec<(&'static Detector, Box<finding::Finding>)> = Vec::new();
     let mut wanted: Vec<Wanted> = Vec::new();

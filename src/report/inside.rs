@@ -11,7 +11,8 @@ pub fn connects(session: &Session) -> Vec<Connect> {
     let read = session.connections.iter().filter_map(|c| {
         let inside = c.inside()?;
         let (at, frame) = first(inside)?;
-        let view = c.views.iter().find(|v| v.opened.first_frame.capture == frame.capture).unwrap_or(c.best());
+        let view =
+            c.views.iter().map(|v| &**v).find(|v| v.opened.first_frame.capture == frame.capture).unwrap_or(c.best());
         let request = inside.request.as_ref().map(|(_, _, request)| request);
         let answer = inside.answer.as_ref().map(|(_, _, answer)| answer);
         Some((at, connect(at, frame, view.opened.stream, request, answer)))

@@ -6,6 +6,7 @@ pub mod build;
 pub mod inside;
 pub mod json;
 pub mod note;
+pub mod summary;
 pub mod text;
 pub mod timeline;
 mod verdict;
@@ -17,7 +18,7 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 
 /// Version of the JSON form, semantic: a removed or renamed field raises the major number.
-pub const SCHEMA_VERSION: &str = "1.0.0";
+pub const SCHEMA_VERSION: &str = "1.1.0";
 
 /// Everything one run found.
 #[derive(Clone, Debug, Default, Serialize, JsonSchema)]
@@ -30,11 +31,13 @@ pub struct Report {
     pub complete: bool,
     /// The captures read, in the order given.
     pub captures: Vec<Capture>,
-    /// The AnyConnect sessions, in order of start.
+    /// What all sessions of the run add up to, those in `sessions` and those left out of it.
+    pub summary: Summary,
+    /// The AnyConnect sessions, in order of start: all of them, or as many as were asked for, those with the worst findings.
     pub sessions: Vec<Session>,
-    /// What is wrong, root causes first within each session.
+    /// What is wrong in them, root causes first within each session.
     pub findings: Vec<Finding>,
-    /// Every detector's answer for every session.
+    /// Every detector's answer for each of them.
     pub checks: Vec<Check>,
     /// What could not be seen or kept, and how much.
     pub losses: Vec<Loss>,
@@ -42,6 +45,61 @@ pub struct Report {
     pub next_captures: Vec<NextCapture>,
     /// What the secrets of the run opened; absent without any.
     pub decryption: Option<Decryption>,
+}
+
+/// What all sessions of a run add up to.
+#[derive(Clone, Debug, Default, Serialize, JsonSchema)]
+pub struct Summary {
+    /// AnyConnect sessions found.
+    pub sessions: u64,
+    /// Them by the worst severity among their findings.
+    pub severities: Severities,
+    /// How often each detector gave which answer.
+    pub detectors: BTreeMap<String, Answers>,
+    /// Why detectors could not tell, in order of appearance; bounded.
+    pub cannot_tell: Vec<Reason>,
+}
+
+/// Sessions by the worst severity among their findings.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Severities {
+    /// High.
+    pub high: u64,
+    /// Medium.
+    pub medium: u64,
+    /// Low.
+    pub low: u64,
+    /// Notes only.
+    pub info: u64,
+    /// Without findings.
+    pub none: u64,
+}
+
+/// How often which answer was given.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Answers {
+    /// Found.
+    pub found: u64,
+    /// Clear.
+    pub clear: u64,
+    /// Cannot tell.
+    pub cannot_tell: u64,
+}
+
+/// Why detectors could not tell.
+#[derive(Clone, Debug, Default, Serialize, JsonSchema)]
+pub struct Reason {
+    /// The reason.
+    pub reason: String,
+    /// The detectors that gave it.
+    pub detectors: Vec<String>,
+    /// For how many sessions.
+    pub sessions: u64,
+    /// The first of those sessions.
+    pub named: Vec<String>,
+    /// The last of them.
+    #[serde(skip)]
+    last: String,
 }
 
 /// One capture file.

@@ -151,9 +151,10 @@ impl Note {
     }
 
     fn others(&mut self, report: &Report, told: Option<&Session>) {
-        let rest = report.sessions.iter().filter(|s| told.is_none_or(|told| told.id != s.id));
-        let faulty = rest.clone().filter(|s| s.severity > Some(Severity::Info)).count();
-        let all = rest.count();
+        let count = report.summary.severities;
+        let is_faulty = |session: &Session| session.severity > Some(Severity::Info);
+        let all = report.summary.sessions.saturating_sub(u64::from(told.is_some()));
+        let faulty = (count.high + count.medium + count.low).saturating_sub(u64::from(told.is_some_and(is_faulty)));
         if all > 0 {
             self.add("Other sessions", &format!("{all} in the same captures, {faulty} of them with faults"), 1);
         }

@@ -3,7 +3,9 @@
 //! Promises: no byte of a capture reaches the terminal unescaped; only filters and commands, which must stay
 //! pasteable, may pass column 100; many sessions stay readable. Refuses: to compute findings or to hide a loss.
 
-use super::{Answer, Basis, Capture, Check, Confidence, Finding, FrameNumber, Limit, Report, Session, Severity};
+use super::{
+    Answer, Basis, Capture, Confidence, Finding, FrameNumber, Limit, Reason, Report, Session, Severity, Summary,
+};
 use anstyle::{AnsiColor, Style};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -19,7 +21,7 @@ const MAX_CAPTURES: usize = 20;
 /// Sessions up to which healthy ones are told with their verdict; beyond, one line each.
 const CALM_SESSIONS: usize = 20;
 /// Sessions with findings told in full, and healthy ones given a line; more are counted.
-const MAX_SESSIONS: usize = 200;
+pub const MAX_SESSIONS: usize = 200;
 /// Timeline lines before and after the fold: a story is told by how it began and how it ended.
 const TIMELINE_HEAD: usize = 12;
 const TIMELINE_TAIL: usize = 7;
@@ -412,21 +414,21 @@ impl<W: Write + ?Sized> Page<'_, W> {
 
     fn sessions(&mut self, report: &Report, index: &Index) -> io::Result<()> {
         let sessions = &report.sessions;
-        if sessions.len() > 1 {
+        if report.summary.sessions > 1 {
             self.line("")?;
-            self.hang(&[(BOLD, &overview(sessions))], "")?;
+            self.hang(&[(BOLD, &overview(&report.summary))], "")?;
         }
         let fold = sessions.len() > CALM_SESSIONS;
-        let (mut told, mut calm) = (0, 0);
-        let mut left_out: BTreeMap<&str, u64> = BTreeMap::new();
-        let (mut untold, mut uncalm) = (0, 0);
+        let (mut told, mut calm, mut ill) = (0_u64, 0_u64, 0_u64);
+        // Sessions with that detector's finding that are not told.
+        let mut left_out: BTreeMap<&str, u64> =
+            report.summary.detectors.iter().map(|(id, answers)| (id.as_str(), answers.found)).collect();
         let mut after_line = false;
         for session in sessions {
             let findings = index.findings(&session.id);
             let unsure = index.unsure.contains(session.id.as_str());
             if is_healthy(session, findings) && fold && !self.look.why {
-                if calm == MAX_SESSIONS {
-                    uncalm += 1;
+                if calm == MAX_SESSIONS as u64 {
                     continue;
                 }
                 calm += 1;
@@ -437,25 +439,28 @@ impl<W: Write + ?Sized> Page<'_, W> {
                 after_line = true;
                 continue;
             }
-            if told == MAX_SESSIONS {
-                untold += 1;
-                let ids: BTreeSet<&str> = findings.iter().map(|f| f.detector.as_str()).collect();
-                for id in ids {
-                    *left_out.entry(id).or_default() += 1;
-                }
+            if told == MAX_SESSIONS as u64 {
                 continue;
             }
             told += 1;
+            ill += u64::from(!is_healthy(session, findings));
+            for id in findings.iter().map(|f| f.detector.as_str()).collect::<BTreeSet<&str>>() {
+                left_out.entry(id).and_modify(|sessions| *sessions = sessions.saturating_sub(1));
+            }
             after_line = false;
             self.line("")?;
             self.session(session, findings, unsure, report, index)?;
         }
+        let all = report.summary.severities;
+        let untold = (all.high + all.medium + all.low).saturating_sub(ill);
+        let uncalm = report.summary.sessions.saturating_sub(told + calm + untold);
         if untold + uncalm > 0 {
             self.line("")?;
         }
         if untold > 0 {
+            let left_out = left_out.iter().filter(|(_, sessions)| **sessions > 0);
             let per_id: Vec<String> =
-                left_out.iter().map(|(id, sessions)| format!("{id} in {}", grouped(*sessions))).collect();
+                left_out.map(|(id, sessions)| format!("{id} in {}", grouped(*sessions))).collect();
             let text = format!(
                 "… {} not told here: {}. --format json has all.",
                 counted(untold, "more session"),
@@ -756,15 +761,16 @@ impl<W: Write + ?Sized> Page<'_, W> {
     }
 
     fn cannot_tell(&mut self, report: &Report) -> io::Result<()> {
-        let groups = grouped_reasons(report, Answer::CannotTell);
-        self.list("cannot tell", &groups)
+        let many = report.summary.sessions > 1;
+        let rows: Vec<String> = report.summary.cannot_tell.iter().map(|group| reason_row(group, many)).collect();
+        self.list("cannot tell", &rows)
     }
 
     fn clear(&mut self, report: &Report) -> io::Result<()> {
         if !self.look.why {
             return Ok(());
         }
-        self.list("clear", &grouped_reasons(report, Answer::Clear))
+        self.list("clear", &clear_reasons(report))
     }
 
     fn ambiguities(&mut self, report: &Report) -> io::Result<()> {
@@ -822,12 +828,8 @@ impl<W: Write + ?Sized> Page<'_, W> {
             return Ok(());
         }
         self.line("")?;
-        let count = |answer| report.checks.iter().filter(|c| c.outcome == answer).count() as u64;
-        let answers = [
-            (count(Answer::Found), "found"),
-            (count(Answer::Clear), "clear"),
-            (count(Answer::CannotTell), "cannot tell"),
-        ];
+        let all = report.summary.answers();
+        let answers = [(all.found, "found"), (all.clear, "clear"), (all.cannot_tell, "cannot tell")];
         let parts: Vec<String> = answers
             .iter()
             .filter(|(number, _)| *number > 0)
@@ -835,9 +837,9 @@ impl<W: Write + ?Sized> Page<'_, W> {
             .collect();
         let mut text = String::new();
         if !parts.is_empty() {
-            text = counted(report.checks.len() as u64, "check");
-            if report.sessions.len() > 1 {
-                let _ = write!(text, " on {}", counted(report.sessions.len() as u64, "session"));
+            text = counted(all.found + all.clear + all.cannot_tell, "check");
+            if report.summary.sessions > 1 {
+                let _ = write!(text, " on {}", counted(report.summary.sessions, "session"));
             }
             let _ = write!(text, ": {}.  ", parts.join(", "));
         }
@@ -962,21 +964,21 @@ fn is_healthy(session: &Session, findings: &[&Finding]) -> bool {
 }
 
 /// `12 sessions: 1 high, 2 medium, 9 without findings`.
-fn overview(sessions: &[Session]) -> String {
-    let count = |severity| sessions.iter().filter(|s| s.severity == severity).count() as u64;
+fn overview(summary: &Summary) -> String {
+    let all = summary.severities;
     let parts = [
-        (count(Some(Severity::High)), "high"),
-        (count(Some(Severity::Medium)), "medium"),
-        (count(Some(Severity::Low)), "low"),
-        (count(Some(Severity::Info)), "with notes only"),
-        (count(None), "without findings"),
+        (all.high, "high"),
+        (all.medium, "medium"),
+        (all.low, "low"),
+        (all.info, "with notes only"),
+        (all.none, "without findings"),
     ];
     let parts: Vec<String> = parts
         .iter()
         .filter(|(number, _)| *number > 0)
         .map(|(number, word)| format!("{} {word}", grouped(*number)))
         .collect();
-    format!("{}: {}", counted(sessions.len() as u64, "session"), parts.join(", "))
+    format!("{}: {}", counted(summary.sessions, "session"), parts.join(", "))
 }
 
 fn inner(addresses: &[String]) -> String {
@@ -1076,41 +1078,37 @@ fn frame_list(frames: &[FrameNumber], index: &Index) -> String {
     parts.join("; ")
 }
 
-/// One row per reason: the detectors that gave it, and for how many sessions.
-fn grouped_reasons(report: &Report, answer: Answer) -> Vec<String> {
-    struct Group<'a> {
-        ids: Vec<&'a str>,
-        sessions: BTreeSet<&'a str>,
-    }
-    let mut order: Vec<&str> = Vec::new();
-    let mut groups: HashMap<&str, Group> = HashMap::new();
-    let given = |check: &&Check| check.outcome == answer;
-    for check in report.checks.iter().filter(given) {
-        let group = groups.entry(&check.reason).or_insert_with(|| {
-            order.push(&check.reason);
-            Group { ids: Vec::new(), sessions: BTreeSet::new() }
+/// Why detectors are clear about the sessions told, in order of appearance.
+fn clear_reasons(report: &Report) -> Vec<String> {
+    let mut groups: Vec<Reason> = Vec::new();
+    let mut places: HashMap<&str, usize> = HashMap::new();
+    for check in report.checks.iter().filter(|check| check.outcome == Answer::Clear) {
+        let place = *places.entry(&check.reason).or_insert_with(|| {
+            groups.push(Reason { reason: check.reason.clone(), ..Reason::default() });
+            groups.len() - 1
         });
-        if !group.ids.contains(&check.detector.as_str()) {
-            group.ids.push(&check.detector);
+        let Some(group) = groups.get_mut(place) else { continue };
+        if !group.detectors.contains(&check.detector) {
+            group.detectors.push(check.detector.clone());
         }
-        group.sessions.insert(&check.session);
+        if !group.named.contains(&check.session) {
+            group.sessions += 1;
+            group.named.push(check.session.clone());
+        }
     }
-    let many = report.sessions.len() > 1;
-    let row = |reason: &str| {
-        let group = groups.get(reason)?;
-        let mut text = format!("{}: {reason}", group.ids.join(", "));
-        if many {
-            let _ = match group.sessions.len() {
-                1..=3 => {
-                    let names: Vec<&str> = group.sessions.iter().copied().collect();
-                    write!(text, " (session {})", names.join(", "))
-                }
-                all => write!(text, " ({all} sessions)"),
-            };
-        }
-        Some(text)
-    };
-    order.into_iter().filter_map(row).collect()
+    groups.iter().map(|group| reason_row(group, report.sessions.len() > 1)).collect()
+}
+
+/// A reason, who gives it, and for which sessions where there are several.
+fn reason_row(group: &Reason, many: bool) -> String {
+    let mut text = format!("{}: {}", group.detectors.join(", "), group.reason);
+    if many {
+        let _ = match group.sessions {
+            1..=3 => write!(text, " (session {})", group.named.join(", ")),
+            all => write!(text, " ({} sessions)", grouped(all)),
+        };
+    }
+    text
 }
 
 /// 76.2 → `76.2 s`; long spans in minutes or hours.
@@ -1162,11 +1160,14 @@ fn nanoseconds(rfc3339: &str) -> Option<i128> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Check;
     use super::*;
     use crate::report::{Evidence, Filter, Interface, Loss, NextCapture, SCHEMA_VERSION, TimelineEntry};
     use proptest::prelude::*;
 
     fn page(report: &Report, look: Look) -> String {
+        let summary = Summary::of(&report.sessions, &report.checks);
+        let report = &Report { summary, ..report.clone() };
         let mut out = Vec::new();
         render(report, look, &mut out).unwrap();
         String::from_utf8(out).unwrap()
@@ -1314,6 +1315,7 @@ mod tests {
         hello.count = 10;
         hello.until = Some("2026-11-23T11:02:29.200123456Z".to_owned());
         Report {
+            summary: Summary::default(),
             decryption: None,
             schema_version: SCHEMA_VERSION.to_owned(),
             tool: "acpcap 0.1.0".to_owned(),
@@ -1407,6 +1409,7 @@ mod tests {
             if number % sick_every == 0 {
                 let mut finding = finding.clone();
                 finding.session.clone_from(&id);
+                report.checks.push(check(&finding.detector, &id, Answer::Found, "found"));
                 report.findings.push(finding);
             } else {
                 session.severity = None;

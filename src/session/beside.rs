@@ -1,9 +1,10 @@
 //! What was seen beside a session and bears on it: does UDP/443 work for others, does somebody else answer, do fragments arrive.
 
 use super::Session;
-use super::facts::FlowFacts;
+use super::facts::{FlowFacts, View};
+use super::maps::HashMap;
 use crate::event::{FrameRef, Incomplete, PointId};
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 
 /// Frames kept of each.
@@ -45,9 +46,9 @@ pub struct Stranger {
 }
 
 /// Gives each session what of the other flows bears on it.
-pub fn attach(sessions: &mut [Session], others: &[FlowFacts], incomplete: &[(PointId, Incomplete)]) {
-    let mut quic: HashMap<(PointId, IpAddr), Vec<&FlowFacts>> = HashMap::new();
-    let mut unasked: HashMap<(PointId, SocketAddr), Vec<&FlowFacts>> = HashMap::new();
+pub fn attach(sessions: &mut [Session], others: &[View], incomplete: &[(PointId, Incomplete)]) {
+    let mut quic: HashMap<(PointId, IpAddr), Vec<&FlowFacts>> = HashMap::default();
+    let mut unasked: HashMap<(PointId, SocketAddr), Vec<&FlowFacts>> = HashMap::default();
     for flow in others {
         let client = flow.opened.endpoints.client;
         if flow.quic.iter().any(|n| *n > 0) {

@@ -1,9 +1,10 @@
 //! Several captures, several clocks: how far they are apart, and all times brought onto one.
 
 use super::Point;
-use super::facts::{Activity, FlowFacts, IcmpFacts, Unanswered};
+use super::facts::{Activity, FlowFacts, IcmpFacts, Unanswered, View};
+use super::maps::HashMap;
 use crate::event::{Endpoints, PointId, Protocol, Timestamp, Vantage};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 /// Clocks this close are one clock, seconds: less than a delay on the way could be.
 const ONE_CLOCK: f64 = 0.05;
@@ -32,7 +33,7 @@ struct Passing {
 ///
 /// A packet to the server and one back cross the path in opposite directions, so the mean of both differences is the
 /// offset, whatever the delay, as long as it is alike both ways (RFC 5905 §8). `guess` tells where the points may have stood.
-pub fn align(flows: &mut [FlowFacts], icmp: &mut [IcmpFacts], points: &mut [Point], guess: &[Point]) -> Vec<Offset> {
+pub fn align(flows: &mut [View], icmp: &mut [IcmpFacts], points: &mut [Point], guess: &[Point]) -> Vec<Offset> {
     let sets: HashMap<PointId, u16> = points.iter().map(|p| (p.id, p.set)).collect();
     let set_of = |point: PointId| sets.get(&point).copied().unwrap_or_default();
     let offsets = measure(flows, guess, &set_of);
@@ -59,10 +60,10 @@ pub fn align(flows: &mut [FlowFacts], icmp: &mut [IcmpFacts], points: &mut [Poin
     offsets.into_values().collect()
 }
 
-fn measure(flows: &[FlowFacts], points: &[Point], set_of: &dyn Fn(PointId) -> u16) -> BTreeMap<u16, Offset> {
+fn measure(flows: &[View], points: &[Point], set_of: &dyn Fn(PointId) -> u16) -> BTreeMap<u16, Offset> {
     // A client random names a connection through any NAT; without one its ends must do.
     type Connection = (Option<Endpoints>, Option<[u8; 32]>);
-    let mut seen: HashMap<Connection, BTreeMap<u16, Passing>> = HashMap::new();
+    let mut seen: HashMap<Connection, BTreeMap<u16, Passing>> = HashMap::default();
     for flow in flows.iter().filter(|f| f.opened.protocol == Protocol::Tcp) {
         if let Some(passing) = passing(flow) {
             let random = flow.tls.as_ref().and_then(|tls| tls.client_hello).and_then(|(_, _, random)| random);

@@ -1,7 +1,7 @@
 //! What a capture point could have shown: the ground under everything that is said to be absent.
 
 use super::Point;
-use super::facts::FlowFacts;
+use super::facts::View;
 use crate::event::{PointId, Protocol};
 use std::collections::BTreeMap;
 
@@ -117,7 +117,7 @@ fn is_port(word: &str, wanted: u16) -> bool {
 }
 
 /// Settles which points saw only one direction: TCP that speaks at length and never answers does not exist.
-pub fn settle(points: &mut [Point], flows: &[FlowFacts]) {
+pub fn settle(points: &mut [Point], flows: &[View]) {
     /// Packets one way without any the other way.
     const AT_LENGTH: u64 = 6;
     let mut seen: BTreeMap<PointId, [bool; 2]> = BTreeMap::new();

@@ -26,6 +26,17 @@ const SILENCE: f64 = 1.0;
 /// A silence this long begins a new burst, in seconds.
 const BURST_GAP: f64 = 0.05;
 
+/// Pushes; grows by half, for these lists are many and most of them short.
+pub(super) fn keep<T>(list: &mut Vec<T>, item: T) {
+    if list.len() == list.capacity() {
+        list.reserve_exact(list.len() / 2 + 1);
+    }
+    list.push(item);
+}
+
+/// A flow's facts as they are handed on: moved often, never copied.
+pub type View = Box<FlowFacts>;
+
 /// One flow at one capture point.
 #[derive(Debug)]
 pub struct FlowFacts {
@@ -87,7 +98,8 @@ impl FlowFacts {
     pub fn add_large(&mut self, at: Timestamp, frame: FrameRef, large: Large) {
         let Some(runs) = self.large.get_mut(large.direction.index()) else { return };
         let full = runs.len() >= MAX_RUNS;
-        let same = |run: &&mut Run| run.size == large.ip_len && (full || at.seconds_since(run.last) <= SILENCE);
+        let latest = at.plus_seconds(-SILENCE);
+        let same = |run: &&mut Run| run.size == large.ip_len && (full || latest <= run.last);
         if let Some(run) = runs.iter_mut().rev().find(same) {
             run.add(at, frame, large.again);
             return;
@@ -104,7 +116,7 @@ impl FlowFacts {
         }
         let mut run = Run { size: large.ip_len, first: at, last: at, count: 0, again: 0, frames: Vec::new() };
         run.add(at, frame, large.again);
-        runs.push(run);
+        keep(runs, run);
     }
 }
 
@@ -147,7 +159,7 @@ impl Run {
         self.count = self.count.saturating_add(1);
         self.again = self.again.saturating_add(u32::from(again));
         if self.frames.len() < MAX_FRAMES {
-            self.frames.push(frame);
+            keep(&mut self.frames, frame);
         }
     }
 }
@@ -239,7 +251,7 @@ impl Activity {
     /// Notes a data record.
     pub fn add(&mut self, at: Timestamp, frame: FrameRef, direction: Direction, length: u16) {
         if self.bursts.len() < MAX_BURSTS && self.last.is_none_or(|last| at.seconds_since(last) >= BURST_GAP) {
-            self.bursts.push(at);
+            keep(&mut self.bursts, at);
         }
         self.last = Some(at);
         let full = self.stretches.len() >= MAX_STRETCHES;
@@ -259,7 +271,7 @@ impl Activity {
         if let Some(bytes) = stretch.bytes.get_mut(d) {
             *bytes = u64::from(length);
         }
-        self.stretches.push(stretch);
+        keep(&mut self.stretches, stretch);
     }
 }
 
@@ -478,7 +490,7 @@ impl TlsFacts {
     pub fn add_data(&mut self, at: Timestamp, frame: FrameRef, direction: Direction, length: u16, control: bool) {
         let early = self.early.len() < MAX_EARLY;
         if early {
-            self.early.push((direction, length));
+            keep(&mut self.early, (direction, length));
         }
         if !control && length > 0 {
             self.activity.add(at, frame, direction, length);
@@ -500,7 +512,7 @@ impl TlsFacts {
             if let Some((_, n)) = data.small.iter_mut().find(|(l, _)| *l == length) {
                 *n = n.saturating_add(1);
             } else if data.small.len() < MAX_SMALL {
-                data.small.push((length, 1));
+                keep(&mut data.small, (length, 1));
             }
         }
     }

@@ -1,10 +1,11 @@
 //! Traffic inside the tunnels, seen in the clear: which end is the VPN client, and whose session it belongs to.
 
-use super::facts::{FlowFacts, IcmpFacts};
+use super::facts::{FlowFacts, IcmpFacts, View};
 use super::limits::{lowered_after_trouble, stuck_toward_client};
+use super::maps::HashMap;
 use super::{InnerFlow, Point, Session};
 use crate::event::{Direction, FlowId, PointId, Protocol, Timestamp, Vantage};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 /// Inner packets and their tunnel records lie at most this far apart, seconds (one clock assumed).
@@ -29,12 +30,7 @@ pub struct Unclaimed {
 }
 
 /// Gives inner flows to the sessions; what belongs to no session but shows a fault becomes one of its own.
-pub fn attach(
-    sessions: &mut Vec<Session>,
-    others: Vec<FlowFacts>,
-    icmp: &[IcmpFacts],
-    points: &[Point],
-) -> Vec<Unclaimed> {
+pub fn attach(sessions: &mut Vec<Session>, others: Vec<View>, icmp: &[IcmpFacts], points: &[Point]) -> Vec<Unclaimed> {
     let (carried, others): (Vec<_>, Vec<_>) = others.into_iter().partition(|flow| flow.opened.carrier.is_some());
     attach_carried(sessions, carried, points);
     let outer: BTreeSet<IpAddr> = sessions.iter().flat_map(|s| [Some(s.client), s.gateway]).flatten().collect();
@@ -44,7 +40,7 @@ pub fn attach(
     };
     let (client, server) =
         (|f: &FlowFacts| f.opened.endpoints.client.ip(), |f: &FlowFacts| f.opened.endpoints.server.ip());
-    let flows: Vec<FlowFacts> = others
+    let flows: Vec<View> = others
         .into_iter()
         .filter(|f| {
             sees_inner(f) && !outer.contains(&client(f)) && !outer.contains(&server(f)) && client(f) != server(f)
@@ -66,8 +62,8 @@ pub fn attach(
 }
 
 /// Gives flows out of decrypted tunnels to the sessions whose tunnels carried them.
-fn attach_carried(sessions: &mut [Session], flows: Vec<FlowFacts>, points: &[Point]) {
-    let mut carriers: HashMap<(PointId, FlowId), usize> = HashMap::new();
+fn attach_carried(sessions: &mut [Session], flows: Vec<View>, points: &[Point]) {
+    let mut carriers: HashMap<(PointId, FlowId), usize> = HashMap::default();
     for (i, session) in sessions.iter_mut().enumerate() {
         carriers.extend(session.outer_views().map(|view| ((view.point, view.id), i)));
         let given: Vec<IpAddr> = session.granted().flat_map(|(_, _, answer)| &answer.addresses).copied().collect();
@@ -89,8 +85,8 @@ fn attach_carried(sessions: &mut [Session], flows: Vec<FlowFacts>, points: &[Poi
 }
 
 /// How much speaks for an address being a VPN client's, per point: the small MSS, the receiving end of what is too big, the opener.
-fn weigh(flows: &[FlowFacts], icmp: &[IcmpFacts], points: &[Point]) -> HashMap<(PointId, IpAddr), u32> {
-    let mut weights: HashMap<(PointId, IpAddr), u32> = HashMap::new();
+fn weigh(flows: &[View], icmp: &[IcmpFacts], points: &[Point]) -> HashMap<(PointId, IpAddr), u32> {
+    let mut weights: HashMap<(PointId, IpAddr), u32> = HashMap::default();
     let mut add = |point: PointId, address: IpAddr, by: u32| *weights.entry((point, address)).or_default() += by;
     for flow in flows {
         let ends = flow.opened.endpoints;
@@ -181,20 +177,19 @@ fn matches(sessions: &[Session], clients: &[Client]) -> Vec<Option<(usize, bool)
         sessions.iter().enumerate().flat_map(|(i, s)| session_bursts(s).into_iter().map(move |at| (at, i))).collect();
     bursts.sort_unstable();
     let mut scored: Vec<(u32, usize, usize)> = Vec::new();
+    let mut near: Vec<usize> = Vec::new();
     for (c, client) in clients.iter().enumerate() {
         let mut score: BTreeMap<usize, u32> = BTreeMap::new();
         for at in client_bursts(client) {
-            let from = bursts.partition_point(|(t, _)| *t < at.plus_seconds(-TOGETHER));
-            let near: BTreeSet<usize> = bursts
-                .get(from..)
-                .unwrap_or_default()
-                .iter()
-                .take_while(|(t, _)| *t <= at.plus_seconds(TOGETHER))
-                .take(64)
-                .map(|(_, s)| *s)
-                .collect();
-            for session in near {
-                *score.entry(session).or_default() += 1;
+            let (from, until) = (at.plus_seconds(-TOGETHER), at.plus_seconds(TOGETHER));
+            let begin = bursts.partition_point(|(t, _)| *t < from);
+            let close = bursts.get(begin..).unwrap_or_default().iter().take_while(|(t, _)| *t <= until).take(64);
+            near.clear();
+            near.extend(close.map(|(_, session)| *session));
+            near.sort_unstable();
+            near.dedup();
+            for session in &near {
+                *score.entry(*session).or_default() += 1;
             }
         }
         // One burst at the same moment is chance where many sessions are busy.
@@ -204,19 +199,25 @@ fn matches(sessions: &[Session], clients: &[Client]) -> Vec<Option<(usize, bool)
     scored.sort_by_key(|(n, s, c)| (std::cmp::Reverse(*n), *s, *c));
     let mut homes: Vec<Option<(usize, bool)>> = vec![None; clients.len()];
     // An address that a decrypted CONNECT gave to one session needs no guess.
+    let mut by_address: HashMap<IpAddr, Vec<usize>> = HashMap::default();
+    for (i, address) in sessions.iter().enumerate().flat_map(|(i, s)| s.inner_addresses.iter().map(move |a| (i, a))) {
+        by_address.entry(*address).or_default().push(i);
+    }
     for (home, client) in homes.iter_mut().zip(clients) {
-        let mut given = (0..sessions.len()).filter(|i| {
-            sessions.get(*i).is_some_and(|s| s.inner_addresses.contains(&client.address) && overlaps(s, client))
-        });
+        let Some(given) = by_address.get(&client.address) else { continue };
+        let span = client.span();
+        let mut given = given.iter().copied().filter(|i| sessions.get(*i).is_some_and(|s| overlaps(s, span)));
         if let (Some(only), None) = (given.next(), given.next()) {
             *home = Some((only, true));
         }
     }
     // One client may have an IPv4 and an IPv6 address, hence two inner clients per session: one of each family.
-    let mut taken: BTreeSet<(usize, bool)> = BTreeSet::new();
+    let mut taken: Vec<[bool; 2]> = vec![[false; 2]; sessions.len()];
     for (_, session, client) in scored {
         let (Some(home), Some(known)) = (homes.get_mut(client), clients.get(client)) else { continue };
-        if home.is_none() && taken.insert((session, known.address.is_ipv4())) {
+        let Some(taken) = taken.get_mut(session).and_then(|t| t.get_mut(known.family())) else { continue };
+        if home.is_none() && !*taken {
+            *taken = true;
             *home = Some((session, true));
         }
     }
@@ -224,25 +225,33 @@ fn matches(sessions: &[Session], clients: &[Client]) -> Vec<Option<(usize, bool)
         if home.is_some() {
             continue;
         }
-        let overlapping: Vec<usize> = (0..sessions.len())
-            .filter(|i| {
-                sessions.get(*i).is_some_and(|s| overlaps(s, client))
-                    && !taken.contains(&(*i, client.address.is_ipv4()))
-            })
-            .take(2)
-            .collect();
-        if let [only] = overlapping[..]
-            && taken.insert((only, client.address.is_ipv4()))
-        {
-            *home = Some((only, false));
+        let (span, family) = (client.span(), client.family());
+        let free = |taken: &[bool; 2]| taken.get(family) == Some(&false);
+        let mut overlapping =
+            sessions.iter().zip(&taken).enumerate().filter(|(_, (s, taken))| free(taken) && overlaps(s, span));
+        let (Some((only, _)), None) = (overlapping.next(), overlapping.next()) else { continue };
+        *home = Some((only, false));
+        if let Some(taken) = taken.get_mut(only).and_then(|t| t.get_mut(family)) {
+            *taken = true;
         }
     }
     homes
 }
 
-fn overlaps(session: &Session, client: &Client) -> bool {
-    let start = client.flows.iter().map(|f| f.facts.opened.first).min().unwrap_or_default();
-    let end = client.flows.iter().map(|f| f.facts.ended.last).max().unwrap_or_default();
+impl Client {
+    /// First and last packet.
+    fn span(&self) -> (Timestamp, Timestamp) {
+        let start = self.flows.iter().map(|f| f.facts.opened.first).min().unwrap_or_default();
+        (start, self.flows.iter().map(|f| f.facts.ended.last).max().unwrap_or_default())
+    }
+
+    /// 0 for IPv4, 1 for IPv6.
+    fn family(&self) -> usize {
+        usize::from(self.address.is_ipv6())
+    }
+}
+
+fn overlaps(session: &Session, (start, end): (Timestamp, Timestamp)) -> bool {
     start <= session.end.plus_seconds(2.0) && end >= session.start.plus_seconds(-2.0)
 }
 
@@ -294,8 +303,8 @@ fn inside_only(client: Client, icmp: &[IcmpFacts], points: &[Point], alone: bool
 
 /// Gives ICMP errors to the sessions whose packets they quote.
 pub fn attach_icmp(sessions: &mut [Session], icmp: Vec<IcmpFacts>) {
-    let mut by_outer: HashMap<(IpAddr, u16, u8), usize> = HashMap::new();
-    let mut by_inner: HashMap<IpAddr, usize> = HashMap::new();
+    let mut by_outer: HashMap<(IpAddr, u16, u8), usize> = HashMap::default();
+    let mut by_inner: HashMap<IpAddr, usize> = HashMap::default();
     for (i, session) in sessions.iter().enumerate() {
         let views = session.connections.iter().flat_map(|c| &c.views).chain(session.dtls.iter().flat_map(|d| &d.views));
         for view in views {

@@ -2,11 +2,12 @@
 //! parents, tunnels, DTLS attempts and reconnects of sessions. Without keys this is graded, and says so where it guesses
 //! (the rules are in `docs/protocol.md`).
 
-use super::facts::{FlowFacts, InsideTls};
+use super::facts::{FlowFacts, InsideTls, View};
+use super::maps::HashMap;
 use super::shape::{Shape, exchanges};
 use super::{Confidence, Connection, DtlsFlow, Point, Role, Session, attempt};
 use crate::event::{Timestamp, Token, Vantage};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 
 /// A tunnel that reconnects does so within this many seconds (openconnect gives up after 300).
@@ -27,12 +28,12 @@ pub struct Joined {
     /// AnyConnect sessions, in order of start, without inner traffic yet.
     pub sessions: Vec<Session>,
     /// All other flows.
-    pub others: Vec<FlowFacts>,
+    pub others: Vec<View>,
 }
 
 /// One connection with all its views, before it has a role.
 struct Group {
-    views: Vec<FlowFacts>,
+    views: Vec<View>,
     start: Timestamp,
 }
 
@@ -62,8 +63,8 @@ fn is_unmistakable(flow: &FlowFacts) -> bool {
 }
 
 /// Puts sessions together.
-pub fn sessions(flows: Vec<FlowFacts>, points: &[Point]) -> Joined {
-    let (outer, mut others): (Vec<_>, Vec<_>) = flows.into_iter().partition(may_be_outer);
+pub fn sessions(flows: Vec<View>, points: &[Point]) -> Joined {
+    let (outer, mut others): (Vec<_>, Vec<_>) = flows.into_iter().partition(|flow| may_be_outer(flow));
     let (dtls, tls): (Vec<_>, Vec<_>) = outer.into_iter().partition(|f| f.dtls.is_some());
     let mut pairs: BTreeMap<(IpAddr, IpAddr), (Vec<Group>, Vec<Group>)> = BTreeMap::new();
     for group in group(tls, points) {
@@ -118,11 +119,15 @@ impl Group {
     }
 
     fn shape(&self) -> Shape {
-        self.views.iter().map(Shape::of).max_by_key(|s| (!s.against, s.is_cstp(), s.records)).unwrap_or_default()
+        self.views
+            .iter()
+            .map(|view| Shape::of(view))
+            .max_by_key(|s| (!s.against, s.is_cstp(), s.records))
+            .unwrap_or_default()
     }
 
     fn exchanges(&self) -> usize {
-        self.views.iter().map(exchanges).max().unwrap_or(0)
+        self.views.iter().map(|view| exchanges(view)).max().unwrap_or(0)
     }
 
     /// What was read inside it with keys, by each view.
@@ -168,10 +173,10 @@ impl Group {
 }
 
 /// Puts views of the same connection together: by client random where there is one, else by ends and time.
-fn group(flows: Vec<FlowFacts>, points: &[Point]) -> Vec<Group> {
+fn group(flows: Vec<View>, points: &[Point]) -> Vec<Group> {
     let mut groups: Vec<Group> = Vec::new();
-    let mut by_random: HashMap<[u8; 32], usize> = HashMap::new();
-    let mut by_ends: HashMap<(SocketAddr, SocketAddr), BTreeSet<(Timestamp, usize)>> = HashMap::new();
+    let mut by_random: HashMap<[u8; 32], usize> = HashMap::default();
+    let mut by_ends: HashMap<(SocketAddr, SocketAddr), BTreeSet<(Timestamp, usize)>> = HashMap::default();
     for flow in flows {
         let random = random(&flow);
         let ends = (flow.opened.endpoints.client, flow.opened.endpoints.server);
@@ -212,7 +217,7 @@ fn group(flows: Vec<FlowFacts>, points: &[Point]) -> Vec<Group> {
         (vantage.map_or(2, |v| u8::from(v != Vantage::Client)), f.point)
     };
     for group in &mut groups {
-        group.views.sort_by_key(rank);
+        group.views.sort_by_key(|view| rank(view));
     }
     groups
 }
@@ -242,13 +247,14 @@ fn pair_sessions(
     gateway: IpAddr,
     mut connections: Vec<Group>,
     mut dtls: Vec<Group>,
-    others: &mut Vec<FlowFacts>,
+    others: &mut Vec<View>,
 ) -> Vec<Session> {
     connections.sort_by_key(|g| g.start);
     dtls.sort_by_key(|g| g.start);
     // Late DTLS, or a hello that others say too, could be anything without TLS beside it.
     if connections.is_empty() {
-        let (keep, drop): (Vec<_>, Vec<_>) = dtls.into_iter().partition(|g| g.views.iter().any(is_unmistakable));
+        let (keep, drop): (Vec<_>, Vec<_>) =
+            dtls.into_iter().partition(|g| g.views.iter().any(|view| is_unmistakable(view)));
         others.extend(drop.into_iter().flat_map(|g| g.views));
         dtls = keep;
     }
@@ -279,7 +285,7 @@ fn pair_sessions(
     let mut drafts = chain(&connections, &is_tunnel);
     let by_tunnel: HashMap<usize, usize> =
         drafts.iter().enumerate().flat_map(|(home, d)| d.tunnels.iter().map(move |t| (*t, home))).collect();
-    let mut by_id: HashMap<&[u8], usize> = HashMap::new();
+    let mut by_id: HashMap<&[u8], usize> = HashMap::default();
     for (i, (owner, flow)) in owners.iter().zip(&dtls).enumerate() {
         let home = owner.and_then(|o| by_tunnel.get(&o).copied());
         // Without a tunnel: the draft that already holds a DTLS flow with the same session id.
@@ -307,7 +313,7 @@ fn pair_sessions(
 fn owners(connections: &[Group], dtls: &[Group]) -> (Vec<Option<usize>>, Vec<Option<String>>) {
     let mut owners: Vec<Option<usize>> = Vec::new();
     let mut notes = Vec::new();
-    let mut by_id: HashMap<&[u8], usize> = HashMap::new();
+    let mut by_id: HashMap<&[u8], usize> = HashMap::default();
     // An answer to CONNECT that was read names its DTLS session: no guess.
     let named: Vec<([u8; 32], usize)> =
         connections.iter().enumerate().flat_map(|(i, group)| group.dtls_ids().map(move |id| (id, i))).collect();
@@ -371,7 +377,7 @@ impl Open {
 
 /// Connections that may own a DTLS flow, best first: whether another flow has it, seconds since its first answer, index.
 fn candidates(connections: &[Group], flow: &Group, open: &Open, busy: &[Option<Timestamp>]) -> Vec<(bool, f64, usize)> {
-    let late = flow.views.iter().any(late);
+    let late = flow.views.iter().any(|view| late(view));
     // Of a connection whose beginning was not captured the first packet may come after the DTLS flow's.
     let coming = (open.next..connections.len()).take(if late { MOST_CANDIDATES } else { 0 });
     let begun = open.by_start.iter().rev().take(MOST_CANDIDATES).map(|(_, i)| *i);
@@ -421,7 +427,7 @@ fn chain(connections: &[Group], is_tunnel: &[bool]) -> Vec<Draft> {
     // When the last tunnel of each draft died, and the draft.
     let mut died: BTreeSet<(Timestamp, usize)> = BTreeSet::new();
     let mut deaths: Vec<Timestamp> = Vec::new();
-    let mut by_token: HashMap<Token, usize> = HashMap::new();
+    let mut by_token: HashMap<Token, usize> = HashMap::default();
     // Start of the last connection so far that looks like a login: connections are in order of start.
     let mut login: Option<Timestamp> = None;
     let mut pending: Option<Timestamp> = None;
@@ -528,7 +534,7 @@ fn build(
     connections: Vec<Group>,
     dtls: Vec<Group>,
     shapes: &[Shape],
-    others: &mut Vec<FlowFacts>,
+    others: &mut Vec<View>,
 ) -> Vec<Session> {
     let mut connections: Vec<Option<Group>> = connections.into_iter().map(Some).collect();
     let mut dtls: Vec<Option<Group>> = dtls.into_iter().map(Some).collect();

@@ -1,6 +1,6 @@
 //! What a packet may measure, who says so, and which packets measured more.
 
-use super::facts::{FlowFacts, Run};
+use super::facts::{FlowFacts, Run, View};
 use super::mtu;
 use super::{Basis, Channel, InnerFlow, Limit, Oversized, Point, Session};
 use crate::event::{Direction, FrameRef, PointId, Protocol, Stuck, Timestamp, Vantage, Version};
@@ -262,7 +262,7 @@ pub fn largest_passed_to_client(session: &Session) -> Option<(u32, FrameRef)> {
 /// tunnel did so for that, whatever its size.
 fn outer_swallowed(session: &Session, stuck: &Stuck) -> bool {
     let outer = session.tunnels().flat_map(|c| &c.views).filter_map(|v| {
-        let [_, to_client] = &v.ended.sizes;
+        let [_, to_client] = &*v.ended.sizes;
         to_client.smallest_stuck
     });
     let meanwhile = |o: &Stuck| o.first <= stuck.last && o.last >= stuck.first;
@@ -491,7 +491,7 @@ fn oversized_outer(session: &Session, limit: &Limit, points: &[Point]) -> Vec<Ov
     let mut found: BTreeMap<PointId, Oversized> = BTreeMap::new();
     let tcp = session.connections.iter().flat_map(|c| &c.views);
     let udp = session.dtls.iter().flat_map(|d| &d.views);
-    let views: Vec<&FlowFacts> = if limit.channel == Channel::OuterTcp { tcp.collect() } else { udp.collect() };
+    let views: Vec<&View> = if limit.channel == Channel::OuterTcp { tcp.collect() } else { udp.collect() };
     for view in views {
         // Only before the small link: a packet seen beyond it was small enough.
         let beyond = points.get(view.point.0 as usize).and_then(|p| p.vantage);

@@ -7,7 +7,7 @@ use crate::event::{
     CipherSuite, Direction, Endpoints, FrameRef, Incomplete, Interface, LinkType, PointId, Timestamp, TunnelAnswer,
     Vantage, Version,
 };
-use facts::{AttemptFacts, FlowFacts, IcmpFacts};
+use facts::{AttemptFacts, FlowFacts, IcmpFacts, View};
 use schemars::JsonSchema;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -21,6 +21,7 @@ pub mod facts;
 pub mod inner;
 pub mod join;
 pub mod limits;
+mod maps;
 pub mod moves;
 pub mod mtu;
 pub mod path;
@@ -222,14 +223,14 @@ pub struct Connection {
     /// What it was for.
     pub role: Role,
     /// The views, client end first; never empty.
-    pub views: Vec<FlowFacts>,
+    pub views: Vec<View>,
 }
 
 /// One DTLS flow, seen at one or more points.
 #[derive(Debug)]
 pub struct DtlsFlow {
     /// The views, client end first; never empty.
-    pub views: Vec<FlowFacts>,
+    pub views: Vec<View>,
     /// It goes on, from another address or port, where the flow that began then stopped: no handshake of its own.
     pub continues: Option<Timestamp>,
 }
@@ -238,7 +239,7 @@ pub struct DtlsFlow {
 #[derive(Debug)]
 pub struct InnerFlow {
     /// What it showed.
-    pub facts: FlowFacts,
+    pub facts: View,
     /// Which of its directions goes to the VPN client.
     pub toward_client: Direction,
 }
@@ -497,7 +498,7 @@ impl DtlsFlow {
 
     /// Handshake attempts of all views: point, facts.
     pub fn attempts(&self) -> impl Iterator<Item = (&FlowFacts, &AttemptFacts)> {
-        self.views.iter().flat_map(|v| v.dtls.iter().flat_map(move |d| d.attempts.iter().map(move |a| (v, a))))
+        self.views.iter().flat_map(|v| v.dtls.iter().flat_map(move |d| d.attempts.iter().map(move |a| (&**v, a))))
     }
 
     /// The packets read in it with keys, where most was.
@@ -617,7 +618,7 @@ pub struct Assembled {
 
 /// Puts the sessions of a run together from all its facts, and settles where the points stood.
 pub fn assemble(
-    mut flows: Vec<FlowFacts>,
+    mut flows: Vec<View>,
     mut icmp: Vec<IcmpFacts>,
     incomplete: Vec<(PointId, Incomplete)>,
     points: &mut [Point],
@@ -626,13 +627,13 @@ pub fn assemble(
     coverage::settle(points, &flows);
     // A first guess from every TLS and DTLS flow orders the views; the sessions themselves then settle it.
     let mut guess = points.to_vec();
-    point::infer(&mut guess, flows.iter(), join::may_be_outer);
+    point::infer(&mut guess, flows.iter().map(|flow| &**flow), join::may_be_outer);
     let clocks = clock::align(&mut flows, &mut icmp, points, &guess);
     let join::Joined { mut sessions, mut others } = join::sessions(flows, &guess);
     moves::settle(&mut sessions, &mut others, &guess);
-    let outer: std::collections::HashSet<(PointId, crate::event::FlowId)> =
+    let outer: maps::HashSet<(PointId, crate::event::FlowId)> =
         sessions.iter().flat_map(|s| s.outer_views()).map(|v| (v.point, v.id)).collect();
-    let all = sessions.iter().flat_map(|s| s.outer_views()).chain(&others);
+    let all = sessions.iter().flat_map(|s| s.outer_views()).chain(others.iter().map(|flow| &**flow));
     point::infer(points, all, |flow| outer.contains(&(flow.point, flow.id)));
     for session in &mut sessions {
         session.sort_views(points);
@@ -652,7 +653,8 @@ pub fn assemble(
 impl Session {
     /// All outer flows of it, as each point saw them.
     pub fn outer_views(&self) -> impl Iterator<Item = &FlowFacts> {
-        self.connections.iter().flat_map(|c| &c.views).chain(self.dtls.iter().flat_map(|d| &d.views))
+        let tls = self.connections.iter().flat_map(|c| &c.views);
+        tls.chain(self.dtls.iter().flat_map(|d| &d.views)).map(|view| &**view)
     }
 
     /// Client end first.
@@ -662,10 +664,10 @@ impl Session {
             (vantage.map_or(2, |v| u8::from(v != Vantage::Client)), view.point)
         };
         for connection in &mut self.connections {
-            connection.views.sort_by_key(rank);
+            connection.views.sort_by_key(|view| rank(view));
         }
         for flow in &mut self.dtls {
-            flow.views.sort_by_key(rank);
+            flow.views.sort_by_key(|view| rank(view));
         }
     }
 }

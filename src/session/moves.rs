@@ -3,10 +3,11 @@
 //! Record numbers are the proof: they go on where they stopped, without a handshake (RFC 6347 §4.1). Without them a client
 //! that moved is only believed where the capture stood on the client itself.
 
-use super::facts::FlowFacts;
+use super::facts::{FlowFacts, View};
+use super::maps::HashMap;
 use super::{DtlsFlow, Point, Session};
 use crate::event::{Direction, FrameRef, PointId, Timestamp, Vantage};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 /// Records that may be lost in a move.
@@ -40,7 +41,7 @@ struct End {
 }
 
 /// Puts together what moved.
-pub fn settle(sessions: &mut Vec<Session>, others: &mut Vec<FlowFacts>, points: &[Point]) {
+pub fn settle(sessions: &mut Vec<Session>, others: &mut Vec<View>, points: &[Point]) {
     continue_dtls(sessions, others);
     roam(sessions, points);
     hop(sessions);
@@ -51,9 +52,9 @@ fn is_late(flow: &FlowFacts) -> bool {
 }
 
 /// Finds the flow each late flow continues.
-fn continue_dtls(sessions: &mut Vec<Session>, others: &mut Vec<FlowFacts>) {
+fn continue_dtls(sessions: &mut Vec<Session>, others: &mut Vec<View>) {
     type ByNumber = BTreeMap<(u16, u64), Vec<End>>;
-    let mut ends: HashMap<(PointId, IpAddr), ByNumber> = HashMap::new();
+    let mut ends: HashMap<(PointId, IpAddr), ByNumber> = HashMap::default();
     for (session, flow) in sessions.iter().enumerate().flat_map(|(i, s)| s.dtls.iter().map(move |d| (i, d))) {
         for view in &flow.views {
             let Some(dtls) = view.dtls.as_deref() else { continue };
@@ -78,7 +79,7 @@ fn continue_dtls(sessions: &mut Vec<Session>, others: &mut Vec<FlowFacts>) {
         same_host.or_else(|| found.first().filter(|_| found.len() == 1)).map(|end| **end)
     };
     // Late flows nobody claimed.
-    let mut found: BTreeMap<(usize, Timestamp), Vec<FlowFacts>> = BTreeMap::new();
+    let mut found: BTreeMap<(usize, Timestamp), Vec<View>> = BTreeMap::new();
     let mut rest = Vec::new();
     for flow in others.drain(..) {
         match is_late(&flow).then(|| before(&flow)).flatten() {
@@ -90,8 +91,8 @@ fn continue_dtls(sessions: &mut Vec<Session>, others: &mut Vec<FlowFacts>) {
     let mut merge: Vec<(usize, usize)> = Vec::new();
     let mut continued: Vec<(usize, usize, Timestamp)> = Vec::new();
     for (i, session) in sessions.iter().enumerate() {
-        for (j, flow) in session.dtls.iter().enumerate().filter(|(_, d)| d.views.iter().all(is_late)) {
-            if let Some(end) = flow.views.iter().find_map(before) {
+        for (j, flow) in session.dtls.iter().enumerate().filter(|(_, d)| d.views.iter().all(|view| is_late(view))) {
+            if let Some(end) = flow.views.iter().find_map(|view| before(view)) {
                 continued.push((i, j, end.flow));
                 if end.session != i {
                     merge.push((i, end.session));
@@ -141,7 +142,7 @@ fn roam(sessions: &mut Vec<Session>, points: &[Point]) {
         let vantage = |p: &PointId| points.get(usize::from(p.0)).and_then(|p| p.vantage);
         s.outer_views().map(|v| v.point).filter(|p| vantage(p) == Some(Vantage::Client)).collect()
     };
-    let mut by_point: HashMap<(PointId, Option<IpAddr>), Vec<usize>> = HashMap::new();
+    let mut by_point: HashMap<(PointId, Option<IpAddr>), Vec<usize>> = HashMap::default();
     for (i, session) in sessions.iter().enumerate() {
         for point in at_client(session) {
             by_point.entry((point, session.gateway)).or_default().push(i);
@@ -214,7 +215,7 @@ fn merge_all(sessions: &mut Vec<Session>, merge: Vec<(usize, usize)>) {
 
 /// A client that left one gateway for another.
 fn hop(sessions: &mut [Session]) {
-    let mut left: HashMap<(IpAddr, PointId), BTreeSet<(Timestamp, usize)>> = HashMap::new();
+    let mut left: HashMap<(IpAddr, PointId), BTreeSet<(Timestamp, usize)>> = HashMap::default();
     for (i, session) in sessions.iter().enumerate() {
         for view in session.tunnels().flat_map(|c| &c.views) {
             left.entry((session.client, view.point)).or_default().insert((view.end(), i));

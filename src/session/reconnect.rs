@@ -1,6 +1,6 @@
 //! The seam between two tunnel connections of one session: what ended the first, what the user lost, what the MTU was.
 
-use super::facts::{Closed, FlowFacts, Unanswered};
+use super::facts::{Closed, FlowFacts, Unanswered, View};
 use super::{Connection, DtlsFlow, Point, Session};
 use crate::event::{Direction, FrameRef, Timestamp, Vantage};
 use std::net::IpAddr;
@@ -239,7 +239,7 @@ fn lost(before: &Connection, after: &Connection) -> bool {
         let answered = view.tls.as_ref().and_then(|tls| tls.data.last()?.last);
         resent >= 3 && answered.is_some_and(|(at, _)| after.start().seconds_since(at) >= LOST)
     };
-    after.views.iter().any(|v| waited(v) == Some(true)) || before.views.iter().any(unanswered)
+    after.views.iter().any(|v| waited(v) == Some(true)) || before.views.iter().any(|v| unanswered(v))
 }
 
 /// How long nothing came from the gateway in any channel of the old tunnel while the client sent.
@@ -260,13 +260,13 @@ fn unheard(before: &Connection, flows: &[&DtlsFlow]) -> Option<(f64, u32)> {
 }
 
 fn without_data(session: &Session, before: &Connection, flows: &[&DtlsFlow], after: &Connection) -> Option<f64> {
-    let data = |views: &[FlowFacts], pick: &dyn Fn(&super::facts::Activity) -> Option<Timestamp>| {
+    let data = |views: &[View], pick: &dyn Fn(&super::facts::Activity) -> Option<Timestamp>| {
         let tls = views.iter().filter_map(|v| pick(&v.tls.as_ref()?.activity));
         let dtls = views.iter().filter_map(|v| pick(&v.dtls.as_ref()?.activity));
         tls.chain(dtls).collect::<Vec<_>>()
     };
-    let last = |views: &[FlowFacts]| data(views, &|a| a.stretches.last().map(|s| s.last)).into_iter().max();
-    let first = |views: &[FlowFacts]| {
+    let last = |views: &[View]| data(views, &|a| a.stretches.last().map(|s| s.last)).into_iter().max();
+    let first = |views: &[View]| {
         // The set-up's own records are no data of the user.
         let settled = after.settled().map_or(after.start(), |s| s.at).plus_seconds(1.0);
         let pick = |a: &super::facts::Activity| a.stretches.iter().map(|s| s.first).find(|at| *at > settled);

@@ -2,14 +2,14 @@
 
 use super::facts::{
     AttemptFacts, Closed, DtlsFacts, FlowFacts, IcmpFacts, InsideTls, MAX_ATTEMPTS, MAX_FRAMES, Packets,
-    ServerHelloFacts, TlsFacts,
+    ServerHelloFacts, TlsFacts, View, keep,
 };
+use super::maps::{HashMap, HashSet};
 use super::mtu::Protection;
 use crate::event::{
     ClientHello, Direction, DtlsMessage, DtlsRecordSeen, Event, FlowId, FrameRef, IcmpSeen, Incomplete, Opened,
     PointId, Timestamp, What,
 };
-use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 /// What a tracker may keep.
@@ -31,7 +31,7 @@ impl Default for Limits {
 #[derive(Debug, Default)]
 pub struct Facts {
     /// Flows in order of appearance.
-    pub flows: Vec<FlowFacts>,
+    pub flows: Vec<View>,
     /// ICMP errors in order of appearance.
     pub icmp: Vec<IcmpFacts>,
     /// Between whom fragmented datagrams stayed incomplete, and where.
@@ -50,8 +50,8 @@ type IcmpKey = (PointId, std::net::IpAddr, u8, u8, std::net::IpAddr, std::net::I
 pub struct Tracker {
     limits: Limits,
     facts: Facts,
-    /// `FlowId` → place in `facts.flows`, `u32::MAX` = left out.
-    places: HashMap<FlowId, u32, foldhash::fast::RandomState>,
+    /// Where each flow stands in `facts.flows`.
+    places: HashMap<FlowId, u32>,
     icmp: HashMap<IcmpKey, usize>,
     /// Sessions that DTLS handshakes set up by themselves, hashed, at most [`MAX_GIVEN`].
     given: HashSet<u64>,
@@ -67,8 +67,8 @@ impl Tracker {
             limits,
             facts: Facts::default(),
             places: HashMap::default(),
-            icmp: HashMap::new(),
-            given: HashSet::new(),
+            icmp: HashMap::default(),
+            given: HashSet::default(),
         }
     }
 
@@ -82,7 +82,7 @@ impl Tracker {
                     return;
                 }
                 self.places.insert(*flow, self.facts.flows.len() as u32);
-                self.facts.flows.push(FlowFacts::new(*flow, event.point, (*opened).clone()));
+                self.facts.flows.push(Box::new(FlowFacts::new(*flow, event.point, (*opened).clone())));
             }
             What::Ended(flow, ended) => {
                 if let Some(facts) = self.flow(*flow) {
@@ -220,8 +220,7 @@ impl Tracker {
 
     /// How a flow began, when it is remembered.
     pub fn opened(&self, flow: FlowId) -> Option<&Opened> {
-        let place = *self.places.get(&flow)?;
-        self.facts.flows.get(place as usize).map(|facts| &facts.opened)
+        self.facts.flows.get(*self.places.get(&flow)? as usize).map(|facts| &facts.opened)
     }
 
     /// Hands out what was gathered.
@@ -230,8 +229,7 @@ impl Tracker {
     }
 
     fn flow(&mut self, flow: FlowId) -> Option<&mut FlowFacts> {
-        let place = *self.places.get(&flow)?;
-        self.facts.flows.get_mut(place as usize)
+        self.facts.flows.get_mut(*self.places.get(&flow)? as usize).map(|facts| &mut **facts)
     }
 
     fn tls(&mut self, flow: FlowId) -> Option<&mut TlsFacts> {
@@ -264,7 +262,7 @@ impl Tracker {
             facts.count = facts.count.saturating_add(1);
             facts.last = facts.last.max(at);
             if facts.frames.len() < MAX_FRAMES {
-                facts.frames.push(frame);
+                keep(&mut facts.frames, frame);
             }
             if let Some(mtu) = error.next_hop_mtu
                 && !facts.mtus.contains(&mtu)
@@ -314,7 +312,7 @@ fn observe_handshake(
             return;
         }
         if place == dtls.attempts.len() {
-            dtls.attempts.push(AttemptFacts {
+            let attempt = AttemptFacts {
                 random,
                 session_id: hello.session_id.as_bytes().to_vec(),
                 is_own: hello.has_ticket || given.contains(&hash(hello.session_id)),
@@ -342,7 +340,8 @@ fn observe_handshake(
                 ccs: [false, false],
                 protected: [None, None],
                 alert: None,
-            });
+            };
+            keep(&mut dtls.attempts, attempt);
         }
         let Some(attempt) = dtls.attempts.get_mut(place) else { return };
         attempt.first = attempt.first.min(at);
@@ -352,7 +351,7 @@ fn observe_handshake(
         let echoes = !hello.cookie.is_empty() && hash(&hello.cookie) == attempt.cookie;
         attempt.echoed = attempt.echoed.saturating_add(u32::from(echoes));
         if attempt.hello_frames.len() < MAX_FRAMES {
-            attempt.hello_frames.push((frame, at));
+            keep(&mut attempt.hello_frames, (frame, at));
         }
         return;
     }
