@@ -3,7 +3,7 @@
 //! (the rules are in `docs/protocol.md`).
 
 use super::facts::{FlowFacts, InsideTls, View};
-use super::maps::HashMap;
+use super::maps::{HashMap, HashSet};
 use super::shape::{Shape, exchanges};
 use super::{Confidence, Connection, DtlsFlow, Point, Role, Session, attempt};
 use crate::event::{Timestamp, Token, Vantage};
@@ -17,6 +17,8 @@ const LOGIN_BEFORE: f64 = 600.0;
 const LOGIN_AFTER: f64 = 15.0;
 /// Two tunnels that come up this close together make a DTLS flow's owner ambiguous, seconds.
 const TOO_CLOSE: f64 = 2.0;
+/// A connection this long, with hardly a record in it, is no visit to a web page, seconds.
+const QUIET_TUNNEL: f64 = 120.0;
 /// Candidates looked at, nearest first, wherever connections are matched: a bound on the work thousands of connections
 /// between the same two hosts can cause. What lies beyond it is hardly the likeliest.
 const MOST_CANDIDATES: usize = 256;
@@ -78,8 +80,36 @@ pub fn sessions(flows: Vec<View>, points: &[Point]) -> Joined {
         let found = pair_sessions(client, gateway, connections, dtls, &mut others);
         sessions.extend(found);
     }
+    quiet_neighbours(&mut sessions, &mut others, points);
     sessions.sort_by_key(|s| (s.start, s.client, s.port));
     Joined { sessions, others }
+}
+
+/// Tunnels too quiet to be known by their shape, to gateways that other clients' DTLS proves: graded low.
+fn quiet_neighbours(sessions: &mut Vec<Session>, others: &mut Vec<View>, points: &[Point]) {
+    let proven = sessions.iter().filter(|s| s.confidence >= Confidence::Medium && !s.dtls.is_empty());
+    let gateways: HashSet<(IpAddr, u16)> = proven.filter_map(|s| Some((s.gateway?, s.port))).collect();
+    let is_one = |flow: &View| {
+        let server = flow.opened.endpoints.server;
+        gateways.contains(&(server.ip(), server.port()))
+            && Shape::of(flow).may_be_quiet_cstp()
+            && exchanges(flow) == 1
+            && { flow.end().seconds_since(flow.opened.first) >= QUIET_TUNNEL }
+    };
+    let (quiet, rest): (Vec<View>, Vec<View>) = std::mem::take(others).into_iter().partition(is_one);
+    *others = rest;
+    for group in group(quiet, points) {
+        let ((client, gateway), shape) = (group.addresses(), group.shape());
+        let draft = Draft { tunnels: vec![0], ..Draft::default() };
+        let found = build(client, gateway, vec![draft], vec![group], Vec::new(), &[shape], others);
+        sessions.extend(found.into_iter().map(|session| Session {
+            identified_by: "one request and answer, then for minutes TLS records no larger than a packet, to a gateway that other \
+                            clients speak DTLS with"
+                .to_owned(),
+            confidence: Confidence::Low,
+            ..session
+        }));
+    }
 }
 
 impl Group {

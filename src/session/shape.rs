@@ -74,6 +74,11 @@ impl Shape {
         self.is_cstp() || self.suite_unknown && !self.against && self.records >= 8
     }
 
+    /// To a gateway that is sure, may this be a tunnel that says little?
+    pub fn may_be_quiet_cstp(&self) -> bool {
+        !self.against && !self.suite_unknown && self.records >= 3
+    }
+
     /// Is this a tunnel by its looks?
     pub fn is_cstp(&self) -> bool {
         let acks = self.acks >= 6 && self.acks * 4 >= self.records || self.control >= 2 && self.acks >= 2;
