@@ -1,0 +1,16 @@
+-- Called for each frame when all others are done with it, and for each capture before its first frame.
+
+function acpcap.dissector(_, pinfo, tree)
+    hand_on_waiting(pinfo, tree)
+    mark_frame(pinfo, tree)
+    return 0
+end
+
+function acpcap.init()
+    waiting = { frame = 0 }
+    forget_streams()
+    forget_flows()
+    load_report()
+end
+
+register_postdissector(acpcap)
