@@ -13,7 +13,9 @@ local MAX_HEAD = 4096
 
 -- Only clients of this VPN say these in a request, in lower case.
 local SIGNS = {
-    "^connect /cscosslc/tunnel",
+    "^%l+ /cscossl",
+    "^%l+ /%+csco%l%+/",
+    "^%l+ /%+webvpn%+/",
     "\nuser%-agent:[^\n]*anyconnect",
     "\nx%-aggregate%-auth:",
     "\nx%-transcend%-version:",
@@ -142,7 +144,7 @@ local function connect_answer(tvb, stream, pinfo, tree)
     return true
 end
 
--- Called for what TLS opened, before every other heuristic; false leaves it to them.
+-- Whether TLS opened something of this VPN, and if so what it is; false leaves it to the other heuristics.
 local function tls_payload(tvb, pinfo, tree)
     local len = tvb:len()
     if len == 0 then
@@ -179,4 +181,28 @@ local function tls_payload(tvb, pinfo, tree)
     return pass_http(tvb, pinfo, tree)
 end
 
-cstp:register_heuristic("tls", tls_payload)
+-- The last payload was left to the heuristics behind this one; being raised, this one accepts what it is asked.
+local is_behind, is_raising = false, false
+
+local function asked(tvb, pinfo, tree)
+    local is_ours = is_raising or tls_payload(tvb, pinfo, tree)
+    is_behind = not is_ours
+    return is_ours
+end
+
+-- Wireshark asks a heuristic that accepted first the next time. HTTP's would be asked before this one from then on, and take
+-- every tunnel from its CONNECT on; so after each frame in which another may have accepted, this one accepts a byte. The
+-- ports of no connection: HTTP's accepts whatever comes on one it knows.
+local function ask_first_again(tvb, pinfo, tree)
+    if not is_behind then
+        return
+    end
+    local from, to = pinfo.src_port, pinfo.dst_port
+    pinfo.src_port, pinfo.dst_port = 0, 0
+    is_raising = true
+    pcall(DissectorTable.try_heuristics, "tls", tvb(0, 1):tvb(), pinfo, tree)
+    is_raising, is_behind = false, false
+    pinfo.src_port, pinfo.dst_port = from, to
+end
+
+cstp:register_heuristic("tls", asked)

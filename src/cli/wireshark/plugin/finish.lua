@@ -1,6 +1,7 @@
 -- Called for each frame when all others are done with it, and for each capture before its first frame.
 
-function acpcap.dissector(_, pinfo, tree)
+function acpcap.dissector(tvb, pinfo, tree)
+    ask_first_again(tvb, pinfo, tree)
     hand_on_waiting(pinfo, tree)
     mark_frame(pinfo, tree)
     return 0

@@ -5,8 +5,15 @@
 -- Bytes of output shown.
 local MAX_SHOWN = 1024 * 1024
 
+-- Windows that are open: one that Lua forgets is closed.
+local windows = {}
+
 local function show(title, text)
     local window = TextWindow.new(title)
+    windows[window] = true
+    window:set_atclose(function()
+        windows[window] = nil
+    end)
     window:set(text)
 end
 
@@ -46,11 +53,14 @@ local function analyze(capture, keys)
     end
     local output = pipe:read(MAX_SHOWN) or ""
     pipe:close()
-    show("acpcap: " .. clean(name_of(capture)), output)
     if is_readable(result) then
         chosen = result
         reload_capture()
+        if report and report.problem then
+            output = "The evidence is not marked: " .. clean(report.problem) .. "\n\n" .. output
+        end
     end
+    show("acpcap: " .. clean(name_of(capture)), output)
 end
 
 local function ask_for_capture()

@@ -191,11 +191,14 @@ local function choose_capture(at)
     report.by_capture = nil
 end
 
-local function add_mark(entry, tree)
+-- `is_same` when the mark before is of the same session: a column shows it once.
+local function add_mark(entry, is_same, tree)
     local mark = entry.mark
     local item = tree:add(acpcap)
     item:set_text(string.format("acpcap: session %s: %s (%s)", mark.session, mark.detector, mark.severity))
-    item:add(r.session, mark.session):set_generated()
+    if not is_same then
+        item:add(r.session, mark.session):set_generated()
+    end
     item:add(r.detector, mark.detector):set_generated()
     item:add(r.severity, mark.severity):set_generated()
     item:add(r.note, entry.note):set_generated()
@@ -221,7 +224,9 @@ local function mark_frame(pinfo, tree)
             item:add(r.problem, said):set_generated()
         end
     end
+    local session
     for _, entry in ipairs(report.marks and report.marks[pinfo.number] or {}) do
-        add_mark(entry, tree)
+        add_mark(entry, entry.mark.session == session, tree)
+        session = entry.mark.session
     end
 end
