@@ -101,7 +101,9 @@ local http
 -- connection ours: that one binds a connection to HTTP for good, and the tunnel behind CONNECT would stay unread.
 local function pass_http(tvb, pinfo, tree)
     http = http or Dissector.get("http")
-    http:call(tvb, pinfo, tree)
+    if not pcall(http.call, http, tvb, pinfo, tree) then
+        tree:add_proto_expert_info(broken)
+    end
     return true
 end
 

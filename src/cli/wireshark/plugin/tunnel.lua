@@ -40,7 +40,7 @@ local is_over = ProtoExpert.new("cstp.bye", "The tunnel ends", expert.group.SEQU
 
 cstp.fields =
     { f.magic, f.version, f.length, f.type, f.reserved, f.reason, f.severity, f.class, f.text, f.payload }
-local broken = ProtoExpert.new("cstp.broken", "A packet inside the tunnel is cut or malformed", expert.group.MALFORMED, expert.severity.WARN)
+local broken = ProtoExpert.new("cstp.broken", "What is inside is cut or malformed", expert.group.MALFORMED, expert.severity.WARN)
 cstp.experts = { misframed, is_over, broken }
 cstp.prefs.inner = Pref.bool("Dissect the packets inside", true, "Their connections are counted in tcp.stream and udp.stream too")
 
