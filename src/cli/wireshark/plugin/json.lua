@@ -5,7 +5,7 @@ local MAX_REPORT = 64 * 1024 * 1024
 -- Arrays and objects within one another; a report has 6.
 local MAX_DEPTH = 32
 -- Values in all.
-local MAX_VALUES = 4000000
+local MAX_VALUES = 2500000
 -- Bytes of a string that are kept; Wireshark shows 240.
 local MAX_STRING = 1000
 
