@@ -2,7 +2,12 @@
 //! frame, hostile files do no harm, and nothing of the user's is touched.
 //!
 //! Without tshark on the path only the files are checked.
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that cannot set itself up has failed")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that cannot set itself up has failed"
+)]
 
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,7 +19,6 @@ use std::time::{Duration, Instant};
 
 #[path = "support/command.rs"]
 mod command;
-#[allow(dead_code, reason = "each test uses its part")]
 #[path = "support/frames.rs"]
 mod frames;
 
@@ -469,7 +473,7 @@ fn numbers(lines: &[String]) -> BTreeSet<u64> {
 
 const NUMBERS: [&str; 4] = ["-T", "fields", "-e", "frame.number"];
 
-fn select<'a>(filter: &'a str) -> Vec<&'a str> {
+fn select(filter: &str) -> Vec<&str> {
     [&["-Y", filter][..], &NUMBERS].concat()
 }
 
@@ -551,6 +555,7 @@ fn a_report_beside_the_capture_is_found() {
 }
 
 #[test]
+#[expect(clippy::disallowed_methods, reason = "how long a hostile file keeps Wireshark busy is what is asked")]
 fn hostile_reports_do_no_harm() {
     if !has_tshark() {
         return;
