@@ -363,6 +363,35 @@ fn packets_span_records_and_share_them() {
     }
 }
 
+/// The packet list tells of what is inside, of several packets one behind the other, and of DPD by its name.
+#[test]
+fn the_packet_list_is_about_the_inside() {
+    if !has_tshark() {
+        return;
+    }
+    let wireshark = Wireshark::new("list");
+    let script = unsealed(&wireshark);
+    let inner = |port: &str| frames::udp(&format!("10.10.10.1:{port}"), "10.48.66.200:61234", b"x");
+    let both = [cstp(0, &inner("61001")), cstp(0, &inner("61002"))].concat();
+    let capture = wireshark.0.file("list.pcapng", &sent_in(&[both, cstp(3, b"")]));
+    let read = |capture: &Path, args: &[&str]| {
+        let output = wireshark.tshark(&script).arg("-r").arg(capture).args(args).output().unwrap();
+        stdout(&output).lines().map(str::to_owned).collect::<Vec<_>>()
+    };
+    let lines = read(&capture, &["-Y", "cstp"]);
+    assert!(lines[0].contains("10.10.10.1 → 10.48.66.200"), "{lines:?}");
+    assert!(lines[0].contains(" 61001 → 61234 Len=1 · 61002 → 61234 Len=1"), "{lines:?}");
+    assert!(lines[1].contains(" CSTP ") && lines[1].ends_with(" DPD-REQ"), "{lines:?}");
+    assert_eq!(read(&capture, &["-Y", "cstp", "-T", "fields", "-e", "udp.srcport"]), ["61001,61002", ""]);
+
+    // The same frame twice in a row, as when somebody clicks on it.
+    let mut one = Capture::default();
+    one.push(&frames::udp(CLIENT, "203.0.113.2:9998", &[&[0], &inner("61003")[..]].concat()));
+    let one = wireshark.0.file("one.pcapng", &one.bytes());
+    let lines = read(&one, &["-2", "-o", "cstp.inner:FALSE"]);
+    assert!(lines[0].contains(" CSTP ") && lines[0].ends_with(" DATA"), "{lines:?}");
+}
+
 #[test]
 fn hostile_records_do_no_harm() {
     if !has_tshark() {
@@ -489,6 +518,10 @@ fn a_report_marks_its_evidence_and_nothing_else() {
     let marked = numbers(&wireshark.read_with(&capture, &select("acpcap.detector"), Some(&path)));
     assert_eq!(marked, evidence(&report, 0));
     assert!(marked.len() > 30, "{marked:?}");
+    let named = format!("acpcap.report:{}", path.display());
+    let by_preference = [&["-o", &named][..], &select("acpcap.detector")].concat();
+    assert_eq!(numbers(&wireshark.read(&capture, &by_preference)), marked);
+    assert!(wireshark.read(&capture, &select("acpcap")).is_empty(), "no report, no mark");
 
     for finding in report["findings"].as_array().unwrap() {
         let (id, severity) = (finding["detector"].as_str().unwrap(), finding["severity"].as_str().unwrap());

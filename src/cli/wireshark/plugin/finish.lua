@@ -4,6 +4,8 @@ function acpcap.dissector(tvb, pinfo, tree)
     ask_first_again(tvb, pinfo, tree)
     hand_on_waiting(pinfo, tree)
     mark_frame(pinfo, tree)
+    -- The same frame may be the next one too, when somebody clicks on it.
+    waiting = { frame = 0 }
     return 0
 end
 
