@@ -192,9 +192,10 @@ fn table_rows(markdown: &str) -> Vec<(String, String)> {
 #[test]
 fn options_that_pages_name_exist() {
     let mut known: BTreeSet<String> = ["--help", "--version"].map(str::to_owned).into();
-    let command = acpcap::cli::command();
-    for command in std::iter::once(&command).chain(command.get_subcommands()) {
+    let mut commands = vec![acpcap::cli::command()];
+    while let Some(command) = commands.pop() {
         known.extend(command.get_arguments().filter_map(|arg| Some(format!("--{}", arg.get_long()?))));
+        commands.extend(command.get_subcommands().cloned());
     }
     for (page, text) in pages() {
         for line in text.lines() {

@@ -10,6 +10,7 @@ mod output;
 mod secrets;
 mod unseal;
 mod watch;
+mod wireshark;
 
 use crate::analysis::{self, Options, Outcome};
 use crate::capture::vantage::Vantage;
@@ -116,6 +117,9 @@ enum Command {
     /// Work out the tunnel MTUs a gateway derives, term by term
     #[command(after_help = mtu::EXAMPLES)]
     Mtu(mtu::MtuArgs),
+    /// Put a plugin and a profile into Wireshark: dissectors for the tunnel, the report's evidence as fields
+    #[command(after_help = wireshark::EXAMPLES)]
+    Wireshark(wireshark::WiresharkArgs),
     /// Print the JSON Schema of --format json
     Schema,
     /// Print shell completions
@@ -239,6 +243,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> Exit {
         Command::Detectors => console.print(|look, out| explain::table(look, out)),
         Command::Explain { ids } => explain_all(&ids, console),
         Command::Mtu(args) => mtu::run(&args, console),
+        Command::Wireshark(args) => wireshark::run(&args, console),
         Command::Schema => console.print(|_, out| json::render_schema(out)),
         Command::Completions { shell } => {
             let mut script = Vec::new();
