@@ -1,5 +1,6 @@
 //! The remedies several detectors name, each worded once, with its price.
 
+use crate::session::limits::derived;
 use crate::session::mtu::{Pair, TunnelMtu};
 use crate::session::{Basis, Channel, Session};
 
@@ -8,8 +9,9 @@ pub const MTU_1300: &str = "`anyconnect mtu 1300` in the group policy: TLS and D
 
 /// The same with a number that fits this session: 1300 as the note says, or less where the TLS tunnel carries less.
 pub fn equal_mtus(session: &Session) -> String {
-    let tls =
-        session.limits.iter().filter(|l| l.channel == Channel::Tls && l.basis >= Basis::Derived && !l.is_bracket());
+    let derived = derived(session);
+    let all = session.limits.iter().chain(&derived);
+    let tls = all.filter(|l| l.channel == Channel::Tls && l.basis >= Basis::Derived && !l.is_bracket());
     let bytes = tls.max_by_key(|l| l.basis).and_then(|l| u16::try_from(l.bytes).ok());
     let most = bytes.map_or(1300, |bytes| Pair { tls: TunnelMtu(bytes), dtls: TunnelMtu(bytes) }.equalising().0);
     match most {

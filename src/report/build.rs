@@ -366,9 +366,11 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 fn limits(session: &session::Session) -> Vec<Limit> {
+    let derived = session::limits::derived(session);
     session
         .limits
         .iter()
+        .chain(&derived)
         .map(|l| Limit {
             channel: l.channel.word().to_owned(),
             bytes: l.bytes,

@@ -34,6 +34,9 @@ struct Passing {
 /// A packet to the server and one back cross the path in opposite directions, so the mean of both differences is the
 /// offset, whatever the delay, as long as it is alike both ways (RFC 5905 §8). `guess` tells where the points may have stood.
 pub fn align(flows: &mut [View], icmp: &mut [IcmpFacts], points: &mut [Point], guess: &[Point]) -> Vec<Offset> {
+    if points.iter().all(|p| Some(p.set) == points.first().map(|first| first.set)) {
+        return Vec::new();
+    }
     let sets: HashMap<PointId, u16> = points.iter().map(|p| (p.id, p.set)).collect();
     let set_of = |point: PointId| sets.get(&point).copied().unwrap_or_default();
     let offsets = measure(flows, guess, &set_of);

@@ -41,7 +41,6 @@ pub fn judge(session: &mut Session, told: Told, points: &[Point]) {
     if !told_by_packet {
         bracket(session, points, &mut limits);
     }
-    formulas(session, &mut limits);
     for place in in_force_inner(session, &limits) {
         if let Some(limit) = limits.get_mut(place) {
             limit.in_force = true;
@@ -381,8 +380,9 @@ fn vanished(session: &Session, points: &[Point], limits: &mut Vec<Limit>) {
     });
 }
 
-/// The arithmetic, for comparison: what suite and MSS would leave.
-fn formulas(session: &Session, limits: &mut Vec<Limit>) {
+/// The arithmetic, for comparison: what suite and MSS would leave. No detector judges by it.
+pub fn derived(session: &Session) -> Vec<Limit> {
+    let mut limits = Vec::new();
     let tunnel = session.tunnels().find_map(|c| Some((c, c.settled()?, c.effective_mss()?)));
     if let Some((connection, hello, (mss, timestamps))) = tunnel
         && let Some(terms) = hello.protection().and_then(|p| p.tls_mtu(mtu::Mss(mss)))
@@ -430,6 +430,7 @@ fn formulas(session: &Session, limits: &mut Vec<Limit>) {
             in_force: false,
         });
     }
+    limits
 }
 
 /// The limits inner packets are judged by: told, read from a decrypted answer, read from ICMP, lowered by the client, bracketed.

@@ -4,7 +4,7 @@
 //! that moved is only believed where the capture stood on the client itself.
 
 use super::facts::{FlowFacts, View};
-use super::maps::HashMap;
+use super::maps::{HashMap, HashSet};
 use super::{DtlsFlow, Point, Session};
 use crate::event::{Direction, FrameRef, PointId, Timestamp, Vantage};
 use std::collections::{BTreeMap, BTreeSet};
@@ -53,6 +53,10 @@ fn is_late(flow: &FlowFacts) -> bool {
 
 /// Finds the flow each late flow continues.
 fn continue_dtls(sessions: &mut Vec<Session>, others: &mut Vec<View>) {
+    let mut dtls = sessions.iter().flat_map(|s| &s.dtls).flat_map(|d| &d.views);
+    if !dtls.any(|view| is_late(view)) && !others.iter().any(|flow| is_late(flow)) {
+        return;
+    }
     type ByNumber = BTreeMap<(u16, u64), Vec<End>>;
     let mut ends: HashMap<(PointId, IpAddr), ByNumber> = HashMap::default();
     for (session, flow) in sessions.iter().enumerate().flat_map(|(i, s)| s.dtls.iter().map(move |d| (i, d))) {
@@ -215,14 +219,21 @@ fn merge_all(sessions: &mut Vec<Session>, merge: Vec<(usize, usize)>) {
 
 /// A client that left one gateway for another.
 fn hop(sessions: &mut [Session]) {
+    let mut gateways: HashMap<IpAddr, Option<IpAddr>> = HashMap::default();
+    let mut moved: HashSet<IpAddr> = HashSet::default();
+    for session in sessions.iter() {
+        if *gateways.entry(session.client).or_insert(session.gateway) != session.gateway {
+            moved.insert(session.client);
+        }
+    }
     let mut left: HashMap<(IpAddr, PointId), BTreeSet<(Timestamp, usize)>> = HashMap::default();
-    for (i, session) in sessions.iter().enumerate() {
+    for (i, session) in sessions.iter().enumerate().filter(|(_, s)| moved.contains(&s.client)) {
         for view in session.tunnels().flat_map(|c| &c.views) {
             left.entry((session.client, view.point)).or_default().insert((view.end(), i));
         }
     }
     let mut hops: Vec<(usize, Hop)> = Vec::new();
-    for (i, session) in sessions.iter().enumerate() {
+    for (i, session) in sessions.iter().enumerate().filter(|(_, s)| moved.contains(&s.client)) {
         let Some(view) = session.outer_views().min_by_key(|v| v.opened.first) else { continue };
         let Some(known) = left.get(&(session.client, view.point)) else { continue };
         let start = view.opened.first;
