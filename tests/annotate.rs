@@ -86,6 +86,11 @@ fn selected(capture: &Path, words: &str) -> Option<BTreeSet<u64>> {
 
 /// The copy holds what the capture held, and its comments select the evidence of every detector.
 fn assert_copy(capture: &Path, copy: &Path, same_interfaces: bool) {
+    assert_kept(capture, copy, same_interfaces);
+    assert_selects(capture, copy);
+}
+
+fn assert_kept(capture: &Path, copy: &Path, same_interfaces: bool) {
     let shown = capture.display();
     if let (Some(before), Some(after)) = (fields(capture), fields(copy)) {
         let strip = |lines| if same_interfaces { lines } else { without_interfaces(lines) };
@@ -94,6 +99,10 @@ fn assert_copy(capture: &Path, copy: &Path, same_interfaces: bool) {
         let differs = before.iter().zip(&after).find(|(a, b)| a != b);
         assert!(differs.is_none(), "{shown}: {differs:?}");
     }
+}
+
+fn assert_selects(capture: &Path, copy: &Path) {
+    let shown = capture.display();
     let Some(comments) = comments(copy) else { return };
     let found = evidence(capture);
     for detector in acpcap::detect::DETECTORS {
@@ -138,9 +147,12 @@ fn every_capture_stays_what_it_was() {
         let copy = folder.0.join("copy.pcapng");
         let output = annotate(&capture, &copy, &[]);
         assert!([0, 4].contains(&code(&output)), "{}: {}", capture.display(), stderr(&output));
-        assert_copy(&capture, &copy, true);
-        // By our own reader, which is there without tshark too.
         let (before, after) = (fs::read(&capture).unwrap(), fs::read(&copy).unwrap());
+        assert_kept(&capture, &copy, before.starts_with(&[0x0a, 0x0d, 0x0d, 0x0a]));
+        if !stderr(&output).contains("Simple Packet Blocks") {
+            assert_selects(&capture, &copy);
+        }
+        // By our own reader, which is there without tshark too.
         if code(&output) == 0 {
             assert_frames(&before, &after);
         }
@@ -213,6 +225,19 @@ fn every_file_format_is_annotated() {
         assert_eq!(code(&annotate(&capture, &copy, &[])), 0, "{name}");
         assert_frames(&whole, &fs::read(&copy).unwrap());
     }
+}
+
+#[test]
+fn simple_packet_blocks_stay_and_their_want_of_room_is_told() {
+    let folder = Folder::new("annotate-simple");
+    let all = frames(&kept("asa-anyconnect/client.pcapng"));
+    let capture = folder.file("simple.pcapng", &pcapng(&all, ETHERNET, Ng { block: Block::Simple, ..Ng::default() }));
+    let copy = folder.0.join("copy.pcapng");
+    let output = annotate(&capture, &copy, &[]);
+    let due = evidence(&capture).values().flatten().collect::<BTreeSet<_>>().len();
+    assert!(due > 1);
+    assert!(stderr(&output).contains(&format!("{due} frames without the comment due")), "{}", stderr(&output));
+    assert_kept(&capture, &copy, true);
 }
 
 fn gzip(bytes: &[u8]) -> Vec<u8> {
@@ -394,6 +419,10 @@ fn nothing_is_replaced_by_half_a_file_nor_the_capture_by_its_copy() {
         let output = annotate(&capture, Path::new("/dev/full"), &[]);
         assert_eq!(code(&output), 3);
         assert!(stderr(&output).contains("No space left"), "{}", stderr(&output));
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let unread = program().arg("annotate").arg(&capture).args(["-o", "-"]).stdout(writer).output().unwrap();
+        assert_eq!((code(&unread), stderr(&unread).as_str()), (0, ""), "whoever reads may go away");
     }
     let mut names: Vec<_> = fs::read_dir(&folder.0).unwrap().map(|e| e.unwrap().file_name()).collect();
     names.sort();

@@ -188,7 +188,7 @@ impl Job {
         let copied = self.copy(&outcome, &mut marker, console)?;
         self.watch.finish();
         unseal::complain(&outcome, &self.key_logs, console);
-        if !args.quiet {
+        if let Some(copied) = copied.filter(|_| !args.quiet) {
             for line in told(&copied, marker.evidence, args.only_evidence, &self.to) {
                 console.complain(&line);
             }
@@ -196,7 +196,8 @@ impl Job {
         Ok(super::exit_for(&outcome, true, None))
     }
 
-    fn copy(&mut self, outcome: &Outcome, marker: &mut Marker, console: Console) -> Result<Copied, Exit> {
+    /// `None` when whoever read the copy went away before its end.
+    fn copy(&mut self, outcome: &Outcome, marker: &mut Marker, console: Console) -> Result<Option<Copied>, Exit> {
         let source = self.open(0).ok_or(Exit::Usage)?.map_err(|error| fail(&error, console))?;
         let frames = outcome.report.captures.first().map_or(0, |capture| capture.frames);
         let extract = marker.context.is_some();
@@ -232,8 +233,7 @@ impl Job {
         match output::write(to, look, page) {
             Err(_) if matches!(ended, Err(Exit::Interrupted)) => Err(stopped(console)),
             Err(error) => Err(fail(&error, console)),
-            // A reader that went away (`| head`) has what it wanted.
-            Ok(()) => ended.or(Ok(Copied::default())),
+            Ok(()) => Ok(ended.ok()),
         }
     }
 }
