@@ -4,7 +4,7 @@
 
 use acpcap::analysis::{self, Options, Source};
 use acpcap::decrypt::Keyring;
-use acpcap::report::{Answer, Report, Severity, note, text};
+use acpcap::report::{Answer, Report, Severity, csv, md, note, text};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -178,6 +178,29 @@ fn every_report_reads_as_it_did() {
             note::render(&report, &mut page).unwrap();
             insta::assert_snapshot!(format!("{name}--{}--note", run.name), String::from_utf8(page).unwrap());
         }
+    }
+}
+
+/// One page of each of the other formats for people: the capture with everything wrong, and the one with nothing.
+#[test]
+fn tables_and_wiki_pages_read_as_they_did() {
+    let mut settings = insta::Settings::clone_current();
+    settings.set_snapshot_path("snapshots");
+    settings.set_prepend_module_to_snapshot(false);
+    settings.set_omit_expression(true);
+    let _bound = settings.bind_to_scope();
+    for (name, run) in [("asa-anyconnect", "all"), ("healthy-dtls12", "client"), ("multi-session", "all")] {
+        let (_, case) = cases().into_iter().find(|(case, _)| case == name).unwrap();
+        let run = case.run.iter().find(|known| known.name == run).unwrap();
+        let report = analyze(name, run);
+        let mut page = Vec::new();
+        csv::render(&report, &mut page).unwrap();
+        let table = String::from_utf8(page).unwrap();
+        assert_eq!(table.matches("\r\n").count(), report.sessions.len() + 1);
+        insta::assert_snapshot!(format!("{name}--{}--csv", run.name), table.replace("\r\n", "\n"));
+        let mut page = Vec::new();
+        md::render(&report, &mut page).unwrap();
+        insta::assert_snapshot!(format!("{name}--{}--md", run.name), String::from_utf8(page).unwrap());
     }
 }
 

@@ -303,6 +303,40 @@ fn a_note_fits_into_a_case() {
 }
 
 #[test]
+fn a_table_has_a_row_for_each_session_and_a_page_its_verdict_first() {
+    let capture = "captures/multi-session/outside.pcapng";
+    let sessions: serde_json::Value =
+        serde_json::from_slice(&run(["analyze", "--format", "json", capture]).stdout).unwrap();
+    let sessions = sessions["sessions"].as_array().unwrap();
+    let table = run(["analyze", "--format", "csv", capture]);
+    assert_eq!(code(&table), 0, "{}", stderr(&table));
+    let mut reader = csv::Reader::from_reader(&table.stdout[..]);
+    let names: Vec<String> = reader.headers().unwrap().iter().map(str::to_owned).collect();
+    let known: Vec<&str> = acpcap::report::csv::COLUMNS.iter().map(|(name, _)| *name).collect();
+    assert_eq!(names, known);
+    let rows: Vec<csv::StringRecord> = reader.records().map(Result::unwrap).collect();
+    assert_eq!(rows.len(), sessions.len());
+    assert!(rows.len() > 1);
+    for (row, session) in rows.iter().zip(sessions) {
+        assert_eq!((&row[0], &row[1]), (session["id"].as_str().unwrap(), session["client"].as_str().unwrap()));
+    }
+    let folder = Folder::new("md");
+    let page = folder.0.join("r.md");
+    let output = run(["analyze", "captures/asa-anyconnect/all.pcapng", "-o", page.to_str().unwrap()]);
+    assert_eq!(code(&output), 0, "{}", stderr(&output));
+    let page = std::fs::read_to_string(page).unwrap();
+    let order = [
+        "# AnyConnect capture report: HIGH",
+        "**DTLS never came up",
+        "### Do now",
+        "### What was found",
+        "### Timeline",
+    ];
+    let places: Vec<usize> = order.iter().map(|words| page.find(words).unwrap_or_default()).collect();
+    assert!(places.is_sorted() && places[1] > 0, "{places:?}: {page}");
+}
+
+#[test]
 fn mtu_shows_every_term_and_the_notes_own_line() {
     let output = run(["mtu"]);
     assert_eq!(code(&output), 0, "{}", stderr(&output));

@@ -1,7 +1,7 @@
 //! The pages say what the code does: the detectors' page is printed from the table, and what README and `docs/` claim of
 //! commands, exit codes, detectors and files is compared with the program.
 //!
-//! `ACPCAP_BLESS=1 cargo test --test docs` prints `docs/detectors.md` and the README's report anew.
+//! `ACPCAP_BLESS=1 cargo test --test docs` prints `docs/detectors.md`, `docs/csv.md` and the README's examples anew.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot read the pages has failed")]
 
 use acpcap::detect::DETECTORS;
@@ -11,6 +11,7 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 const DETECTORS_PAGE: &str = "docs/detectors.md";
+const COLUMNS_PAGE: &str = "docs/csv.md";
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -22,17 +23,26 @@ fn read(path: &str) -> String {
 
 #[test]
 fn the_detectors_page_is_what_the_table_says() {
-    let printed = detectors_page();
-    let path = root().join(DETECTORS_PAGE);
+    assert_printed(DETECTORS_PAGE, &detectors_page());
+}
+
+#[test]
+fn the_columns_page_is_what_the_code_writes() {
+    assert_printed(COLUMNS_PAGE, &columns_page());
+}
+
+/// The page stands there as it is printed.
+fn assert_printed(page: &str, printed: &str) {
+    let path = root().join(page);
     if std::env::var_os("ACPCAP_BLESS").is_some() {
-        bless(&path, &printed);
+        bless(&path, printed);
     }
     let stored = std::fs::read_to_string(&path).unwrap_or_default().replace("\r\n", "\n");
     let differs = stored.lines().zip(printed.lines()).position(|(a, b)| a != b);
     let line = differs.unwrap_or_else(|| stored.lines().count().min(printed.lines().count())) + 1;
     assert!(
         stored == printed,
-        "{DETECTORS_PAGE} is out of date from line {line} on; ACPCAP_BLESS=1 cargo test --test docs prints it anew"
+        "{page} is out of date from line {line} on; ACPCAP_BLESS=1 cargo test --test docs prints it anew"
     );
 }
 
@@ -41,6 +51,23 @@ fn bless(path: &Path, page: &str) {
     let fresh = path.with_extension("new");
     std::fs::write(&fresh, page).unwrap();
     std::fs::rename(fresh, path).unwrap();
+}
+
+/// `docs/csv.md`.
+fn columns_page() -> String {
+    let mut page = String::from(
+        "# Columns of `--format csv`\n\n\
+         <!-- Printed from the code: ACPCAP_BLESS=1 cargo test --test docs -->\n\n\
+         A row a session, in the order of the report; RFC 4180, ASCII. An empty cell means not known, or none; several values in a \
+         cell are separated by a space. Columns are only ever added, at the end, within a major version of the report's schema.\n\n\
+         What is not ASCII, and control characters, are spelled out (`\\xe4`). A cell that a spreadsheet would take for a formula has \
+         an apostrophe in front.\n\n\
+         | column | holds |\n| --- | --- |\n",
+    );
+    for (name, holds) in acpcap::report::csv::COLUMNS {
+        writeln!(page, "| `{name}` | {} |", cell(holds)).unwrap();
+    }
+    page
 }
 
 /// `docs/detectors.md`.
@@ -170,6 +197,38 @@ fn the_readme_shows_a_real_report() {
             shown == fresh,
             "README.md shows another report; ACPCAP_BLESS=1 cargo test --test docs puts this one in"
         );
+    }
+}
+
+/// So is the annotated capture: the section's comment and some of its frames'.
+#[test]
+fn the_readme_shows_a_real_annotated_capture() {
+    let folder = std::env::temp_dir().join(format!("acpcap-docs-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let copy = folder.join("annotated.pcapng");
+    let call = std::process::Command::new(env!("CARGO_BIN_EXE_acpcap"))
+        .args(["annotate", "--quiet", "captures/asa-anyconnect/all.pcapng", "-o"])
+        .arg(&copy)
+        .current_dir(root())
+        .status()
+        .unwrap();
+    assert!(call.success());
+    let tshark = |fields: &[&str]| {
+        let filter = ["-n", "-Y", "frame.comment contains \"dtls-never-completes\"", "-T", "fields"];
+        std::process::Command::new("tshark").arg("-r").arg(&copy).args(filter).args(fields).output().ok()
+    };
+    let printed = tshark(&["-e", "frame.number", "-e", "frame.comment"]);
+    std::fs::remove_dir_all(&folder).unwrap();
+    let Some(printed) = printed else {
+        println!("skipped: tshark is not on the path");
+        return;
+    };
+    let printed = String::from_utf8(printed.stdout).unwrap();
+    assert_eq!(printed.lines().count(), 10);
+    let shown: Vec<String> = printed.lines().take(2).map(|line| line.replace('\t', "  ")).collect();
+    let readme = read("README.md");
+    for line in shown {
+        assert!(readme.contains(&line), "README.md does not show: {line}");
     }
 }
 

@@ -62,10 +62,11 @@ fn planted_secrets_are_in_no_output() {
     }
 
     let inner = folder.0.join("inner.pcapng");
+    let marked = folder.0.join("marked.pcapng");
     let all_keys = folder.0.join("keys.log");
     let asa = root("captures/asa-anyconnect/outside.pcapng");
     let mut commands: Vec<Vec<&OsStr>> = Vec::new();
-    for format in ["text", "json", "note"] {
+    for format in ["text", "json", "note", "csv", "md"] {
         let keylog = ["--keylog".as_ref(), log.as_os_str()];
         let shape = ["--format".as_ref(), OsStr::new(format), "--why".as_ref(), "--verbose".as_ref()];
         let shape = if format == "text" { &shape[..] } else { &shape[..2] };
@@ -74,6 +75,14 @@ fn planted_secrets_are_in_no_output() {
         }
     }
     commands.push(vec!["decrypt".as_ref(), sealed.as_ref(), "-o".as_ref(), inner.as_ref()]);
+    commands.push(vec![
+        "annotate".as_ref(),
+        asa.as_ref(),
+        "--keylog".as_ref(),
+        log.as_ref(),
+        "-o".as_ref(),
+        marked.as_ref(),
+    ]);
     commands.push(vec!["keys".as_ref(), sealed.as_ref(), "-o".as_ref(), all_keys.as_ref()]);
     commands.push(vec!["analyze".as_ref(), "--rsa-key".as_ref(), log.as_ref(), sealed.as_ref()]);
     for command in commands {
@@ -86,8 +95,10 @@ fn planted_secrets_are_in_no_output() {
             }
         }
     }
-    let written = fs::read(&inner).unwrap();
-    assert!(needles.iter().all(|needle| !holds(&written, needle)), "a secret is in the inner capture");
+    for capture in [&inner, &marked] {
+        let written = fs::read(capture).unwrap();
+        assert!(needles.iter().all(|needle| !holds(&written, needle)), "a secret is in {}", capture.display());
+    }
     // The only door out, by explicit command.
     let keys = fs::read(&all_keys).unwrap();
     assert!(secrets_of(&keys).len() >= 2, "keys writes keys");

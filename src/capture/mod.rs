@@ -5,6 +5,7 @@
 
 use std::fmt;
 
+pub mod annotate;
 mod blocks;
 mod decompress;
 mod fields;

@@ -19,12 +19,12 @@ use super::{Frame, Interface, Item, LinkType, Timestamp};
 use crate::error::Error;
 
 /// Type and two lengths: the shortest block, bytes (draft-ietf-opsawg-pcapng §3.1).
-const SHORTEST_BLOCK: usize = 12;
+pub(super) const SHORTEST_BLOCK: usize = 12;
 /// Bytes of a classic pcap file header (draft-ietf-opsawg-pcap §4).
-const PCAP_HEADER: usize = 24;
+pub(super) const PCAP_HEADER: usize = 24;
 /// Longest frame a classic pcap may hold unless its snap length says more, bytes: `MAXIMUM_SNAPLEN` of libpcap.
 /// Without it a damaged length would swallow the frames behind it.
-const PCAP_LONGEST_FRAME: usize = 262_144;
+pub(super) const PCAP_LONGEST_FRAME: usize = 262_144;
 
 /// How much one capture may cost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -44,10 +44,18 @@ impl Input {
         metadata.is_file().then_some(metadata.len())
     }
 
+    /// Whether it can be opened a second time and gives the same bytes: standard input goes on where it stopped.
+    pub(super) fn is_rereadable(&self) -> bool {
+        self.path.is_some() && self.size().is_some()
+    }
+
     /// Whether a report written to `to` would replace this capture.
     pub(super) fn is(&self, to: &Destination) -> bool {
-        let (Some(path), Destination::File(to)) = (&self.path, to) else {
+        let Destination::File(to) = to else {
             return false;
+        };
+        let Some(path) = &self.path else {
+            return stdin_metadata().zip(to.metadata().ok()).is_some_and(|(stdin, to)| is_same_file(&stdin, &to));
         };
         match (path.canonicalize(), to.canonicalize()) {
             (Ok(path), Ok(to)) => path == to && path.is_file(),
@@ -101,12 +109,17 @@ pub(super) fn open(input: &Input, counter: &Arc<AtomicU64>) -> Result<Source, Er
             Box::new(file)
         }
     };
-    Ok(Source {
+    Ok(source(input, bytes, counter))
+}
+
+/// The capture, when its bytes come from elsewhere.
+pub(super) fn source(input: &Input, bytes: Box<dyn Read + Send>, counter: &Arc<AtomicU64>) -> Source {
+    Source {
         path: input.shown(),
         vantage: input.vantage,
         input: Box::new(Counted { bytes, counter: Arc::clone(counter) }),
         continues: input.continues,
-    })
+    }
 }
 
 /// What to say about names that look like a misspelt vantage and are no file.
@@ -154,6 +167,17 @@ fn stdin_metadata() -> Option<std::fs::Metadata> {
 #[cfg(not(unix))]
 fn stdin_metadata() -> Option<std::fs::Metadata> {
     None
+}
+
+#[cfg(unix)]
+fn is_same_file(a: &std::fs::Metadata, b: &std::fs::Metadata) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    a.is_file() && (a.dev(), a.ino()) == (b.dev(), b.ino())
+}
+
+#[cfg(not(unix))]
+fn is_same_file(_: &std::fs::Metadata, _: &std::fs::Metadata) -> bool {
+    false
 }
 
 /// Counts what is read, for progress.

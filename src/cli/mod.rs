@@ -3,11 +3,13 @@
 //! Promises: one report per format and nothing else on standard output, complaints on standard error, every exit
 //! code one of [`Exit`]. Refuses: to prompt, and to leave a half-written file behind.
 
+mod annotate;
 mod explain;
 mod files;
 mod mtu;
 mod output;
 mod secrets;
+mod spool;
 mod unseal;
 mod watch;
 mod wireshark;
@@ -106,6 +108,9 @@ enum Command {
     /// Write the key log lines that open TLS and DTLS in Wireshark: secrets
     #[command(after_help = unseal::KEYS_EXAMPLES)]
     Keys(unseal::UnsealArgs),
+    /// Write the capture once more with what was found as comments on its frames, for Wireshark
+    #[command(after_help = annotate::EXAMPLES)]
+    Annotate(annotate::AnnotateArgs),
     /// List what is looked for
     Detectors,
     /// Say what a finding means, how it is decided and what to do about it
@@ -149,11 +154,11 @@ struct AnalyzeArgs {
     #[arg(required = true, value_name = "[VANTAGE:]FILE")]
     files: Vec<OsString>,
 
-    /// Report format, text, json or note (a case note of 40 lines at most), with =PATH into a file; repeatable, one pass [default: text]
+    /// Report format: text, json, note (a case note of 40 lines at most), csv (a row a session) or md (Markdown); with =PATH into a file; repeatable, one pass [default: text]
     #[arg(long = "format", value_name = "FORMAT[=PATH]", value_parser = output::parse_format)]
     formats: Vec<output::Format>,
 
-    /// Write the report to this file; without --format, a name in .json means json
+    /// Write the report to this file; without --format, a name in .json, .csv or .md means that format
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
 
@@ -240,6 +245,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> Exit {
         Command::Analyze(args) => analyze(args, console),
         Command::Decrypt(args) => unseal::decrypt(&args, console),
         Command::Keys(args) => unseal::keys(&args, console),
+        Command::Annotate(args) => annotate::run(&args, console),
         Command::Detectors => console.print(|look, out| explain::table(look, out)),
         Command::Explain { ids } => explain_all(&ids, console),
         Command::Mtu(args) => mtu::run(&args, console),
@@ -359,7 +365,7 @@ fn analyze(args: AnalyzeArgs, console: Console) -> Exit {
         let counter = watch.counter();
         let sources = inputs.iter().map(|input| files::open(input, &counter));
         let outcome = analysis::analyze_with_keys(sources, &options, &mut keyring, &mut |tick| watch.tick(tick.source));
-        let is_rereadable = inputs.iter().all(|input| input.size().is_some());
+        let is_rereadable = inputs.iter().all(files::Input::is_rereadable);
         if !outcome.late_secrets || watch.is_again() || !is_rereadable {
             break outcome;
         }

@@ -5,7 +5,7 @@
 use super::Colour;
 use crate::error::Error;
 use crate::report::text::Look;
-use crate::report::{Report, json, note, text};
+use crate::report::{Report, csv, json, md, note, text};
 use anstream::{AutoStream, ColorChoice};
 use std::ffi::OsString;
 use std::fmt;
@@ -19,6 +19,8 @@ pub(super) enum Kind {
     Text,
     Json,
     Note,
+    Csv,
+    Md,
 }
 
 impl Kind {
@@ -26,7 +28,8 @@ impl Kind {
     pub(super) fn max_told(self) -> Option<usize> {
         match self {
             Kind::Text | Kind::Note => Some(text::MAX_SESSIONS),
-            Kind::Json => None,
+            Kind::Md => Some(md::MAX_SESSIONS),
+            Kind::Json | Kind::Csv => None,
         }
     }
 
@@ -35,6 +38,8 @@ impl Kind {
             Kind::Text => text::render(report, look, out),
             Kind::Json => json::render(report, out),
             Kind::Note => note::render(report, out),
+            Kind::Csv => csv::render(report, out),
+            Kind::Md => md::render(report, out),
         }
     }
 }
@@ -57,7 +62,9 @@ pub(super) fn parse_format(given: &str) -> Result<Format, String> {
         "text" => Kind::Text,
         "json" => Kind::Json,
         "note" => Kind::Note,
-        _ => return Err("formats: text, json, note".to_owned()),
+        "csv" => Kind::Csv,
+        "md" => Kind::Md,
+        _ => return Err("formats: text, json, note, csv, md".to_owned()),
     };
     Ok(Format { kind, path })
 }
@@ -99,7 +106,9 @@ pub(super) fn plan(formats: Vec<Format>, output: Option<PathBuf>) -> Result<Vec<
     let mut wanted = Vec::new();
     if let Some(path) = output {
         let format = match formats.as_slice() {
-            [] if path.extension().is_some_and(|e| e.eq_ignore_ascii_case("json")) => Kind::Json,
+            [] if has_extension(&path, "json") => Kind::Json,
+            [] if has_extension(&path, "csv") => Kind::Csv,
+            [] if has_extension(&path, "md") => Kind::Md,
             [] => Kind::Text,
             [Format { kind, path: None }] => *kind,
             [_] => return Err("-o and a path in --format: one of them".to_owned()),
@@ -119,6 +128,10 @@ pub(super) fn plan(formats: Vec<Format>, output: Option<PathBuf>) -> Result<Vec<
         wanted.push(Wanted { format: Kind::Text, to: Destination::Stdout });
     }
     Ok(wanted)
+}
+
+fn has_extension(path: &Path, extension: &str) -> bool {
+    path.extension().is_some_and(|e| e.eq_ignore_ascii_case(extension))
 }
 
 /// Colours for this destination: files get them only when asked for.
@@ -310,6 +323,8 @@ mod tests {
         let one = plan(vec![format("json")], Some("x".into())).unwrap();
         assert_eq!((one[0].format, one.len()), (Kind::Json, 1));
         assert_eq!(plan(vec![], Some("r.json".into())).unwrap()[0].format, Kind::Json);
+        assert_eq!(plan(vec![], Some("r.CSV".into())).unwrap()[0].format, Kind::Csv);
+        assert_eq!(plan(vec![], Some("r.md".into())).unwrap()[0].format, Kind::Md);
         assert_eq!(plan(vec![], Some("r.txt".into())).unwrap()[0].format, Kind::Text);
         assert_eq!(plan(vec![], Some("-".into())).unwrap()[0].to, Destination::Stdout);
 

@@ -89,7 +89,7 @@ pub(super) fn decrypt(args: &UnsealArgs, console: Console) -> Exit {
         let look = output::look(&to, super::Colour::Never, false, false);
         let written = output::write(&to, look, page);
         let Some((outcome, packets, tunnels)) = ended.take() else { return Exit::Unreadable };
-        if outcome.late_secrets && inputs.iter().all(|input| input.size().is_some()) && !watch.is_again() {
+        if outcome.late_secrets && inputs.iter().all(files::Input::is_rereadable) && !watch.is_again() {
             // Secrets stood behind the frames they open: now they are known.
             watch.again();
             continue;
@@ -130,7 +130,7 @@ pub(super) fn keys(args: &UnsealArgs, console: Console) -> Exit {
         let outcome = analysis::analyze_with_keys(sources, &Options::default(), &mut keyring, &mut |tick| {
             watch.tick(tick.source)
         });
-        if !outcome.late_secrets || watch.is_again() || inputs.iter().any(|input| input.size().is_none()) {
+        if !outcome.late_secrets || watch.is_again() || !inputs.iter().all(files::Input::is_rereadable) {
             break outcome;
         }
         watch.again();
@@ -185,7 +185,7 @@ impl Job {
 }
 
 /// What went wrong on the way, and what is to be known of the keys.
-fn complain(outcome: &Outcome, key_logs: &[(String, Lines)], console: Console) {
+pub(super) fn complain(outcome: &Outcome, key_logs: &[(String, Lines)], console: Console) {
     for error in &outcome.errors {
         console.complain(&error.to_string());
     }

@@ -3,8 +3,11 @@
 //! The JSON form of [`Report`] is a published contract (`acpcap schema`); fields are only ever added within a major version.
 
 pub mod build;
+pub mod comments;
+pub mod csv;
 pub mod inside;
 pub mod json;
+pub mod md;
 pub mod note;
 pub mod summary;
 pub mod text;

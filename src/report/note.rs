@@ -180,7 +180,7 @@ fn moment(rfc3339: &str) -> String {
 }
 
 /// Times inside a sentence without their last six digits.
-fn seconds_only(text: &str) -> String {
+pub(super) fn seconds_only(text: &str) -> String {
     let short = |word: &str| match word.strip_suffix('Z').and_then(|w| w.split_once('.')) {
         Some((seconds, _)) if seconds.contains('T') => format!("{}Z", seconds),
         _ => word.to_owned(),

@@ -188,7 +188,7 @@ pub(crate) fn grouped(number: u64) -> String {
 }
 
 /// `1 frame`, `2 frames`.
-fn counted(number: u64, noun: &str) -> String {
+pub(super) fn counted(number: u64, noun: &str) -> String {
     let plural = if number == 1 { "" } else { "s" };
     format!("{} {noun}{plural}", grouped(number))
 }
@@ -256,7 +256,7 @@ impl<'a> Index<'a> {
 }
 
 /// File names, or whole paths where two files have the same name.
-fn labels(captures: &[Capture]) -> Vec<String> {
+pub(super) fn labels(captures: &[Capture]) -> Vec<String> {
     fn base(path: &str) -> &str {
         let name = path.rsplit(['/', '\\']).next().unwrap_or(path);
         if name.is_empty() { path } else { name }
@@ -761,9 +761,7 @@ impl<W: Write + ?Sized> Page<'_, W> {
     }
 
     fn cannot_tell(&mut self, report: &Report) -> io::Result<()> {
-        let many = report.summary.sessions > 1;
-        let rows: Vec<String> = report.summary.cannot_tell.iter().map(|group| reason_row(group, many)).collect();
-        self.list("cannot tell", &rows)
+        self.list("cannot tell", &unsure_reasons(report))
     }
 
     fn clear(&mut self, report: &Report) -> io::Result<()> {
@@ -992,7 +990,7 @@ fn inner(addresses: &[String]) -> String {
     }
 }
 
-fn confidence_word(confidence: Confidence) -> &'static str {
+pub(super) fn confidence_word(confidence: Confidence) -> &'static str {
     match confidence {
         Confidence::Low => "low",
         Confidence::Medium => "medium",
@@ -1000,7 +998,7 @@ fn confidence_word(confidence: Confidence) -> &'static str {
     }
 }
 
-fn channel_word(channel: &str) -> &str {
+pub(super) fn channel_word(channel: &str) -> &str {
     match channel {
         "tls" => "TLS",
         "dtls" => "DTLS",
@@ -1011,7 +1009,7 @@ fn channel_word(channel: &str) -> &str {
 }
 
 /// A vantage in words a person would use.
-fn place(vantage: &str) -> &str {
+pub(super) fn place(vantage: &str) -> &str {
     match vantage {
         "client" => "client NIC",
         "outside" => "gateway outside",
@@ -1078,6 +1076,12 @@ fn frame_list(frames: &[FrameNumber], index: &Index) -> String {
     parts.join("; ")
 }
 
+/// Why detectors could not tell, of all sessions.
+pub(super) fn unsure_reasons(report: &Report) -> Vec<String> {
+    let many = report.summary.sessions > 1;
+    report.summary.cannot_tell.iter().map(|group| reason_row(group, many)).collect()
+}
+
 /// Why detectors are clear about the sessions told, in order of appearance.
 fn clear_reasons(report: &Report) -> Vec<String> {
     let mut groups: Vec<Reason> = Vec::new();
@@ -1112,7 +1116,7 @@ fn reason_row(group: &Reason, many: bool) -> String {
 }
 
 /// 76.2 → `76.2 s`; long spans in minutes or hours.
-fn span(seconds: f64) -> String {
+pub(super) fn span(seconds: f64) -> String {
     match seconds {
         s if s < 600.0 => format!("{s:.1} s"),
         s if s < 7200.0 => format!("{:.1} min", s / 60.0),
@@ -1121,7 +1125,7 @@ fn span(seconds: f64) -> String {
 }
 
 /// `2026-11-23T11:01:33.120Z` → `2026-11-23 11:01:33 UTC`; anything else as it is.
-fn moment(rfc3339: &str) -> String {
+pub(super) fn moment(rfc3339: &str) -> String {
     match (rfc3339.get(..10), rfc3339.get(11..19), nanoseconds(rfc3339)) {
         (Some(day), Some(time), Some(_)) => format!("{day} {time} UTC"),
         _ => rfc3339.to_owned(),
@@ -1129,11 +1133,16 @@ fn moment(rfc3339: &str) -> String {
 }
 
 /// `61.800 s` after the session's start; the time itself when either cannot be read.
-fn since_start(start: &str, at: &str) -> String {
+pub(super) fn since_start(start: &str, at: &str) -> String {
     match (nanoseconds(start), nanoseconds(at)) {
         (Some(start), Some(at)) => format!("{:.3} s", (at - start) as f64 / 1e9),
         _ => at.to_owned(),
     }
+}
+
+/// Seconds from one RFC 3339 time to another; `None` when either cannot be read.
+pub(crate) fn seconds_between(start: &str, end: &str) -> Option<f64> {
+    Some((nanoseconds(end)? - nanoseconds(start)?) as f64 / 1e9)
 }
 
 /// Nanoseconds since 1970 of an RFC 3339 time in UTC (`Z`); `None` for anything else.
