@@ -5,7 +5,7 @@
 use super::Colour;
 use crate::error::Error;
 use crate::report::text::Look;
-use crate::report::{Report, json, note, text};
+use crate::report::{Report, html, json, note, text};
 use anstream::{AutoStream, ColorChoice};
 use std::ffi::OsString;
 use std::fmt;
@@ -19,6 +19,7 @@ pub(super) enum Kind {
     Text,
     Json,
     Note,
+    Html,
 }
 
 impl Kind {
@@ -27,6 +28,7 @@ impl Kind {
             Kind::Text => text::render(report, look, out),
             Kind::Json => json::render(report, out),
             Kind::Note => note::render(report, out),
+            Kind::Html => html::render(report, out),
         }
     }
 }
@@ -49,7 +51,8 @@ pub(super) fn parse_format(given: &str) -> Result<Format, String> {
         "text" => Kind::Text,
         "json" => Kind::Json,
         "note" => Kind::Note,
-        _ => return Err("formats: text, json, note".to_owned()),
+        "html" => Kind::Html,
+        _ => return Err("formats: text, json, note, html".to_owned()),
     };
     Ok(Format { kind, path })
 }
@@ -92,6 +95,7 @@ pub(super) fn plan(formats: Vec<Format>, output: Option<PathBuf>) -> Result<Vec<
     if let Some(path) = output {
         let format = match formats.as_slice() {
             [] if path.extension().is_some_and(|e| e.eq_ignore_ascii_case("json")) => Kind::Json,
+            [] if path.extension().is_some_and(|e| e.eq_ignore_ascii_case("html")) => Kind::Html,
             [] => Kind::Text,
             [Format { kind, path: None }] => *kind,
             [_] => return Err("-o and a path in --format: one of them".to_owned()),
@@ -120,7 +124,7 @@ pub(super) fn look(to: &Destination, colour: Colour, ascii: bool, why: bool) -> 
         (Colour::Never, _) | (Colour::Auto, Destination::File(_)) => false,
         (Colour::Auto, Destination::Stdout) => AutoStream::choice(&io::stdout()) != ColorChoice::Never,
     };
-    Look { colour, ascii, why }
+    Look { colour, ascii, why, ladder: false }
 }
 
 /// Finds out, before the work, whether a report can be written there at all.
@@ -302,6 +306,7 @@ mod tests {
         let one = plan(vec![format("json")], Some("x".into())).unwrap();
         assert_eq!((one[0].format, one.len()), (Kind::Json, 1));
         assert_eq!(plan(vec![], Some("r.json".into())).unwrap()[0].format, Kind::Json);
+        assert_eq!(plan(vec![], Some("r.HTML".into())).unwrap()[0].format, Kind::Html);
         assert_eq!(plan(vec![], Some("r.txt".into())).unwrap()[0].format, Kind::Text);
         assert_eq!(plan(vec![], Some("-".into())).unwrap()[0].to, Destination::Stdout);
 

@@ -3,21 +3,27 @@
 //! The JSON form of [`Report`] is a published contract (`acpcap schema`); fields are only ever added within a major version.
 
 pub mod build;
+pub mod html;
 pub mod inside;
 pub mod json;
+pub mod ladder;
 pub mod note;
+mod rungs;
+pub mod sizes;
 pub mod text;
 pub mod timeline;
 mod verdict;
 
 pub use crate::finding::{Answer, Basis, Confidence, Severity};
+pub use ladder::{Ladder, Rung};
+pub use sizes::SizeRun;
 
 use schemars::JsonSchema;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
 /// Version of the JSON form, semantic: a removed or renamed field raises the major number.
-pub const SCHEMA_VERSION: &str = "1.0.0";
+pub const SCHEMA_VERSION: &str = "1.1.0";
 
 /// Everything one run found.
 #[derive(Clone, Debug, Default, Serialize, JsonSchema)]
@@ -136,6 +142,10 @@ pub struct Session {
     pub frag_needed: Vec<FragNeeded>,
     /// Tunnel connections that replaced an earlier one.
     pub reconnects: Vec<Reconnect>,
+    /// Packet sizes over time, as runs of equal sizes, at most [`sizes::MAX_RUNS`].
+    pub sizes: Vec<SizeRun>,
+    /// The handshakes the findings tell of, or the one that worked, rung by rung.
+    pub ladders: Vec<Ladder>,
     /// What happened, in time order, bounded.
     pub timeline: Vec<TimelineEntry>,
     /// Events left out of `timeline` because of its bound.
@@ -327,6 +337,8 @@ pub struct DtlsAttempt {
     pub first_frame: u32,
     /// Frames of the ClientHellos, at most 64.
     pub client_hello_frames: Vec<u32>,
+    /// When they were sent: seconds since the session's start, ascending, at most 64.
+    pub client_hello_seconds: Vec<f64>,
     /// Time of the first ClientHello.
     pub start: String,
     /// Seconds from the first ClientHello to the last.

@@ -3,6 +3,7 @@
 //! Promises: no byte of a capture reaches the terminal unescaped; only filters and commands, which must stay
 //! pasteable, may pass column 100; many sessions stay readable. Refuses: to compute findings or to hide a loss.
 
+use super::rungs;
 use super::{Answer, Basis, Capture, Check, Confidence, Finding, FrameNumber, Limit, Report, Session, Severity};
 use anstyle::{AnsiColor, Style};
 use std::borrow::Cow;
@@ -35,6 +36,8 @@ pub struct Look {
     pub ascii: bool,
     /// Also say how vantages were inferred, what clear checks rest on, and tell healthy sessions in full.
     pub why: bool,
+    /// Also draw the handshakes.
+    pub ladder: bool,
 }
 
 /// A path longer than this gets a line of its own, columns.
@@ -186,7 +189,7 @@ pub(crate) fn grouped(number: u64) -> String {
 }
 
 /// `1 frame`, `2 frames`.
-fn counted(number: u64, noun: &str) -> String {
+pub(super) fn counted(number: u64, noun: &str) -> String {
     let plural = if number == 1 { "" } else { "s" };
     format!("{} {noun}{plural}", grouped(number))
 }
@@ -218,14 +221,14 @@ const PLAIN: Style = Style::new();
 const GOOD: Style = AnsiColor::Green.on_default().bold();
 
 /// What is asked for often, looked up once.
-struct Index<'a> {
+pub(super) struct Index<'a> {
     findings: HashMap<&'a str, Vec<&'a Finding>>,
-    unsure: HashSet<&'a str>,
+    pub(super) unsure: HashSet<&'a str>,
     labels: Vec<String>,
 }
 
 impl<'a> Index<'a> {
-    fn new(report: &'a Report) -> Self {
+    pub(super) fn new(report: &'a Report) -> Self {
         let mut findings: HashMap<&str, Vec<&Finding>> = HashMap::new();
         for finding in &report.findings {
             let of_session = findings.entry(finding.session.as_str()).or_default();
@@ -240,12 +243,12 @@ impl<'a> Index<'a> {
         }
     }
 
-    fn findings(&self, session: &str) -> &[&'a Finding] {
+    pub(super) fn findings(&self, session: &str) -> &[&'a Finding] {
         self.findings.get(session).map_or(&[], Vec::as_slice)
     }
 
     /// The capture's name where there is more than one to confuse it with.
-    fn label(&self, capture: u16) -> Option<&str> {
+    pub(super) fn label(&self, capture: u16) -> Option<&str> {
         if self.labels.len() < 2 {
             return None;
         }
@@ -254,7 +257,7 @@ impl<'a> Index<'a> {
 }
 
 /// File names, or whole paths where two files have the same name.
-fn labels(captures: &[Capture]) -> Vec<String> {
+pub(super) fn labels(captures: &[Capture]) -> Vec<String> {
     fn base(path: &str) -> &str {
         let name = path.rsplit(['/', '\\']).next().unwrap_or(path);
         if name.is_empty() { path } else { name }
@@ -391,23 +394,9 @@ impl<W: Write + ?Sized> Page<'_, W> {
         if report.captures.is_empty() {
             return Ok(());
         }
-        let frames = report.captures.iter().map(|c| c.frames);
-        let frames = frames.fold(0, u64::saturating_add);
         self.line("")?;
         self.hang(&[(severity_style(Severity::Medium), "NO ANYCONNECT SESSION")], "")?;
-        let captures = counted(report.captures.len() as u64, "capture");
-        let part = if report.complete { "N" } else { "As far as it was read, n" };
-        let text = if frames == 0 {
-            format!("{captures} without a single frame: there was nothing to look at.")
-        } else {
-            format!(
-                "{part}one of the {} in {captures} belongs to an AnyConnect session: no TLS tunnel to a gateway, no DTLS \
-                 beside one, no traffic out of one. Any port was looked at. A capture that begins after the tunnel, or one \
-                 from inside it, may need a label (inside:FILE) to be understood.",
-                counted(frames, "frame")
-            )
-        };
-        self.hang(&[(PLAIN, "  ")], &text)
+        self.hang(&[(PLAIN, "  ")], &no_session_words(report))
     }
 
     fn sessions(&mut self, report: &Report, index: &Index) -> io::Result<()> {
@@ -497,13 +486,34 @@ impl<W: Write + ?Sized> Page<'_, W> {
             self.findings(findings)?;
         }
         if is_healthy(session, findings) && !self.look.why {
-            return Ok(());
+            return self.ladders(session, report, index);
         }
         self.ruled_out(findings)?;
         self.limits(session, index)?;
         self.do_now(findings)?;
         self.look_at(findings, index)?;
+        self.ladders(session, report, index)?;
         self.timeline(session, report, index)
+    }
+
+    fn ladders(&mut self, session: &Session, report: &Report, index: &Index) -> io::Result<()> {
+        if !self.look.ladder {
+            return Ok(());
+        }
+        for ladder in &session.ladders {
+            self.line("")?;
+            let at = seen_at(report, index, ladder.capture, &ladder.vantage);
+            let stream = if ladder.stream.is_empty() { String::new() } else { format!(", {}", ladder.stream) };
+            self.hang(
+                &[(BOLD, "  ladder   ")],
+                &format!("{}{stream}, seen at {at}: {}", ladder.title, ladder.outcome),
+            )?;
+            for line in rungs::lines(ladder, WIDTH, self.look.ascii, |text| self.clean(text)) {
+                let style = if line.is_head { DIM } else { PLAIN };
+                self.spans(&[(style, line.text.trim_end())])?;
+            }
+        }
+        Ok(())
     }
 
     fn session_header(&mut self, session: &Session, findings: &[&Finding], unsure: bool) -> io::Result<()> {
@@ -952,17 +962,34 @@ impl<W: Write + ?Sized> Page<'_, W> {
     }
 }
 
-fn is_damaged(capture: &Capture) -> bool {
+/// What to say of captures without a session.
+pub(super) fn no_session_words(report: &Report) -> String {
+    let frames = report.captures.iter().map(|c| c.frames);
+    let frames = frames.fold(0, u64::saturating_add);
+    let captures = counted(report.captures.len() as u64, "capture");
+    if frames == 0 {
+        return format!("{captures} without a single frame: there was nothing to look at.");
+    }
+    let part = if report.complete { "N" } else { "As far as it was read, n" };
+    format!(
+        "{part}one of the {} in {captures} belongs to an AnyConnect session: no TLS tunnel to a gateway, no DTLS \
+         beside one, no traffic out of one. Any port was looked at. A capture that begins after the tunnel, or one \
+         from inside it, may need a label (inside:FILE) to be understood.",
+        counted(frames, "frame")
+    )
+}
+
+pub(super) fn is_damaged(capture: &Capture) -> bool {
     capture.truncated || capture.damage.is_some()
 }
 
-fn is_healthy(session: &Session, findings: &[&Finding]) -> bool {
+pub(super) fn is_healthy(session: &Session, findings: &[&Finding]) -> bool {
     session.severity.is_none_or(|severity| severity == Severity::Info)
         && findings.iter().all(|finding| finding.severity == Severity::Info)
 }
 
 /// `12 sessions: 1 high, 2 medium, 9 without findings`.
-fn overview(sessions: &[Session]) -> String {
+pub(super) fn overview(sessions: &[Session]) -> String {
     let count = |severity| sessions.iter().filter(|s| s.severity == severity).count() as u64;
     let parts = [
         (count(Some(Severity::High)), "high"),
@@ -979,7 +1006,7 @@ fn overview(sessions: &[Session]) -> String {
     format!("{}: {}", counted(sessions.len() as u64, "session"), parts.join(", "))
 }
 
-fn inner(addresses: &[String]) -> String {
+pub(super) fn inner(addresses: &[String]) -> String {
     let Some(shown) = addresses.get(..addresses.len().min(3)) else {
         return String::new();
     };
@@ -990,7 +1017,7 @@ fn inner(addresses: &[String]) -> String {
     }
 }
 
-fn confidence_word(confidence: Confidence) -> &'static str {
+pub(super) fn confidence_word(confidence: Confidence) -> &'static str {
     match confidence {
         Confidence::Low => "low",
         Confidence::Medium => "medium",
@@ -998,7 +1025,7 @@ fn confidence_word(confidence: Confidence) -> &'static str {
     }
 }
 
-fn channel_word(channel: &str) -> &str {
+pub(super) fn channel_word(channel: &str) -> &str {
     match channel {
         "tls" => "TLS",
         "dtls" => "DTLS",
@@ -1009,7 +1036,7 @@ fn channel_word(channel: &str) -> &str {
 }
 
 /// A vantage in words a person would use.
-fn place(vantage: &str) -> &str {
+pub(super) fn place(vantage: &str) -> &str {
     match vantage {
         "client" => "client NIC",
         "outside" => "gateway outside",
@@ -1021,7 +1048,7 @@ fn place(vantage: &str) -> &str {
 }
 
 /// The vantage and, where one interface stood there, its name; the file where the vantage is unknown.
-fn seen_at(report: &Report, index: &Index, capture: u16, vantage: &str) -> String {
+pub(super) fn seen_at(report: &Report, index: &Index, capture: u16, vantage: &str) -> String {
     let interfaces = report.captures.get(usize::from(capture));
     let interfaces = interfaces.map_or(&[][..], |c| c.interfaces.as_slice());
     let mut there = interfaces.iter().filter(|i| i.vantage == vantage);
@@ -1039,7 +1066,7 @@ fn seen_at(report: &Report, index: &Index, capture: u16, vantage: &str) -> Strin
     }
 }
 
-fn filter_text(note: &super::Filter, index: &Index) -> String {
+pub(super) fn filter_text(note: &super::Filter, index: &Index) -> String {
     let mut parts = Vec::new();
     if let Some(frames) = note.frames {
         parts.push(counted(frames, "frame"));
@@ -1055,7 +1082,7 @@ fn filter_text(note: &super::Filter, index: &Index) -> String {
 }
 
 /// `frame 72`, `frames 10, 18`, `frames 1, 2, 3, 4 and 8 more`; with the file's name where there are several.
-fn frame_list(frames: &[FrameNumber], index: &Index) -> String {
+pub(super) fn frame_list(frames: &[FrameNumber], index: &Index) -> String {
     let mut per_capture: BTreeMap<u16, Vec<u32>> = BTreeMap::new();
     for frame in frames {
         per_capture.entry(frame.capture).or_default().push(frame.frame);
@@ -1077,7 +1104,7 @@ fn frame_list(frames: &[FrameNumber], index: &Index) -> String {
 }
 
 /// One row per reason: the detectors that gave it, and for how many sessions.
-fn grouped_reasons(report: &Report, answer: Answer) -> Vec<String> {
+pub(super) fn grouped_reasons(report: &Report, answer: Answer) -> Vec<String> {
     struct Group<'a> {
         ids: Vec<&'a str>,
         sessions: BTreeSet<&'a str>,
@@ -1114,7 +1141,7 @@ fn grouped_reasons(report: &Report, answer: Answer) -> Vec<String> {
 }
 
 /// 76.2 → `76.2 s`; long spans in minutes or hours.
-fn span(seconds: f64) -> String {
+pub(super) fn span(seconds: f64) -> String {
     match seconds {
         s if s < 600.0 => format!("{s:.1} s"),
         s if s < 7200.0 => format!("{:.1} min", s / 60.0),
@@ -1123,7 +1150,7 @@ fn span(seconds: f64) -> String {
 }
 
 /// `2026-11-23T11:01:33.120Z` → `2026-11-23 11:01:33 UTC`; anything else as it is.
-fn moment(rfc3339: &str) -> String {
+pub(super) fn moment(rfc3339: &str) -> String {
     match (rfc3339.get(..10), rfc3339.get(11..19), nanoseconds(rfc3339)) {
         (Some(day), Some(time), Some(_)) => format!("{day} {time} UTC"),
         _ => rfc3339.to_owned(),
@@ -1131,7 +1158,7 @@ fn moment(rfc3339: &str) -> String {
 }
 
 /// `61.800 s` after the session's start; the time itself when either cannot be read.
-fn since_start(start: &str, at: &str) -> String {
+pub(super) fn since_start(start: &str, at: &str) -> String {
     match (nanoseconds(start), nanoseconds(at)) {
         (Some(start), Some(at)) => format!("{:.3} s", (at - start) as f64 / 1e9),
         _ => at.to_owned(),
@@ -1139,7 +1166,7 @@ fn since_start(start: &str, at: &str) -> String {
 }
 
 /// Nanoseconds since 1970 of an RFC 3339 time in UTC (`Z`); `None` for anything else.
-fn nanoseconds(rfc3339: &str) -> Option<i128> {
+pub(super) fn nanoseconds(rfc3339: &str) -> Option<i128> {
     fn number(text: Option<&str>) -> Option<i128> {
         let text = text.filter(|text| text.bytes().all(|b| b.is_ascii_digit()))?;
         text.parse().ok()
@@ -1427,7 +1454,7 @@ mod tests {
 
     #[test]
     fn the_flagship_with_reasons_in_ascii() {
-        let look = Look { ascii: true, why: true, colour: false };
+        let look = Look { ascii: true, why: true, ladder: true, colour: false };
         let text = page(&flagship(), look);
         snapshot("text_flagship_ascii_why", &text);
         assert!(text.is_ascii());
@@ -1615,9 +1642,9 @@ mod tests {
             });
             let text = page(&report, Look { why, ..Look::default() });
             prop_assert!(text.chars().all(|c| c == '\n' || !is_hostile(c)), "{:?}", text);
-            let ascii = page(&report, Look { why, ascii: true, colour: false });
+            let ascii = page(&report, Look { why, ascii: true, ..Look::default() });
             prop_assert!(ascii.bytes().all(|b| b == b'\n' || (b' '..=b'~').contains(&b)), "{:?}", ascii);
-            let coloured = page(&report, Look { why, ascii: false, colour: true });
+            let coloured = page(&report, Look { why, colour: true, ..Look::default() });
             prop_assert_eq!(anstream::adapter::strip_str(&coloured).to_string(), text);
         }
 
