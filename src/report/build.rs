@@ -1,14 +1,15 @@
 //! Sessions and findings to the report: owned, serialisable, nothing left to compute for a renderer.
 
 use super::{
-    ByDirection, Capture, Check, DtlsAttempt, Evidence, Filter, Finding, FragNeeded, FrameNumber, Interface, Limit,
-    Loss, NextCapture, Oversized, PathMtu, Reconnect, Report, RuledOut, SCHEMA_VERSION, Session, Tunnel,
+    ByDirection, Capture, Check, DataStretch, DtlsAttempt, Evidence, Filter, Finding, FragNeeded, FrameNumber,
+    Interface, Limit, Loss, NextCapture, Oversized, PathMtu, Reconnect, Report, RuledOut, SCHEMA_VERSION, Session,
+    Tunnel,
 };
 use super::{inside, ladder, sizes, timeline};
 use crate::event::{FrameRef, PointId, Timestamp, Vantage};
 use crate::finding::{self, Answer, Case, Confidence, Detector, Outcome, Severity, Wanted, by_capture};
 use crate::session::attempt::{AttemptOutcome, icmp_words, judge};
-use crate::session::facts::{AttemptFacts, FlowFacts};
+use crate::session::facts::{AttemptFacts, FlowFacts, Stretch};
 use crate::session::{self, Point, link_name};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -269,6 +270,7 @@ fn tunnels(case: &Case<'_>) -> Vec<Tunnel> {
             tunnel.cipher = settled.map(|s| s.suite.to_string());
             let inside = view.tls.as_ref().and_then(|tls| tls.inside.as_ref());
             tunnel.packets = inside.map(|inside| inside::packets(&inside.packets));
+            tunnel.data = view.tls.as_ref().map_or_else(Vec::new, |tls| data(session, &tls.activity.stretches));
             tunnel.mss = [view.opened.syn.and_then(|s| s.mss), view.opened.syn_ack.and_then(|s| s.mss)];
             all.push(tunnel);
         }
@@ -278,11 +280,23 @@ fn tunnels(case: &Case<'_>) -> Vec<Tunnel> {
             let mut tunnel = tunnel(case, view, "dtls", "dtls");
             tunnel.version = flow.version().map(|v| v.to_string());
             tunnel.cipher = flow.suite().map(|s| s.to_string());
+            tunnel.data = view.dtls.as_ref().map_or_else(Vec::new, |dtls| data(session, &dtls.activity.stretches));
             tunnel.packets = view.dtls.as_ref().and_then(|dtls| dtls.inside.as_deref()).map(inside::packets);
             all.push(tunnel);
         }
     }
     all
+}
+
+fn data(session: &session::Session, stretches: &[Stretch]) -> Vec<DataStretch> {
+    let by_direction = |[up, down]: [u64; 2]| ByDirection { to_client: down, to_server: up };
+    let stretch = |s: &Stretch| DataStretch {
+        first_seconds: s.first.seconds_since(session.start),
+        last_seconds: s.last.seconds_since(session.start),
+        records: by_direction(s.records.map(u64::from)),
+        bytes: by_direction(s.bytes),
+    };
+    stretches.iter().map(stretch).collect()
 }
 
 fn tunnel(case: &Case<'_>, view: &FlowFacts, kind: &str, role: &str) -> Tunnel {
@@ -304,6 +318,7 @@ fn tunnel(case: &Case<'_>, view: &FlowFacts, kind: &str, role: &str) -> Tunnel {
         start: rfc3339(view.opened.first),
         end: rfc3339(view.ended.last),
         mss: [None, None],
+        data: Vec::new(),
         packets: None,
     }
 }

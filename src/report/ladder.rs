@@ -133,7 +133,12 @@ fn candidates(case: &Case<'_>) -> Vec<Candidate> {
     let session = case.session;
     let mut all: Vec<Candidate> = session.dtls.iter().filter_map(|flow| dtls(case, flow)).collect();
     all.extend(session.reconnects.iter().filter_map(|r| reconnect(case, r)));
-    all.extend(session.tunnels().map(|connection| tunnel(case, connection)));
+    // A connection that began before the capture has no handshake to draw.
+    let begins = |c: &&Connection| {
+        let view = c.best();
+        view.opened.syn.is_some() || view.tls.as_ref().is_some_and(|tls| tls.client_hello.is_some())
+    };
+    all.extend(session.tunnels().filter(begins).map(|connection| tunnel(case, connection)));
     all
 }
 

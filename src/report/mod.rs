@@ -187,8 +187,23 @@ pub struct Tunnel {
     pub end: String,
     /// MSS of the SYN and of the SYN-ACK, bytes.
     pub mss: [Option<u16>; 2],
+    /// When data flowed through it, as stretches without a pause of more than a second, at most 32.
+    pub data: Vec<DataStretch>,
     /// The packets of the tunnel protocol in it, read with keys; absent without.
     pub packets: Option<TunnelPackets>,
+}
+
+/// Data records in a tunnel without a pause of more than a second; keepalives and DPD are none.
+#[derive(Clone, Debug, Default, Serialize, JsonSchema)]
+pub struct DataStretch {
+    /// Seconds since the session's start of the first record.
+    pub first_seconds: f64,
+    /// And of the last.
+    pub last_seconds: f64,
+    /// Records, each way.
+    pub records: ByDirection,
+    /// Bytes in them, each way, sealing included.
+    pub bytes: ByDirection,
 }
 
 /// Packets of the tunnel protocol, read with keys.
@@ -421,7 +436,7 @@ pub struct Oversized {
 pub struct ByDirection {
     /// Toward the client.
     pub to_client: u64,
-    /// Toward the server side.
+    /// Toward the server side: the gateway, or the servers behind it.
     pub to_server: u64,
 }
 

@@ -1,9 +1,9 @@
 //! Lanes over time: TLS connections and DTLS attempts at each outer vantage, large packets, ICMP errors, reconnects.
 
 use super::escape::Esc;
-use super::plot::{LEFT, MAX_MARKS, RIGHT, Scale, WIDTH, open};
+use super::plot::{LEFT, MAX_MARKS, RIGHT, Scale, open};
 use crate::report::text::{Index, channel_word, grouped, nanoseconds, seen_at};
-use crate::report::{DtlsAttempt, Report, Session, TimelineEntry, Tunnel};
+use crate::report::{DataStretch, DtlsAttempt, Report, Session, TimelineEntry, Tunnel};
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
@@ -21,6 +21,10 @@ struct Mark {
     words: String,
     /// Moments marked on it.
     ticks: Vec<f64>,
+    /// Stretches of it in which data flowed, with their words.
+    data: Vec<(f64, f64, String)>,
+    /// Marks of one stream share a row.
+    stream: Option<u32>,
 }
 
 /// One lane.
@@ -38,7 +42,7 @@ pub fn draw(report: &Report, index: &Index<'_>, session: &Session, id: &str) -> 
         return None;
     }
     let ends = lanes.iter().flat_map(|lane| &lane.marks).flat_map(|mark| [mark.from, mark.until]);
-    let scale = Scale::over(ends);
+    let scale = Scale::over(ends.chain(seconds(session, &session.end)));
     let mut body = String::new();
     let mut y = 8.0;
     let mut drawn = 0;
@@ -64,11 +68,11 @@ pub fn draw(report: &Report, index: &Index<'_>, session: &Session, id: &str) -> 
         }
         body.push_str(r#"<g class="marks">"#);
         for (mark, row) in lane.marks.iter().zip(rows) {
-            if drawn == MAX_MARKS {
+            if drawn >= MAX_MARKS {
                 left_out += 1;
                 continue;
             }
-            drawn += 1;
+            drawn += 1 + mark.ticks.len() + mark.data.len();
             draw_mark(&mut body, scale, mark, y + 3.0 + ROW * row as f64);
         }
         body.push_str("</g>");
@@ -101,7 +105,6 @@ pub fn draw(report: &Report, index: &Index<'_>, session: &Session, id: &str) -> 
             grouped(left_out)
         );
     }
-    debug_assert!(WIDTH > RIGHT);
     Some(svg)
 }
 
@@ -116,6 +119,16 @@ fn draw_mark(svg: &mut String, scale: Scale, mark: &Mark, y: f64) {
         Esc(&mark.words),
         y + (ROW - tall) / 2.0
     );
+    for (from, until, words) in &mark.data {
+        let (a, b) = (scale.x(*from), scale.x(*until));
+        let _ = write!(
+            svg,
+            r#"<g><title>{}</title><rect data-mark="data" class="{class}" data-a="{from:.6}" data-b="{until:.6}" x="{a:.1}" y="{:.1}" width="{:.1}" height="{tall}" rx="2"/></g>"#,
+            Esc(words),
+            y + (ROW - tall) / 2.0,
+            (b - a).max(3.0)
+        );
+    }
     for at in &mark.ticks {
         let x = scale.x(*at);
         let y = y + ROW / 2.0;
@@ -130,13 +143,19 @@ fn draw_mark(svg: &mut String, scale: Scale, mark: &Mark, y: f64) {
 /// The first row that is free again for each mark.
 fn rows(marks: &[Mark]) -> Vec<usize> {
     let mut ends: Vec<f64> = Vec::new();
+    let mut streams: Vec<(u32, usize)> = Vec::new();
     let row = |mark: &Mark| {
+        let known = streams.iter().find(|(stream, _)| Some(*stream) == mark.stream);
+        if let Some((_, row)) = known {
+            return *row;
+        }
         let free = ends.iter().position(|end| *end <= mark.from);
         let row = free.unwrap_or(ends.len().min(MAX_ROWS - 1));
         match ends.get_mut(row) {
             Some(end) => *end = end.max(mark.until),
             None => ends.push(mark.until),
         }
+        streams.extend(mark.stream.map(|stream| (stream, row)));
         row
     };
     marks.iter().map(row).collect()
@@ -201,7 +220,25 @@ fn tunnel(session: &Session, tunnel: &Tunnel) -> Option<Mark> {
         (_, "parent" | "unused") => "login",
         _ => "tls",
     };
-    Some(Mark { class: class.to_owned(), kind: "tunnel", from, until, words, ticks: Vec::new() })
+    let data = data(tunnel);
+    let stream = Some(tunnel.stream);
+    Some(Mark { class: class.to_owned(), kind: "tunnel", from, until, words, ticks: Vec::new(), data, stream })
+}
+
+/// When data flowed through it, with the words for each stretch.
+fn data(tunnel: &Tunnel) -> Vec<(f64, f64, String)> {
+    let stretch = |s: &DataStretch| {
+        let words = format!(
+            "data from {:.3} s to {:.3} s: {} records to the gateway, {} to the client, {} B",
+            s.first_seconds,
+            s.last_seconds,
+            grouped(s.records.to_server),
+            grouped(s.records.to_client),
+            grouped(s.bytes.to_server.saturating_add(s.bytes.to_client))
+        );
+        (s.first_seconds, s.last_seconds, words)
+    };
+    tunnel.data.iter().map(stretch).collect()
 }
 
 fn attempt(session: &Session, attempt: &DtlsAttempt) -> Option<Mark> {
@@ -217,14 +254,24 @@ fn attempt(session: &Session, attempt: &DtlsAttempt) -> Option<Mark> {
         attempt.sport, attempt.client_hellos, attempt.outcome_detail, attempt.first_frame
     );
     let ticks = attempt.client_hello_seconds.clone();
-    Some(Mark { class: class.to_owned(), kind: "attempt", from, until, words, ticks })
+    let stream = Some(attempt.stream);
+    Some(Mark { class: class.to_owned(), kind: "attempt", from, until, words, ticks, data: Vec::new(), stream })
 }
 
 fn entry(session: &Session, entry: &TimelineEntry, kind: &'static str) -> Mark {
     let until = entry.until.as_deref().and_then(|until| seconds(session, until)).unwrap_or(entry.seconds);
     let times = if entry.count > 1 { format!(" (×{})", grouped(entry.count)) } else { String::new() };
     let words = format!("{:.3} s, frame {}: {}{times}", entry.seconds, entry.frame, entry.text);
-    Mark { class: "bad".to_owned(), kind, from: entry.seconds, until, words, ticks: Vec::new() }
+    Mark {
+        class: "bad".to_owned(),
+        kind,
+        from: entry.seconds,
+        until,
+        words,
+        ticks: Vec::new(),
+        data: Vec::new(),
+        stream: None,
+    }
 }
 
 /// Seconds since the session's start; `None` for what is no time.

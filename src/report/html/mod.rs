@@ -137,9 +137,9 @@ impl<'a, W: Write + ?Sized> Page<'a, W> {
             b"<section id=\"verdict\" aria-labelledby=\"verdict-h\">\n<h2 id=\"verdict-h\">Verdict</h2>\n",
         )?;
         let Some(worst) = self.order.first().copied() else {
-            write!(
+            writeln!(
                 self.out,
-                "<div class=\"verdict\"><p class=\"said\"><strong>No AnyConnect session.</strong> {}</p></div>\n</section>\n",
+                "<div class=\"verdict\"><p class=\"said\"><strong>No AnyConnect session.</strong> {}</p></div>\n</section>",
                 Esc(&no_session_words(self.report))
             )?;
             return Ok(());
@@ -155,10 +155,10 @@ impl<'a, W: Write + ?Sized> Page<'a, W> {
 
     fn verdict_card(&mut self, session: &Session) -> io::Result<()> {
         let tone = self.tone(session);
-        write!(
+        writeln!(
             self.out,
             "<div class=\"verdict {}\"><p class=\"who\"><span class=\"badge {}\">{}</span><span>Session {}</span>\
-             <span class=\"mono\">{} → {}{}</span></p>\n<p class=\"said\">{}</p></div>\n",
+             <span class=\"mono\">{} → {}</span><span>{}</span></p>\n<p class=\"said\">{}</p></div>",
             tone.class,
             tone.class,
             tone.word,
@@ -195,12 +195,12 @@ impl<'a, W: Write + ?Sized> Page<'a, W> {
         let (not, steps): (Vec<&String>, Vec<&String>) = all.into_iter().partition(|step| step.starts_with("not: "));
         write!(self.out, "<h3>{head}</h3>\n<ol class=\"steps\">")?;
         for step in steps {
-            write!(self.out, "<li>{}</li>\n", Prose(step))?;
+            writeln!(self.out, "<li>{}</li>", Prose(&capitalised(step)))?;
         }
         self.out.write_all(b"</ol>\n")?;
         for step in not {
             let step = step.strip_prefix("not: ").unwrap_or(step);
-            write!(self.out, "<p class=\"note\"><strong>Not:</strong> {}</p>\n", Prose(step))?;
+            writeln!(self.out, "<p class=\"note\"><strong>Not:</strong> {}</p>", Prose(step))?;
         }
         Ok(())
     }
@@ -215,9 +215,9 @@ impl<'a, W: Write + ?Sized> Page<'a, W> {
         }
         for (at, session) in order.iter().take(MAX_FULL).enumerate() {
             if is_only {
-                write!(
+                writeln!(
                     self.out,
-                    "<section id=\"session-{0}\" aria-labelledby=\"session-{0}-h\"><h2 id=\"session-{0}-h\">What was seen</h2>\n",
+                    "<section id=\"session-{0}\" aria-labelledby=\"session-{0}-h\"><h2 id=\"session-{0}-h\">What was seen</h2>",
                     Esc(&session.id)
                 )?;
                 self.session(session, false)?;
@@ -226,9 +226,9 @@ impl<'a, W: Write + ?Sized> Page<'a, W> {
             }
             let tone = self.tone(session);
             let open = if at == 0 { " open" } else { "" };
-            write!(
+            writeln!(
                 self.out,
-                "<details class=\"session\" id=\"session-{0}\"{open}><summary><span class=\"badge {1}\">{2}</span> Session {0} <span class=\"mono\">{3} → {4}</span></summary>\n",
+                "<details class=\"session\" id=\"session-{0}\"{open}><summary><span class=\"badge {1}\">{2}</span> Session {0} <span class=\"mono\">{3} → {4}</span></summary>",
                 Esc(&session.id),
                 tone.class,
                 tone.word,
@@ -250,16 +250,16 @@ impl<'a, W: Write + ?Sized> Page<'a, W> {
         if rest.is_empty() {
             return Ok(());
         }
-        write!(self.out, "<details><summary>{}</summary>\n", counted(rest.len() as u64, "more session"))?;
+        writeln!(self.out, "<details><summary>{}</summary>", counted(rest.len() as u64, "more session"))?;
         self.table_head(
             "Sessions told in a line; --format json has them in full",
             &["session", "client", "gateway", "", "verdict"],
         )?;
         for session in rest.iter().take(MAX_ROWS) {
             let tone = self.tone(session);
-            write!(
+            writeln!(
                 self.out,
-                "<tr id=\"session-{}\"><th scope=\"row\">{0}</th><td class=\"mono\">{}</td><td class=\"mono\">{}</td><td><span class=\"badge {}\">{}</span></td><td>{}</td></tr>\n",
+                "<tr id=\"session-{}\"><th scope=\"row\">{0}</th><td class=\"mono\">{}</td><td class=\"mono\">{}</td><td><span class=\"badge {}\">{}</span></td><td>{}</td></tr>",
                 Esc(&session.id),
                 Esc(&session.client),
                 Esc(&session.gateway),
@@ -275,7 +275,7 @@ impl<'a, W: Write + ?Sized> Page<'a, W> {
     fn session(&mut self, session: &Session, with_verdict: bool) -> io::Result<()> {
         let findings = self.index.findings(&session.id).to_vec();
         if with_verdict {
-            write!(self.out, "<p class=\"said\">{}</p>\n", Esc(&session.verdict))?;
+            writeln!(self.out, "<p class=\"said\">{}</p>", Esc(&session.verdict))?;
         }
         self.facts(session)?;
         self.findings(&findings)?;
@@ -306,7 +306,7 @@ impl<'a, W: Write + ?Sized> Page<'a, W> {
         }
         facts.push(format!("known by: {} ({} confidence)", session.identified_by, confidence_word(session.confidence)));
         for fact in facts {
-            write!(self.out, "<p class=\"note\">{}</p>\n", Esc(&fact))?;
+            writeln!(self.out, "<p class=\"note\">{}</p>", Esc(&fact))?;
         }
         Ok(())
     }
@@ -323,7 +323,7 @@ impl<'a, W: Write + ?Sized> Page<'a, W> {
             let sure = if finding.confidence == Confidence::High { "" } else { confidence_word(finding.confidence) };
             write!(
                 self.out,
-                "<article class=\"finding\"><h4><span class=\"rank {class}\">{rank}</span><span>{}</span><code>{}</code></h4>\n<p>{}</p>",
+                "<article class=\"finding\"><h3><span class=\"rank {class}\">{rank}</span><span>{}</span><code>{}</code></h3>\n<p>{}</p>",
                 Esc(&finding.title),
                 Esc(&finding.detector),
                 Prose(summary)
@@ -342,7 +342,7 @@ impl<'a, W: Write + ?Sized> Page<'a, W> {
         let id = format!("lanes-{}", identifier(&session.id));
         if let Some(svg) = lanes::draw(self.report, &self.index, session, &id) {
             self.out.write_all(b"<h3>Over time</h3>\n")?;
-            let key = "<ul class=\"key\" aria-hidden=\"true\"><li>bars: connections</li><li>dots: DTLS ClientHellos</li><li>dashed line: reconnect</li></ul>";
+            let key = "<ul class=\"key\" aria-hidden=\"true\"><li>bars: connections, dark where data flowed</li><li>dots: DTLS ClientHellos</li><li>dashed line: reconnect</li></ul>";
             self.figure(
                 &svg,
                 "Connections, DTLS attempts, ICMP errors and reconnects, in seconds since the session began.",
@@ -367,13 +367,13 @@ impl<'a, W: Write + ?Sized> Page<'a, W> {
     }
 
     fn figure(&mut self, svg: &str, caption: &str, key: &str) -> io::Result<()> {
-        write!(
+        writeln!(
             self.out,
             "<figure class=\"zoom\"><div class=\"tools\" hidden><button type=\"button\" data-zoom=\"in\">Zoom in</button>\
              <button type=\"button\" data-zoom=\"out\">Zoom out</button><button type=\"button\" data-zoom=\"back\">Earlier</button>\
-             <button type=\"button\" data-zoom=\"on\">Later</button><button type=\"button\" data-zoom=\"all\">All</button></div>\n\
-             <div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Chart\">{svg}</div>\n\
-             <p class=\"readout\" aria-hidden=\"true\"></p>{key}<figcaption>{caption}</figcaption></figure>\n"
+             <button type=\"button\" data-zoom=\"on\">Later</button><button type=\"button\" data-zoom=\"all\">All</button><span class=\"readout\" aria-hidden=\"true\"></span></div>\n\
+             <div class=\"scroll\" tabindex=\"0\" role=\"group\" aria-label=\"Chart\">{svg}</div>\n\
+             {key}<figcaption>{caption}</figcaption></figure>"
         )
     }
 
@@ -385,9 +385,9 @@ impl<'a, W: Write + ?Sized> Page<'a, W> {
         )?;
         for run in session.sizes.iter().take(MAX_TABLE) {
             let at = seen_at(self.report, &self.index, run.capture, &run.vantage);
-            write!(
+            writeln!(
                 self.out,
-                "<tr><td class=\"n\">{:.3} s</td><td class=\"n\">{:.3} s</td><td class=\"n\">{}</td><td class=\"n\">{}</td><td>{}</td><td>{}</td><td class=\"n\">{}</td><td>{}</td><td>{}</td></tr>\n",
+                "<tr><td class=\"n\">{:.3} s</td><td class=\"n\">{:.3} s</td><td class=\"n\">{}</td><td class=\"n\">{}</td><td>{}</td><td>{}</td><td class=\"n\">{}</td><td>{}</td><td>{}</td></tr>",
                 run.first_seconds,
                 run.last_seconds,
                 run.bytes,
@@ -408,10 +408,10 @@ impl<'a, W: Write + ?Sized> Page<'a, W> {
         let head = if at == 0 { "The handshake" } else { "And then" };
         let seen = seen_at(self.report, &self.index, ladder.capture, &ladder.vantage);
         let stream = if ladder.stream.is_empty() { String::new() } else { format!("{}, ", ladder.stream) };
-        write!(
+        writeln!(
             self.out,
-            "<h3>{head}: {}</h3>\n<figure><div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Ladder\">{}</div>\
-             <figcaption>{}. Told from {}{}.</figcaption></figure>\n<details><summary>The ladder as a table</summary>\n",
+            "<h3>{head}: {}</h3>\n<figure><div class=\"scroll\" tabindex=\"0\" role=\"group\" aria-label=\"Ladder\">{}</div>\
+             <figcaption>{}. Told from {}{}.</figcaption></figure>\n<details><summary>The ladder as a table</summary>",
             Esc(&ladder.title),
             rungs::draw(ladder, &id),
             Esc(&capitalised(&ladder.outcome)),
@@ -421,9 +421,9 @@ impl<'a, W: Write + ?Sized> Page<'a, W> {
         self.table_head("Who sent what, and what never came", &["seconds", "frame", "what", "times", "note"])?;
         for rung in &ladder.rungs {
             let waited = rung.waited_seconds.map_or(String::new(), |s| format!("waited for {s:.1} s"));
-            write!(
+            writeln!(
                 self.out,
-                "<tr><td class=\"n\">{:.3}</td><td class=\"n\">{}</td><td>{}</td><td class=\"n\">{}</td><td>{}</td></tr>\n",
+                "<tr><td class=\"n\">{:.3}</td><td class=\"n\">{}</td><td>{}</td><td class=\"n\">{}</td><td>{}</td></tr>",
                 rung.seconds,
                 rung.frame.map_or(String::new(), |frame| frame.to_string()),
                 Esc(&rungs::words(rung)),
@@ -447,9 +447,9 @@ impl<'a, W: Write + ?Sized> Page<'a, W> {
         if !filters.is_empty() {
             self.table_head("Wireshark display filters that select it", &["filter", "", "shows"])?;
             for filter in filters.iter().take(MAX_TABLE) {
-                write!(
+                writeln!(
                     self.out,
-                    "<tr><td class=\"filter\">{0}</td><td><button type=\"button\" class=\"copy\" hidden data-copy=\"{0}\" aria-label=\"Copy the filter {0}\">Copy</button></td><td>{1}</td></tr>\n",
+                    "<tr><td class=\"filter\">{0}</td><td><button type=\"button\" class=\"copy\" hidden data-copy=\"{0}\" aria-label=\"Copy the filter {0}\">Copy</button></td><td>{1}</td></tr>",
                     Esc(&filter.filter),
                     Esc(&filter_text(filter, &self.index))
                 )?;
@@ -467,9 +467,9 @@ impl<'a, W: Write + ?Sized> Page<'a, W> {
             let label = self.index.label(evidence.capture).map_or(String::new(), |label| format!("{label}: "));
             let frames =
                 if frames.is_empty() { "none, where it would have been seen".to_owned() } else { frames.join(", ") };
-            write!(
+            writeln!(
                 self.out,
-                "<tr><td class=\"nowrap\"><code>{}</code></td><td>{}</td><td>{}{}</td></tr>\n",
+                "<tr><td class=\"nowrap\"><code>{}</code></td><td>{}</td><td>{}{}</td></tr>",
                 Esc(&finding.detector),
                 Esc(&evidence.note),
                 Esc(&label),
@@ -494,9 +494,9 @@ impl<'a, W: Write + ?Sized> Page<'a, W> {
                     .since
                     .as_deref()
                     .map_or(String::new(), |s| format!(", since {}", since_start(&session.start, s)));
-                write!(
+                writeln!(
                     self.out,
-                    "<tr{}><td>{}</td><td class=\"n\">{}</td><td>{}</td><td>{}{}</td><td>{}</td></tr>\n",
+                    "<tr{}><td>{}</td><td class=\"n\">{}</td><td>{}</td><td>{}{}</td><td>{}</td></tr>",
                     if limit.in_force { " class=\"force\"" } else { "" },
                     Esc(channel_word(&limit.channel)),
                     limit.bytes,
@@ -523,9 +523,9 @@ impl<'a, W: Write + ?Sized> Page<'a, W> {
             };
             let (passed, stuck) =
                 (cell(path.largest_passed, path.passed_frame), cell(path.smallest_stuck, path.stuck_frame));
-            write!(
+            writeln!(
                 self.out,
-                "<tr><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>\n",
+                "<tr><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>",
                 Esc(channel_word(&path.channel)),
                 Esc(&path.direction),
                 Esc(&passed),
@@ -544,7 +544,7 @@ impl<'a, W: Write + ?Sized> Page<'a, W> {
         }
         self.out.write_all(b"<h3>What it is not</h3>\n<ul>")?;
         for ruled in all.iter().take(MAX_TABLE) {
-            write!(self.out, "<li><strong>{}</strong>: {}</li>\n", Esc(&ruled.what), Esc(&ruled.why))?;
+            writeln!(self.out, "<li><strong>{}</strong>: {}</li>", Esc(&ruled.what), Esc(&ruled.why))?;
         }
         self.out.write_all(b"</ul>\n")
     }
@@ -566,9 +566,9 @@ impl<'a, W: Write + ?Sized> Page<'a, W> {
             let until =
                 entry.until.as_deref().map_or(String::new(), |u| format!(" until {}", since_start(&session.start, u)));
             let times = if entry.count > 1 { format!(" (×{}{until})", grouped(entry.count)) } else { String::new() };
-            write!(
+            writeln!(
                 self.out,
-                "<tr><td class=\"n\">{:.3}</td><td class=\"n\">{}</td><td>{}</td><td class=\"nowrap\">{}</td><td>{}{}</td></tr>\n",
+                "<tr><td class=\"n\">{:.3}</td><td class=\"n\">{}</td><td>{}</td><td class=\"nowrap\">{}</td><td>{}{}</td></tr>",
                 entry.seconds,
                 entry.frame,
                 Esc(&at),
@@ -579,9 +579,9 @@ impl<'a, W: Write + ?Sized> Page<'a, W> {
         }
         self.table_foot(session.timeline.len(), MAX_TABLE, "event")?;
         if session.timeline_dropped > 0 {
-            write!(
+            writeln!(
                 self.out,
-                "<p class=\"note\">{} left out of the timeline: it is bounded.</p>\n",
+                "<p class=\"note\">{} left out of the timeline: it is bounded.</p>",
                 counted(session.timeline_dropped, "event")
             )?;
         }
@@ -593,7 +593,7 @@ impl<'a, W: Write + ?Sized> Page<'a, W> {
         if checks.is_empty() {
             return Ok(());
         }
-        write!(self.out, "<details><summary>{}, one by one</summary>\n", counted(checks.len() as u64, "check"))?;
+        writeln!(self.out, "<details><summary>{}, one by one</summary>", counted(checks.len() as u64, "check"))?;
         self.table_head("Every detector's answer", &["detector", "answer", "why"])?;
         for check in checks.iter().take(MAX_TABLE) {
             let answer = match check.outcome {
@@ -601,9 +601,9 @@ impl<'a, W: Write + ?Sized> Page<'a, W> {
                 Answer::Clear => "clear",
                 Answer::CannotTell => "cannot tell",
             };
-            write!(
+            writeln!(
                 self.out,
-                "<tr><td class=\"nowrap\"><code>{}</code></td><td class=\"nowrap\">{answer}</td><td>{}</td></tr>\n",
+                "<tr><td class=\"nowrap\"><code>{}</code></td><td class=\"nowrap\">{answer}</td><td>{}</td></tr>",
                 Esc(&check.detector),
                 Prose(&check.reason)
             )?;
@@ -661,7 +661,7 @@ impl<'a, W: Write + ?Sized> Page<'a, W> {
         }
         write!(self.out, "<h3>{head}</h3>\n<ul>")?;
         for row in rows.iter().take(MAX_LIST) {
-            write!(self.out, "<li>{}</li>\n", Prose(row))?;
+            writeln!(self.out, "<li>{}</li>", Prose(row))?;
         }
         self.out.write_all(b"</ul>\n")?;
         self.more(rows.len(), MAX_LIST, "line")
@@ -672,25 +672,23 @@ impl<'a, W: Write + ?Sized> Page<'a, W> {
             b"<section id=\"next\" aria-labelledby=\"next-h\"><h2 id=\"next-h\">The next capture to take</h2>\n",
         )?;
         if self.report.next_captures.is_empty() {
-            self.out.write_all(
-                b"<p>None is needed: what was captured answers every check that a further capture would help with.</p>",
-            )?;
+            self.out.write_all(b"<p>No check asks for another one.</p>")?;
         }
         let well = self.report.findings.iter().all(|f| f.severity == Severity::Info);
         if well && !self.report.next_captures.is_empty() {
             self.out.write_all(b"<p>If users still complain:</p>")?;
         }
         for next in self.report.next_captures.iter().take(MAX_LIST) {
-            write!(
+            writeln!(
                 self.out,
-                "<h3>{}</h3>\n<p>It shows {}.</p>\n",
+                "<h3>{}</h3>\n<p>It shows {}.</p>",
                 Esc(&capitalised(place(&next.vantage))),
                 Esc(&next.why)
             )?;
             if !next.command.is_empty() {
-                write!(
+                writeln!(
                     self.out,
-                    "<div class=\"command\"><code>{0}</code><button type=\"button\" class=\"copy\" hidden data-copy=\"{0}\" aria-label=\"Copy the command for the {1}\">Copy</button></div>\n",
+                    "<div class=\"command\"><code>{0}</code><button type=\"button\" class=\"copy\" hidden data-copy=\"{0}\" aria-label=\"Copy the command for the {1}\">Copy</button></div>",
                     Esc(&next.command),
                     Esc(place(&next.vantage))
                 )?;
@@ -711,9 +709,9 @@ impl<'a, W: Write + ?Sized> Page<'a, W> {
         let rows = report.captures.iter().flat_map(|c| c.interfaces.iter().map(move |i| (c, i)));
         let all = rows.clone().count();
         for (capture, interface) in rows.take(MAX_TABLE) {
-            write!(
+            writeln!(
                 self.out,
-                "<tr><td class=\"mono\">{}</td><td class=\"mono\">{}</td><td>{}</td><td>{}</td><td class=\"n\">{}</td><td class=\"n\">{}</td></tr>\n",
+                "<tr><td class=\"mono\">{}</td><td class=\"mono\">{}</td><td>{}</td><td>{}</td><td class=\"n\">{}</td><td class=\"n\">{}</td></tr>",
                 Esc(&capture.path),
                 Esc(&interface.name),
                 Esc(place(&interface.vantage)),
@@ -725,14 +723,14 @@ impl<'a, W: Write + ?Sized> Page<'a, W> {
         self.table_foot(all, MAX_TABLE, "interface")?;
         for capture in report.captures.iter().filter(|c| c.damage.is_some()).take(MAX_LIST) {
             let damage = capture.damage.as_deref().unwrap_or_default();
-            write!(self.out, "<p><strong>Damaged:</strong> {}</p>\n", Esc(damage))?;
+            writeln!(self.out, "<p><strong>Damaged:</strong> {}</p>", Esc(damage))?;
         }
         for capture in report.captures.iter().take(MAX_LIST) {
             let Some(seconds) = capture.clock_offset_seconds else { continue };
             let way = if seconds > 0.0 { "ahead" } else { "behind" };
-            write!(
+            writeln!(
                 self.out,
-                "<p class=\"note\">The clock of {} is {:.3} s {way}; its times are corrected.</p>\n",
+                "<p class=\"note\">The clock of {} is {:.3} s {way}; its times are corrected.</p>",
                 Esc(&capture.path),
                 seconds.abs()
             )?;
@@ -742,11 +740,11 @@ impl<'a, W: Write + ?Sized> Page<'a, W> {
 
     fn foot(&mut self) -> io::Result<()> {
         let count = |answer| self.report.checks.iter().filter(|c| c.outcome == answer).count() as u64;
-        write!(
+        writeln!(
             self.out,
             "</main>\n<footer><p>{}, {}: {} found, {} clear, {} cannot tell. This page is one file and loads nothing. \
              <code>acpcap explain ID</code> tells all about a finding; <code>--format json</code> has every number.</p></footer>\n\
-             <div id=\"live\" class=\"vh\" aria-live=\"polite\"></div>\n<script>{SCRIPT}</script>\n</body>\n</html>\n",
+             <div id=\"live\" class=\"vh\" aria-live=\"polite\"></div>\n<script>{SCRIPT}</script>\n</body>\n</html>",
             Esc(&self.report.tool),
             counted(self.report.checks.len() as u64, "check"),
             grouped(count(Answer::Found)),
@@ -760,17 +758,11 @@ impl<'a, W: Write + ?Sized> Page<'a, W> {
     fn table_head(&mut self, caption: &str, columns: &[&str]) -> io::Result<()> {
         write!(
             self.out,
-            "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"{caption}\"><table><caption>{caption}</caption><thead><tr>"
+            "<div class=\"scroll\" tabindex=\"0\" role=\"group\" aria-label=\"{caption}\"><table><caption>{caption}</caption><thead><tr>"
         )?;
         for column in columns {
-            let class = if ["seconds", "frame", "bytes", "packets", "from", "to", "frames", "dropped", "times"]
-                .contains(column)
-                && columns.len() > 3
-            {
-                " class=\"n\""
-            } else {
-                ""
-            };
+            let number = ["seconds", "frame", "bytes", "packets", "from", "to", "dropped", "times"].contains(column);
+            let class = if number { " class=\"n\"" } else { "" };
             let name = if column.is_empty() { "<span class=\"vh\">copy or severity</span>" } else { column };
             write!(self.out, "<th scope=\"col\"{class}>{name}</th>")?;
         }
@@ -786,7 +778,7 @@ impl<'a, W: Write + ?Sized> Page<'a, W> {
         match all.checked_sub(shown) {
             Some(rest) if rest > 0 => {
                 let more = counted(rest as u64, &format!("more {noun}"));
-                write!(self.out, "<p class=\"note\">… {more}, all in --format json</p>\n")
+                writeln!(self.out, "<p class=\"note\">… {more}, all in --format json</p>")
             }
             _ => Ok(()),
         }

@@ -7,9 +7,9 @@ use std::fmt::Write as _;
 pub const WIDTH: f64 = 960.0;
 /// Where the plot begins: left of it stand the names.
 pub const LEFT: f64 = 210.0;
-/// And where it ends: right of it stand the limits.
-pub const RIGHT: f64 = 836.0;
-/// Marks drawn in one chart; more are counted in its caption.
+/// And where it ends.
+pub const RIGHT: f64 = 948.0;
+/// Marks drawn in one chart, those on a mark included; more are counted below it.
 pub const MAX_MARKS: usize = 500;
 /// Ticks wanted on an axis.
 const TICKS: f64 = 8.0;

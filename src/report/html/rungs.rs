@@ -43,7 +43,7 @@ pub fn draw(ladder: &Ladder, id: &str) -> String {
             Esc(address)
         );
     }
-    svg.push_str(r#"<text class="time" x="84" y="34" text-anchor="end">seconds, frame</text>"#);
+    svg.push_str(r#"<text class="time" x="84" y="34" text-anchor="end">seconds</text>"#);
     svg.push_str(&body);
     svg.push_str("</svg>");
     svg
@@ -73,13 +73,14 @@ fn draw_rung(svg: &mut String, rung: &Rung, y: f64) -> f64 {
         _ => (MIDDLE, "middle"),
     };
     let mut below = y;
-    for (at, line) in wrap(&label(rung), LETTERS).iter().enumerate() {
-        let class = if at == 0 { "what" } else { "what more" };
+    let label = wrap(&label(rung), LETTERS).into_iter().map(|line| ("what", line));
+    let note = if rung.note.is_empty() { Vec::new() } else { wrap(&rung.note, LETTERS) };
+    for (class, line) in label.chain(note.into_iter().map(|line| ("what more", line))) {
         let _ = write!(
             svg,
             r#"<text class="{class}" x="{x}" y="{:.1}" text-anchor="{anchor}">{}</text>"#,
             below + 12.0,
-            Esc(line)
+            Esc(&line)
         );
         below += LINE;
     }
@@ -100,9 +101,6 @@ fn label(rung: &Rung) -> String {
     }
     if let Some(waited) = rung.waited_seconds {
         let _ = write!(text, ": never came in {waited:.1} s");
-    }
-    if !rung.note.is_empty() {
-        let _ = write!(text, ", {}", rung.note);
     }
     text
 }

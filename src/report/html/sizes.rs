@@ -1,7 +1,7 @@
 //! Packet sizes over time, with what a packet may measure drawn in.
 
 use super::escape::Esc;
-use super::plot::{LEFT, MAX_MARKS, RIGHT, Scale, WIDTH, open};
+use super::plot::{LEFT, MAX_MARKS, RIGHT, Scale, open};
 use crate::report::text::{channel_word, grouped};
 use crate::report::{Limit, Session, SizeRun};
 use std::collections::BTreeMap;
@@ -10,7 +10,7 @@ use std::fmt::Write as _;
 /// The plot's top and bottom.
 const TOP: f64 = 16.0;
 const BOTTOM: f64 = 236.0;
-/// Lines of text to the right of the plot stand at least so far apart.
+/// The limits' labels stand at least so far apart.
 const APART: f64 = 15.0;
 
 /// Bytes to pixels.
@@ -47,13 +47,13 @@ impl Bytes {
 
 /// The chart, or nothing when no size is known.
 pub fn draw(session: &Session, id: &str) -> Option<String> {
-    if session.sizes.is_empty() {
+    let runs = runs(session);
+    if runs.is_empty() {
         return None;
     }
     let lines = limit_lines(session);
-    let bytes = Bytes::over(session.sizes.iter().map(|r| r.bytes).chain(lines.keys().copied()));
-    let scale = Scale::over(session.sizes.iter().flat_map(|r| [r.first_seconds, r.last_seconds]));
-    let shown = session.sizes.len().min(MAX_MARKS);
+    let bytes = Bytes::over(runs.iter().map(|r| r.bytes).chain(lines.keys().copied()));
+    let scale = Scale::over(runs.iter().flat_map(|r| [r.first_seconds, r.last_seconds]).chain(span(session)));
     let mut svg = open(id, BOTTOM + 28.0, "Packet sizes over time", &description(session, &lines), &scale.attributes());
     let _ = write!(
         svg,
@@ -72,11 +72,23 @@ pub fn draw(session: &Session, id: &str) -> Option<String> {
             y + 4.0
         );
     }
-    draw_limits(&mut svg, &lines, bytes);
     let _ = write!(svg, r#"<g class="marks" clip-path="url(#{id}-c)">"#);
-    session.sizes.iter().take(shown).for_each(|run| draw_run(&mut svg, scale, bytes, run));
-    svg.push_str("</g></svg>");
+    runs.iter().take(MAX_MARKS).for_each(|run| draw_run(&mut svg, scale, bytes, run));
+    svg.push_str("</g>");
+    draw_limits(&mut svg, &lines, bytes);
+    svg.push_str("</svg>");
     Some(svg)
+}
+
+/// The runs to draw: packets inside the tunnel, or, where none was seen, the outer ones.
+fn runs(session: &Session) -> Vec<&SizeRun> {
+    let inner: Vec<&SizeRun> = session.sizes.iter().filter(|run| run.channel == "inner").collect();
+    if inner.is_empty() { session.sizes.iter().collect() } else { inner }
+}
+
+/// Seconds of the session's begin and end, so that its charts stand under one another.
+fn span(session: &Session) -> impl Iterator<Item = f64> {
+    [Some(0.0), super::lanes::seconds(session, &session.end)].into_iter().flatten()
 }
 
 /// The limits by size: their words, and whether findings are judged by one of them.
@@ -101,19 +113,18 @@ fn draw_limits(svg: &mut String, lines: &BTreeMap<u32, (String, bool)>, bytes: B
     for (size, (words, in_force)) in lines {
         let y = bytes.y(*size);
         // From the bottom up, each label above the one before.
-        let label = (y + 4.0).min(last - APART);
+        let label = (y - 5.0).min(last - APART);
         last = label;
         let class = if *in_force { "limit force" } else { "limit" };
         let _ = write!(
             svg,
-            r#"<g class="{class}" data-mark="limit"><title>{0} B: {1} MTU{2}</title><line x1="{LEFT}" y1="{y:.1}" x2="{RIGHT}" y2="{y:.1}"/><text x="{3:.1}" y="{label:.1}">{1} {0}</text></g>"#,
+            r#"<g class="{class}" data-mark="limit"><title>{0} B: {1} MTU{2}</title><line x1="{LEFT}" y1="{y:.1}" x2="{RIGHT}" y2="{y:.1}"/><text x="{3:.1}" y="{label:.1}" text-anchor="end">{1} {0} B</text></g>"#,
             size,
             Esc(words),
             if *in_force { ", the one in force" } else { "" },
-            RIGHT + 8.0
+            RIGHT - 4.0
         );
     }
-    debug_assert!(WIDTH > RIGHT);
 }
 
 fn draw_run(svg: &mut String, scale: Scale, bytes: Bytes, run: &SizeRun) {
@@ -175,8 +186,9 @@ pub fn fate(run: &SizeRun) -> &'static str {
 }
 
 fn description(session: &Session, lines: &BTreeMap<u32, (String, bool)>) -> String {
-    let most = session.sizes.iter().map(|run| run.bytes).max().unwrap_or_default();
-    let stuck: u64 = session.sizes.iter().filter(|run| run.fate == "stuck").map(|run| run.packets).sum();
+    let runs = runs(session);
+    let most = runs.iter().map(|run| run.bytes).max().unwrap_or_default();
+    let stuck: u64 = runs.iter().filter(|run| run.fate == "stuck").map(|run| run.packets).sum();
     let mut text = format!("The largest packet measures {most} B. {} packets never got through.", grouped(stuck));
     for (size, (words, in_force)) in lines {
         let _ = write!(text, " {words} MTU {size} B{}.", if *in_force { ", in force" } else { "" });
