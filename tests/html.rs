@@ -1,6 +1,7 @@
 //! The HTML page and the ladders: what stands in them, and what must never stand in them.
 #![allow(
     clippy::unwrap_used,
+    clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
     reason = "a test says what is wrong by panicking"
@@ -102,7 +103,7 @@ fn hash(text: &str) -> String {
         .chunks(6)
         .map(|six| char::from(LETTERS[six.iter().fold(0, |n, bit| n << 1 | usize::from(*bit))]))
         .collect();
-    while base64.len() % 4 != 0 {
+    while !base64.len().is_multiple_of(4) {
         base64.push('=');
     }
     base64

@@ -7,12 +7,16 @@ use crate::event::{Direction, FrameRef, PointId, Protocol, Timestamp, Vantage};
 use crate::finding::Case;
 use crate::session::attempt::{AttemptOutcome, Judged, icmp_words, is_unreachable, judge};
 use crate::session::coverage::{Sight, hides};
-use crate::session::facts::{AttemptFacts, DtlsFacts, FlowFacts, Message, MessageKind};
+use crate::session::facts::{AttemptFacts, DtlsFacts, FlowFacts, Message, MessageKind, TlsFacts};
 use crate::session::reconnect::Reconnect;
 use crate::session::{Connection, DtlsFlow};
 use schemars::JsonSchema;
 use serde::Serialize;
 use std::collections::BTreeSet;
+
+/// What a silence is drawn with.
+const WITHOUT_ANSWER: &str = "records without an answer";
+const ANY_RECORD: &str = "any record";
 
 /// Ladders kept per session.
 pub const MAX_LADDERS: usize = 4;
@@ -52,13 +56,6 @@ pub struct Ladder {
     pub rungs_dropped: u64,
 }
 
-impl Ladder {
-    /// It came up, and then one side got no answer any more.
-    fn fell_silent(&self) -> bool {
-        self.kind == "dtls" && self.completed && self.rungs.iter().any(|r| r.fate == "never-came")
-    }
-}
-
 /// One arrow of a ladder.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
 pub struct Rung {
@@ -77,7 +74,7 @@ pub struct Rung {
     pub count: u64,
     /// Seconds since the session's start of the last of them; absent when there is one.
     pub until_seconds: Option<f64>,
-    /// `frame.number` of the first; absent for what never came.
+    /// `frame.number` of the first; absent for what never came, and where it was not kept.
     pub frame: Option<u32>,
     /// Index into `captures`.
     pub capture: u16,
@@ -98,11 +95,15 @@ pub fn of(case: &Case<'_>, findings: &[(String, BTreeSet<FrameRef>)]) -> Vec<Lad
             let candidate = candidates.get(i)?;
             let shared = candidate.frames.intersection(evidence).count();
             // One that worked and then fell silent tells more than the attempts behind it; of equal ones, the earliest.
-            (shared > 0).then(|| (candidate.ladder.fell_silent(), shared, std::cmp::Reverse(i)))
+            let is_silence = !candidate.silence.is_disjoint(evidence);
+            (shared > 0).then_some((is_silence, shared, std::cmp::Reverse(i)))
         };
-        let Some((.., std::cmp::Reverse(best))) = (0..candidates.len()).filter_map(fit).max() else { continue };
+        let Some((is_silence, _, std::cmp::Reverse(best))) = (0..candidates.len()).filter_map(fit).max() else {
+            continue;
+        };
         if let Some(candidate) = candidates.get_mut(best) {
             candidate.ladder.detectors.push(detector.clone());
+            candidate.is_told_silent |= is_silence;
         }
         if !chosen.contains(&best) {
             chosen.push(best);
@@ -112,13 +113,31 @@ pub fn of(case: &Case<'_>, findings: &[(String, BTreeSet<FrameRef>)]) -> Vec<Lad
         chosen.extend(typical(&candidates));
     }
     chosen.truncate(MAX_LADDERS);
-    chosen.iter().filter_map(|i| candidates.get(*i)).map(|c| c.ladder.clone()).collect()
+    chosen.iter().filter_map(|i| candidates.get(*i)).map(Candidate::told).collect()
 }
 
 /// A ladder, and the frames by which a finding claims it.
 struct Candidate {
     ladder: Ladder,
     frames: BTreeSet<FrameRef>,
+    /// The frames of records that stayed without an answer, and of the last answer.
+    silence: BTreeSet<FrameRef>,
+    is_told_silent: bool,
+}
+
+impl Candidate {
+    fn new(ladder: Ladder, frames: BTreeSet<FrameRef>) -> Candidate {
+        Candidate { ladder, frames, silence: BTreeSet::new(), is_told_silent: false }
+    }
+
+    /// A keepalive needs no answer: silence is drawn where a finding says that it is one.
+    fn told(&self) -> Ladder {
+        let mut ladder = self.ladder.clone();
+        if !self.silence.is_empty() && !self.is_told_silent {
+            ladder.rungs.retain(|rung| rung.what != WITHOUT_ANSWER && rung.what != ANY_RECORD);
+        }
+        ladder
+    }
 }
 
 /// What stands for a session without a handshake to blame: DTLS that came up, else the first tunnel connection.
@@ -152,6 +171,7 @@ fn dtls(case: &Case<'_>, flow: &DtlsFlow) -> Option<Candidate> {
     let told = told.max_by_key(|j| (j.outcome.stage(), std::cmp::Reverse(j.facts.first)))?;
     let mut rungs = Rungs::new(case, told.view);
     let ends = Ends::new(case, flow, told);
+    let mut silence_of = BTreeSet::new();
     for message in &told.facts.messages {
         rungs.message(&ends, told, message);
     }
@@ -165,6 +185,7 @@ fn dtls(case: &Case<'_>, flow: &DtlsFlow) -> Option<Candidate> {
             rungs.push(Step::seen(direction, "alert (encrypted)".to_owned(), at, frame));
         }
         data(facts, &told.outcome, &mut rungs);
+        silence_of = silent_frames(facts);
     }
     icmp(case, told.view, told.facts.first, &mut rungs);
     if !answers_lost(&ends, told, &mut rungs) {
@@ -176,7 +197,7 @@ fn dtls(case: &Case<'_>, flow: &DtlsFlow) -> Option<Candidate> {
     let mut ladder = rungs.ladder("dtls", format!("{} handshake to udp/{port}", told.facts.spoken()));
     ladder.outcome = outcome_words(told, flow);
     ladder.completed = told.outcome == AttemptOutcome::Completed;
-    Some(Candidate { ladder, frames })
+    Some(Candidate { silence: silence_of, ..Candidate::new(ladder, frames) })
 }
 
 /// The other points that saw the flow, by the end they stood at.
@@ -215,6 +236,9 @@ impl<'a> Ends<'a> {
 /// What the gateway's end saw going back and the client's end did not; false when there is no such thing.
 fn answers_lost(ends: &Ends<'_>, told: &Judged<'_>, rungs: &mut Rungs<'_>) -> bool {
     let Some((point, Some(there))) = ends.gateway else { return false };
+    if matches!(told.outcome, AttemptOutcome::NotObservable(_) | AttemptOutcome::CutShort) {
+        return false;
+    }
     let here = |m: &&Message| !told.facts.messages.iter().any(|h| (h.kind, h.direction) == (m.kind, m.direction));
     let lost = there.messages.iter().filter(|m| m.direction == Direction::ToClient).filter(here);
     let mut any = false;
@@ -223,7 +247,9 @@ fn answers_lost(ends: &Ends<'_>, told: &Judged<'_>, rungs: &mut Rungs<'_>) -> bo
         let mut step = Step::seen(message.direction, message_name(message.kind), at, frame);
         (step.count, step.last, step.fate) = (u64::from(message.count), message.last, "lost");
         let (from, to) = (rungs.case.place(point), rungs.case.place(told.view.point));
-        rungs.push(step.with(format!("seen at {from}, none arrived at {to}")));
+        // A message of several fragments may have come in part.
+        let how = if told.facts.is_unanswered() { "none arrived" } else { "never whole" };
+        rungs.push(step.with(format!("seen at {from}, {how} at {to}")));
         any = true;
     }
     any
@@ -247,14 +273,27 @@ fn data(facts: &DtlsFacts, outcome: &AttemptOutcome, rungs: &mut Rungs<'_>) {
         let unanswered = direction.of(&facts.unanswered);
         if unanswered.records > 0 && unanswered.seconds() >= UNANSWERED {
             let (at, frame) = unanswered.first;
-            let mut step = Step::seen(direction, "records without an answer".to_owned(), at, frame);
+            let mut step = Step::seen(direction, WITHOUT_ANSWER.to_owned(), at, frame);
             step.count = u64::from(unanswered.records);
             step.last = unanswered.last.0;
             step.fate = "sent";
             rungs.push(step);
-            rungs.push(Step::missing(direction.reverse(), "any record".to_owned(), at, unanswered.seconds()));
+            rungs.push(Step::missing(direction.reverse(), ANY_RECORD.to_owned(), at, unanswered.seconds()));
         }
     }
+}
+
+/// The frames between which one side stayed without an answer.
+fn silent_frames(facts: &DtlsFacts) -> BTreeSet<FrameRef> {
+    let mut frames = BTreeSet::new();
+    for direction in [Direction::ToServer, Direction::ToClient] {
+        let unanswered = direction.of(&facts.unanswered);
+        if unanswered.records > 0 && unanswered.seconds() >= UNANSWERED {
+            frames.extend([unanswered.first.1, unanswered.last.1]);
+            frames.extend(direction.reverse().of(&facts.last).map(|(_, frame)| frame));
+        }
+    }
+    frames
 }
 
 /// ICMP errors about the flow's packets.
@@ -299,12 +338,17 @@ fn missing(case: &Case<'_>, told: &Judged<'_>, rungs: &mut Rungs<'_>) {
     let cookie = facts.messages.iter().find(|m| m.kind == MessageKind::HelloWithCookie);
     let due = match direction {
         Direction::ToClient => cookie.map_or(facts.first, |m| m.first.0),
-        Direction::ToServer => rungs.last_seen().unwrap_or(facts.first),
+        Direction::ToServer => asked(facts).unwrap_or(facts.first),
     };
     let last = facts.last.max(rungs.last_seen().unwrap_or(facts.last));
     // One hello alone: it was waited as long as the tunnel, or else the capture, went on.
     let end = if facts.hellos > 1 { last } else { watched_until(case, told) };
     rungs.push(Step::missing(direction, what.to_owned(), due, end.seconds_since(due)));
+}
+
+/// When the gateway had first sent the last of what the client is to answer.
+fn asked(facts: &AttemptFacts) -> Option<Timestamp> {
+    facts.messages.iter().filter(|m| m.direction == Direction::ToClient).map(|m| m.first.0).max()
 }
 
 /// Until when an answer would have counted: the end of the tunnel connection or of the capture.
@@ -361,15 +405,16 @@ fn tunnel(case: &Case<'_>, connection: &Connection) -> Candidate {
     let mut rungs = Rungs::new(case, view);
     opening(view, &mut rungs);
     records(view, &mut rungs);
+    // Its SYN is evidence for MTUs too: only its end makes it a story.
+    let frames = view.closed.iter().map(|closed| closed.frame).collect();
     closing(view, &mut rungs);
-    let frames = rungs.frames();
     let settled = connection.settled();
     let what = settled.map_or("TLS tunnel connection".to_owned(), |s| format!("{} tunnel connection", s.version));
     let port = view.opened.endpoints.server.port();
     let mut ladder = rungs.ladder("tls", format!("{what} to tcp/{port}"));
     ladder.completed = connection.first_data().is_some();
     ladder.outcome = if ladder.completed { "carries data" } else { "never carried data" }.to_owned();
-    Candidate { ladder, frames }
+    Candidate::new(ladder, frames)
 }
 
 /// The end of one tunnel connection and the begin of the next.
@@ -378,7 +423,10 @@ fn reconnect(case: &Case<'_>, seam: &Reconnect) -> Option<Candidate> {
     let (old, new) = (connections.get(seam.old)?.best(), connections.get(seam.new)?.best());
     let mut rungs = Rungs::new(case, new);
     if let Some(tls) = old.tls.as_deref() {
-        last_words(old, tls, &mut rungs);
+        last_words(tls, &mut rungs);
+        if seam.unheard.is_some() {
+            silence(tls, &mut rungs);
+        }
     }
     closing(old, &mut rungs);
     opening(new, &mut rungs);
@@ -393,7 +441,7 @@ fn reconnect(case: &Case<'_>, seam: &Reconnect) -> Option<Candidate> {
         gap => format!("a new tunnel {:.1} s before the end of the old one{lost}", -gap),
     };
     ladder.completed = connections.get(seam.new)?.first_data().is_some();
-    Some(Candidate { ladder, frames })
+    Some(Candidate::new(ladder, frames))
 }
 
 /// SYN to ServerHello.
@@ -424,7 +472,7 @@ fn opening(view: &FlowFacts, rungs: &mut Rungs<'_>) {
     }
 }
 
-/// What flowed through it. The first records' frames are not kept, so the stretches tell.
+/// What flowed through it. The first record's frame is known from the first stretch, whichever way it went.
 fn records(view: &FlowFacts, rungs: &mut Rungs<'_>) {
     let Some(tls) = view.tls.as_deref() else { return };
     let Some(first) = tls.activity.stretches.first() else { return };
@@ -432,33 +480,32 @@ fn records(view: &FlowFacts, rungs: &mut Rungs<'_>) {
     for direction in [Direction::ToServer, Direction::ToClient] {
         let data = direction.of(&tls.data);
         let Some(at) = data.first.filter(|_| data.records > 0) else { continue };
-        let mut step = Step::seen(direction, "application data".to_owned(), at.max(first.first), first.frame);
+        let mut step = Step::seen(direction, "application data".to_owned(), at, first.frame);
+        step.frame = step.frame.filter(|_| at == first.first);
         (step.count, step.last) = (u64::from(data.records), data.last.map(|(at, _)| at).or(until).unwrap_or(at));
         step.note = format!("{} B", data.bytes);
         rungs.push(step);
     }
-    silence(view, rungs);
 }
 
 /// The last record each way of a connection that ends.
-fn last_words(view: &FlowFacts, tls: &crate::session::facts::TlsFacts, rungs: &mut Rungs<'_>) {
+fn last_words(tls: &TlsFacts, rungs: &mut Rungs<'_>) {
     for direction in [Direction::ToServer, Direction::ToClient] {
         if let Some((at, frame)) = direction.of(&tls.data).last {
             rungs.push(Step::seen(direction, "last application data".to_owned(), at, frame));
         }
     }
-    silence(view, rungs);
 }
 
-fn silence(view: &FlowFacts, rungs: &mut Rungs<'_>) {
-    let Some(tls) = view.tls.as_deref() else { return };
+/// What the client sent into the old tunnel and nobody answered.
+fn silence(tls: &TlsFacts, rungs: &mut Rungs<'_>) {
     let unanswered = Direction::ToServer.of(&tls.unanswered);
     if unanswered.records > 1 && unanswered.seconds() >= UNANSWERED {
         let (at, frame) = unanswered.first;
-        let mut step = Step::seen(Direction::ToServer, "records without an answer".to_owned(), at, frame);
+        let mut step = Step::seen(Direction::ToServer, WITHOUT_ANSWER.to_owned(), at, frame);
         (step.count, step.last, step.fate) = (u64::from(unanswered.records), unanswered.last.0, "sent");
         rungs.push(step);
-        rungs.push(Step::missing(Direction::ToClient, "any record".to_owned(), at, unanswered.seconds()));
+        rungs.push(Step::missing(Direction::ToClient, ANY_RECORD.to_owned(), at, unanswered.seconds()));
     }
 }
 
@@ -574,9 +621,7 @@ impl<'a> Rungs<'a> {
 
     fn ladder(mut self, kind: &str, title: String) -> Ladder {
         // What never came stands below what was seen while it was due.
-        self.steps.sort_by_key(|s| {
-            (if s.frame.is_some() { s.at } else { s.last.plus_seconds(s.waited.unwrap_or(0.0)) }, s.frame.is_none())
-        });
+        self.steps.sort_by_key(|s| (s.at.plus_seconds(s.waited.unwrap_or(0.0)), s.waited.is_some()));
         let (view, start) = (self.view, self.case.session.start);
         let ends = view.opened.endpoints;
         let capture = view.opened.first_frame.capture;

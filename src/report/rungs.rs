@@ -82,10 +82,11 @@ pub fn lines(ladder: &Ladder, width: usize, ascii: bool, clean: impl Fn(&str) ->
 }
 
 fn margin(rung: &Rung) -> String {
-    match rung.frame {
-        Some(frame) => format!("{:>10.3} {frame:>8}  ", rung.seconds),
-        None => String::new(),
+    if rung.fate == "never-came" {
+        return String::new();
     }
+    let frame = rung.frame.map_or(String::new(), |frame| frame.to_string());
+    format!("{:>10.3} {frame:>8}  ", rung.seconds)
 }
 
 /// What is written over the arrow.

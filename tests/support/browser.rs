@@ -1,5 +1,12 @@
 //! A headless Chromium, spoken to over two pipes in the DevTools protocol: JSON, a zero byte behind each message.
-#![allow(dead_code, clippy::panic, clippy::unwrap_used, reason = "a test's own tool")]
+#![allow(
+    dead_code,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test's own tool"
+)]
 
 use serde_json::{Value, json};
 use std::fs::{File, OpenOptions};

@@ -1,5 +1,12 @@
 //! An HTML page taken apart, strictly: what a browser would have to guess is refused.
-#![allow(dead_code, clippy::panic, clippy::unwrap_used, reason = "a test's own tool")]
+#![allow(
+    dead_code,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test's own tool"
+)]
 
 use std::collections::BTreeMap;
 

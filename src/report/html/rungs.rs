@@ -58,14 +58,16 @@ fn draw_rung(svg: &mut String, rung: &Rung, y: f64) -> f64 {
         _ => "good",
     };
     let _ = write!(svg, r#"<g data-mark="rung" class="rung {class}"><title>{}</title>"#, Esc(&words(rung)));
-    if let Some(frame) = rung.frame {
+    if rung.fate != "never-came" {
         let _ = write!(
             svg,
-            r#"<text class="time" x="84" y="{:.1}" text-anchor="end">{:.3}</text><text class="frame" x="84" y="{:.1}" text-anchor="end">frame {frame}</text>"#,
+            r#"<text class="time" x="84" y="{:.1}" text-anchor="end">{:.3}</text>"#,
             y + 12.0,
-            rung.seconds,
-            y + 12.0 + 14.0
+            rung.seconds
         );
+    }
+    if let Some(frame) = rung.frame {
+        let _ = write!(svg, r#"<text class="frame" x="84" y="{:.1}" text-anchor="end">frame {frame}</text>"#, y + 26.0);
     }
     let (x, anchor) = match rung.from.as_str() {
         "client" => (CLIENT + 10.0, "start"),
