@@ -390,6 +390,10 @@ fn flagship_once() -> &'static Report {
     REPORT.get_or_init(flagship)
 }
 
+fn readme_has(words: &str) -> bool {
+    fs::read_to_string(root().join("README.md")).unwrap().contains(words)
+}
+
 #[test]
 fn a_hundred_thousand_sessions_make_a_page_that_opens() {
     let one = flagship();
@@ -409,6 +413,8 @@ fn a_hundred_thousand_sessions_make_a_page_that_opens() {
     let html = html_of(&report);
     assert!(html.len() < 8_000_000, "{} bytes", html.len());
     let page = assert_sound("many", &html);
+    let words = |n: usize| readme_has(&n.to_string());
+    assert!(words(html::MAX_FULL) && words(html::MAX_ROWS), "the README says how many sessions are told");
     let folded: Vec<&str> = page.having("class", "session").map(|tag| tag.attributes["id"].as_str()).collect();
     assert_eq!(folded.len(), html::MAX_FULL);
     assert!(folded.iter().all(|id| id.ends_with("000")), "{folded:?}");
@@ -487,6 +493,12 @@ fn the_command_line_draws_ladders_and_pages() {
     assert!(text.contains("HelloVerifyRequest or ServerHello: never came in 55.0 s"), "{text}");
     let ascii = stdout(&run(["analyze", "--ladder", "--ascii", capture]));
     assert!(ascii.is_ascii() && ascii.contains("X - - -"), "{ascii}");
+
+    let all =
+        stdout(&run(["analyze", "--ladder", root().join("captures/asa-anyconnect/all.pcapng").to_str().unwrap()]));
+    let first = all.split_once("   seconds    frame  client").unwrap().1.split_once("\n\n").unwrap().0;
+    let readme = fs::read_to_string(root().join("README.md")).unwrap().replace("\r\n", "\n");
+    assert!(readme.contains(first), "the README's ladder is another than\n{first}");
 
     let folder = command::Folder::new("html");
     let path = folder.0.join("report.html");

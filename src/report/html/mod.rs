@@ -235,7 +235,8 @@ impl<'a, W: Write + ?Sized> Page<'a, W> {
                 Esc(&session.client),
                 Esc(&session.gateway)
             )?;
-            self.session(session, true)?;
+            // The verdict and remedy of the worst stand at the top.
+            self.session(session, at > 0)?;
             self.out.write_all(b"</details>\n")?;
         }
         self.rows(order.get(MAX_FULL..).unwrap_or_default())?;
@@ -342,7 +343,7 @@ impl<'a, W: Write + ?Sized> Page<'a, W> {
         let id = format!("lanes-{}", identifier(&session.id));
         if let Some(svg) = lanes::draw(self.report, &self.index, session, &id) {
             self.out.write_all(b"<h3>Over time</h3>\n")?;
-            let key = "<ul class=\"key\" aria-hidden=\"true\"><li>bars: connections, dark where data flowed</li><li>dots: DTLS ClientHellos</li><li>dashed line: reconnect</li></ul>";
+            let key = "<ul class=\"key\" aria-hidden=\"true\"><li>bars: connections, solid where data flowed</li><li>dots: DTLS ClientHellos</li><li>dashed line: reconnect</li></ul>";
             self.figure(
                 &svg,
                 "Connections, DTLS attempts, ICMP errors and reconnects, in seconds since the session began.",
