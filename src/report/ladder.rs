@@ -171,33 +171,34 @@ fn dtls(case: &Case<'_>, flow: &DtlsFlow) -> Option<Candidate> {
     let told = told.max_by_key(|j| (j.outcome.stage(), std::cmp::Reverse(j.facts.first)))?;
     let mut rungs = Rungs::new(case, told.view);
     let ends = Ends::new(case, flow, told);
-    let mut silence_of = BTreeSet::new();
     for message in &told.facts.messages {
         rungs.message(&ends, told, message);
     }
     if let Some((at, frame, direction, alert)) = told.facts.alert {
         rungs.push(Step::seen(direction, format!("alert: {alert}"), at, frame));
     }
-    if let Some(facts) = told.view.dtls.as_deref() {
-        if matches!(told.outcome, AttemptOutcome::SealedAlert(_))
-            && let Some((at, frame, direction)) = facts.sealed_alert
-        {
-            rungs.push(Step::seen(direction, "alert (encrypted)".to_owned(), at, frame));
-        }
-        data(facts, &told.outcome, &mut rungs);
-        silence_of = silent_frames(facts);
+    if matches!(told.outcome, AttemptOutcome::SealedAlert(_))
+        && let Some((at, frame, direction)) = told.view.dtls.as_deref().and_then(|dtls| dtls.sealed_alert)
+    {
+        rungs.push(Step::seen(direction, "alert (encrypted)".to_owned(), at, frame));
     }
     icmp(case, told.view, told.facts.first, &mut rungs);
     if !answers_lost(&ends, told, &mut rungs) {
         missing(case, told, &mut rungs);
     }
     let port = told.view.opened.endpoints.server.port();
+    // Data is no handshake: a finding about sizes has no claim here.
     let mut frames: BTreeSet<FrameRef> = rungs.frames();
+    let silence = told.view.dtls.as_deref().map_or_else(BTreeSet::new, silent_frames);
+    frames.extend(&silence);
+    if let Some(facts) = told.view.dtls.as_deref() {
+        data(facts, &told.outcome, &mut rungs);
+    }
     frames.extend(judged.iter().flat_map(|j| j.facts.hello_frames.iter().map(|(frame, _)| *frame)));
     let mut ladder = rungs.ladder("dtls", format!("{} handshake to udp/{port}", told.facts.spoken()));
     ladder.outcome = outcome_words(told, flow);
     ladder.completed = told.outcome == AttemptOutcome::Completed;
-    Some(Candidate { silence: silence_of, ..Candidate::new(ladder, frames) })
+    Some(Candidate { silence, ..Candidate::new(ladder, frames) })
 }
 
 /// The other points that saw the flow, by the end they stood at.
@@ -585,7 +586,9 @@ impl<'a> Rungs<'a> {
         let (at, frame) = message.first;
         let mut step = Step::seen(message.direction, message_name(message.kind), at, frame);
         (step.count, step.last) = (u64::from(message.count), message.last);
-        let answered = || told.facts.messages.iter().any(|m| m.direction != message.direction && m.first.0 >= at);
+        let later = |m: &Message| m.direction != message.direction && m.first.0 >= at;
+        let data = self.view.dtls.as_deref().and_then(|dtls| *message.direction.reverse().of(&dtls.last));
+        let answered = || told.facts.messages.iter().any(later) || data.is_some_and(|(last, _)| last > at);
         match ends.receiving(message.direction) {
             Some((point, there)) => {
                 let place = self.case.place(point);
