@@ -8,7 +8,7 @@ use crate::detect::{self, DETECTORS};
 use crate::dissect::{self, Dissector};
 use crate::error::Error;
 use crate::event::{Direction, Event, FlowId, FrameRef, Opened, PointId, Protocol, What};
-use crate::finding::{self, Case, Detector, Severity, count};
+use crate::finding::{self, Answer, Case, Detector, Severity, count};
 use crate::packet::Undecoded;
 use crate::report::build::rfc3339;
 use crate::report::summary::Tally;
@@ -541,13 +541,14 @@ impl Run<'_> {
             DETECTORS.iter().map(move |detector| (*detector, detect::ask(detector, &case)))
         };
         let mut tally = Tally::default();
-        let mut ranks: Vec<(Reverse<Option<Severity>>, usize)> = Vec::with_capacity(sessions.len());
+        let mut ranks: Vec<(Reverse<(Option<Severity>, bool)>, usize)> = Vec::with_capacity(sessions.len());
         for (index, session) in sessions.iter().enumerate() {
             let answers: Vec<(&'static Detector, finding::Outcome)> = ask(session).collect();
             let severity = answers.iter().filter_map(|(_, outcome)| outcome.severity()).max();
             let told = answers.iter().map(|(detector, outcome)| (detector.id, outcome.answer(), outcome.reason()));
             tally.add(&(index + 1).to_string(), severity, told);
-            ranks.push((Reverse(severity), index));
+            let is_unsure = answers.iter().any(|(_, outcome)| outcome.answer() == Answer::CannotTell);
+            ranks.push((Reverse((severity, is_unsure)), index));
         }
         self.report.summary = tally.finish();
         if let Some(most) = self.options.max_told.filter(|most| *most < ranks.len()) {

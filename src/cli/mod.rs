@@ -154,11 +154,11 @@ struct AnalyzeArgs {
     #[arg(required = true, value_name = "[VANTAGE:]FILE")]
     files: Vec<OsString>,
 
-    /// Report format: text, json, note (a case note of 40 lines at most), csv (a row a session) or md (Markdown); with =PATH into a file; repeatable, one pass [default: text]
+    /// Report format: text, json, note (a case note of 40 lines at most), html (a page with charts), md (Markdown) or csv (a row a session); with =PATH into a file; repeatable, one pass [default: text]
     #[arg(long = "format", value_name = "FORMAT[=PATH]", value_parser = output::parse_format)]
     formats: Vec<output::Format>,
 
-    /// Write the report to this file; without --format, a name in .json, .csv or .md means that format
+    /// Write the report to this file; without --format, a name in .json, .html, .md or .csv means that format
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
 
@@ -192,6 +192,10 @@ struct AnalyzeArgs {
     /// Say how vantages were inferred and why checks are clear; tell healthy sessions in full
     #[arg(long)]
     why: bool,
+
+    /// Draw the handshake that failed, or the one that worked, in the text report
+    #[arg(long)]
+    ladder: bool,
 
     /// Nothing on standard error but errors
     #[arg(short, long)]
@@ -386,6 +390,7 @@ fn analyze(args: AnalyzeArgs, console: Console) -> Exit {
     let mut written = true;
     for Wanted { format, to } in &wanted {
         let look = output::look(to, console.colour, console.ascii, args.why);
+        let look = Look { ladder: args.ladder, ..look };
         let page = |look, out: &mut dyn std::io::Write| format.render(&outcome.report, look, out);
         if let Err(error) = output::write(to, look, page) {
             console.complain(&error.to_string());

@@ -5,7 +5,7 @@
 use super::Colour;
 use crate::error::Error;
 use crate::report::text::Look;
-use crate::report::{Report, csv, json, md, note, text};
+use crate::report::{Report, csv, html, json, md, note, text};
 use anstream::{AutoStream, ColorChoice};
 use std::ffi::OsString;
 use std::fmt;
@@ -21,6 +21,7 @@ pub(super) enum Kind {
     Note,
     Csv,
     Md,
+    Html,
 }
 
 impl Kind {
@@ -29,6 +30,7 @@ impl Kind {
         match self {
             Kind::Text | Kind::Note => Some(text::MAX_SESSIONS),
             Kind::Md => Some(md::MAX_SESSIONS),
+            Kind::Html => Some(html::MAX_SESSIONS),
             Kind::Json | Kind::Csv => None,
         }
     }
@@ -40,6 +42,7 @@ impl Kind {
             Kind::Note => note::render(report, out),
             Kind::Csv => csv::render(report, out),
             Kind::Md => md::render(report, out),
+            Kind::Html => html::render(report, out),
         }
     }
 }
@@ -64,7 +67,8 @@ pub(super) fn parse_format(given: &str) -> Result<Format, String> {
         "note" => Kind::Note,
         "csv" => Kind::Csv,
         "md" => Kind::Md,
-        _ => return Err("formats: text, json, note, csv, md".to_owned()),
+        "html" => Kind::Html,
+        _ => return Err("formats: text, json, note, html, md, csv".to_owned()),
     };
     Ok(Format { kind, path })
 }
@@ -109,6 +113,7 @@ pub(super) fn plan(formats: Vec<Format>, output: Option<PathBuf>) -> Result<Vec<
             [] if has_extension(&path, "json") => Kind::Json,
             [] if has_extension(&path, "csv") => Kind::Csv,
             [] if has_extension(&path, "md") => Kind::Md,
+            [] if has_extension(&path, "html") => Kind::Html,
             [] => Kind::Text,
             [Format { kind, path: None }] => *kind,
             [_] => return Err("-o and a path in --format: one of them".to_owned()),
@@ -141,7 +146,7 @@ pub(super) fn look(to: &Destination, colour: Colour, ascii: bool, why: bool) -> 
         (Colour::Never, _) | (Colour::Auto, Destination::File(_)) => false,
         (Colour::Auto, Destination::Stdout) => AutoStream::choice(&io::stdout()) != ColorChoice::Never,
     };
-    Look { colour, ascii, why }
+    Look { colour, ascii, why, ladder: false }
 }
 
 /// Finds out, before the work, whether a report can be written there at all.
@@ -325,6 +330,7 @@ mod tests {
         assert_eq!(plan(vec![], Some("r.json".into())).unwrap()[0].format, Kind::Json);
         assert_eq!(plan(vec![], Some("r.CSV".into())).unwrap()[0].format, Kind::Csv);
         assert_eq!(plan(vec![], Some("r.md".into())).unwrap()[0].format, Kind::Md);
+        assert_eq!(plan(vec![], Some("r.HTML".into())).unwrap()[0].format, Kind::Html);
         assert_eq!(plan(vec![], Some("r.txt".into())).unwrap()[0].format, Kind::Text);
         assert_eq!(plan(vec![], Some("-".into())).unwrap()[0].to, Destination::Stdout);
 

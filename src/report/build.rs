@@ -1,16 +1,17 @@
 //! Sessions and findings to the report: owned, serialisable, nothing left to compute for a renderer.
 
 use super::{
-    ByDirection, Capture, Check, DtlsAttempt, Evidence, Filter, Finding, FragNeeded, FrameNumber, Interface, Limit,
-    Loss, NextCapture, Oversized, PathMtu, Reconnect, Report, RuledOut, SCHEMA_VERSION, Session, Tunnel,
+    ByDirection, Capture, Check, DataStretch, DtlsAttempt, Evidence, Filter, Finding, FragNeeded, FrameNumber,
+    Interface, Limit, Loss, NextCapture, Oversized, PathMtu, Reconnect, Report, RuledOut, SCHEMA_VERSION, Session,
+    Tunnel,
 };
-use super::{inside, timeline};
+use super::{inside, ladder, sizes, timeline};
 use crate::event::{FrameRef, PointId, Timestamp, Vantage};
 use crate::finding::{self, Answer, Case, Confidence, Detector, Outcome, Severity, Wanted, by_capture};
 use crate::session::attempt::{AttemptOutcome, icmp_words, judge};
-use crate::session::facts::FlowFacts;
+use crate::session::facts::{AttemptFacts, FlowFacts, Stretch};
 use crate::session::{self, Point, link_name};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// An empty report of this version.
 pub fn empty() -> Report {
@@ -64,7 +65,10 @@ pub fn session(
         };
         report.checks.push(Check { detector: detector.id.to_owned(), session: id.clone(), outcome: answer, reason });
     }
+    let mut shown = evidence_frames(&found);
     let findings = findings(&id, &case, found);
+    let of_finding = |f: &Finding| (f.detector.clone(), shown.remove(f.detector.as_str()).unwrap_or_default());
+    let shown: Vec<_> = findings.iter().map(of_finding).collect();
     let severity = findings.iter().map(|f| f.severity).max();
     let faults = findings.iter().filter(|f| f.severity > Severity::Info);
     let headlines: Vec<String> = faults.map(|f| f.headline.clone()).collect();
@@ -96,12 +100,26 @@ pub fn session(
         oversized: oversized(&case),
         frag_needed: frag_needed(&case),
         reconnects: reconnects(session),
+        sizes: sizes::of(&case),
+        ladders: ladder::of(&case, &shown),
         timeline: std::mem::take(&mut entries.entries),
         timeline_dropped,
     });
     for want in wanted {
         next_capture(report, session, want, faulty);
     }
+}
+
+/// The frames each detector shows, by its id.
+fn evidence_frames(found: &[(&'static Detector, Box<finding::Finding>)]) -> BTreeMap<&'static str, BTreeSet<FrameRef>> {
+    let frames = |finding: &finding::Finding| {
+        let shown = finding.evidence.iter().filter_map(|evidence| match evidence {
+            finding::Evidence::Frames(frames, _) => Some(frames),
+            finding::Evidence::Absence(..) => None,
+        });
+        shown.flatten().copied().collect()
+    };
+    found.iter().map(|(detector, finding)| (detector.id, frames(finding))).collect()
 }
 
 /// A moment as RFC 3339, UTC, nanoseconds.
@@ -252,6 +270,7 @@ fn tunnels(case: &Case<'_>) -> Vec<Tunnel> {
             tunnel.cipher = settled.map(|s| s.suite.to_string());
             let inside = view.tls.as_ref().and_then(|tls| tls.inside.as_ref());
             tunnel.packets = inside.map(|inside| inside::packets(&inside.packets));
+            tunnel.data = view.tls.as_ref().map_or_else(Vec::new, |tls| data(session, &tls.activity.stretches));
             tunnel.mss = [view.opened.syn.and_then(|s| s.mss), view.opened.syn_ack.and_then(|s| s.mss)];
             all.push(tunnel);
         }
@@ -261,11 +280,23 @@ fn tunnels(case: &Case<'_>) -> Vec<Tunnel> {
             let mut tunnel = tunnel(case, view, "dtls", "dtls");
             tunnel.version = flow.version().map(|v| v.to_string());
             tunnel.cipher = flow.suite().map(|s| s.to_string());
+            tunnel.data = view.dtls.as_ref().map_or_else(Vec::new, |dtls| data(session, &dtls.activity.stretches));
             tunnel.packets = view.dtls.as_ref().and_then(|dtls| dtls.inside.as_deref()).map(inside::packets);
             all.push(tunnel);
         }
     }
     all
+}
+
+fn data(session: &session::Session, stretches: &[Stretch]) -> Vec<DataStretch> {
+    let by_direction = |[up, down]: [u64; 2]| ByDirection { to_client: down, to_server: up };
+    let stretch = |s: &Stretch| DataStretch {
+        first_seconds: s.first.seconds_since(session.start),
+        last_seconds: s.last.seconds_since(session.start),
+        records: by_direction(s.records.map(u64::from)),
+        bytes: by_direction(s.bytes),
+    };
+    stretches.iter().map(stretch).collect()
 }
 
 fn tunnel(case: &Case<'_>, view: &FlowFacts, kind: &str, role: &str) -> Tunnel {
@@ -287,6 +318,7 @@ fn tunnel(case: &Case<'_>, view: &FlowFacts, kind: &str, role: &str) -> Tunnel {
         start: rfc3339(view.opened.first),
         end: rfc3339(view.ended.last),
         mss: [None, None],
+        data: Vec::new(),
         packets: None,
     }
 }
@@ -323,6 +355,7 @@ fn attempts(case: &Case<'_>) -> Vec<DtlsAttempt> {
                     outcome_detail: detail(&judged.outcome),
                     first_frame: first_frame.number,
                     client_hello_frames: numbers(&frames, capture),
+                    client_hello_seconds: hello_seconds(session, facts),
                     start: rfc3339(facts.first),
                     span_seconds: facts.last.seconds_since(facts.first),
                     completed_after_seconds: facts.completed_at().map(|(at, _)| at.seconds_since(facts.first)),
@@ -334,7 +367,14 @@ fn attempts(case: &Case<'_>) -> Vec<DtlsAttempt> {
     all.into_iter().map(|(_, _, attempt)| attempt).collect()
 }
 
-fn detail(outcome: &AttemptOutcome) -> String {
+fn hello_seconds(session: &session::Session, facts: &AttemptFacts) -> Vec<f64> {
+    let mut seconds: Vec<f64> = facts.hello_frames.iter().map(|(_, at)| at.seconds_since(session.start)).collect();
+    seconds.sort_by(f64::total_cmp);
+    seconds
+}
+
+/// An outcome in words, with its numbers.
+pub(super) fn detail(outcome: &AttemptOutcome) -> String {
     match outcome {
         AttemptOutcome::Completed => "epoch-1 records both ways".to_owned(),
         AttemptOutcome::NoReply => "nothing came back".to_owned(),

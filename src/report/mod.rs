@@ -5,16 +5,22 @@
 pub mod build;
 pub mod comments;
 pub mod csv;
+pub mod html;
 pub mod inside;
 pub mod json;
+pub mod ladder;
 pub mod md;
 pub mod note;
+mod rungs;
+pub mod sizes;
 pub mod summary;
 pub mod text;
 pub mod timeline;
 mod verdict;
 
 pub use crate::finding::{Answer, Basis, Confidence, Severity};
+pub use ladder::{Ladder, Rung};
+pub use sizes::SizeRun;
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -197,6 +203,10 @@ pub struct Session {
     pub frag_needed: Vec<FragNeeded>,
     /// Tunnel connections that replaced an earlier one.
     pub reconnects: Vec<Reconnect>,
+    /// Packet sizes over time, as runs of equal sizes, at most [`sizes::MAX_RUNS`].
+    pub sizes: Vec<SizeRun>,
+    /// The handshakes the findings tell of, or the one that worked, rung by rung.
+    pub ladders: Vec<Ladder>,
     /// What happened, in time order, bounded.
     pub timeline: Vec<TimelineEntry>,
     /// Events left out of `timeline` because of its bound.
@@ -238,8 +248,23 @@ pub struct Tunnel {
     pub end: String,
     /// MSS of the SYN and of the SYN-ACK, bytes.
     pub mss: [Option<u16>; 2],
+    /// When data flowed through it, as stretches without a pause of more than a second, at most 32.
+    pub data: Vec<DataStretch>,
     /// The packets of the tunnel protocol in it, read with keys; absent without.
     pub packets: Option<TunnelPackets>,
+}
+
+/// Data records in a tunnel without a pause of more than a second; keepalives and DPD are none.
+#[derive(Clone, Debug, Default, Serialize, JsonSchema)]
+pub struct DataStretch {
+    /// Seconds since the session's start of the first record.
+    pub first_seconds: f64,
+    /// And of the last.
+    pub last_seconds: f64,
+    /// Records, each way.
+    pub records: ByDirection,
+    /// Bytes in them, each way, sealing included.
+    pub bytes: ByDirection,
 }
 
 /// Packets of the tunnel protocol, read with keys.
@@ -388,6 +413,8 @@ pub struct DtlsAttempt {
     pub first_frame: u32,
     /// Frames of the ClientHellos, at most 64.
     pub client_hello_frames: Vec<u32>,
+    /// When they were sent: seconds since the session's start, ascending, at most 64.
+    pub client_hello_seconds: Vec<f64>,
     /// Time of the first ClientHello.
     pub start: String,
     /// Seconds from the first ClientHello to the last.
@@ -470,7 +497,7 @@ pub struct Oversized {
 pub struct ByDirection {
     /// Toward the client.
     pub to_client: u64,
-    /// Toward the server side.
+    /// Toward the server side: the gateway, or the servers behind it.
     pub to_server: u64,
 }
 

@@ -3,6 +3,7 @@
 //! Promises: no byte of a capture reaches the terminal unescaped; only filters and commands, which must stay
 //! pasteable, may pass column 100; many sessions stay readable. Refuses: to compute findings or to hide a loss.
 
+use super::rungs;
 use super::{
     Answer, Basis, Capture, Confidence, Finding, FrameNumber, Limit, Reason, Report, Session, Severity, Summary,
 };
@@ -37,6 +38,8 @@ pub struct Look {
     pub ascii: bool,
     /// Also say how vantages were inferred, what clear checks rest on, and tell healthy sessions in full.
     pub why: bool,
+    /// Also draw the handshakes.
+    pub ladder: bool,
 }
 
 /// A path longer than this gets a line of its own, columns.
@@ -220,14 +223,14 @@ const PLAIN: Style = Style::new();
 const GOOD: Style = AnsiColor::Green.on_default().bold();
 
 /// What is asked for often, looked up once.
-struct Index<'a> {
+pub(super) struct Index<'a> {
     findings: HashMap<&'a str, Vec<&'a Finding>>,
-    unsure: HashSet<&'a str>,
+    pub(super) unsure: HashSet<&'a str>,
     labels: Vec<String>,
 }
 
 impl<'a> Index<'a> {
-    fn new(report: &'a Report) -> Self {
+    pub(super) fn new(report: &'a Report) -> Self {
         let mut findings: HashMap<&str, Vec<&Finding>> = HashMap::new();
         for finding in &report.findings {
             let of_session = findings.entry(finding.session.as_str()).or_default();
@@ -242,12 +245,12 @@ impl<'a> Index<'a> {
         }
     }
 
-    fn findings(&self, session: &str) -> &[&'a Finding] {
+    pub(super) fn findings(&self, session: &str) -> &[&'a Finding] {
         self.findings.get(session).map_or(&[], Vec::as_slice)
     }
 
     /// The capture's name where there is more than one to confuse it with.
-    fn label(&self, capture: u16) -> Option<&str> {
+    pub(super) fn label(&self, capture: u16) -> Option<&str> {
         if self.labels.len() < 2 {
             return None;
         }
@@ -393,23 +396,9 @@ impl<W: Write + ?Sized> Page<'_, W> {
         if report.captures.is_empty() {
             return Ok(());
         }
-        let frames = report.captures.iter().map(|c| c.frames);
-        let frames = frames.fold(0, u64::saturating_add);
         self.line("")?;
         self.hang(&[(severity_style(Severity::Medium), "NO ANYCONNECT SESSION")], "")?;
-        let captures = counted(report.captures.len() as u64, "capture");
-        let part = if report.complete { "N" } else { "As far as it was read, n" };
-        let text = if frames == 0 {
-            format!("{captures} without a single frame: there was nothing to look at.")
-        } else {
-            format!(
-                "{part}one of the {} in {captures} belongs to an AnyConnect session: no TLS tunnel to a gateway, no DTLS \
-                 beside one, no traffic out of one. Any port was looked at. A capture that begins after the tunnel, or one \
-                 from inside it, may need a label (inside:FILE) to be understood.",
-                counted(frames, "frame")
-            )
-        };
-        self.hang(&[(PLAIN, "  ")], &text)
+        self.hang(&[(PLAIN, "  ")], &no_session_words(report))
     }
 
     fn sessions(&mut self, report: &Report, index: &Index) -> io::Result<()> {
@@ -502,13 +491,34 @@ impl<W: Write + ?Sized> Page<'_, W> {
             self.findings(findings)?;
         }
         if is_healthy(session, findings) && !self.look.why {
-            return Ok(());
+            return self.ladders(session, report, index);
         }
         self.ruled_out(findings)?;
         self.limits(session, index)?;
         self.do_now(findings)?;
         self.look_at(findings, index)?;
+        self.ladders(session, report, index)?;
         self.timeline(session, report, index)
+    }
+
+    fn ladders(&mut self, session: &Session, report: &Report, index: &Index) -> io::Result<()> {
+        if !self.look.ladder {
+            return Ok(());
+        }
+        for ladder in &session.ladders {
+            self.line("")?;
+            let at = seen_at(report, index, ladder.capture, &ladder.vantage);
+            let stream = if ladder.stream.is_empty() { String::new() } else { format!(", {}", ladder.stream) };
+            self.hang(
+                &[(BOLD, "  ladder   ")],
+                &format!("{}{stream}, seen at {at}: {}", ladder.title, ladder.outcome),
+            )?;
+            for line in rungs::lines(ladder, WIDTH, self.look.ascii, |text| self.clean(text)) {
+                let style = if line.is_head { DIM } else { PLAIN };
+                self.spans(&[(style, line.text.trim_end())])?;
+            }
+        }
+        Ok(())
     }
 
     fn session_header(&mut self, session: &Session, findings: &[&Finding], unsure: bool) -> io::Result<()> {
@@ -952,17 +962,34 @@ impl<W: Write + ?Sized> Page<'_, W> {
     }
 }
 
-fn is_damaged(capture: &Capture) -> bool {
+/// What to say of captures without a session.
+pub(super) fn no_session_words(report: &Report) -> String {
+    let frames = report.captures.iter().map(|c| c.frames);
+    let frames = frames.fold(0, u64::saturating_add);
+    let captures = counted(report.captures.len() as u64, "capture");
+    if frames == 0 {
+        return format!("{captures} without a single frame: there was nothing to look at.");
+    }
+    let part = if report.complete { "N" } else { "As far as it was read, n" };
+    format!(
+        "{part}one of the {} in {captures} belongs to an AnyConnect session: no TLS tunnel to a gateway, no DTLS \
+         beside one, no traffic out of one. Any port was looked at. A capture that begins after the tunnel, or one \
+         from inside it, may need a label (inside:FILE) to be understood.",
+        counted(frames, "frame")
+    )
+}
+
+pub(super) fn is_damaged(capture: &Capture) -> bool {
     capture.truncated || capture.damage.is_some()
 }
 
-fn is_healthy(session: &Session, findings: &[&Finding]) -> bool {
+pub(super) fn is_healthy(session: &Session, findings: &[&Finding]) -> bool {
     session.severity.is_none_or(|severity| severity == Severity::Info)
         && findings.iter().all(|finding| finding.severity == Severity::Info)
 }
 
 /// `12 sessions: 1 high, 2 medium, 9 without findings`.
-fn overview(summary: &Summary) -> String {
+pub(super) fn overview(summary: &Summary) -> String {
     let all = summary.severities;
     let parts = [
         (all.high, "high"),
@@ -979,7 +1006,7 @@ fn overview(summary: &Summary) -> String {
     format!("{}: {}", counted(summary.sessions, "session"), parts.join(", "))
 }
 
-fn inner(addresses: &[String]) -> String {
+pub(super) fn inner(addresses: &[String]) -> String {
     let Some(shown) = addresses.get(..addresses.len().min(3)) else {
         return String::new();
     };
@@ -1021,7 +1048,7 @@ pub(super) fn place(vantage: &str) -> &str {
 }
 
 /// The vantage and, where one interface stood there, its name; the file where the vantage is unknown.
-fn seen_at(report: &Report, index: &Index, capture: u16, vantage: &str) -> String {
+pub(super) fn seen_at(report: &Report, index: &Index, capture: u16, vantage: &str) -> String {
     let interfaces = report.captures.get(usize::from(capture));
     let interfaces = interfaces.map_or(&[][..], |c| c.interfaces.as_slice());
     let mut there = interfaces.iter().filter(|i| i.vantage == vantage);
@@ -1039,7 +1066,7 @@ fn seen_at(report: &Report, index: &Index, capture: u16, vantage: &str) -> Strin
     }
 }
 
-fn filter_text(note: &super::Filter, index: &Index) -> String {
+pub(super) fn filter_text(note: &super::Filter, index: &Index) -> String {
     let mut parts = Vec::new();
     if let Some(frames) = note.frames {
         parts.push(counted(frames, "frame"));
@@ -1055,7 +1082,7 @@ fn filter_text(note: &super::Filter, index: &Index) -> String {
 }
 
 /// `frame 72`, `frames 10, 18`, `frames 1, 2, 3, 4 and 8 more`; with the file's name where there are several.
-fn frame_list(frames: &[FrameNumber], index: &Index) -> String {
+pub(super) fn frame_list(frames: &[FrameNumber], index: &Index) -> String {
     let mut per_capture: BTreeMap<u16, Vec<u32>> = BTreeMap::new();
     for frame in frames {
         per_capture.entry(frame.capture).or_default().push(frame.frame);
@@ -1146,7 +1173,7 @@ pub(crate) fn seconds_between(start: &str, end: &str) -> Option<f64> {
 }
 
 /// Nanoseconds since 1970 of an RFC 3339 time in UTC (`Z`); `None` for anything else.
-fn nanoseconds(rfc3339: &str) -> Option<i128> {
+pub(super) fn nanoseconds(rfc3339: &str) -> Option<i128> {
     fn number(text: Option<&str>) -> Option<i128> {
         let text = text.filter(|text| text.bytes().all(|b| b.is_ascii_digit()))?;
         text.parse().ok()
@@ -1439,7 +1466,7 @@ mod tests {
 
     #[test]
     fn the_flagship_with_reasons_in_ascii() {
-        let look = Look { ascii: true, why: true, colour: false };
+        let look = Look { ascii: true, why: true, ladder: true, colour: false };
         let text = page(&flagship(), look);
         snapshot("text_flagship_ascii_why", &text);
         assert!(text.is_ascii());
@@ -1627,9 +1654,9 @@ mod tests {
             });
             let text = page(&report, Look { why, ..Look::default() });
             prop_assert!(text.chars().all(|c| c == '\n' || !is_hostile(c)), "{:?}", text);
-            let ascii = page(&report, Look { why, ascii: true, colour: false });
+            let ascii = page(&report, Look { why, ascii: true, ..Look::default() });
             prop_assert!(ascii.bytes().all(|b| b == b'\n' || (b' '..=b'~').contains(&b)), "{:?}", ascii);
-            let coloured = page(&report, Look { why, ascii: false, colour: true });
+            let coloured = page(&report, Look { why, colour: true, ..Look::default() });
             prop_assert_eq!(anstream::adapter::strip_str(&coloured).to_string(), text);
         }
 

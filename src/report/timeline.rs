@@ -68,7 +68,8 @@ pub fn of(case: &Case<'_>) -> Timeline {
     Timeline { entries, dropped }
 }
 
-fn stream(view: &FlowFacts) -> String {
+/// `tcp.stream 0`, `udp.stream 3`; empty for a flow inside a tunnel.
+pub(super) fn stream(view: &FlowFacts) -> String {
     if view.opened.carrier.is_some() {
         // Wireshark does not number what it does not see.
         return String::new();

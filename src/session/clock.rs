@@ -204,6 +204,10 @@ fn shift_flow(flow: &mut FlowFacts, by: f64) {
             attempt.server_hellos.1.iter_mut().for_each(|(at, _)| move_it(at));
             attempt.protected.iter_mut().flatten().for_each(|(at, _)| move_it(at));
             attempt.alert.iter_mut().for_each(|(at, ..)| move_it(at));
+            for message in &mut attempt.messages {
+                move_it(&mut message.first.0);
+                move_it(&mut message.last);
+            }
         }
     }
 }

@@ -11,6 +11,8 @@ use std::net::IpAddr;
 pub const MAX_FRAMES: usize = 64;
 /// Handshake attempts kept per DTLS flow.
 pub const MAX_ATTEMPTS: usize = 32;
+/// Different messages kept per handshake attempt; repeats only count.
+pub const MAX_MESSAGES: usize = 24;
 /// Runs of equal large packets kept per direction of a flow.
 pub const MAX_RUNS: usize = 32;
 /// Stretches of data kept per tunnel.
@@ -758,9 +760,60 @@ pub struct AttemptFacts {
     pub protected: [Option<(Timestamp, FrameRef)>; 2],
     /// First alert in the clear.
     pub alert: Option<(Timestamp, FrameRef, Direction, Alert)>,
+    /// Its messages in the order they first came, at most [`MAX_MESSAGES`]; what has no number of its own stays out.
+    pub messages: Vec<Message>,
+}
+
+/// A kind of handshake message, one way, with its repeats.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Message {
+    /// Which.
+    pub kind: MessageKind,
+    /// Which way it went.
+    pub direction: Direction,
+    /// How often it was seen.
+    pub count: u32,
+    /// The first of them.
+    pub first: (Timestamp, FrameRef),
+    /// When the last of them was seen.
+    pub last: Timestamp,
+}
+
+/// What stands on a rung of a handshake.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MessageKind {
+    /// A handshake message of that type (RFC 6347 §4.3.2), in the clear.
+    Handshake(u8),
+    /// A ClientHello that carries a cookie.
+    HelloWithCookie,
+    /// ChangeCipherSpec.
+    ChangeCipherSpec,
+    /// The first sealed handshake record behind it.
+    Finished,
+}
+
+impl MessageKind {
+    /// ClientHello without a cookie.
+    pub const CLIENT_HELLO: MessageKind = MessageKind::Handshake(1);
+    /// ServerHello.
+    pub const SERVER_HELLO: MessageKind = MessageKind::Handshake(2);
+    /// HelloVerifyRequest.
+    pub const HELLO_VERIFY: MessageKind = MessageKind::Handshake(3);
+    /// Certificate.
+    pub const CERTIFICATE: MessageKind = MessageKind::Handshake(11);
 }
 
 impl AttemptFacts {
+    /// Puts a message on the list, or counts it as a repeat.
+    pub fn note(&mut self, kind: MessageKind, direction: Direction, at: Timestamp, frame: FrameRef) {
+        if let Some(known) = self.messages.iter_mut().find(|m| m.kind == kind && m.direction == direction) {
+            known.count = known.count.saturating_add(1);
+            known.last = known.last.max(at);
+        } else if self.messages.len() < MAX_MESSAGES {
+            self.messages.push(Message { kind, direction, count: 1, first: (at, frame), last: at });
+        }
+    }
+
     /// The version to name: the one agreed, else the one offered.
     pub fn spoken(&self) -> Version {
         self.server_version.unwrap_or(self.hello_version)

@@ -1,7 +1,7 @@
 //! Folds events into facts, one tracker per capture. Bounded: see [`Limits`].
 
 use super::facts::{
-    AttemptFacts, Closed, DtlsFacts, FlowFacts, IcmpFacts, InsideTls, MAX_ATTEMPTS, MAX_FRAMES, Packets,
+    AttemptFacts, Closed, DtlsFacts, FlowFacts, IcmpFacts, InsideTls, MAX_ATTEMPTS, MAX_FRAMES, MessageKind, Packets,
     ServerHelloFacts, TlsFacts, View, keep,
 };
 use super::maps::{HashMap, HashSet};
@@ -340,6 +340,7 @@ fn observe_handshake(
                 ccs: [false, false],
                 protected: [None, None],
                 alert: None,
+                messages: Vec::new(),
             };
             keep(&mut dtls.attempts, attempt);
         }
@@ -353,6 +354,8 @@ fn observe_handshake(
         if attempt.hello_frames.len() < MAX_FRAMES {
             keep(&mut attempt.hello_frames, (frame, at));
         }
+        let kind = if hello.cookie.is_empty() { MessageKind::CLIENT_HELLO } else { MessageKind::HelloWithCookie };
+        attempt.note(kind, direction, at, frame);
         return;
     }
     let Some(attempt) = dtls.attempts.last_mut() else {
@@ -365,6 +368,7 @@ fn observe_handshake(
     if direction == Direction::ToClient {
         attempt.server_messages |= 1_u32.checked_shl(u32::from(sequence)).unwrap_or_default();
     }
+    attempt.note(kind_of(message), direction, at, frame);
     match message {
         DtlsMessage::ClientHello(..) => {}
         DtlsMessage::HelloVerifyRequest(cookie) => {
@@ -392,6 +396,16 @@ fn observe_handshake(
     }
 }
 
+fn kind_of(message: &DtlsMessage<'_>) -> MessageKind {
+    match message {
+        DtlsMessage::ClientHello(..) => MessageKind::CLIENT_HELLO,
+        DtlsMessage::HelloVerifyRequest(_) => MessageKind::HELLO_VERIFY,
+        DtlsMessage::ServerHello(_) => MessageKind::SERVER_HELLO,
+        DtlsMessage::Certificate => MessageKind::CERTIFICATE,
+        DtlsMessage::Other(kind) => MessageKind::Handshake(*kind),
+    }
+}
+
 fn observe_record(dtls: &mut DtlsFacts, at: Timestamp, frame: FrameRef, direction: Direction, record: &DtlsRecordSeen) {
     let d = direction.index();
     dtls.version = Some(record.version);
@@ -408,9 +422,10 @@ fn observe_record(dtls: &mut DtlsFacts, at: Timestamp, frame: FrameRef, directio
             attempt.largest_flight = attempt.largest_flight.max(record.ip_len);
         }
         if record.content_type == 20
-            && let Some(ccs) = dtls.attempts.last_mut().and_then(|a| a.ccs.get_mut(d))
+            && let Some(attempt) = dtls.attempts.last_mut()
         {
-            *ccs = true;
+            *direction.of_mut(&mut attempt.ccs) = true;
+            attempt.note(MessageKind::ChangeCipherSpec, direction, at, frame);
         }
         return;
     }
@@ -418,8 +433,12 @@ fn observe_record(dtls: &mut DtlsFacts, at: Timestamp, frame: FrameRef, directio
     if record.content_type == 21 {
         dtls.sealed_alert.get_or_insert((at, frame, direction));
     }
-    if record.content_type == 22 && direction.of(&dtls.records) > &0 {
-        direction.of_mut(&mut dtls.renegotiation).get_or_insert((at, frame));
+    if record.content_type == 22 {
+        if direction.of(&dtls.records) > &0 {
+            direction.of_mut(&mut dtls.renegotiation).get_or_insert((at, frame));
+        } else if let Some(attempt) = dtls.attempts.last_mut() {
+            attempt.note(MessageKind::Finished, direction, at, frame);
+        }
     }
     let suite = dtls.attempts.last().and_then(|a| a.suite);
     let sealed = suite.and_then(|s| Some(Protection::new(s.class()?, record.version, false)));
