@@ -84,6 +84,7 @@ const MAX_QUIET: usize = 64;
 const TICK: u64 = 8192;
 
 /// Reads every source and reports. A `Break` from `tick` stops reading; what was found by then is reported all the same.
+/// `tick` is also asked before each further source, and when a read fails: a source may fail in order to stop.
 pub fn analyze(
     sources: impl Iterator<Item = Result<Source, Error>>,
     options: &Options,
@@ -181,6 +182,7 @@ fn run<'a>(
         interrupted: false,
     };
     for (index, source) in sources.enumerate() {
+        run.interrupted |= index > 0 && tick(Tick { source: index, bytes: 0, frames: 0 }).is_break();
         if run.interrupted {
             break;
         }
@@ -211,7 +213,7 @@ impl Run<'_> {
         let mut reader = match Reader::new(&source.path, source.input, self.options.reader) {
             Ok(reader) => reader,
             Err(error) => {
-                self.errors.push(error);
+                self.fail(error, tick(Tick { source: index, bytes: 0, frames: 0 }));
                 return;
             }
         };
@@ -271,7 +273,7 @@ impl Run<'_> {
                 if frames.is_multiple_of(TICK) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
             });
             if let Err(error) = result {
-                self.errors.push(error);
+                self.fail(error, tick(Tick { source: index, bytes: reader.bytes(), frames }));
                 break;
             }
             if reader.is_finished() {
@@ -301,6 +303,15 @@ impl Run<'_> {
         });
         self.capture_losses(&reader, capture, damage, (frames, span), cut, backwards);
         self.set = Some(set);
+    }
+
+    /// A read failed: because somebody wanted to stop, or by itself.
+    fn fail(&mut self, error: Error, told: ControlFlow<()>) {
+        if told.is_break() {
+            self.interrupted = true;
+        } else {
+            self.errors.push(error);
+        }
     }
 
     /// Fills in what the file says about its interfaces, now that all of it is read.
@@ -566,6 +577,11 @@ impl Run<'_> {
             let text = format!("{left_out} sessions were left out because of the cap on sessions");
             let count = left_out as u64;
             self.report.losses.push(Loss { kind: "session-cap".to_owned(), capture: None, count, text, limit: true });
+        }
+        for error in &self.errors {
+            let text = error.to_string();
+            let loss = Loss { kind: "unreadable".to_owned(), capture: None, count: 1, text, limit: false };
+            self.report.losses.push(loss);
         }
         if self.interrupted {
             let text = "reading was interrupted; this is what was found so far".to_owned();

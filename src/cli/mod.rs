@@ -329,6 +329,9 @@ fn analyze(args: AnalyzeArgs, console: Console) -> Exit {
         if inputs.iter().any(|input| input.is(to)) {
             return console.usage(&format!("{to} is a capture to be read: the report would replace it"));
         }
+        if args.secrets.names(to) {
+            return console.usage(&format!("{to} holds the secrets to be used: the report would replace them"));
+        }
         // Before an hour of reading, not after it.
         if let Err(error) = output::probe(to) {
             console.complain(&error.to_string());
@@ -349,11 +352,11 @@ fn analyze(args: AnalyzeArgs, console: Console) -> Exit {
     }
     let mut watch = watch::Watch::new(&inputs, !(args.quiet || args.no_progress), console);
     let mut outcome = loop {
-        let counter = watch.counter();
-        let sources = inputs.iter().map(|input| files::open(input, &counter));
+        let (counter, stop) = (watch.counter(), watch.stop());
+        let sources = inputs.iter().map(|input| files::open(input, &counter, &stop));
         let outcome = analysis::analyze_with_keys(sources, &options, &mut keyring, &mut |tick| watch.tick(tick.source));
         let is_rereadable = inputs.iter().all(|input| input.size().is_some());
-        if !outcome.late_secrets || watch.is_again() || !is_rereadable {
+        if !outcome.late_secrets || watch.is_again() || watch.is_stopping() || !is_rereadable {
             break outcome;
         }
         // Secrets stood behind the frames they open: now they are known.
@@ -370,23 +373,44 @@ fn analyze(args: AnalyzeArgs, console: Console) -> Exit {
     for hint in files::hints(&inputs) {
         console.complain(&hint);
     }
+    let written = write_reports(&wanted, &outcome.report, args.why, console);
+    exit_for(&outcome, written, args.fail_on.map(Severity::from))
+}
+
+/// Writes them all. The first that finds no room goes to standard output, when no other does: reading may have taken an hour.
+fn write_reports(wanted: &[Wanted], report: &Report, why: bool, console: Console) -> bool {
+    let mut is_free = !wanted.iter().any(|wanted| wanted.to == Destination::Stdout);
     let mut written = true;
-    for Wanted { format, to } in &wanted {
-        let look = output::look(to, console.colour, console.ascii, args.why);
-        let page = |look, out: &mut dyn std::io::Write| format.render(&outcome.report, look, out);
-        if let Err(error) = output::write(to, look, page) {
+    for Wanted { format, to } in wanted {
+        let write = |to: &Destination| {
+            let look = output::look(to, console.colour, console.ascii, why);
+            output::write(to, look, |look, out| format.render(report, look, out))
+        };
+        let Err(error) = write(to) else { continue };
+        written = false;
+        if !std::mem::take(&mut is_free) {
             console.complain(&error.to_string());
-            written = false;
+            continue;
+        }
+        console.complain(&format!("{error}; the report goes to standard output instead"));
+        if let Err(error) = write(&Destination::Stdout) {
+            console.complain(&error.to_string());
         }
     }
-    exit_for(&outcome, written, args.fail_on.map(Severity::from))
+    written
+}
+
+/// That code, unless a signal ended the reading.
+fn unless_interrupted(outcome: &Outcome, exit: Exit) -> Exit {
+    let interrupted = outcome.report.losses.iter().any(|loss| loss.kind == "interrupted");
+    if interrupted { Exit::Interrupted } else { exit }
 }
 
 /// The exit code of an analysis: see [`Exit`] for the order.
 fn exit_for(outcome: &Outcome, written: bool, fail_on: Option<Severity>) -> Exit {
     let report = &outcome.report;
     let worst = report.findings.iter().map(|finding| finding.severity).max();
-    if report.losses.iter().any(|loss| loss.kind == "interrupted") {
+    if unless_interrupted(outcome, Exit::Done) == Exit::Interrupted {
         return Exit::Interrupted;
     }
     if !outcome.errors.is_empty() || !written {

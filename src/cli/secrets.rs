@@ -2,6 +2,7 @@
 //!
 //! Promises: a complaint names the file, the line and the reason, never what stands there.
 
+use super::output::Destination;
 use crate::decrypt::{Keyring, Lines};
 use crate::error::Error;
 use clap::Args;
@@ -27,6 +28,11 @@ pub(super) struct SecretArgs {
 }
 
 impl SecretArgs {
+    /// Is one of these files where something is to be written?
+    pub(super) fn names(&self, to: &Destination) -> bool {
+        self.key_logs.iter().chain(&self.rsa_keys).any(|path| to.is(path))
+    }
+
     /// Reads them all; with each key log what it was worth.
     pub(super) fn load(&self) -> Result<(Keyring, Vec<(String, Lines)>), Error> {
         let mut keyring = Keyring::new();
