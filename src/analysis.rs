@@ -80,6 +80,8 @@ const REORDERED: f64 = 1.0;
 const MAX_SESSIONS: usize = 200_000;
 /// Quiet stretches kept per point.
 const MAX_QUIET: usize = 64;
+/// Capture points of a run, one for each interface of each capture: what [`PointId::inside`] leaves room for.
+const MAX_POINTS: usize = 1 << 15;
 /// Frames between two ticks.
 const TICK: u64 = 8192;
 
@@ -232,7 +234,7 @@ impl Run<'_> {
             number: capture,
         });
         let mut span: Option<(Timestamp, Timestamp)> = None;
-        let (mut frames, mut cut, mut backwards) = (0_u64, 0_u64, 0_u64);
+        let (mut frames, mut cut, mut backwards, mut nowhere) = (0_u64, 0_u64, 0_u64, 0_u64);
         let mut last = Timestamp(i64::MIN);
         loop {
             let Run { points, keyring, late_secrets, listener, report, .. } = self;
@@ -250,6 +252,14 @@ impl Run<'_> {
                     Item::Secrets(..) => return ControlFlow::Continue(()),
                 };
                 frames += 1;
+                if *first_point + frame.interface as usize >= MAX_POINTS {
+                    nowhere += 1;
+                    return if frames.is_multiple_of(TICK) {
+                        ControlFlow::Break(())
+                    } else {
+                        ControlFlow::Continue(())
+                    };
+                }
                 span = Some(widen(span, frame.at));
                 backwards += u64::from(frame.at.plus_seconds(REORDERED) < last);
                 last = last.max(frame.at);
@@ -302,6 +312,11 @@ impl Run<'_> {
             clock_offset_seconds: None,
         });
         self.capture_losses(&reader, capture, damage, (frames, span), cut, backwards);
+        if nowhere > 0 {
+            let text = format!("{nowhere} frames were left out because of the cap on capture points");
+            let capture = Some(capture);
+            self.report.losses.push(Loss { kind: "point-cap".to_owned(), capture, count: nowhere, text, limit: true });
+        }
         self.set = Some(set);
     }
 
@@ -326,6 +341,9 @@ impl Run<'_> {
     ) {
         for (index, interface) in reader.interfaces().iter().enumerate() {
             let place = first_point + index;
+            if place >= MAX_POINTS {
+                break;
+            }
             while self.points.len() <= place {
                 let id = PointId(self.points.len() as u16);
                 self.points.push(Point::unknown(id, capture, index as u32, interface.link));
@@ -469,6 +487,15 @@ impl Run<'_> {
             facts.flows_left_out,
             true,
             format!("{} flows were left out because of the cap on remembered flows", facts.flows_left_out),
+        );
+        lose(
+            "handshake-cap",
+            losses.handshakes_dropped,
+            true,
+            format!(
+                "{} DTLS handshake messages were given up because of the cap on their fragments",
+                losses.handshakes_dropped
+            ),
         );
         let super_frames: u64 = facts.flows.iter().map(|f| u64::from(f.ended.super_frames)).sum();
         lose(
