@@ -348,6 +348,7 @@ fn analyze(args: AnalyzeArgs, console: Console) -> Exit {
     let mut options = Options { tls_mtu: args.tls_mtu, dtls_mtu: args.dtls_mtu, ..Options::default() };
     if let Some(most) = args.max_flows {
         options.dissect.flows.max_flows = most;
+        options.dissect.flows.max_conversations = most.saturating_mul(2);
         options.tracker.max_flows = most;
     }
     let mut watch = watch::Watch::new(&inputs, !(args.quiet || args.no_progress), console);
