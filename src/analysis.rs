@@ -1,5 +1,7 @@
 //! The conductor: sources in, report out. One dissector and one tracker per capture or rotated set.
 
+mod budget;
+
 use crate::capture::reader::{self, Reader};
 use crate::capture::vantage::Vantage;
 use crate::capture::{Frame, Item, Timestamp};

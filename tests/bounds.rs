@@ -193,6 +193,22 @@ fn a_flood_that_goes_on_takes_no_more_memory() {
     assert!(many <= some + some / 4 + 1024, "{some} KiB for 20000, {many} KiB for 200000");
 }
 
+#[test]
+fn a_run_with_little_memory_stays_near_it_and_tells_what_it_left_out() {
+    const MEMORY: u64 = 48 << 20;
+    const FLOWS: u32 = 300_000;
+    let cap = Options::default().within(MEMORY).dissect.flows.max_flows as u64;
+    assert!(cap < u64::from(FLOWS) / 4);
+    let file = capture(syns(FLOWS));
+    let (report, peak) = fed(&["--max-memory".as_ref(), "48M".as_ref()], |input| input.write_all(&file));
+    let loss = said(&report, "flow-cap");
+    assert_eq!((&loss["count"], &loss["limit"]), (&(u64::from(FLOWS) - cap).into(), &true.into()));
+    assert_eq!(report["complete"], false);
+    assert!(peak <= MEMORY >> 10, "{peak} KiB");
+    let (_, usual) = fed(&[], |input| input.write_all(&file));
+    assert!(usual == 0 || usual > peak, "{usual} KiB without a limit, {peak} KiB with it");
+}
+
 fn decode(packet: &[u8], link: LinkType) -> Vec<(u8, usize)> {
     let mut seen = Vec::new();
     let original_len = packet.len() as u32;

@@ -172,6 +172,10 @@ struct AnalyzeArgs {
     #[command(flatten)]
     secrets: secrets::SecretArgs,
 
+    /// Stay near this much memory (K, M, G): all limits shrink to fit, and the report says what was left out
+    #[arg(long, value_name = "SIZE", value_parser = size, help_heading = "Limits")]
+    max_memory: Option<u64>,
+
     /// Flows followed at once; the idlest is let go beyond
     #[arg(long, value_name = "N", value_parser = positive, help_heading = "Limits")]
     max_flows: Option<usize>,
@@ -300,6 +304,28 @@ fn positive(text: &str) -> Result<usize, String> {
     }
 }
 
+/// Least memory that makes sense, bytes.
+const LEAST_MEMORY: u64 = 24 << 20;
+
+/// `256M`: bytes in powers of 1024.
+fn size(text: &str) -> Result<u64, String> {
+    let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
+    let unit = text.strip_prefix(digits).unwrap_or_default().to_ascii_uppercase();
+    let shift = match unit.strip_suffix("IB").unwrap_or(unit.strip_suffix('B').unwrap_or(&unit)) {
+        "" => 0,
+        "K" => 10,
+        "M" => 20,
+        "G" => 30,
+        _ => return Err("a number, with K, M or G".to_owned()),
+    };
+    let number: u64 = digits.parse().map_err(|_| "a number, with K, M or G".to_owned())?;
+    let bytes = number.checked_mul(1 << shift).ok_or("more than any machine has")?;
+    if bytes < LEAST_MEMORY {
+        return Err(format!("the least is {}M", LEAST_MEMORY >> 20));
+    }
+    Ok(bytes)
+}
+
 /// Prints clap's own answer: help and version to standard output, the rest is a usage error.
 fn refuse(error: &clap::Error, args: &[OsString]) -> Exit {
     // Nothing to be done when nobody listens.
@@ -346,6 +372,9 @@ fn analyze(args: AnalyzeArgs, console: Console) -> Exit {
         }
     };
     let mut options = Options { tls_mtu: args.tls_mtu, dtls_mtu: args.dtls_mtu, ..Options::default() };
+    if let Some(memory) = args.max_memory {
+        options = options.within(memory);
+    }
     if let Some(most) = args.max_flows {
         options.dissect.flows.max_flows = most;
         options.dissect.flows.max_conversations = most.saturating_mul(2);
@@ -535,6 +564,18 @@ mod tests {
 
         outcome.report.losses.push(loss("interrupted", false));
         assert_eq!(exit_for(&outcome, true, Some(Severity::Info)), Exit::Interrupted);
+    }
+
+    #[test]
+    fn sizes_as_people_write_them() {
+        for (text, bytes) in
+            [("256M", 256 << 20), ("1g", 1 << 30), ("64MiB", 64 << 20), ("32mb", 32 << 20), ("33554432", 32 << 20)]
+        {
+            assert_eq!(size(text), Ok(bytes), "{text}");
+        }
+        for text in ["", "M", "1M", "1.5G", "-1G", "10X", "99999999999999999999", "99999999999G"] {
+            assert!(size(text).is_err(), "{text}");
+        }
     }
 
     #[test]
