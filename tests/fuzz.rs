@@ -1,8 +1,13 @@
 //! The fuzz targets without a fuzzer: every seed, every input that ever failed, and seeds damaged by a fixed generator.
 //!
 //! `ACPCAP_FUZZ_CORPUS=tests/fuzz/corpus cargo test --test fuzz seeds` keeps the seeds there for cargo-fuzz; captures of the folder
-//! that `ACPCAP_SCENARIOS` names (see `tests/scenarios.rs`) become seeds too.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that cannot set itself up has failed")]
+//! that `ACPCAP_SCENARIOS` names (see `tests/scenarios.rs`) become seeds too. `ACPCAP_FUZZ_ROUNDS=1000000` damages more of them.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that cannot set itself up has failed"
+)]
 
 #[path = "support/targets.rs"]
 mod targets;
@@ -186,13 +191,19 @@ fn every_target_is_one_for_cargo_fuzz() {
 
 #[test]
 fn damaged_seeds_are_survived() {
+    let rounds = std::env::var("ACPCAP_FUZZ_ROUNDS").map_or(ROUNDS, |rounds| rounds.parse().unwrap());
     for (name, run) in TARGETS {
         let mut seeds = seeds().remove(name).unwrap();
         seeds.retain(|seed| !seed.is_empty() && seed.len() <= 24 << 10);
         let mut dice = Dice(0x9e37_79b9_7f4a_7c15);
-        for _ in 0..ROUNDS {
+        for _ in 0..rounds {
             let seed = &seeds[dice.below(seeds.len())];
-            run(&damage(seed, &mut dice));
+            let input = damage(seed, &mut dice);
+            if std::panic::catch_unwind(|| run(&input)).is_err() {
+                let kept = std::env::temp_dir().join(format!("acpcap-fuzz-{name}"));
+                fs::write(&kept, input).unwrap();
+                panic!("{name}: mend it, and keep {} as a regression", kept.display());
+            }
         }
     }
 }
