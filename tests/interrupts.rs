@@ -128,6 +128,16 @@ fn an_interrupted_run_without_a_result_leaves_everything_as_it_was() {
     }
 }
 
+/// Has it taken over SIGINT? Where nobody can tell, it is given time.
+fn listens(child: &Child) -> bool {
+    let Ok(status) = fs::read_to_string(format!("/proc/{}/status", child.id())) else {
+        std::thread::sleep(Duration::from_secs(1));
+        return true;
+    };
+    let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap();
+    u64::from_str_radix(caught.trim(), 16).unwrap() & 2 != 0
+}
+
 /// A decryption that has begun to write, and waits for somebody to open its capture.
 fn stuck(folder: &Folder) -> Option<(Child, PathBuf)> {
     let pipe = folder.0.join("pipe");
@@ -137,6 +147,10 @@ fn stuck(folder: &Folder) -> Option<(Child, PathBuf)> {
     }
     let to = folder.file("inner.pcapng", b"old");
     let child = spawn(["decrypt".as_ref(), pipe.as_os_str(), "-o".as_ref(), to.as_os_str()]);
+    // The file that is only tried looks like the one that is written, and comes before anybody listens to signals.
+    while !listens(&child) {
+        std::thread::sleep(Duration::from_millis(5));
+    }
     while !names(folder).iter().any(|name| name.ends_with(".tmp")) {
         std::thread::sleep(Duration::from_millis(5));
     }
@@ -148,8 +162,6 @@ fn the_second_signal_ends_at_once_and_leaves_nothing_half_written() {
     let folder = Folder::new("second-signal");
     let Some((mut child, to)) = stuck(&folder) else { return };
     let mut errors = BufReader::new(child.stderr.take().unwrap());
-    // The file being probed looks like the one being written: the signal may come before anybody listens to it.
-    std::thread::sleep(Duration::from_millis(200));
     signal(&child, "-INT");
     let mut line = String::new();
     errors.read_line(&mut line).unwrap();
@@ -164,7 +176,6 @@ fn the_second_signal_ends_at_once_and_leaves_nothing_half_written() {
 fn a_kill_leaves_the_target_alone() {
     let folder = Folder::new("killed");
     let Some((mut child, to)) = stuck(&folder) else { return };
-    std::thread::sleep(Duration::from_millis(200));
     child.kill().unwrap();
     child.wait().unwrap();
     assert_eq!(fs::read(&to).unwrap(), b"old");
