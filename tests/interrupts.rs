@@ -259,6 +259,37 @@ fn a_reader_that_goes_away_ends_the_reading() {
     assert!(stderr(&output).is_empty(), "{}", stderr(&output));
 }
 
+/// The same capture with its secrets behind all frames.
+fn with_late_secrets(capture: &[u8]) -> Vec<u8> {
+    let mut rest = capture;
+    let (mut frames, mut secrets) = (Vec::new(), Vec::new());
+    while let Some(length) = rest.get(4..8) {
+        let length = u32::from_le_bytes(length.try_into().unwrap()) as usize;
+        let (block, after) = rest.split_at(length);
+        if block[..4] == [10, 0, 0, 0] {
+            secrets.extend_from_slice(block)
+        } else {
+            frames.extend_from_slice(block)
+        }
+        rest = after;
+    }
+    assert!(!secrets.is_empty());
+    [frames, secrets].concat()
+}
+
+#[test]
+fn secrets_behind_their_frames_open_them_into_a_pipe_too() {
+    let folder = Folder::new("late-secrets");
+    let early = run(["decrypt", "-q", SEALED, "-o", "-"]);
+    let late = folder.file("late.pcapng", &with_late_secrets(&fs::read(root(SEALED)).unwrap()));
+    let late = run(["decrypt".as_ref(), "-q".as_ref(), late.as_os_str(), "-o".as_ref(), "-".as_ref()]);
+    assert_eq!((code(&early), code(&late)), (0, 0), "{}", stderr(&late));
+    // A section without packets stands in front: it was the first reading's.
+    assert!(early.stdout.len() > 200 && late.stdout.ends_with(&early.stdout));
+    let again = run(["analyze".as_ref(), folder.file("inner.pcapng", &late.stdout).as_os_str()]);
+    assert_eq!(code(&again), 0, "{}", stderr(&again));
+}
+
 /// Fails after what it has.
 struct Failing(Cursor<Vec<u8>>);
 

@@ -68,7 +68,8 @@ pub(super) fn decrypt(args: &UnsealArgs, console: Console) -> Exit {
     loop {
         let Some(pass) = job.decrypt(&to) else { return Exit::Unreadable };
         if job.reads_again(&pass.outcome) {
-            if to != Destination::Stdout {
+            // A file is written anew; what went down a pipe cannot be taken back, and packets must not come twice.
+            if to != Destination::Stdout || pass.packets == 0 {
                 job.watch.again();
                 continue;
             }
