@@ -1,5 +1,7 @@
 //! The conductor: sources in, report out. One dissector and one tracker per capture or rotated set.
 
+mod budget;
+
 use crate::capture::reader::{self, Reader};
 use crate::capture::vantage::Vantage;
 use crate::capture::{Frame, Item, Timestamp};
@@ -75,6 +77,9 @@ pub struct Outcome {
     pub late_secrets: bool,
 }
 
+/// The worse a session's findings, the less; then whether something could not be told.
+type Rank = Reverse<(Option<Severity>, bool)>;
+
 /// Secrets of the TLS key log kind in a Decryption Secrets Block (pcapng §4.7).
 const TLS_KEY_LOG: u32 = 0x544c_534b;
 
@@ -84,10 +89,13 @@ const REORDERED: f64 = 1.0;
 const MAX_SESSIONS: usize = 200_000;
 /// Quiet stretches kept per point.
 const MAX_QUIET: usize = 64;
+/// Capture points of a run, one for each interface of each capture: what [`PointId::inside`] leaves room for.
+const MAX_POINTS: usize = 1 << 15;
 /// Frames between two ticks.
 const TICK: u64 = 8192;
 
 /// Reads every source and reports. A `Break` from `tick` stops reading; what was found by then is reported all the same.
+/// `tick` is also asked before each further source, and when a read fails: a source may fail in order to stop.
 pub fn analyze(
     sources: impl Iterator<Item = Result<Source, Error>>,
     options: &Options,
@@ -185,6 +193,7 @@ fn run<'a>(
         interrupted: false,
     };
     for (index, source) in sources.enumerate() {
+        run.interrupted |= index > 0 && tick(Tick { source: index, bytes: 0, frames: 0 }).is_break();
         if run.interrupted {
             break;
         }
@@ -215,7 +224,7 @@ impl Run<'_> {
         let mut reader = match Reader::new(&source.path, source.input, self.options.reader) {
             Ok(reader) => reader,
             Err(error) => {
-                self.errors.push(error);
+                self.fail(error, tick(Tick { source: index, bytes: 0, frames: 0 }));
                 return;
             }
         };
@@ -234,7 +243,7 @@ impl Run<'_> {
             number: capture,
         });
         let mut span: Option<(Timestamp, Timestamp)> = None;
-        let (mut frames, mut cut, mut backwards) = (0_u64, 0_u64, 0_u64);
+        let (mut frames, mut cut, mut backwards, mut nowhere) = (0_u64, 0_u64, 0_u64, 0_u64);
         let mut last = Timestamp(i64::MIN);
         loop {
             let Run { points, keyring, late_secrets, listener, report, .. } = self;
@@ -252,6 +261,14 @@ impl Run<'_> {
                     Item::Secrets(..) => return ControlFlow::Continue(()),
                 };
                 frames += 1;
+                if *first_point + frame.interface as usize >= MAX_POINTS {
+                    nowhere += 1;
+                    return if frames.is_multiple_of(TICK) {
+                        ControlFlow::Break(())
+                    } else {
+                        ControlFlow::Continue(())
+                    };
+                }
                 span = Some(widen(span, frame.at));
                 backwards += u64::from(frame.at.plus_seconds(REORDERED) < last);
                 last = last.max(frame.at);
@@ -275,7 +292,7 @@ impl Run<'_> {
                 if frames.is_multiple_of(TICK) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
             });
             if let Err(error) = result {
-                self.errors.push(error);
+                self.fail(error, tick(Tick { source: index, bytes: reader.bytes(), frames }));
                 break;
             }
             if reader.is_finished() {
@@ -304,7 +321,21 @@ impl Run<'_> {
             clock_offset_seconds: None,
         });
         self.capture_losses(&reader, capture, damage, (frames, span), cut, backwards);
+        if nowhere > 0 {
+            let text = format!("{nowhere} frames were left out because of the cap on capture points");
+            let capture = Some(capture);
+            self.report.losses.push(Loss { kind: "point-cap".to_owned(), capture, count: nowhere, text, limit: true });
+        }
         self.set = Some(set);
+    }
+
+    /// A read failed: because somebody wanted to stop, or by itself.
+    fn fail(&mut self, error: Error, told: ControlFlow<()>) {
+        if told.is_break() {
+            self.interrupted = true;
+        } else {
+            self.errors.push(error);
+        }
     }
 
     /// Fills in what the file says about its interfaces, now that all of it is read.
@@ -319,6 +350,9 @@ impl Run<'_> {
     ) {
         for (index, interface) in reader.interfaces().iter().enumerate() {
             let place = first_point + index;
+            if place >= MAX_POINTS {
+                break;
+            }
             while self.points.len() <= place {
                 let id = PointId(self.points.len() as u16);
                 self.points.push(Point::unknown(id, capture, index as u32, interface.link));
@@ -463,6 +497,15 @@ impl Run<'_> {
             true,
             format!("{} flows were left out because of the cap on remembered flows", facts.flows_left_out),
         );
+        lose(
+            "handshake-cap",
+            losses.handshakes_dropped,
+            true,
+            format!(
+                "{} DTLS handshake messages were given up because of the cap on their fragments",
+                losses.handshakes_dropped
+            ),
+        );
         let super_frames: u64 = facts.flows.iter().map(|f| u64::from(f.ended.super_frames)).sum();
         lose(
             "offload",
@@ -541,7 +584,7 @@ impl Run<'_> {
             DETECTORS.iter().map(move |detector| (*detector, detect::ask(detector, &case)))
         };
         let mut tally = Tally::default();
-        let mut ranks: Vec<(Reverse<(Option<Severity>, bool)>, usize)> = Vec::with_capacity(sessions.len());
+        let mut ranks: Vec<(Rank, usize)> = Vec::with_capacity(sessions.len());
         for (index, session) in sessions.iter().enumerate() {
             let answers: Vec<(&'static Detector, finding::Outcome)> = ask(session).collect();
             let severity = answers.iter().filter_map(|(_, outcome)| outcome.severity()).max();
@@ -595,6 +638,11 @@ impl Run<'_> {
             let text = format!("{left_out} sessions were left out because of the cap on sessions");
             let count = left_out as u64;
             self.report.losses.push(Loss { kind: "session-cap".to_owned(), capture: None, count, text, limit: true });
+        }
+        for error in &self.errors {
+            let text = error.to_string();
+            let loss = Loss { kind: "unreadable".to_owned(), capture: None, count: 1, text, limit: false };
+            self.report.losses.push(loss);
         }
         if self.interrupted {
             let text = "reading was interrupted; this is what was found so far".to_owned();

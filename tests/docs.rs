@@ -249,6 +249,26 @@ fn table_rows(markdown: &str) -> Vec<(String, String)> {
 }
 
 #[test]
+fn every_dependency_is_justified_and_no_other_is() {
+    let manifest: toml::Table = read("Cargo.toml").parse().unwrap();
+    let names = |table: Option<&toml::Value>| -> Vec<String> {
+        table.and_then(toml::Value::as_table).map(|t| t.keys().cloned().collect()).unwrap_or_default()
+    };
+    let mut used: BTreeSet<String> =
+        ["dependencies", "dev-dependencies"].iter().flat_map(|t| names(manifest.get(*t))).collect();
+    for target in manifest.get("target").and_then(toml::Value::as_table).into_iter().flat_map(|t| t.values()) {
+        used.extend(names(target.get("dependencies")));
+    }
+    let page = read("docs/dependencies.md");
+    let rows = table_rows(&page).into_iter().filter(|(names, why)| names.starts_with('`') && !why.is_empty());
+    let justified: Vec<String> = rows
+        .flat_map(|(names, _)| names.split(", ").map(|name| name.trim_matches('`').to_owned()).collect::<Vec<_>>())
+        .collect();
+    assert_eq!(justified.iter().cloned().collect::<BTreeSet<_>>(), used);
+    assert_eq!(justified.len(), used.len(), "a crate is named twice");
+}
+
+#[test]
 fn options_that_pages_name_exist() {
     let mut known: BTreeSet<String> = ["--help", "--version"].map(str::to_owned).into();
     let mut commands = vec![acpcap::cli::command()];

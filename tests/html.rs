@@ -17,7 +17,7 @@ mod lab;
 mod page;
 
 use acpcap::analysis::{self, Options, Source};
-use acpcap::report::{Finding, Report, Session, Severity, Tunnel, html, text};
+use acpcap::report::{Finding, Report, Session, Severity, Summary, Tunnel, html, text};
 use command::{code, run, stderr, stdout};
 use page::Page;
 use proptest::prelude::*;
@@ -410,6 +410,7 @@ fn a_hundred_thousand_sessions_make_a_page_that_opens() {
             report.findings.extend(one.findings.iter().map(|f| Finding { session: id.clone(), ..f.clone() }));
         }
     }
+    report.summary = Summary::of(&report.sessions, &report.checks);
     let html = html_of(&report);
     assert!(html.len() < 8_000_000, "{} bytes", html.len());
     let page = assert_sound("many", &html);

@@ -4,11 +4,11 @@
 //! Refuses: dictionaries, one compression inside another, and zstd windows above [`ZSTD_WINDOW_LOG`].
 
 use std::fmt;
-use std::io::{self, BufReader, Cursor, Read};
+use std::io::{self, BufRead, BufReader, Cursor, Read};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use flate2::bufread::MultiGzDecoder;
+use flate2::{Decompress, FlushDecompress, Status};
 use lz4_flex::frame::FrameDecoder;
 
 /// Largest zstd window accepted, as a power of two in bytes: 128 MiB, what `zstd --ultra -22` writes and `zstd -d` accepts.
@@ -43,7 +43,7 @@ pub(super) fn open(input: Input, raw: Arc<AtomicU64>) -> io::Result<Opened> {
     let whole = Cursor::new(start).chain(source);
     let buffered = |whole| BufReader::with_capacity(CHUNK, whole);
     let (input, compression): (Input, _) = match magic {
-        [0x1f, 0x8b, ..] => (Box::new(MultiGzDecoder::new(buffered(whole))), Some("gzip")),
+        [0x1f, 0x8b, ..] => (Box::new(Gzip::new(buffered(whole))), Some("gzip")),
         // pzstd and seekable zstd open with a skippable frame (RFC 8878 §3.1.2).
         [0x28, 0xb5, 0x2f, 0xfd] | [0x50..=0x5f, 0x2a, 0x4d, 0x18] => {
             let mut decoder = zstd::Decoder::with_buffer(buffered(whole))?;
@@ -108,6 +108,52 @@ impl fmt::Display for SourceError {
 }
 
 impl std::error::Error for SourceError {}
+
+/// Every member of a gzip file (RFC 1952 §2.2). What a damaged member gave before its damage is handed out, and the error with the
+/// next read: in which pieces the bytes arrive changes nothing.
+struct Gzip<R> {
+    input: R,
+    member: Decompress,
+    /// The member before has ended, the next has not begun.
+    between: bool,
+    corrupt: bool,
+}
+
+impl<R: BufRead> Gzip<R> {
+    fn new(input: R) -> Gzip<R> {
+        // 2^15 bytes is the largest window of deflate.
+        Gzip { input, member: Decompress::new_gzip(15), between: true, corrupt: false }
+    }
+}
+
+impl<R: BufRead> Read for Gzip<R> {
+    fn read(&mut self, space: &mut [u8]) -> io::Result<usize> {
+        while !space.is_empty() && !self.corrupt {
+            let packed = self.input.fill_buf()?;
+            if packed.is_empty() {
+                return if self.between { Ok(0) } else { Err(io::ErrorKind::UnexpectedEof.into()) };
+            }
+            if std::mem::take(&mut self.between) {
+                self.member.reset(true);
+            }
+            let (read, written) = (self.member.total_in(), self.member.total_out());
+            let status = self.member.decompress(packed, space, FlushDecompress::None);
+            let used = (self.member.total_in() - read) as usize;
+            let got = (self.member.total_out() - written) as usize;
+            self.input.consume(used);
+            self.between = matches!(status, Ok(Status::StreamEnd));
+            // With room and bytes at hand there is always something to do.
+            self.corrupt = status.is_err() || (used == 0 && got == 0 && !self.between);
+            if got > 0 {
+                return Ok(got);
+            }
+        }
+        if self.corrupt {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "corrupt deflate stream"));
+        }
+        Ok(0)
+    }
+}
 
 /// Goes on after the end of a frame: the decoder answers 0 there, though another frame may follow.
 struct Lz4<R: Read>(FrameDecoder<R>);

@@ -104,6 +104,9 @@ impl Job {
         if inputs.iter().any(|input| input.is(&to)) {
             return Err(console.usage(&format!("{to} is a capture to be read: it would be replaced")));
         }
+        if args.secrets.names(&to) {
+            return Err(console.usage(&format!("{to} holds the secrets to be used: it would be replaced")));
+        }
         let unreadable = |error: Error| fail(&error, console);
         output::probe(&to).map_err(unreadable)?;
         let (keyring, key_logs) = args.secrets.load().map_err(unreadable)?;
@@ -119,11 +122,12 @@ impl Job {
             return Ok(());
         };
         let watch = &mut self.watch;
-        let mut source = files::open(input, &watch.counter()).map_err(|error| fail(&error, console))?;
+        let mut source = files::open(input, &watch.counter(), &watch.stop()).map_err(|error| fail(&error, console))?;
         let failed = |path: String, operation, source| fail(&Error::Io { path, operation, source }, console);
         match spool::keep(&mut source.input, spool::MOST, &mut || watch.tick(0)) {
             Ok(file) => self.kept = Some(file),
             Err(spool::Failure::Stopped) => return Err(stopped(console)),
+            Err(spool::Failure::Read(_)) if watch.is_stopping() => return Err(stopped(console)),
             Err(spool::Failure::Read(error)) => return Err(failed(input.shown(), "read", error)),
             Err(spool::Failure::Write(error)) => return Err(failed("temporary file".to_owned(), "write", error)),
             Err(spool::Failure::TooLarge) => {
@@ -146,7 +150,7 @@ impl Job {
             Some(file) if index == 0 => spool::reopen(file)
                 .map(|bytes| files::source(input, bytes, &counter))
                 .map_err(|source| Error::Io { path: "temporary file".to_owned(), operation: "read", source }),
-            _ => files::open(input, &counter),
+            _ => files::open(input, &counter, &self.watch.stop()),
         })
     }
 

@@ -13,7 +13,7 @@ use std::fs::File;
 use std::io::{self, IsTerminal, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
 const WORDS: [&str; 4] = ["client", "outside", "inside", "virtual-adapter"];
 
@@ -51,15 +51,12 @@ impl Input {
 
     /// Whether a report written to `to` would replace this capture.
     pub(super) fn is(&self, to: &Destination) -> bool {
-        let Destination::File(to) = to else {
-            return false;
-        };
-        let Some(path) = &self.path else {
-            return stdin_metadata().zip(to.metadata().ok()).is_some_and(|(stdin, to)| is_same_file(&stdin, &to));
-        };
-        match (path.canonicalize(), to.canonicalize()) {
-            (Ok(path), Ok(to)) => path == to && path.is_file(),
-            _ => false,
+        match (&self.path, to) {
+            (Some(path), _) => to.is(path),
+            (None, Destination::File(to)) => {
+                stdin_metadata().zip(to.metadata().ok()).is_some_and(|(stdin, to)| is_same_file(&stdin, &to))
+            }
+            (None, Destination::Stdout) => false,
         }
     }
 }
@@ -96,18 +93,22 @@ pub(super) fn plan(named: &[OsString], everywhere: Option<Vantage>, rotation: bo
     Ok(inputs)
 }
 
-/// Opens one capture; bytes read from it are added to `counter`.
-pub(super) fn open(input: &Input, counter: &Arc<AtomicU64>) -> Result<Source, Error> {
+/// Opens one capture; bytes read from it are added to `counter`, and once `stop` is raised nothing more is waited for.
+pub(super) fn open(input: &Input, counter: &Arc<AtomicU64>, stop: &Arc<AtomicBool>) -> Result<Source, Error> {
     let failed = |source: io::Error| Error::Io { path: input.shown(), operation: "open", source };
-    let bytes: Box<dyn Read + Send> = match &input.path {
-        None => Box::new(io::stdin()),
-        Some(path) => {
-            let file = File::open(path).map_err(failed)?;
-            if file.metadata().is_ok_and(|metadata| metadata.is_dir()) {
-                return Err(failed(io::ErrorKind::IsADirectory.into()));
-            }
-            Box::new(file)
-        }
+    let file = match &input.path {
+        None => standard_input(),
+        Some(path) => File::open(path).map(Handle::File),
+    };
+    let bytes: Box<dyn Read + Send> = match file.map_err(failed)? {
+        Handle::File(file) => match file.metadata().map(|metadata| metadata.file_type()) {
+            Ok(kind) if kind.is_dir() => return Err(failed(io::ErrorKind::IsADirectory.into())),
+            Ok(kind) if kind.is_file() => Box::new(file),
+            // A pipe, a terminal, a socket: what comes next may come never.
+            _ => waiting(file, stop),
+        },
+        #[cfg(not(unix))]
+        Handle::Stdin(stdin) => Box::new(stdin),
     };
     Ok(source(input, bytes, counter))
 }
@@ -119,6 +120,72 @@ pub(super) fn source(input: &Input, bytes: Box<dyn Read + Send>, counter: &Arc<A
         vantage: input.vantage,
         input: Box::new(Counted { bytes, counter: Arc::clone(counter) }),
         continues: input.continues,
+    }
+}
+
+/// Where bytes come from.
+enum Handle {
+    File(File),
+    #[cfg(not(unix))]
+    Stdin(io::Stdin),
+}
+
+/// Without the standard library's buffer, which nobody can ask whether it is empty.
+#[cfg(unix)]
+fn standard_input() -> io::Result<Handle> {
+    use std::os::fd::AsFd;
+    Ok(Handle::File(File::from(io::stdin().as_fd().try_clone_to_owned()?)))
+}
+
+#[cfg(not(unix))]
+fn standard_input() -> io::Result<Handle> {
+    Ok(Handle::Stdin(io::stdin()))
+}
+
+#[cfg(unix)]
+fn waiting(file: File, stop: &Arc<AtomicBool>) -> Box<dyn Read + Send> {
+    Box::new(Waiting { file, stop: Arc::clone(stop) })
+}
+
+#[cfg(not(unix))]
+fn waiting(file: File, _: &Arc<AtomicBool>) -> Box<dyn Read + Send> {
+    Box::new(file)
+}
+
+/// Reads what may come at any time, and fails when it was told to stop and nothing more is there.
+#[cfg(unix)]
+struct Waiting {
+    file: File,
+    stop: Arc<AtomicBool>,
+}
+
+#[cfg(unix)]
+impl Waiting {
+    /// How long a stop may go unnoticed; also what a source gets to hand over the last it has.
+    const PATIENCE: rustix::event::Timespec = rustix::event::Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
+}
+
+#[cfg(unix)]
+impl Read for Waiting {
+    fn read(&mut self, space: &mut [u8]) -> io::Result<usize> {
+        use rustix::event::{PollFd, PollFlags, poll};
+        loop {
+            let stopping = self.stop.load(Relaxed);
+            let nothing = match poll(&mut [PollFd::new(&self.file, PollFlags::IN)], Some(&Self::PATIENCE)) {
+                Ok(ready) => ready == 0,
+                Err(rustix::io::Errno::INTR) => continue,
+                // The read will say what is wrong.
+                Err(_) => false,
+            };
+            if nothing && !stopping {
+                continue;
+            }
+            let got = if nothing { 0 } else { self.file.read(space)? };
+            if got == 0 && stopping {
+                return Err(io::Error::other("stopped"));
+            }
+            return Ok(got);
+        }
     }
 }
 

@@ -181,6 +181,10 @@ struct AnalyzeArgs {
     #[command(flatten)]
     secrets: secrets::SecretArgs,
 
+    /// Stay near this much memory (K, M, G): all limits shrink to fit, and the report says what was left out
+    #[arg(long, value_name = "SIZE", value_parser = size, help_heading = "Limits")]
+    max_memory: Option<u64>,
+
     /// Flows followed at once; the idlest is let go beyond
     #[arg(long, value_name = "N", value_parser = positive, help_heading = "Limits")]
     max_flows: Option<usize>,
@@ -315,6 +319,28 @@ fn positive(text: &str) -> Result<usize, String> {
     }
 }
 
+/// Least memory that makes sense, bytes.
+const LEAST_MEMORY: u64 = 24 << 20;
+
+/// `256M`: bytes in powers of 1024.
+fn size(text: &str) -> Result<u64, String> {
+    let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
+    let unit = text.strip_prefix(digits).unwrap_or_default().to_ascii_uppercase();
+    let shift = match unit.strip_suffix("IB").unwrap_or(unit.strip_suffix('B').unwrap_or(&unit)) {
+        "" => 0,
+        "K" => 10,
+        "M" => 20,
+        "G" => 30,
+        _ => return Err("a number, with K, M or G".to_owned()),
+    };
+    let number: u64 = digits.parse().map_err(|_| "a number, with K, M or G".to_owned())?;
+    let bytes = number.checked_mul(1 << shift).ok_or("more than any machine has")?;
+    if bytes < LEAST_MEMORY {
+        return Err(format!("the least is {}M", LEAST_MEMORY >> 20));
+    }
+    Ok(bytes)
+}
+
 /// Prints clap's own answer: help and version to standard output, the rest is a usage error.
 fn refuse(error: &clap::Error, args: &[OsString]) -> Exit {
     // Nothing to be done when nobody listens.
@@ -344,6 +370,9 @@ fn analyze(args: AnalyzeArgs, console: Console) -> Exit {
         if inputs.iter().any(|input| input.is(to)) {
             return console.usage(&format!("{to} is a capture to be read: the report would replace it"));
         }
+        if args.secrets.names(to) {
+            return console.usage(&format!("{to} holds the secrets to be used: the report would replace them"));
+        }
         // Before an hour of reading, not after it.
         if let Err(error) = output::probe(to) {
             console.complain(&error.to_string());
@@ -358,19 +387,23 @@ fn analyze(args: AnalyzeArgs, console: Console) -> Exit {
         }
     };
     let mut options = Options { tls_mtu: args.tls_mtu, dtls_mtu: args.dtls_mtu, ..Options::default() };
+    if let Some(memory) = args.max_memory {
+        options = options.within(memory);
+    }
     if let Some(most) = args.max_flows {
         options.dissect.flows.max_flows = most;
+        options.dissect.flows.max_conversations = most.saturating_mul(2);
         options.tracker.max_flows = most;
     }
     let most = wanted.iter().map(|wanted| wanted.format.max_told()).collect::<Option<Vec<usize>>>();
     options.max_told = most.and_then(|most| most.into_iter().max());
     let mut watch = watch::Watch::new(&inputs, !(args.quiet || args.no_progress), console);
     let mut outcome = loop {
-        let counter = watch.counter();
-        let sources = inputs.iter().map(|input| files::open(input, &counter));
+        let (counter, stop) = (watch.counter(), watch.stop());
+        let sources = inputs.iter().map(|input| files::open(input, &counter, &stop));
         let outcome = analysis::analyze_with_keys(sources, &options, &mut keyring, &mut |tick| watch.tick(tick.source));
         let is_rereadable = inputs.iter().all(files::Input::is_rereadable);
-        if !outcome.late_secrets || watch.is_again() || !is_rereadable {
+        if !outcome.late_secrets || watch.is_again() || watch.is_stopping() || !is_rereadable {
             break outcome;
         }
         // Secrets stood behind the frames they open: now they are known.
@@ -387,24 +420,44 @@ fn analyze(args: AnalyzeArgs, console: Console) -> Exit {
     for hint in files::hints(&inputs) {
         console.complain(&hint);
     }
+    let written = write_reports(&wanted, &outcome.report, (args.why, args.ladder), console);
+    exit_for(&outcome, written, args.fail_on.map(Severity::from))
+}
+
+/// Writes them all. The first that finds no room goes to standard output, when no other does: reading may have taken an hour.
+fn write_reports(wanted: &[Wanted], report: &Report, (why, ladder): (bool, bool), console: Console) -> bool {
+    let mut is_free = !wanted.iter().any(|wanted| wanted.to == Destination::Stdout);
     let mut written = true;
-    for Wanted { format, to } in &wanted {
-        let look = output::look(to, console.colour, console.ascii, args.why);
-        let look = Look { ladder: args.ladder, ..look };
-        let page = |look, out: &mut dyn std::io::Write| format.render(&outcome.report, look, out);
-        if let Err(error) = output::write(to, look, page) {
+    for Wanted { format, to } in wanted {
+        let write = |to: &Destination| {
+            let look = output::look(to, console.colour, console.ascii, why);
+            output::write(to, Look { ladder, ..look }, |look, out| format.render(report, look, out))
+        };
+        let Err(error) = write(to) else { continue };
+        written = false;
+        if !std::mem::take(&mut is_free) {
             console.complain(&error.to_string());
-            written = false;
+            continue;
+        }
+        console.complain(&format!("{error}; the report goes to standard output instead"));
+        if let Err(error) = write(&Destination::Stdout) {
+            console.complain(&error.to_string());
         }
     }
-    exit_for(&outcome, written, args.fail_on.map(Severity::from))
+    written
+}
+
+/// That code, unless a signal ended the reading.
+fn unless_interrupted(outcome: &Outcome, exit: Exit) -> Exit {
+    let interrupted = outcome.report.losses.iter().any(|loss| loss.kind == "interrupted");
+    if interrupted { Exit::Interrupted } else { exit }
 }
 
 /// The exit code of an analysis: see [`Exit`] for the order.
 fn exit_for(outcome: &Outcome, written: bool, fail_on: Option<Severity>) -> Exit {
     let report = &outcome.report;
     let worst = report.findings.iter().map(|finding| finding.severity).max();
-    if report.losses.iter().any(|loss| loss.kind == "interrupted") {
+    if unless_interrupted(outcome, Exit::Done) == Exit::Interrupted {
         return Exit::Interrupted;
     }
     if !outcome.errors.is_empty() || !written {
@@ -528,6 +581,18 @@ mod tests {
 
         outcome.report.losses.push(loss("interrupted", false));
         assert_eq!(exit_for(&outcome, true, Some(Severity::Info)), Exit::Interrupted);
+    }
+
+    #[test]
+    fn sizes_as_people_write_them() {
+        for (text, bytes) in
+            [("256M", 256 << 20), ("1g", 1 << 30), ("64MiB", 64 << 20), ("32mb", 32 << 20), ("33554432", 32 << 20)]
+        {
+            assert_eq!(size(text), Ok(bytes), "{text}");
+        }
+        for text in ["", "M", "1M", "1.5G", "-1G", "10X", "99999999999999999999", "99999999999G"] {
+            assert!(size(text).is_err(), "{text}");
+        }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Where reports go: standard output or files, several formats from one pass.
 //!
 //! Promises: a file is there whole or not at all; a reader that went away is no error. Refuses: two reports on one output.
+//! Only a kill that cannot be caught leaves something behind: a hidden file beside the target, `.NAME.PID-N.tmp`.
 
 use super::Colour;
 use crate::error::Error;
@@ -12,6 +13,7 @@ use std::fmt;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 /// How a report is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,6 +80,17 @@ pub(super) fn parse_format(given: &str) -> Result<Format, String> {
 pub(super) enum Destination {
     Stdout,
     File(PathBuf),
+}
+
+impl Destination {
+    /// Would writing there replace this file?
+    pub(super) fn is(&self, file: &Path) -> bool {
+        let Destination::File(to) = self else { return false };
+        match (file.canonicalize(), to.canonicalize()) {
+            (Ok(file), Ok(to)) => file == to && file.is_file(),
+            _ => false,
+        }
+    }
 }
 
 impl fmt::Display for Destination {
@@ -233,19 +246,43 @@ fn to_file(
         }
     };
     let (neighbour, file) = create_neighbour(&target, readers)?;
-    let written = fill(file, look, page).and_then(|()| {
-        if let Ok(old) = target.metadata()
-            && readers == Readers::All
-        {
-            fs::set_permissions(&neighbour, old.permissions())?;
-        }
-        fs::rename(&neighbour, &target)
-    });
-    if written.is_err() {
-        // The first error is the one to tell.
-        let _ = fs::remove_file(&neighbour);
+    let unfinished = Unfinished::new(neighbour);
+    fill(file, look, page)?;
+    if let Ok(old) = target.metadata()
+        && readers == Readers::All
+    {
+        fs::set_permissions(&unfinished.0, old.permissions())?;
     }
-    written
+    fs::rename(&unfinished.0, &target)
+}
+
+/// Files being written, for the moment when the program ends in the middle of it.
+static UNFINISHED: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
+
+/// Removes what is half written: the program ends now.
+pub(super) fn abandon() {
+    for path in UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
+        // There is nobody left to tell.
+        let _ = fs::remove_file(path);
+    }
+}
+
+/// A file being written; what is still there in the end is removed.
+struct Unfinished(PathBuf);
+
+impl Unfinished {
+    fn new(path: PathBuf) -> Unfinished {
+        UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner).push(path.clone());
+        Unfinished(path)
+    }
+}
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner).retain(|path| *path != self.0);
+        // Renamed already when all went well.
+        let _ = fs::remove_file(&self.0);
+    }
 }
 
 fn fill(file: File, look: Look, page: impl FnOnce(Look, &mut dyn Write) -> io::Result<()>) -> io::Result<()> {

@@ -2,15 +2,14 @@
 //!
 //! Promises: a complaint names the file, the line and the reason, never what stands there.
 
+use super::output::Destination;
 use crate::decrypt::{Keyring, Lines};
 use crate::error::Error;
 use clap::Args;
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, BufReader, Read};
 use std::path::{Path, PathBuf};
 
-/// Bytes read of a key log; a busy server's holds a year in it.
-const MAX_KEY_LOG: u64 = 1 << 30;
 /// Bytes read of a key file.
 const MAX_KEY: u64 = 64 * 1024 + 1;
 
@@ -27,13 +26,19 @@ pub(super) struct SecretArgs {
 }
 
 impl SecretArgs {
+    /// Is one of these files where something is to be written?
+    pub(super) fn names(&self, to: &Destination) -> bool {
+        self.key_logs.iter().chain(&self.rsa_keys).any(|path| to.is(path))
+    }
+
     /// Reads them all; with each key log what it was worth.
     pub(super) fn load(&self) -> Result<(Keyring, Vec<(String, Lines)>), Error> {
         let mut keyring = Keyring::new();
         let mut logs = Vec::new();
         for path in &self.key_logs {
-            let bytes = read(path, MAX_KEY_LOG)?;
-            let lines = keyring.add_key_log(&bytes);
+            let failed = |source| unreadable(path, source);
+            let log = BufReader::new(File::open(path).map_err(failed)?);
+            let lines = keyring.read_key_log(log).map_err(failed)?;
             logs.push((path.to_string_lossy().into_owned(), lines));
         }
         for path in &self.rsa_keys {
@@ -45,9 +50,13 @@ impl SecretArgs {
     }
 }
 
+fn unreadable(path: &Path, source: io::Error) -> Error {
+    Error::Io { path: path.to_string_lossy().into_owned(), operation: "read", source }
+}
+
 fn read(path: &Path, most: u64) -> Result<Vec<u8>, Error> {
-    let failed = |source: io::Error| Error::Io { path: path.to_string_lossy().into_owned(), operation: "read", source };
     let mut bytes = Vec::new();
-    File::open(path).map_err(failed)?.take(most).read_to_end(&mut bytes).map_err(failed)?;
+    let file = File::open(path).map_err(|source| unreadable(path, source))?;
+    file.take(most).read_to_end(&mut bytes).map_err(|source| unreadable(path, source))?;
     Ok(bytes)
 }

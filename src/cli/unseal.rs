@@ -7,11 +7,14 @@ use crate::analysis::{self, InnerPacket, Options, Outcome};
 use crate::capture::LinkType;
 use crate::capture::write;
 use crate::decrypt::{Keyring, Lines};
+use crate::error::Error;
 use crate::finding::count;
 use clap::Args;
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 
 pub(super) const DECRYPT_EXAMPLES: &str = "\
@@ -58,105 +61,90 @@ pub(super) fn decrypt(args: &UnsealArgs, console: Console) -> Exit {
     if to == Destination::Stdout && io::stdout().is_terminal() {
         return console.usage("standard output is a terminal, and a capture is not for reading: -o FILE");
     }
-    let job = match Job::new(args, &to, console) {
+    let mut job = match Job::new(args, &to, console) {
         Ok(job) => job,
         Err(exit) => return exit,
     };
-    let Job { inputs, mut keyring, key_logs, mut watch } = job;
-    let mut ended = None;
     loop {
-        let counter = watch.counter();
-        let sources = inputs.iter().map(|input| files::open(input, &counter));
-        let page = |_, out: &mut dyn Write| {
-            let mut writer = Writer { out, interfaces: HashMap::new(), packets: 0, failed: None };
-            let note = format!("packets inside AnyConnect tunnels, decrypted by acpcap {}", env!("CARGO_PKG_VERSION"));
-            write::section("acpcap", Some(&note), writer.out)?;
-            let options = Options::default();
-            let outcome =
-                analysis::decrypt(sources, &options, &mut keyring, &mut |packet| writer.write(packet), &mut |tick| {
-                    watch.tick(tick.source)
-                });
-            let (packets, tunnels) = (writer.packets, writer.interfaces.len());
-            let failed = writer.failed.take();
-            ended = Some((outcome, packets, tunnels));
-            match (failed, packets) {
-                (Some(error), _) => Err(error),
-                // A capture without a packet is no result: nothing is left behind.
-                (None, 0) => Err(io::ErrorKind::InvalidData.into()),
-                _ => Ok(()),
+        let Some(pass) = job.decrypt(&to) else { return Exit::Unreadable };
+        if job.reads_again(&pass.outcome) {
+            // A file is written anew; what went down a pipe cannot be taken back, and packets must not come twice.
+            if to != Destination::Stdout || pass.packets == 0 {
+                job.watch.again();
+                continue;
             }
-        };
-        let look = output::look(&to, super::Colour::Never, false, false);
-        let written = output::write(&to, look, page);
-        let Some((outcome, packets, tunnels)) = ended.take() else { return Exit::Unreadable };
-        if outcome.late_secrets && inputs.iter().all(files::Input::is_rereadable) && !watch.is_again() {
-            // Secrets stood behind the frames they open: now they are known.
-            watch.again();
-            continue;
+            console.complain("secrets stood behind frames they open: with -o FILE those would be decrypted too");
         }
-        watch.finish();
-        complain(&outcome, &key_logs, console);
-        return match (packets, written) {
-            (0, _) => {
-                console.complain("no packet could be decrypted, nothing was written");
-                Exit::Unreadable
-            }
-            (_, Err(error)) => {
-                console.complain(&error.to_string());
-                Exit::Unreadable
-            }
-            (_, Ok(())) => {
-                if !args.quiet {
-                    let (packets, tunnels) = (count(packets, "packet"), count(tunnels as u64, "tunnel"));
-                    console.complain(&format!("{packets} of {tunnels} written to {to}"));
-                }
-                super::exit_for(&outcome, true, None)
-            }
-        };
+        job.watch.finish();
+        complain(&pass.outcome, &job.key_logs, console);
+        return pass.end(&to, args.quiet, console);
+    }
+}
+
+/// One reading of the captures, decrypted.
+struct Pass {
+    outcome: Outcome,
+    packets: u64,
+    tunnels: usize,
+    written: Result<(), Error>,
+    /// Whoever read standard output went away, and reading stopped there.
+    unread: bool,
+}
+
+impl Pass {
+    fn end(self, to: &Destination, quiet: bool, console: Console) -> Exit {
+        let Pass { outcome, packets, tunnels, written, unread } = self;
+        if packets == 0 {
+            console.complain("no packet could be decrypted, nothing was written");
+            return super::unless_interrupted(&outcome, Exit::Unreadable);
+        }
+        if let Err(error) = written {
+            console.complain(&error.to_string());
+            return Exit::Unreadable;
+        }
+        if unread {
+            return Exit::Done;
+        }
+        if !quiet {
+            let (packets, tunnels) = (count(packets, "packet"), count(tunnels as u64, "tunnel"));
+            console.complain(&format!("{packets} of {tunnels} written to {to}"));
+        }
+        super::exit_for(&outcome, true, None)
     }
 }
 
 /// Runs `acpcap keys`.
 pub(super) fn keys(args: &UnsealArgs, console: Console) -> Exit {
     let to = Destination::from(args.output.clone());
-    let job = match Job::new(args, &to, console) {
+    let mut job = match Job::new(args, &to, console) {
         Ok(job) => job,
         Err(exit) => return exit,
     };
-    let Job { inputs, mut keyring, key_logs, mut watch } = job;
     let outcome = loop {
-        let counter = watch.counter();
-        let sources = inputs.iter().map(|input| files::open(input, &counter));
-        let outcome = analysis::analyze_with_keys(sources, &Options::default(), &mut keyring, &mut |tick| {
-            watch.tick(tick.source)
-        });
-        if !outcome.late_secrets || watch.is_again() || !inputs.iter().all(files::Input::is_rereadable) {
+        let outcome = job.analyze();
+        if !job.reads_again(&outcome) {
             break outcome;
         }
-        watch.again();
+        job.watch.again();
     };
-    watch.finish();
-    complain(&outcome, &key_logs, console);
-    let lines = keyring.export();
+    job.watch.finish();
+    complain(&outcome, &job.key_logs, console);
+    let lines = job.keyring.export();
     if lines.is_empty() {
         console.complain("no connection could be opened, so there is no key to write");
-        return Exit::Unreadable;
+        return super::unless_interrupted(&outcome, Exit::Unreadable);
     }
     let look = output::look(&to, super::Colour::Never, false, false);
-    match output::write_secret(&to, look, |_, out| out.write_all(lines.as_bytes())) {
-        Ok(()) => {
-            if !args.quiet {
-                let [tls, dtls] = keyring.opened().map(|n| n as u64);
-                let (tls, dtls) = (count(tls, "TLS connection"), count(dtls, "DTLS handshake"));
-                console.complain(&format!("keys of {tls} and {dtls} written to {to}"));
-            }
-            super::exit_for(&outcome, true, None)
-        }
-        Err(error) => {
-            console.complain(&error.to_string());
-            Exit::Unreadable
-        }
+    if let Err(error) = output::write_secret(&to, look, |_, out| out.write_all(lines.as_bytes())) {
+        console.complain(&error.to_string());
+        return Exit::Unreadable;
     }
+    if !args.quiet {
+        let [tls, dtls] = job.keyring.opened().map(|n| n as u64);
+        let (tls, dtls) = (count(tls, "TLS connection"), count(dtls, "DTLS handshake"));
+        console.complain(&format!("keys of {tls} and {dtls} written to {to}"));
+    }
+    super::exit_for(&outcome, true, None)
 }
 
 /// What both need before they begin.
@@ -173,7 +161,10 @@ impl Job {
         if inputs.iter().any(|input| input.is(to)) {
             return Err(console.usage(&format!("{to} is a capture to be read: it would be replaced")));
         }
-        let unreadable = |error: crate::error::Error| {
+        if args.secrets.names(to) {
+            return Err(console.usage(&format!("{to} holds the secrets to be used: it would be replaced")));
+        }
+        let unreadable = |error: Error| {
             console.complain(&error.to_string());
             Exit::Unreadable
         };
@@ -181,6 +172,57 @@ impl Job {
         let (keyring, key_logs) = args.secrets.load().map_err(unreadable)?;
         let watch = watch::Watch::new(&inputs, !args.quiet, console);
         Ok(Job { inputs, keyring, key_logs, watch })
+    }
+
+    fn analyze(&mut self) -> Outcome {
+        let Job { inputs, keyring, watch, .. } = self;
+        let (counter, stop) = (watch.counter(), watch.stop());
+        let sources = inputs.iter().map(|input| files::open(input, &counter, &stop));
+        analysis::analyze_with_keys(sources, &Options::default(), keyring, &mut |tick| watch.tick(tick.source))
+    }
+
+    /// Reads the captures and writes what is inside the tunnels; nothing when that could not even begin.
+    fn decrypt(&mut self, to: &Destination) -> Option<Pass> {
+        let Job { inputs, keyring, watch, .. } = self;
+        let (counter, stop) = (watch.counter(), watch.stop());
+        let sources = inputs.iter().map(|input| files::open(input, &counter, &stop));
+        let mut read = None;
+        let page = |_, out: &mut dyn Write| {
+            let note = format!("packets inside AnyConnect tunnels, decrypted by acpcap {}", env!("CARGO_PKG_VERSION"));
+            write::section("acpcap", Some(&note), out)?;
+            let failed = Cell::new(false);
+            let mut writer = Writer { out, interfaces: HashMap::new(), packets: 0, error: None };
+            let mut sink = |packet: InnerPacket<'_>| failed.set(!writer.write(packet));
+            let mut tick = |tick: analysis::Tick| {
+                // Nobody takes any more of it: there is nothing left to read for.
+                if failed.get() { ControlFlow::Break(()) } else { watch.tick(tick.source) }
+            };
+            let outcome = analysis::decrypt(sources, &Options::default(), keyring, &mut sink, &mut tick);
+            read = Some((outcome, writer.packets, writer.interfaces.len(), writer.error.is_some()));
+            match (writer.error, writer.packets) {
+                (Some(error), _) => Err(error),
+                // A capture without a packet is no result: nothing is left behind.
+                (None, 0) => Err(io::ErrorKind::InvalidData.into()),
+                _ => Ok(()),
+            }
+        };
+        let look = output::look(to, super::Colour::Never, false, false);
+        let written = output::write(to, look, page);
+        match (read, written) {
+            (Some((outcome, packets, tunnels, failed)), written) => {
+                let unread = failed && written.is_ok();
+                Some(Pass { outcome, packets, tunnels, written, unread })
+            }
+            (None, _) => None,
+        }
+    }
+
+    /// Secrets stood behind the frames they open, and now they are known: is it worth reading all once more?
+    fn reads_again(&self, outcome: &Outcome) -> bool {
+        outcome.late_secrets
+            && !self.watch.is_again()
+            && !self.watch.is_stopping()
+            && self.inputs.iter().all(files::Input::is_rereadable)
     }
 }
 
@@ -199,19 +241,21 @@ pub(super) fn complain(outcome: &Outcome, key_logs: &[(String, Lines)], console:
     }
 }
 
-/// Writes inner packets, an interface for each tunnel.
+/// Writes inner packets, an interface for each tunnel, until that fails.
 struct Writer<'a> {
     out: &'a mut dyn Write,
     interfaces: HashMap<(u16, crate::event::FlowId), u32>,
     packets: u64,
-    failed: Option<io::Error>,
+    error: Option<io::Error>,
 }
 
 impl Writer<'_> {
-    fn write(&mut self, packet: InnerPacket<'_>) {
-        if self.failed.is_none() {
-            self.failed = self.try_write(packet).err();
+    /// Did it work, this time and before?
+    fn write(&mut self, packet: InnerPacket<'_>) -> bool {
+        if self.error.is_none() {
+            self.error = self.try_write(packet).err();
         }
+        self.error.is_none()
     }
 
     fn try_write(&mut self, packet: InnerPacket<'_>) -> io::Result<()> {

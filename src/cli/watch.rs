@@ -1,7 +1,7 @@
 //! What happens beside the reading: progress on a terminal, and Ctrl-C.
 //!
 //! Promises: nothing is drawn unless standard error is a terminal and the size is known; the first interrupt lets
-//! the report be written, the second ends the program.
+//! the report be written, the second ends the program and leaves no file half written.
 
 use super::files::Input;
 use super::{Console, Exit};
@@ -70,6 +70,16 @@ impl Watch {
         Arc::clone(&self.read)
     }
 
+    /// Does somebody want to stop?
+    pub(super) fn is_stopping(&self) -> bool {
+        self.stop.load(Relaxed)
+    }
+
+    /// Raised when somebody wants to stop.
+    pub(super) fn stop(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.stop)
+    }
+
     /// Called every few thousand frames.
     pub(super) fn tick(&mut self, source: usize) -> ControlFlow<()> {
         if self.stop.load(Relaxed) {
@@ -124,6 +134,7 @@ fn on_interrupt(console: Console) -> Arc<AtomicBool> {
     // Without a handler the signal just ends the program, as it would anyway.
     let _ = ctrlc::set_handler(move || {
         if raised.swap(true, Relaxed) {
+            super::output::abandon();
             std::process::exit(Exit::Interrupted as i32);
         }
         console.complain("stopping; once more to stop without a report");

@@ -8,6 +8,7 @@ use super::rsa::RsaKey;
 use crate::tls::SessionId;
 use std::collections::{HashMap, HashSet};
 use std::fmt::Write as _;
+use std::io::{self, BufRead, Read as _};
 
 /// Secrets kept, in all; a key log of a busy server has some 500 bytes a line.
 const MAX_SECRETS: usize = 2_000_000;
@@ -90,29 +91,44 @@ impl Keyring {
 
     /// Takes the lines of an NSS key log (RFC 9850; also `RSA Session-ID:… Master-Key:…` and `RSA …` lines).
     pub fn add_key_log(&mut self, bytes: &[u8]) -> Lines {
+        // Memory does not fail.
+        self.read_key_log(bytes).unwrap_or_default()
+    }
+
+    /// The same from anywhere, never more than one line of it in memory.
+    ///
+    /// # Errors
+    ///
+    /// What `log` says; the lines before it are taken.
+    pub fn read_key_log(&mut self, mut log: impl BufRead) -> io::Result<Lines> {
         let mut lines = Lines::default();
-        let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-        let is_wide = bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff");
-        for (number, line) in (1..).zip(bytes.split(|byte| *byte == b'\n')) {
-            let line = line.trim_ascii();
-            if line.is_empty() || line.starts_with(b"#") {
-                continue;
+        let mut held = Vec::new();
+        for number in 1.. {
+            held.clear();
+            // What is cut here is longer than any line, whatever stands in the rest.
+            log.by_ref().take(MAX_LINE as u64 + 3).read_until(b'\n', &mut held)?;
+            if held.is_empty() {
+                break;
             }
-            let added = if is_wide { Err("the file is UTF-16, not plain text") } else { self.add_line(line) };
+            let cut = held.last() != Some(&b'\n') && log.skip_until(b'\n')? > 0;
+            let line = if number == 1 { held.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&held) } else { &held };
+            let is_wide = number == 1 && (line.starts_with(b"\xff\xfe") || line.starts_with(b"\xfe\xff"));
+            let added = if is_wide { Err("the file is UTF-16, not plain text") } else { self.add_line(line, cut) };
             match added {
+                Ok(Added::Nothing) => {}
                 Ok(Added::Secret) => lines.secrets += 1,
                 Ok(Added::Unused) => lines.unused += 1,
                 Ok(Added::Full) => lines.left_out += 1,
                 Err(why) => {
                     lines.malformed += 1;
                     lines.first_malformed.get_or_insert((number, why));
-                    if is_wide {
-                        break;
-                    }
                 }
             }
+            if is_wide {
+                break;
+            }
         }
-        lines
+        Ok(lines)
     }
 
     /// Takes an RSA private key, PEM of PKCS#1 or PKCS#8.
@@ -125,8 +141,12 @@ impl Keyring {
         Ok(())
     }
 
-    fn add_line(&mut self, line: &[u8]) -> Result<Added, &'static str> {
-        if line.len() > MAX_LINE {
+    fn add_line(&mut self, line: &[u8], cut: bool) -> Result<Added, &'static str> {
+        let line = line.trim_ascii();
+        if (line.is_empty() && !cut) || line.starts_with(b"#") {
+            return Ok(Added::Nothing);
+        }
+        if cut || line.len() > MAX_LINE {
             return Err("the line is too long");
         }
         let line = std::str::from_utf8(line).map_err(|_| "the line is not text")?;
@@ -326,6 +346,8 @@ impl Keyring {
 
 /// What became of a line.
 enum Added {
+    /// A comment, or no words at all.
+    Nothing,
     Secret,
     Unused,
     Full,
@@ -397,6 +419,20 @@ mod tests {
         let mut keyring = Keyring::new();
         let lines = keyring.add_key_log(text.as_bytes());
         (keyring, lines)
+    }
+
+    #[test]
+    fn a_line_without_end_is_one_mistake_and_costs_one_line_of_memory() {
+        let good = format!("CLIENT_RANDOM {RANDOM} {}\n", "ab".repeat(48));
+        let log = io::Cursor::new(good.clone().into_bytes()).chain(io::repeat(b'x').take(3 << 20));
+        let log = log.chain(io::Cursor::new(format!("\n#{}\n{good}", "c".repeat(5000)).into_bytes()));
+        let mut keyring = Keyring::new();
+        let lines = keyring.read_key_log(io::BufReader::with_capacity(7, log)).unwrap();
+        assert_eq!((lines.secrets, lines.malformed), (2, 1));
+        assert_eq!(lines.first_malformed, Some((2, "the line is too long")));
+        // What is cut must not pass for a shorter secret.
+        let (_, lines) = add(&format!("{}EXPORTER_SECRET {RANDOM} {}", " ".repeat(880), "cd".repeat(48)));
+        assert_eq!((lines.secrets, lines.malformed), (0, 1));
     }
 
     #[test]

@@ -35,6 +35,11 @@ impl Udp {
         let counts = self.dtls.as_ref()?.opened.as_ref()?.counts();
         Some(Unsealed { opened: counts.opened, failed: counts.failed, misframed: 0 })
     }
+
+    pub(super) fn handshakes_dropped(&self) -> u64 {
+        let readers = self.dtls.iter().flat_map(|dtls| &dtls.readers);
+        readers.map(|reader| u64::from(reader.dropped())).sum()
+    }
 }
 
 pub(super) fn take(

@@ -42,7 +42,7 @@ pub struct Losses {
     pub evicted_flows: u64,
     /// TLS streams in which the record boundaries were lost and found again.
     pub lost_syncs: u64,
-    /// Handshake bytes that did not fit the caps, messages.
+    /// DTLS handshake messages given up because their fragments did not fit the cap.
     pub handshakes_dropped: u64,
 }
 
@@ -413,6 +413,9 @@ fn end(mut flow: Flow<State>, losses: &mut Losses, sink: &mut impl FnMut(&Event<
     if let Body::Tcp(_) = &flow.state.body {
         let mut told = Told { flow: &mut flow, place };
         stream::finish(&mut told, losses, sink);
+    }
+    if let Body::Udp(udp) = &flow.state.body {
+        losses.handshakes_dropped += udp.handshakes_dropped();
     }
     let unsealed = match &flow.state.body {
         Body::Tcp(tcp) => tcp.unsealed(),
