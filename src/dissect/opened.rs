@@ -139,8 +139,10 @@ impl Stream {
         let Stream { opener, talk, inflaters, master_secret, .. } = self;
         talk.push(direction == Direction::ToServer, plain, &mut |said| match said {
             Said::Request(mut request) => {
+                // No request carries its secret any further.
+                let secret = request.take_master_secret();
                 if request.is_connect {
-                    *master_secret = request.take_master_secret();
+                    *master_secret = secret;
                 }
                 sink(Plain::Request(request));
             }
