@@ -162,6 +162,6 @@ fn runs_of<'a>(session: &'a Session, icmp: &Icmp) -> Vec<&'a Run> {
             };
             f.large.get(way.index())
         })
-        .flatten()
+        .flat_map(|runs| runs.iter())
         .collect()
 }

@@ -96,7 +96,7 @@ fn inner(case: &Case<'_>, flow: &FlowFacts, toward_client: Direction, runs: &mut
     for direction in [Direction::ToServer, Direction::ToClient] {
         let told = Told { case, point: flow.point, channel: "inner", to_client: direction == toward_client };
         let sizes = direction.of(&flow.ended.sizes);
-        for run in direction.of(&flow.large) {
+        for run in direction.of(&flow.large).iter() {
             let Some(frame) = run.frames.first().copied() else { continue };
             let fate = match (sizes.smallest_stuck, sizes.largest_passed) {
                 (Some(stuck), _) if run.size >= stuck.ip_len && run.last >= stuck.first => "stuck",

@@ -168,7 +168,7 @@ fn shift_flow(flow: &mut FlowFacts, by: f64) {
         move_it(&mut stuck.last);
     }
     flow.closed.iter_mut().for_each(|closed| move_it(&mut closed.at));
-    for run in flow.large.iter_mut().flatten() {
+    for run in flow.large.iter_mut().flat_map(|runs| runs.iter_mut()) {
         move_it(&mut run.first);
         move_it(&mut run.last);
     }

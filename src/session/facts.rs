@@ -7,14 +7,14 @@ use crate::event::{
 };
 use std::net::IpAddr;
 
+pub use super::runs::{MAX_RUNS, Run, Runs};
+
 /// Frames kept as evidence per fact; the count beside them is always the whole count.
 pub const MAX_FRAMES: usize = 64;
 /// Handshake attempts kept per DTLS flow.
 pub const MAX_ATTEMPTS: usize = 32;
 /// Different messages kept per handshake attempt; repeats only count.
 pub const MAX_MESSAGES: usize = 24;
-/// Runs of equal large packets kept per direction of a flow.
-pub const MAX_RUNS: usize = 32;
 /// Stretches of data kept per tunnel.
 pub const MAX_STRETCHES: usize = 32;
 /// Burst beginnings kept per tunnel, for matching inner traffic.
@@ -57,7 +57,7 @@ pub struct FlowFacts {
     /// What its DTLS showed.
     pub dtls: Option<Box<DtlsFacts>>,
     /// Large DF packets each way.
-    pub large: [Vec<Run>; 2],
+    pub large: [Runs; 2],
     /// QUIC Initials each way.
     pub quic: [u32; 2],
     /// STUN or SRTP was seen in it.
@@ -78,7 +78,7 @@ impl FlowFacts {
             closed: None,
             tls: None,
             dtls: None,
-            large: [Vec::new(), Vec::new()],
+            large: Default::default(),
             quic: [0, 0],
             media: false,
             ike: false,
@@ -98,27 +98,7 @@ impl FlowFacts {
 
     /// Adds a large packet to the tally.
     pub fn add_large(&mut self, at: Timestamp, frame: FrameRef, large: Large) {
-        let Some(runs) = self.large.get_mut(large.direction.index()) else { return };
-        let full = runs.len() >= MAX_RUNS;
-        let latest = at.plus_seconds(-SILENCE);
-        let same = |run: &&mut Run| run.size == large.ip_len && (full || latest <= run.last);
-        if let Some(run) = runs.iter_mut().rev().find(same) {
-            run.add(at, frame, large.again);
-            return;
-        }
-        if full {
-            // The size is new and the table full: the smallest size is the least telling one.
-            let Some(smallest) = runs.iter().enumerate().min_by_key(|(_, run)| run.size).map(|(i, _)| i) else {
-                return;
-            };
-            if runs.get(smallest).is_some_and(|run| run.size >= large.ip_len) {
-                return;
-            }
-            runs.swap_remove(smallest);
-        }
-        let mut run = Run { size: large.ip_len, first: at, last: at, count: 0, again: 0, frames: Vec::new() };
-        run.add(at, frame, large.again);
-        keep(runs, run);
+        large.direction.of_mut(&mut self.large).add(at, frame, large);
     }
 }
 
@@ -135,35 +115,6 @@ pub struct Closed {
     pub reset: bool,
     /// Its TTL or hop limit.
     pub ttl: u8,
-}
-
-/// Large packets of one size, one direction, without a pause.
-#[derive(Clone, Debug)]
-pub struct Run {
-    /// IP total length, bytes.
-    pub size: u32,
-    /// First packet.
-    pub first: Timestamp,
-    /// Last packet.
-    pub last: Timestamp,
-    /// How many.
-    pub count: u32,
-    /// How many of them carried TCP bytes sent before.
-    pub again: u32,
-    /// Their frames, at most [`MAX_FRAMES`].
-    pub frames: Vec<FrameRef>,
-}
-
-impl Run {
-    fn add(&mut self, at: Timestamp, frame: FrameRef, again: bool) {
-        self.first = self.first.min(at);
-        self.last = self.last.max(at);
-        self.count = self.count.saturating_add(1);
-        self.again = self.again.saturating_add(u32::from(again));
-        if self.frames.len() < MAX_FRAMES {
-            keep(&mut self.frames, frame);
-        }
-    }
 }
 
 /// A stretch of data records without a pause of more than a second.

@@ -270,7 +270,10 @@ fn client_bursts(client: &Client) -> Vec<Timestamp> {
     let mut all: Vec<Timestamp> = client
         .flows
         .iter()
-        .flat_map(|f| std::iter::once(f.facts.opened.first).chain(f.facts.large.iter().flatten().map(|r| r.first)))
+        .flat_map(|f| {
+            std::iter::once(f.facts.opened.first)
+                .chain(f.facts.large.iter().flat_map(|runs| runs.iter()).map(|r| r.first))
+        })
         .collect();
     all.sort_unstable();
     all.dedup_by(|a, b| a.seconds_since(*b).abs() < TOGETHER);

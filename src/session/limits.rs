@@ -347,8 +347,7 @@ fn vanished(session: &Session, points: &[Point], limits: &mut Vec<Limit>) {
     const SEVERAL: u32 = 3;
     let point = |f: &InnerFlow| points.get(usize::from(f.facts.point.0));
     let at = |wanted: Vantage| session.inner.iter().filter(move |f| point(f).and_then(|p| p.vantage) == Some(wanted));
-    let runs =
-        |f: &InnerFlow| f.facts.large.get(f.toward_client.index()).map(Vec::as_slice).unwrap_or_default().to_vec();
+    let runs = |f: &InnerFlow| f.toward_client.of(&f.facts.large).to_vec();
     let adapters: Vec<&Point> = at(Vantage::VirtualAdapter).filter_map(point).collect();
     if adapters.iter().any(|p| p.saw_fragments) {
         return;
@@ -529,7 +528,7 @@ fn tally(
     channel: Channel,
 ) {
     let (is_bracketed, limit, since, until) = (limit.is_bracket(), limit.bytes, limit.since, limit.until);
-    let runs = flow.large.get(direction.index()).map(Vec::as_slice).unwrap_or_default();
+    let runs = direction.of(&flow.large);
     let counts = |run: &&Run| {
         run.size > limit && since.is_none_or(|since| run.first >= since) && until.is_none_or(|until| run.first < until)
     };

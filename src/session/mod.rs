@@ -27,6 +27,7 @@ pub mod mtu;
 pub mod path;
 pub mod point;
 pub mod reconnect;
+mod runs;
 pub mod shape;
 pub mod tracker;
 

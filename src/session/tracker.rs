@@ -50,6 +50,8 @@ type IcmpKey = (PointId, std::net::IpAddr, u8, u8, std::net::IpAddr, std::net::I
 pub struct Tracker {
     limits: Limits,
     facts: Facts,
+    /// The flow asked for last and its place: events of one flow come in a row.
+    last: Option<(FlowId, u32)>,
     /// Where each flow stands in `facts.flows`.
     places: HashMap<FlowId, u32>,
     icmp: HashMap<IcmpKey, usize>,
@@ -66,6 +68,7 @@ impl Tracker {
         Tracker {
             limits,
             facts: Facts::default(),
+            last: None,
             places: HashMap::default(),
             icmp: HashMap::default(),
             given: HashSet::default(),
@@ -229,7 +232,12 @@ impl Tracker {
     }
 
     fn flow(&mut self, flow: FlowId) -> Option<&mut FlowFacts> {
-        self.facts.flows.get_mut(*self.places.get(&flow)? as usize).map(|facts| &mut **facts)
+        let place = match self.last {
+            Some((last, place)) if last == flow => place,
+            _ => *self.places.get(&flow)?,
+        };
+        self.last = Some((flow, place));
+        self.facts.flows.get_mut(place as usize).map(|facts| &mut **facts)
     }
 
     fn tls(&mut self, flow: FlowId) -> Option<&mut TlsFacts> {

@@ -1,0 +1,90 @@
+//! Large packets of a flow, one direction: runs of equal sizes, bounded.
+
+use super::facts::{MAX_FRAMES, keep};
+use crate::event::{FrameRef, Large, Timestamp};
+use std::ops::{Deref, DerefMut};
+
+/// Runs of equal large packets kept per direction of a flow.
+pub const MAX_RUNS: usize = 32;
+/// A silence this long begins a new run, in seconds.
+const SILENCE: f64 = 1.0;
+
+/// The runs, oldest first; takes hardly any room where there are none, as with most flows.
+#[derive(Clone, Debug, Default)]
+pub struct Runs(Option<Box<Kept>>);
+
+#[derive(Clone, Debug, Default)]
+struct Kept {
+    /// Each run's size once more: looking for one touches two cache lines, not thirty.
+    sizes: Vec<u32>,
+    runs: Vec<Run>,
+}
+
+impl Deref for Runs {
+    type Target = [Run];
+
+    fn deref(&self) -> &[Run] {
+        self.0.as_deref().map_or(&[], |kept| &kept.runs)
+    }
+}
+
+impl DerefMut for Runs {
+    fn deref_mut(&mut self) -> &mut [Run] {
+        self.0.as_deref_mut().map_or(&mut [], |kept| &mut kept.runs)
+    }
+}
+
+impl Runs {
+    /// Adds a packet.
+    pub(super) fn add(&mut self, at: Timestamp, frame: FrameRef, large: Large) {
+        let Kept { sizes, runs } = &mut **self.0.get_or_insert_default();
+        let full = runs.len() >= MAX_RUNS;
+        let latest = at.plus_seconds(-SILENCE);
+        for (place, _) in sizes.iter().enumerate().rev().filter(|(_, size)| **size == large.ip_len) {
+            if let Some(run) = runs.get_mut(place).filter(|run| full || latest <= run.last) {
+                run.add(at, frame, large.again);
+                return;
+            }
+        }
+        if full {
+            // The size is new and the table full: the smallest size is the least telling one.
+            let smallest = sizes.iter().enumerate().min_by_key(|(_, size)| **size);
+            let Some((place, _)) = smallest.filter(|(_, size)| **size < large.ip_len) else { return };
+            sizes.swap_remove(place);
+            runs.swap_remove(place);
+        }
+        let mut run = Run { size: large.ip_len, first: at, last: at, count: 0, again: 0, frames: Vec::new() };
+        run.add(at, frame, large.again);
+        keep(sizes, large.ip_len);
+        keep(runs, run);
+    }
+}
+
+/// Large packets of one size, one direction, without a pause.
+#[derive(Clone, Debug)]
+pub struct Run {
+    /// IP total length, bytes.
+    pub size: u32,
+    /// First packet.
+    pub first: Timestamp,
+    /// Last packet.
+    pub last: Timestamp,
+    /// How many.
+    pub count: u32,
+    /// How many of them carried TCP bytes sent before.
+    pub again: u32,
+    /// Their frames, at most [`MAX_FRAMES`].
+    pub frames: Vec<FrameRef>,
+}
+
+impl Run {
+    fn add(&mut self, at: Timestamp, frame: FrameRef, again: bool) {
+        self.first = self.first.min(at);
+        self.last = self.last.max(at);
+        self.count = self.count.saturating_add(1);
+        self.again = self.again.saturating_add(u32::from(again));
+        if self.frames.len() < MAX_FRAMES {
+            keep(&mut self.frames, frame);
+        }
+    }
+}
