@@ -40,9 +40,11 @@ impl Runs {
         let Kept { sizes, runs } = &mut **self.0.get_or_insert_default();
         let full = runs.len() >= MAX_RUNS;
         let latest = at.plus_seconds(-SILENCE);
+        // A flow of many runs needs few frames of each: evidence shows no more of all together.
+        let room = (2 * MAX_FRAMES / runs.len().max(1)).clamp(4, MAX_FRAMES);
         for (place, _) in sizes.iter().enumerate().rev().filter(|(_, size)| **size == large.ip_len) {
             if let Some(run) = runs.get_mut(place).filter(|run| full || latest <= run.last) {
-                run.add(at, frame, large.again);
+                run.add(at, frame, large.again, room);
                 return;
             }
         }
@@ -54,7 +56,7 @@ impl Runs {
             runs.swap_remove(place);
         }
         let mut run = Run { size: large.ip_len, first: at, last: at, count: 0, again: 0, frames: Vec::new() };
-        run.add(at, frame, large.again);
+        run.add(at, frame, large.again, room);
         keep(sizes, large.ip_len);
         keep(runs, run);
     }
@@ -73,17 +75,17 @@ pub struct Run {
     pub count: u32,
     /// How many of them carried TCP bytes sent before.
     pub again: u32,
-    /// Their frames, at most [`MAX_FRAMES`].
+    /// Their frames, at most [`MAX_FRAMES`]; fewer where there are many runs.
     pub frames: Vec<FrameRef>,
 }
 
 impl Run {
-    fn add(&mut self, at: Timestamp, frame: FrameRef, again: bool) {
+    fn add(&mut self, at: Timestamp, frame: FrameRef, again: bool, room: usize) {
         self.first = self.first.min(at);
         self.last = self.last.max(at);
         self.count = self.count.saturating_add(1);
         self.again = self.again.saturating_add(u32::from(again));
-        if self.frames.len() < MAX_FRAMES {
+        if self.frames.len() < room {
             keep(&mut self.frames, frame);
         }
     }
