@@ -23,6 +23,10 @@ use std::time::{Duration, Instant};
 use traffic::frames::{self, ACK, Capture, SYN};
 use traffic::{Rng, client_hello, message, record, server_hello};
 
+/// The program's own allocator.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Bytes of content in a record: what a tunnel's packet fills, and the most there may be (RFC 8446 §5.1).
 const SIZES: [usize; 2] = [1_400, 1 << 14];
 /// Bytes of content in a connection.

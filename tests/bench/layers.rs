@@ -3,6 +3,7 @@
 //! Each group does what the one before it does and one thing more, so that their differences are the layers.
 #![expect(clippy::unwrap_used, reason = "a benchmark that cannot set itself up has failed")]
 
+mod clock;
 mod traffic;
 
 use acpcap::analysis::{self, Options, Outcome, Source};
@@ -14,12 +15,17 @@ use acpcap::event::PointId;
 use acpcap::flow::table::{self, Table};
 use acpcap::packet::{self, Decoder, Packet, Transport};
 use acpcap::report::{json, text};
+use clock::CpuTime;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use std::hint::black_box;
 use std::io;
 use std::ops::ControlFlow;
 use std::time::Duration;
 use traffic::Mix;
+
+/// The program's own allocator.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Sessions of a capture: some 60,000 packets of the large mix, twice as many of the small one.
 const SESSIONS: [(Mix, usize); 2] = [(Mix::Large, 800), (Mix::Small, 2_400)];
@@ -95,7 +101,7 @@ fn sessions(capture: &'static [u8]) -> Outcome {
     analysis::analyze(std::iter::once(Ok(source)), &Options::default(), &mut |_| ControlFlow::Continue(()))
 }
 
-fn layers(criterion: &mut Criterion) {
+fn layers(criterion: &mut Criterion<CpuTime>) {
     let subjects = subjects();
     let mut layer = |name: &str, work: &dyn Fn(&'static [u8]) -> u64| {
         let mut group = criterion.benchmark_group(name);
@@ -123,7 +129,7 @@ fn layers(criterion: &mut Criterion) {
 }
 
 /// A report that is written, one session an element.
-fn reports(criterion: &mut Criterion, subjects: &[Subject]) {
+fn reports(criterion: &mut Criterion<CpuTime>, subjects: &[Subject]) {
     let mut group = criterion.benchmark_group("report");
     for subject in subjects {
         let report = sessions(subject.capture).report;
@@ -141,7 +147,11 @@ fn reports(criterion: &mut Criterion, subjects: &[Subject]) {
 
 criterion_group! {
     name = benches;
-    config = Criterion::default().sample_size(20).warm_up_time(Duration::from_secs(1)).measurement_time(Duration::from_secs(3));
+    config = Criterion::default()
+        .with_measurement(CpuTime)
+        .sample_size(20)
+        .warm_up_time(Duration::from_secs(1))
+        .measurement_time(Duration::from_secs(3));
     targets = layers
 }
 criterion_main!(benches);

@@ -84,30 +84,38 @@ fn compare(file: &Path, rounds: usize) {
         return;
     };
     let programs = programs(file);
-    let mut runs: Vec<Vec<Option<Usage>>> = vec![Vec::new(); programs.len()];
-    for _ in 0..rounds {
-        for (program, runs) in programs.iter().zip(&mut runs) {
-            let is_slow = runs.iter().flatten().any(|run| run.cpu > SLOW);
-            let is_missing = runs.first().is_some_and(Option::is_none);
-            runs.push(if is_slow || is_missing { None } else { measure(program) });
-        }
-    }
+    let runs = in_turn(&programs, rounds);
     println!("{}: {packets} packets, {:.1} MB, {rounds} rounds\n", name(file), bytes as f64 / 1e6);
-    println!("| program | CPU of acpcap's | ns/packet | MB/s | peak MiB |");
+    println!("| program | × acpcap's CPU | ns/packet | MB/s | peak MiB |");
     println!("| --- | ---: | ---: | ---: | ---: |");
     let ours = runs.first().cloned().unwrap_or_default();
     for (program, runs) in programs.iter().zip(&runs) {
-        let Some(cpu) = median(runs.iter().flatten().map(|run| run.cpu)) else {
-            println!("| {} | not installed, or cannot read it | | | |", program.name);
+        if let Some(why) = runs.iter().find_map(|run| run.err()) {
+            println!("| {} | {why} | | | |", program.name);
             continue;
-        };
-        let pairs = runs.iter().zip(&ours).filter_map(|(run, ours)| Some((*run)?.cpu / (*ours)?.cpu));
+        }
+        let cpu = median(runs.iter().flatten().map(|run| run.cpu)).unwrap_or(f64::NAN);
+        let pairs = runs.iter().flatten().zip(ours.iter().flatten()).map(|(run, ours)| run.cpu / ours.cpu);
         let ratio = median(pairs).unwrap_or(f64::NAN);
         let peak = median(runs.iter().flatten().map(|run| run.peak)).unwrap_or(f64::NAN);
         let (each, rate, peak) = (cpu * 1e9 / packets as f64, bytes as f64 / 1e6 / cpu, peak / f64::from(1 << 20));
         println!("| {} | {ratio:.2} | {each:.0} | {rate:.0} | {peak:.0} |", program.name);
     }
     println!();
+}
+
+/// Every program's runs. One that is not there is tried once, and a slow one runs once.
+fn in_turn(programs: &[Program], rounds: usize) -> Vec<Vec<Result<Usage, &'static str>>> {
+    let mut all = vec![Vec::new(); programs.len()];
+    for round in 0..rounds {
+        for (program, runs) in programs.iter().zip(&mut all) {
+            let is_enough = |run: &Result<Usage, &str>| run.is_ok_and(|run| run.cpu > SLOW) || run.is_err();
+            if round == 0 || !runs.iter().any(is_enough) {
+                runs.push(measure(program));
+            }
+        }
+    }
+    all
 }
 
 fn name(file: &Path) -> String {
@@ -152,16 +160,16 @@ fn count(file: &Path) -> Option<(u64, u64)> {
     (packets > 0).then(|| (packets, reader.bytes()))
 }
 
-/// One run; nothing when the program is not there or fails.
+/// One run, or why there is none.
 #[cfg(unix)]
-fn measure(program: &Program) -> Option<Usage> {
-    let (code, usage) = child::measured(&program.call)?;
-    program.accepts.contains(&code).then_some(usage)
+fn measure(program: &Program) -> Result<Usage, &'static str> {
+    let (code, usage) = child::measured(&program.call).ok_or("not installed")?;
+    if program.accepts.contains(&code) { Ok(usage) } else { Err("cannot read it") }
 }
 
 #[cfg(not(unix))]
-fn measure(_: &Program) -> Option<Usage> {
-    None
+fn measure(_: &Program) -> Result<Usage, &'static str> {
+    Err("not measured")
 }
 
 fn median(values: impl Iterator<Item = f64>) -> Option<f64> {
