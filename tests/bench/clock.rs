@@ -1,4 +1,6 @@
-//! CPU time of this process as criterion's measure, where the system tells it: on a busy machine wall time measures the others.
+//! CPU time of this process, where the system tells it, also as criterion's measure: on a busy machine wall time measures
+//! the others.
+#![allow(dead_code, reason = "each benchmark uses its part")]
 
 use criterion::measurement::{Measurement, ValueFormatter, WallTime};
 use std::time::Duration;
@@ -7,13 +9,13 @@ use std::time::Duration;
 pub struct CpuTime;
 
 #[cfg(unix)]
-fn now() -> Duration {
+pub fn now() -> Duration {
     nix::time::ClockId::CLOCK_PROCESS_CPUTIME_ID.now().map_or(Duration::ZERO, Duration::from)
 }
 
 #[cfg(not(unix))]
 #[expect(clippy::disallowed_methods, reason = "a benchmark asks the machine's clock")]
-fn now() -> Duration {
+pub fn now() -> Duration {
     use std::time::SystemTime;
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
 }
