@@ -257,7 +257,7 @@ fn every_dependency_is_justified_and_no_other_is() {
     let mut used: BTreeSet<String> =
         ["dependencies", "dev-dependencies"].iter().flat_map(|t| names(manifest.get(*t))).collect();
     for target in manifest.get("target").and_then(toml::Value::as_table).into_iter().flat_map(|t| t.values()) {
-        used.extend(names(target.get("dependencies")));
+        ["dependencies", "dev-dependencies"].iter().for_each(|t| used.extend(names(target.get(*t))));
     }
     let page = read("docs/dependencies.md");
     let rows = table_rows(&page).into_iter().filter(|(names, why)| names.starts_with('`') && !why.is_empty());

@@ -184,19 +184,33 @@ impl Capture {
         self.add(interface, packet, usize::MAX);
     }
 
+    /// Adds a frame at that interface, so many microseconds after the capture began.
+    pub fn push_when(&mut self, interface: u32, micros: u64, packet: &[u8]) {
+        self.write(interface, micros, packet, usize::MAX);
+    }
+
     /// Adds a frame cut after so many bytes of its IP packet.
     pub fn push_cut(&mut self, packet: &[u8], keep: usize) {
         self.add(0, packet, 14 + keep);
     }
 
     fn add(&mut self, interface: u32, packet: &[u8], keep: usize) {
+        self.write(interface, self.frames * 1000, packet, keep);
+    }
+
+    fn write(&mut self, interface: u32, micros: u64, packet: &[u8], keep: usize) {
         let frame = ethernet(packet);
         let kept = &frame[..keep.min(frame.len())];
-        let micros = 1_700_000_000_000_000 + self.frames * 1000;
+        let micros = 1_700_000_000_000_000 + micros;
         self.frames += 1;
         let fields = [interface, (micros >> 32) as u32, micros as u32, kept.len() as u32, frame.len() as u32]
             .map(u32::to_le_bytes);
         self.blocks.extend(block(6, &[&fields.concat(), kept].concat()));
+    }
+
+    /// Frames added.
+    pub fn frames(&self) -> u64 {
+        self.frames
     }
 
     /// The file.
