@@ -101,15 +101,7 @@ impl Job {
         }
         let named: Vec<OsString> = std::iter::once(&args.file).chain(&args.beside).cloned().collect();
         let inputs = files::plan(&named, None, false).map_err(|problem| console.usage(&problem))?;
-        if inputs.iter().any(|input| input.is(&to)) {
-            return Err(console.usage(&format!("{to} is a capture to be read: it would be replaced")));
-        }
-        if args.secrets.names(&to) {
-            return Err(console.usage(&format!("{to} holds the secrets to be used: it would be replaced")));
-        }
-        let unreadable = |error: Error| fail(&error, console);
-        output::probe(&to).map_err(unreadable)?;
-        let (keyring, key_logs) = args.secrets.load().map_err(unreadable)?;
+        let (keyring, key_logs) = unseal::prepare(&inputs, &args.secrets, &to, console)?;
         let watch = watch::Watch::new(&inputs, !args.quiet, console);
         let mut job = Job { to, inputs, kept: None, keyring, key_logs, watch };
         job.keep(console)?;

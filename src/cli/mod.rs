@@ -66,7 +66,7 @@ Examples:
       A ring buffer of dumpcap or tcpdump is read as one capture.
   acpcap analyze --format text --format json=report.json --fail-on high client.pcapng
       For people and machines in one pass; exit code 1 when something serious is found.
-  ssh gw tcpdump -U -w - port 443 | acpcap analyze outside:-
+  ssh gw tcpdump -U -w - port 443 or icmp | acpcap analyze outside:-
       From standard input; Ctrl-C ends it and prints what was found so far.";
 
 const EXIT_CODES: &str = "\

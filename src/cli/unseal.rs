@@ -158,18 +158,7 @@ struct Job {
 impl Job {
     fn new(args: &UnsealArgs, to: &Destination, console: Console) -> Result<Job, Exit> {
         let inputs = files::plan(&args.files, None, !args.no_rotation).map_err(|problem| console.usage(&problem))?;
-        if inputs.iter().any(|input| input.is(to)) {
-            return Err(console.usage(&format!("{to} is a capture to be read: it would be replaced")));
-        }
-        if args.secrets.names(to) {
-            return Err(console.usage(&format!("{to} holds the secrets to be used: it would be replaced")));
-        }
-        let unreadable = |error: Error| {
-            console.complain(&error.to_string());
-            Exit::Unreadable
-        };
-        output::probe(to).map_err(unreadable)?;
-        let (keyring, key_logs) = args.secrets.load().map_err(unreadable)?;
+        let (keyring, key_logs) = prepare(&inputs, &args.secrets, to, console)?;
         let watch = watch::Watch::new(&inputs, !args.quiet, console);
         Ok(Job { inputs, keyring, key_logs, watch })
     }
@@ -224,6 +213,25 @@ impl Job {
             && !self.watch.is_stopping()
             && self.inputs.iter().all(files::Input::is_rereadable)
     }
+}
+
+/// Nothing to be read is written over, there is room to write to, and the secrets are loaded.
+pub(super) fn prepare(
+    inputs: &[files::Input],
+    secrets: &SecretArgs,
+    to: &Destination,
+    console: Console,
+) -> Result<(Keyring, Vec<(String, Lines)>), Exit> {
+    if inputs.iter().any(|input| input.is(to)) {
+        return Err(console.usage(&format!("{to} is a capture to be read: it would be replaced")));
+    }
+    if secrets.names(to) {
+        return Err(console.usage(&format!("{to} holds the secrets to be used: it would be replaced")));
+    }
+    output::probe(to).and_then(|()| secrets.load()).map_err(|error| {
+        console.complain(&error.to_string());
+        Exit::Unreadable
+    })
 }
 
 /// What went wrong on the way, and what is to be known of the keys.

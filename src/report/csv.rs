@@ -3,8 +3,8 @@
 //! Promises: columns only ever added, at the end, within a major version of the report's schema; ASCII, so that every program reads
 //! it alike; no cell that a spreadsheet takes for a formula. Refuses: to say how the sessions went, which is the other formats' work.
 
-use super::text::{escape_ascii, severity_word};
-use super::{Answer, Check, Confidence, Finding, Limit, Report, Session};
+use super::text::{basis_word, confidence_word, escape_ascii, severity_word};
+use super::{Answer, Check, Finding, Limit, Report, Session};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::{self, Write};
 
@@ -129,7 +129,7 @@ fn row(report: &Report, session: &Session, index: &Index) -> Vec<String> {
         seconds(super::text::seconds_between(&session.start, &session.end)),
         session.severity.map_or(String::new(), |severity| severity_word(severity).to_lowercase()),
         worst.map_or(String::new(), |finding| finding.detector.clone()),
-        worst.map_or(String::new(), |finding| confidence(finding.confidence).to_owned()),
+        worst.map_or(String::new(), |finding| confidence_word(finding.confidence).to_owned()),
         worst.and_then(|finding| finding.likely_cause.clone()).unwrap_or_default(),
         each(findings.iter().map(|finding| finding.detector.clone())),
         each(unsure.iter().map(|check| check.detector.clone())),
@@ -203,12 +203,7 @@ fn dtls(session: &Session) -> [String; 6] {
 fn limit(limits: &[Limit], channel: &str) -> [String; 2] {
     let of_channel = || limits.iter().filter(|limit| limit.channel == channel);
     let limit = of_channel().rfind(|limit| limit.in_force).or_else(|| of_channel().next());
-    let basis = limit.map(|limit| match limit.basis {
-        super::Basis::Assumed => "assumed",
-        super::Basis::Derived => "derived",
-        super::Basis::Observed => "observed",
-        super::Basis::Decrypted => "decrypted",
-    });
+    let basis = limit.map(|limit| basis_word(limit.basis));
     [limit.map_or(String::new(), |limit| limit.bytes.to_string()), basis.unwrap_or_default().to_owned()]
 }
 
@@ -246,14 +241,6 @@ fn each(values: impl Iterator<Item = String>) -> String {
 
 fn seconds(value: Option<f64>) -> String {
     value.map_or(String::new(), |value| format!("{value:.3}"))
-}
-
-fn confidence(confidence: Confidence) -> &'static str {
-    match confidence {
-        Confidence::Low => "low",
-        Confidence::Medium => "medium",
-        Confidence::High => "high",
-    }
 }
 
 #[cfg(test)]

@@ -3,10 +3,11 @@
 //! Promises: no text of a capture becomes a link, an image, HTML, a mention or an issue number; filters and commands stand in code,
 //! ready to copy; many sessions stay readable. Refuses: to compute findings or to hide a loss.
 
-use super::note::seconds_only;
-use super::text::{channel_word, confidence_word, counted, escape, grouped, labels, moment, place, unsure_reasons};
-use super::text::{severity_word, since_start, span};
-use super::{Basis, Evidence, Filter, Finding, Report, Session, Severity};
+use super::text::{
+    basis_word, channel_word, confidence_word, counted, escape, grouped, labels, moment, only_for_complaints, place,
+    seconds_only, severity_word, since_start, span, unsure_reasons,
+};
+use super::{Evidence, Filter, Finding, Report, Session, Severity};
 use std::collections::{HashMap, HashSet};
 use std::io::{self, Write};
 
@@ -258,6 +259,7 @@ impl<W: Write + ?Sized> Page<'_, W> {
         }
         rows.push(format!("known by {} ({} confidence)", session.identified_by, confidence_word(session.confidence)));
         rows.extend(session.ambiguities.iter().map(|text| format!("ambiguous: {text}")));
+        writeln!(self.out, "### The session\n")?;
         for row in rows.iter().take(MAX_LIST) {
             writeln!(self.out, "- {}", escape_md(row))?;
         }
@@ -308,12 +310,7 @@ impl<W: Write + ?Sized> Page<'_, W> {
         writeln!(self.out, "| channel | bytes | known | from | judged by |\n| --- | ---: | --- | --- | --- |")?;
         for limit in session.limits.iter().take(MAX_LIST) {
             let channel = escape_md(channel_word(&limit.channel));
-            let basis = match limit.basis {
-                Basis::Assumed => "assumed",
-                Basis::Derived => "derived",
-                Basis::Observed => "observed",
-                Basis::Decrypted => "decrypted",
-            };
+            let basis = basis_word(limit.basis);
             let source = escape_md(&limit.source);
             let judged = if limit.in_force { "yes" } else { "" };
             writeln!(self.out, "| {channel} | {} | {basis} | {source} | {judged} |", limit.bytes)?;
@@ -422,6 +419,9 @@ impl<W: Write + ?Sized> Page<'_, W> {
     fn next_captures(&mut self, report: &Report) -> io::Result<()> {
         if !report.next_captures.is_empty() {
             writeln!(self.out, "## Next capture\n")?;
+            if only_for_complaints(report) {
+                writeln!(self.out, "If users still complain:\n")?;
+            }
             for next in report.next_captures.iter().take(MAX_LIST) {
                 writeln!(self.out, "- {}: {}", escape_md(place(&next.vantage)), inline(&next.why))?;
                 if !next.command.is_empty() {

@@ -3,8 +3,8 @@
 //! Promises: addresses, absolute times with their zone, counts, sizes with their source, what is absent and whether it could have
 //! been seen, the next step; the worst session in full, the others counted. Refuses: to compute findings.
 
-use super::text::{escape_ascii, severity_word, wrap};
-use super::{Answer, Confidence, Finding, Limit, Report, Session, Severity};
+use super::text::{confidence_word, escape_ascii, labels, seconds_only, severity_word, wrap};
+use super::{Answer, Finding, Limit, Report, Session, Severity};
 use std::collections::HashSet;
 use std::io::{self, Write};
 
@@ -50,7 +50,10 @@ impl Note {
         if lines.len() > most {
             lines.truncate(most);
             if let Some(last) = lines.last_mut() {
-                last.truncate(WIDTH - 6);
+                // Between words, where there is a gap.
+                if let Some(head) = last.get(..=WIDTH - 6) {
+                    last.truncate(head.rfind(' ').unwrap_or(WIDTH - 6));
+                }
                 last.push_str(" ...");
             }
         }
@@ -102,9 +105,7 @@ impl Note {
             absent.into_iter().map(|a| format!("{} (would have been seen)", seconds_only(a))).collect();
         self.add("Absent", &absent.join("; "), 4);
         let unsure = report.checks.iter().filter(|c| c.session == session.id && c.outcome == Answer::CannotTell);
-        let mut reasons = HashSet::new();
-        let unsure: Vec<&str> = unsure.map(|c| c.reason.as_str()).filter(|r| reasons.insert(*r)).collect();
-        self.add("Cannot tell", &unsure.join("; "), 3);
+        self.unsure(unsure.map(|check| (check.reason.as_str(), check.detector.as_str())));
         let mut seen = HashSet::new();
         let ruled: Vec<&str> = findings
             .iter()
@@ -124,24 +125,34 @@ impl Note {
     }
 
     fn finding(&mut self, report: &Report, finding: &Finding) {
-        let confidence = match finding.confidence {
-            Confidence::High => "high",
-            Confidence::Medium => "medium",
-            Confidence::Low => "low",
-        };
+        let confidence = confidence_word(finding.confidence);
         let word = severity_word(finding.severity);
         let likely = finding.likely_cause.as_ref().map_or(String::new(), |likely| format!(" [{likely}]"));
         let frames = finding.evidence.iter().find(|e| !e.frames.is_empty()).map_or(String::new(), |e| {
             let numbers: Vec<String> = e.frames.iter().take(6).map(u32::to_string).collect();
             let more = if e.frames.len() > 6 { " ..." } else { "." };
-            let of = match report.captures.get(usize::from(e.capture)) {
-                Some(capture) if report.captures.len() > 1 => format!(" of {}", capture.path),
+            let of = match labels(&report.captures).get(usize::from(e.capture)) {
+                Some(label) if report.captures.len() > 1 => format!(" of {label}"),
                 _ => String::new(),
             };
             format!(" Frames{of}: {}{more}", numbers.join(" "))
         });
         let label = format!("{word} {}{likely}, {confidence} confidence", finding.detector);
         self.add(&label, &format!("{}{frames}", finding.summary), 5);
+    }
+
+    /// Each reason once, with the detectors that give it: whoever reads on must know what is open.
+    fn unsure<'a>(&mut self, checks: impl Iterator<Item = (&'a str, &'a str)>) {
+        let mut reasons: Vec<(&str, Vec<&str>)> = Vec::new();
+        for (reason, detector) in checks {
+            match reasons.iter_mut().find(|(known, _)| *known == reason) {
+                Some((_, detectors)) => detectors.push(detector),
+                None => reasons.push((reason, vec![detector])),
+            }
+        }
+        let rows: Vec<String> =
+            reasons.iter().map(|(reason, detectors)| format!("{} ({reason})", detectors.join(", "))).collect();
+        self.add("Cannot tell", &rows.join("; "), 4);
     }
 
     fn limits(&mut self, limits: &[Limit]) {
@@ -177,13 +188,4 @@ fn moment(rfc3339: &str) -> String {
         (Some(day), Some(time), true) => format!("{day} {time} UTC"),
         _ => rfc3339.to_owned(),
     }
-}
-
-/// Times inside a sentence without their last six digits.
-pub(super) fn seconds_only(text: &str) -> String {
-    let short = |word: &str| match word.strip_suffix('Z').and_then(|w| w.split_once('.')) {
-        Some((seconds, _)) if seconds.contains('T') => format!("{}Z", seconds),
-        _ => word.to_owned(),
-    };
-    text.split(' ').map(short).collect::<Vec<_>>().join(" ")
 }

@@ -602,12 +602,7 @@ impl<W: Write + ?Sized> Page<'_, W> {
             let channel = channel_word(&limit.channel);
             let channel = if channel == before { "" } else { channel };
             before = channel_word(&limit.channel);
-            let basis = match limit.basis {
-                Basis::Assumed => "assumed",
-                Basis::Derived => "derived",
-                Basis::Observed => "observed",
-                Basis::Decrypted => "decrypted",
-            };
+            let basis = basis_word(limit.basis);
             let text = self.limit_text(limit, session, index, any_in_force);
             let number = format!("{} {:>5}   {basis:<9}   ", self.padded(channel, widest), limit.bytes);
             self.hang(&[(BOLD, label), (PLAIN, &number)], &text)?;
@@ -814,8 +809,7 @@ impl<W: Write + ?Sized> Page<'_, W> {
         }
         self.line("")?;
         let mut label = "next capture  ";
-        let all_well = report.findings.iter().all(|f| f.severity == Severity::Info);
-        if all_well && report.next_captures.iter().all(|next| !next.session.is_empty()) {
+        if only_for_complaints(report) {
             self.hang(&[(BOLD, label), (PLAIN, "")], "if users still complain")?;
             label = "              ";
         }
@@ -1025,6 +1019,15 @@ pub(super) fn confidence_word(confidence: Confidence) -> &'static str {
     }
 }
 
+pub(super) fn basis_word(basis: Basis) -> &'static str {
+    match basis {
+        Basis::Assumed => "assumed",
+        Basis::Derived => "derived",
+        Basis::Observed => "observed",
+        Basis::Decrypted => "decrypted",
+    }
+}
+
 pub(super) fn channel_word(channel: &str) -> &str {
     match channel {
         "tls" => "TLS",
@@ -1103,6 +1106,12 @@ pub(super) fn frame_list(frames: &[FrameNumber], index: &Index) -> String {
     parts.join("; ")
 }
 
+/// Are the next captures for nothing but to be sure? Nothing is wrong, and sessions were found.
+pub(super) fn only_for_complaints(report: &Report) -> bool {
+    report.findings.iter().all(|finding| finding.severity == Severity::Info)
+        && report.next_captures.iter().all(|next| !next.session.is_empty())
+}
+
 /// Why detectors could not tell, of all sessions.
 pub(super) fn unsure_reasons(report: &Report) -> Vec<String> {
     let many = report.summary.sessions > 1;
@@ -1149,6 +1158,15 @@ pub(super) fn span(seconds: f64) -> String {
         s if s < 7200.0 => format!("{:.1} min", s / 60.0),
         s => format!("{:.1} h", s / 3600.0),
     }
+}
+
+/// Times inside a sentence without their fractions: `2026-11-23T11:01:33.120Z` → `2026-11-23T11:01:33Z`.
+pub(super) fn seconds_only(text: &str) -> String {
+    let short = |word: &str| match word.strip_suffix('Z').and_then(|word| word.split_once('.')) {
+        Some((seconds, _)) if seconds.contains('T') => format!("{seconds}Z"),
+        _ => word.to_owned(),
+    };
+    text.split(' ').map(short).collect::<Vec<_>>().join(" ")
 }
 
 /// `2026-11-23T11:01:33.120Z` → `2026-11-23 11:01:33 UTC`; anything else as it is.

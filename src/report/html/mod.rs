@@ -10,8 +10,9 @@ mod rungs;
 mod sizes;
 
 use super::text::{
-    Index, channel_word, confidence_word, counted, filter_text, frame_list, grouped, inner, is_damaged, is_healthy,
-    moment, no_session_words, overview, place, seen_at, severity_word, since_start, span, unsure_reasons,
+    Index, basis_word, channel_word, confidence_word, counted, filter_text, frame_list, grouped, inner, is_damaged,
+    is_healthy, moment, no_session_words, only_for_complaints, overview, place, seconds_only, seen_at, severity_word,
+    since_start, span, unsure_reasons,
 };
 use super::{Answer, Confidence, Finding, Ladder, Report, Session, Severity};
 use escape::{Esc, Prose};
@@ -477,7 +478,7 @@ impl<'a, W: Write + ?Sized> Page<'a, W> {
                 self.out,
                 "<tr><td class=\"nowrap\"><code>{}</code></td><td>{}</td><td>{}{}</td></tr>",
                 Esc(&finding.detector),
-                Esc(&evidence.note),
+                Esc(&seconds_only(&evidence.note)),
                 Esc(&label),
                 Esc(&frames)
             )?;
@@ -506,7 +507,7 @@ impl<'a, W: Write + ?Sized> Page<'a, W> {
                     if limit.in_force { " class=\"force\"" } else { "" },
                     Esc(channel_word(&limit.channel)),
                     limit.bytes,
-                    sizes::basis(limit),
+                    basis_word(limit.basis),
                     Esc(&limit.source),
                     Esc(&since),
                     Esc(&frame_list(&limit.frames, &self.index))
@@ -680,8 +681,7 @@ impl<'a, W: Write + ?Sized> Page<'a, W> {
         if self.report.next_captures.is_empty() {
             self.out.write_all(b"<p>No check asks for another one.</p>")?;
         }
-        let well = self.report.findings.iter().all(|f| f.severity == Severity::Info);
-        if well && !self.report.next_captures.is_empty() {
+        if only_for_complaints(self.report) && !self.report.next_captures.is_empty() {
             self.out.write_all(b"<p>If users still complain:</p>")?;
         }
         for next in self.report.next_captures.iter().take(MAX_LIST) {

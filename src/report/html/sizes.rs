@@ -3,7 +3,7 @@
 use super::escape::Esc;
 use super::plot::{LEFT, MAX_MARKS, RIGHT, Scale, open};
 use crate::report::text::{channel_word, grouped};
-use crate::report::{Limit, Session, SizeRun};
+use crate::report::{Session, SizeRun};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
@@ -195,15 +195,4 @@ fn description(session: &Session, lines: &BTreeMap<u32, (String, bool)>) -> Stri
     }
     text.push_str(" The table below has every run.");
     text
-}
-
-/// A limit's line in the table.
-pub fn basis(limit: &Limit) -> &'static str {
-    use crate::report::Basis;
-    match limit.basis {
-        Basis::Assumed => "assumed",
-        Basis::Derived => "derived",
-        Basis::Observed => "observed",
-        Basis::Decrypted => "decrypted",
-    }
 }
