@@ -171,15 +171,19 @@ fn stuck(client: &Client) -> Option<Unclaimed> {
     stuck.min().map(|(size, point)| Unclaimed { point, address: client.address, size })
 }
 
+/// Sessions that may be a client's, the likeliest: what lies beyond is chance.
+const MOST_HOMES: usize = 16;
+
 /// The session of each client: `Some((session, by timing))`. Exclusive, best match first.
 fn matches(sessions: &[Session], clients: &[Client]) -> Vec<Option<(usize, bool)>> {
     let mut bursts: Vec<(Timestamp, usize)> =
         sessions.iter().enumerate().flat_map(|(i, s)| session_bursts(s).into_iter().map(move |at| (at, i))).collect();
     bursts.sort_unstable();
     let mut scored: Vec<(u32, usize, usize)> = Vec::new();
+    // Bursts that the client at hand shares with each session, and the sessions that share any.
+    let (mut score, mut seen): (Vec<u32>, Vec<usize>) = (vec![0; sessions.len()], Vec::new());
     let mut near: Vec<usize> = Vec::new();
     for (c, client) in clients.iter().enumerate() {
-        let mut score: BTreeMap<usize, u32> = BTreeMap::new();
         for at in client_bursts(client) {
             let (from, until) = (at.plus_seconds(-TOGETHER), at.plus_seconds(TOGETHER));
             let begin = bursts.partition_point(|(t, _)| *t < from);
@@ -189,12 +193,18 @@ fn matches(sessions: &[Session], clients: &[Client]) -> Vec<Option<(usize, bool)
             near.sort_unstable();
             near.dedup();
             for session in &near {
-                *score.entry(*session).or_default() += 1;
+                if let Some(count) = score.get_mut(*session) {
+                    *count += 1;
+                    seen.extend((*count == 1).then_some(*session));
+                }
             }
         }
         // One burst at the same moment is chance where many sessions are busy.
-        let alone = score.len() == 1;
-        scored.extend(score.into_iter().filter(|(_, n)| alone || *n > 1).map(|(s, n)| (n, s, c)));
+        let alone = seen.len() == 1;
+        let counted = seen.drain(..).filter_map(|s| Some((std::mem::take(score.get_mut(s)?), s, c)));
+        let mut mine: Vec<(u32, usize, usize)> = counted.filter(|(n, ..)| alone || *n > 1).collect();
+        mine.sort_unstable_by_key(|(n, s, _)| (std::cmp::Reverse(*n), *s));
+        scored.extend(mine.into_iter().take(MOST_HOMES));
     }
     scored.sort_by_key(|(n, s, c)| (std::cmp::Reverse(*n), *s, *c));
     let mut homes: Vec<Option<(usize, bool)>> = vec![None; clients.len()];
