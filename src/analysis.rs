@@ -578,30 +578,36 @@ impl Run<'_> {
 
     /// Asks about every session, and tells of the worst as many as are wanted.
     fn tell(&mut self, sessions: &[Session]) {
-        let points = &self.points;
-        let ask = |session| {
+        let Run { points, report, options, .. } = self;
+        let ask = |session| -> Vec<(&'static Detector, finding::Outcome)> {
             let case = Case { session, points };
-            DETECTORS.iter().map(move |detector| (*detector, detect::ask(detector, &case)))
+            DETECTORS.iter().map(|detector| (*detector, detect::ask(detector, &case))).collect()
         };
+        let most = options.max_told.filter(|most| *most < sessions.len());
         let mut tally = Tally::default();
-        let mut ranks: Vec<(Rank, usize)> = Vec::with_capacity(sessions.len());
+        let mut ranks: Vec<(Rank, usize)> = Vec::new();
         for (index, session) in sessions.iter().enumerate() {
-            let answers: Vec<(&'static Detector, finding::Outcome)> = ask(session).collect();
+            let answers = ask(session);
             let severity = answers.iter().filter_map(|(_, outcome)| outcome.severity()).max();
             let told = answers.iter().map(|(detector, outcome)| (detector.id, outcome.answer(), outcome.reason()));
-            tally.add(&(index + 1).to_string(), severity, told);
+            let id = (index + 1).to_string();
+            tally.add(&id, severity, told);
+            if most.is_none() {
+                report::build::session(report, id, session, points, answers);
+                continue;
+            }
             let is_unsure = answers.iter().any(|(_, outcome)| outcome.answer() == Answer::CannotTell);
             ranks.push((Reverse((severity, is_unsure)), index));
         }
-        self.report.summary = tally.finish();
-        if let Some(most) = self.options.max_told.filter(|most| *most < ranks.len()) {
-            ranks.select_nth_unstable(most);
-            ranks.truncate(most);
-            ranks.sort_unstable_by_key(|(_, index)| *index);
-        }
+        report.summary = tally.finish();
+        let Some(most) = most else { return };
+        ranks.select_nth_unstable(most);
+        ranks.truncate(most);
+        ranks.sort_unstable_by_key(|(_, index)| *index);
+        // Answers are not kept for all: of the few that are told they are asked again.
         for (_, index) in ranks {
             let Some(session) = sessions.get(index) else { continue };
-            report::build::session(&mut self.report, (index + 1).to_string(), session, points, ask(session).collect());
+            report::build::session(report, (index + 1).to_string(), session, points, ask(session));
         }
     }
 

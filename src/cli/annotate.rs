@@ -148,19 +148,17 @@ impl Job {
 
     fn analyze(&mut self, args: &AnnotateArgs) -> Outcome {
         let options = Options { tls_mtu: args.tls_mtu, dtls_mtu: args.dtls_mtu, ..Options::default() };
-        let mut again = false;
         loop {
             let sources: Vec<_> = (0..self.inputs.len()).filter_map(|index| self.open(index)).collect();
             let Job { keyring, watch, inputs, .. } = self;
             let tick = &mut |tick: analysis::Tick| watch.tick(tick.source);
             let outcome = analysis::analyze_with_keys(sources.into_iter(), &options, keyring, tick);
-            let rereadable = inputs.iter().skip(1).all(files::Input::is_rereadable);
-            self.watch.again();
-            if !outcome.late_secrets || again || !rereadable {
+            // The first one is kept when it could not be read again; the copy is a further reading anyway.
+            let is_worth_another = watch.is_worth_another(&outcome, inputs.get(1..).unwrap_or_default());
+            watch.again();
+            if !is_worth_another {
                 return outcome;
             }
-            // Secrets stood behind the frames they open: now they are known.
-            again = true;
         }
     }
 

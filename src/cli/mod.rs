@@ -402,11 +402,9 @@ fn analyze(args: AnalyzeArgs, console: Console) -> Exit {
         let (counter, stop) = (watch.counter(), watch.stop());
         let sources = inputs.iter().map(|input| files::open(input, &counter, &stop));
         let outcome = analysis::analyze_with_keys(sources, &options, &mut keyring, &mut |tick| watch.tick(tick.source));
-        let is_rereadable = inputs.iter().all(files::Input::is_rereadable);
-        if !outcome.late_secrets || watch.is_again() || watch.is_stopping() || !is_rereadable {
+        if !watch.is_worth_another(&outcome, &inputs) {
             break outcome;
         }
-        // Secrets stood behind the frames they open: now they are known.
         watch.again();
     };
     watch.finish();

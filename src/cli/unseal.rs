@@ -9,6 +9,7 @@ use crate::capture::write;
 use crate::decrypt::{Keyring, Lines};
 use crate::error::Error;
 use crate::finding::count;
+use crate::report::Report;
 use clap::Args;
 use std::cell::Cell;
 use std::collections::HashMap;
@@ -67,7 +68,7 @@ pub(super) fn decrypt(args: &UnsealArgs, console: Console) -> Exit {
     };
     loop {
         let Some(pass) = job.decrypt(&to) else { return Exit::Unreadable };
-        if job.reads_again(&pass.outcome) {
+        if job.watch.is_worth_another(&pass.outcome, &job.inputs) {
             // A file is written anew; what went down a pipe cannot be taken back, and packets must not come twice.
             if to != Destination::Stdout || pass.packets == 0 {
                 job.watch.again();
@@ -122,7 +123,7 @@ pub(super) fn keys(args: &UnsealArgs, console: Console) -> Exit {
     };
     let outcome = loop {
         let outcome = job.analyze();
-        if !job.reads_again(&outcome) {
+        if !job.watch.is_worth_another(&outcome, &job.inputs) {
             break outcome;
         }
         job.watch.again();
@@ -147,6 +148,11 @@ pub(super) fn keys(args: &UnsealArgs, console: Console) -> Exit {
     super::exit_for(&outcome, true, None)
 }
 
+/// No session is told here: none need be put into words.
+fn untold() -> Options {
+    Options { max_told: Some(0), ..Options::default() }
+}
+
 /// What both need before they begin.
 struct Job {
     inputs: Vec<files::Input>,
@@ -167,7 +173,7 @@ impl Job {
         let Job { inputs, keyring, watch, .. } = self;
         let (counter, stop) = (watch.counter(), watch.stop());
         let sources = inputs.iter().map(|input| files::open(input, &counter, &stop));
-        analysis::analyze_with_keys(sources, &Options::default(), keyring, &mut |tick| watch.tick(tick.source))
+        analysis::analyze_with_keys(sources, &untold(), keyring, &mut |tick| watch.tick(tick.source))
     }
 
     /// Reads the captures and writes what is inside the tunnels; nothing when that could not even begin.
@@ -186,7 +192,7 @@ impl Job {
                 // Nobody takes any more of it: there is nothing left to read for.
                 if failed.get() { ControlFlow::Break(()) } else { watch.tick(tick.source) }
             };
-            let outcome = analysis::decrypt(sources, &Options::default(), keyring, &mut sink, &mut tick);
+            let outcome = analysis::decrypt(sources, &untold(), keyring, &mut sink, &mut tick);
             read = Some((outcome, writer.packets, writer.interfaces.len(), writer.error.is_some()));
             match (writer.error, writer.packets) {
                 (Some(error), _) => Err(error),
@@ -204,14 +210,6 @@ impl Job {
             }
             (None, _) => None,
         }
-    }
-
-    /// Secrets stood behind the frames they open, and now they are known: is it worth reading all once more?
-    fn reads_again(&self, outcome: &Outcome) -> bool {
-        outcome.late_secrets
-            && !self.watch.is_again()
-            && !self.watch.is_stopping()
-            && self.inputs.iter().all(files::Input::is_rereadable)
     }
 }
 
@@ -239,7 +237,7 @@ pub(super) fn complain(outcome: &Outcome, key_logs: &[(String, Lines)], console:
     for error in &outcome.errors {
         console.complain(&error.to_string());
     }
-    let mut report = outcome.report.clone();
+    let mut report = Report { losses: outcome.report.losses.clone(), ..Report::default() };
     for (name, lines) in key_logs {
         analysis::key_log_losses(&mut report, None, name, lines);
     }

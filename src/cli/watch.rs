@@ -5,6 +5,7 @@
 
 use super::files::Input;
 use super::{Console, Exit};
+use crate::analysis::Outcome;
 use crate::report::text::{escape, escape_ascii};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::ops::ControlFlow;
@@ -60,9 +61,9 @@ impl Watch {
         self.again = true;
     }
 
-    /// Is this the second reading?
-    pub(super) fn is_again(&self) -> bool {
-        self.again
+    /// Secrets stood behind the frames they open, and now they are known: is it worth reading all once more?
+    pub(super) fn is_worth_another(&self, outcome: &Outcome, inputs: &[Input]) -> bool {
+        outcome.late_secrets && !self.again && !self.is_stopping() && inputs.iter().all(Input::is_rereadable)
     }
 
     /// Where readers add the bytes they read.
