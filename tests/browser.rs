@@ -15,7 +15,7 @@ mod browser;
 mod command;
 
 use browser::Browser;
-use command::{Folder, code, run, stderr};
+use command::{Folder, code, replaced, run, stderr};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 
@@ -215,16 +215,4 @@ fn a_hostile_capture_runs_nothing() {
     assert_eq!(browser.value("document.title.includes('AnyConnect') || document.title.includes('DTLS')"), true);
     let shown = browser.value("document.getElementById('captures').textContent");
     assert!(shown.as_str().unwrap().contains(name) && shown.as_str().unwrap().contains("<script>"), "{shown}");
-}
-
-fn replaced(bytes: &[u8], what: &[u8], with: &[u8]) -> Vec<u8> {
-    assert_eq!(what.len(), with.len());
-    let mut bytes = bytes.to_vec();
-    let places: Vec<usize> =
-        bytes.windows(what.len()).enumerate().filter(|(_, w)| *w == what).map(|(at, _)| at).collect();
-    assert!(!places.is_empty());
-    for at in places {
-        bytes[at..at + what.len()].copy_from_slice(with);
-    }
-    bytes
 }

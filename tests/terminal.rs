@@ -16,7 +16,7 @@ mod frames;
 #[path = "support/lab/mod.rs"]
 mod lab;
 
-use command::{Folder, program, stderr, stdout};
+use command::{Folder, program, replaced, stderr, stdout};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -127,19 +127,6 @@ fn hostile(folder: &Folder) -> Vec<PathBuf> {
     let real = replaced(&real, b"vpn.example.com", host);
     let real = replaced(&real, b"cscotun0", b"\x1b[2J\x07\x1bc\x08");
     vec![folder.file(&format!("a{EVIL}.pcapng"), &proxy), folder.file(&format!("b{EVIL}.pcapng"), &real)]
-}
-
-/// Equal in length, so that nothing else of the file changes.
-fn replaced(bytes: &[u8], what: &[u8], with: &[u8]) -> Vec<u8> {
-    assert_eq!(what.len(), with.len());
-    let mut bytes = bytes.to_vec();
-    let places: Vec<usize> =
-        bytes.windows(what.len()).enumerate().filter(|(_, window)| *window == what).map(|(at, _)| at).collect();
-    assert!(!places.is_empty());
-    for at in places {
-        bytes[at..at + what.len()].copy_from_slice(with);
-    }
-    bytes
 }
 
 /// Without this the other test could not fail.

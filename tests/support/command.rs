@@ -54,3 +54,16 @@ impl Drop for Folder {
         let _ = std::fs::remove_dir_all(&self.0);
     }
 }
+
+/// Those bytes everywhere in a file by others equal in length, so that nothing else of it changes.
+pub fn replaced(bytes: &[u8], what: &[u8], with: &[u8]) -> Vec<u8> {
+    assert_eq!(what.len(), with.len());
+    let mut bytes = bytes.to_vec();
+    let places: Vec<usize> =
+        bytes.windows(what.len()).enumerate().filter(|(_, window)| *window == what).map(|(at, _)| at).collect();
+    assert!(!places.is_empty());
+    for at in places {
+        bytes.get_mut(at..at + what.len()).unwrap().copy_from_slice(with);
+    }
+    bytes
+}
