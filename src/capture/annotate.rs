@@ -10,15 +10,16 @@ use std::io::{self, Read, Write};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use pcap_parser::{DSB_MAGIC, EPB_MAGIC, IDB_MAGIC, ISB_MAGIC, SHB_MAGIC, SPB_MAGIC, parse_pcap_header};
+use pcap_parser::{DSB_MAGIC, EPB_MAGIC, IDB_MAGIC, ISB_MAGIC, SHB_MAGIC, SPB_MAGIC};
 
 use super::blocks::{self, Lane, Section, Sight};
-use super::decompress::{self, Blame, Opened};
+use super::decompress::{self, Opened};
 use super::fields::Order;
-use super::reader::{Limits, PCAP_HEADER, PCAP_LONGEST_FRAME, SHORTEST_BLOCK};
+use super::framing::{self, Block, PCAP_HEADER, PcapFile, PcapFrame, SHORTEST_BLOCK};
+use super::reader::Limits;
 use super::window::Window;
 use super::write::MAX_OPTION;
-use super::{Frame, LinkType, Timestamp};
+use super::{Frame, Timestamp};
 use crate::error::Error;
 
 /// The obsolete Packet Block: its numbers stand elsewhere, its data and options where an Enhanced Packet Block has them.
@@ -124,12 +125,19 @@ enum Stop {
     Chosen,
 }
 
+impl From<framing::Stop> for Stop {
+    fn from(stop: framing::Stop) -> Stop {
+        match stop {
+            framing::Stop::End => Stop::End,
+            framing::Stop::Damage(_) => Stop::Damage,
+            framing::Stop::Io(source) => Stop::Read(source),
+        }
+    }
+}
+
 impl From<io::Error> for Stop {
     fn from(error: io::Error) -> Stop {
-        match decompress::blame(error) {
-            Blame::Source(source) => Stop::Read(source),
-            Blame::Data(_) => Stop::Damage,
-        }
+        framing::Stop::from(error).into()
     }
 }
 
@@ -158,11 +166,11 @@ struct Copier<'a> {
 impl Copier<'_> {
     fn file(&mut self, summary: &str) -> Result<(), Stop> {
         self.window.fill(PCAP_HEADER)?;
-        match PcapFile::new(self.window.data(), self.limits) {
-            Some(file) => self.pcap(file, summary),
+        match self.window.data() {
+            data if PcapFile::begins(data) => self.pcap(PcapFile::read(data, self.limits)?, summary),
             // Read alike in both byte orders.
-            None if self.window.data().starts_with(&SHB_MAGIC.to_le_bytes()) => self.pcapng(summary),
-            None => Err(Stop::Damage),
+            data if data.starts_with(&SHB_MAGIC.to_le_bytes()) => self.pcapng(summary),
+            _ => Err(Stop::Damage),
         }
     }
 
@@ -175,7 +183,8 @@ impl Copier<'_> {
         options.extend(pen.option(SHB_USERAPPL, b"acpcap"));
         let header = [pen.u32(0x1a2b_3c4d).to_vec(), pen.u16(1).to_vec(), pen.u16(0).to_vec(), vec![0xff; 8]].concat();
         self.write(&pen.block(SHB_MAGIC, &[&header, &pen.ended(options)]))?;
-        let resolution = pen.option(IF_TSRESOL, &[file.digits]);
+        let digits = if file.fraction == 1 { 9 } else { 6 };
+        let resolution = pen.option(IF_TSRESOL, &[digits]);
         let header = [pen.u16(file.link.0), pen.u16(0)].concat();
         self.write(&pen.block(IDB_MAGIC, &[&header, &pen.u32(file.snap_len), &pen.ended(resolution)]))?;
         self.window.consume(PCAP_HEADER);
@@ -185,32 +194,15 @@ impl Copier<'_> {
     }
 
     fn pcap_frame(&mut self, file: PcapFile) -> Result<(), Stop> {
-        if !self.window.fill(file.header)? {
-            return Err(self.ended());
-        }
-        let (order, header) = (file.order, self.window.data());
-        let (Some(seconds), Some(fraction), Some(captured), Some(original_len)) =
-            (order.u32(header, 0), order.u32(header, 4), order.u32(header, 8), order.u32(header, 12))
-        else {
-            return Err(Stop::End);
-        };
-        if captured as usize > file.longest {
-            return Err(Stop::Damage);
-        }
-        let whole = file.header + captured as usize;
-        if !self.window.fill(whole)? {
-            return Err(Stop::Damage);
-        }
-        let data = self.window.data().get(file.header..whole).unwrap_or_default();
-        // Cannot overflow: 2^32 seconds are some 4 * 10^18 nanoseconds.
-        let ticks = u64::from(seconds) * 10_u64.pow(file.digits.into()) + u64::from(fraction);
-        let at = Timestamp(ticks as i64 * if file.digits == 9 { 1 } else { 1000 });
+        let PcapFrame { at, original_len, data } = file.frame(&mut self.window)?;
+        let (captured, whole) = (data.len() as u32, data.end);
+        let data = self.window.data().get(data).unwrap_or_default();
         self.number += 1;
         self.copied.read += 1;
         let number = u32::try_from(self.number).unwrap_or(u32::MAX);
         let frame = Frame { number, at, interface: 0, link: file.link, original_len, data };
         if let Choice::Keep(comments) = chosen((self.choose)(&frame))? {
-            let pen = Pen(order);
+            let (pen, ticks) = (Pen(file.order), at.0 / file.fraction);
             let header = [0, (ticks >> 32) as u32, ticks as u32, captured, original_len].map(|n| pen.u32(n)).concat();
             let padding = [0; 3];
             let padding = padding.get(..data.len().next_multiple_of(4) - data.len()).unwrap_or_default();
@@ -243,8 +235,7 @@ impl Copier<'_> {
         last: &mut Timestamp,
         summary: &mut Option<&str>,
     ) -> Result<(), Stop> {
-        let (kind, order, claimed) = self.frame_block(section.order)?;
-        let whole = claimed.next_multiple_of(4);
+        let Block { kind, order, claimed, whole } = Block::next(&mut self.window, section.order, self.limits)?;
         let block = self.window.data().get(..whole).unwrap_or_default();
         let repaired;
         let block = if whole == claimed {
@@ -309,36 +300,6 @@ impl Copier<'_> {
         Ok(())
     }
 
-    /// Makes the next block visible: its type, byte order, and the length it claims.
-    fn frame_block(&mut self, order: Order) -> Result<(u32, Order, usize), Stop> {
-        if !self.window.fill(SHORTEST_BLOCK)? {
-            return Err(self.ended());
-        }
-        let start = self.window.data();
-        let kind = order.u32(start, 0).ok_or(Stop::End)?;
-        let order = match (kind, start.get(8..12)) {
-            (SHB_MAGIC, Some([0x4d, 0x3c, 0x2b, 0x1a])) => Order::Little,
-            (SHB_MAGIC, Some([0x1a, 0x2b, 0x3c, 0x4d])) => Order::Big,
-            (SHB_MAGIC, _) => return Err(Stop::Damage),
-            _ => order,
-        };
-        let length = order.u32(start, 4).ok_or(Stop::End)?;
-        let claimed = length as usize;
-        if claimed < SHORTEST_BLOCK || claimed > self.limits.max_block {
-            return Err(Stop::Damage);
-        }
-        let whole = claimed.next_multiple_of(4);
-        if !self.window.fill(whole)? || order.u32(self.window.data(), whole - 4) != Some(length) {
-            return Err(Stop::Damage);
-        }
-        Ok((kind, order, claimed))
-    }
-
-    /// The end of the file, where it may be or inside something.
-    fn ended(&self) -> Stop {
-        if self.window.data().is_empty() { Stop::End } else { Stop::Damage }
-    }
-
     fn write(&mut self, bytes: &[u8]) -> Result<(), Stop> {
         self.out.write_all(bytes).map_err(Stop::Write)
     }
@@ -348,39 +309,6 @@ fn chosen(choice: ControlFlow<(), Choice>) -> Result<Choice, Stop> {
     match choice {
         ControlFlow::Continue(choice) => Ok(choice),
         ControlFlow::Break(()) => Err(Stop::Chosen),
-    }
-}
-
-/// What a classic pcap's file header says of every frame, as [`super::reader`] reads it.
-#[derive(Clone, Copy)]
-struct PcapFile {
-    order: Order,
-    /// Decimal digits of the timestamp's fraction: 6 or 9.
-    digits: u8,
-    /// Bytes before each frame's data: 16, or 24 in Kuznetzov's modified format.
-    header: usize,
-    /// Longest believable frame, bytes.
-    longest: usize,
-    snap_len: u32,
-    link: LinkType,
-}
-
-impl PcapFile {
-    /// `None` when this is no classic pcap.
-    fn new(data: &[u8], limits: Limits) -> Option<PcapFile> {
-        let known = matches!(
-            data.first_chunk()?,
-            [0xd4 | 0x4d, 0xc3 | 0x3c, 0xb2, 0xa1] | [0x34, 0xcd, 0xb2, 0xa1] | [0xa1, 0xb2, 0xc3 | 0x3c, 0xd4 | 0x4d]
-        );
-        let (_, header) = parse_pcap_header(data).ok().filter(|_| known)?;
-        Some(PcapFile {
-            order: if header.is_bigendian() { Order::Big } else { Order::Little },
-            digits: if header.is_nanosecond_precision() { 9 } else { 6 },
-            header: if header.is_modified_format() { 24 } else { 16 },
-            longest: PCAP_LONGEST_FRAME.max(header.snaplen as usize).min(limits.max_block),
-            snap_len: header.snaplen,
-            link: LinkType(header.network.0 as u16),
-        })
     }
 }
 

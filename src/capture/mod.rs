@@ -9,6 +9,7 @@ pub mod annotate;
 mod blocks;
 mod decompress;
 mod fields;
+mod framing;
 pub mod reader;
 pub mod vantage;
 mod window;

@@ -4,27 +4,18 @@
 //! Refuses: to resynchronise by guessing, to seek, to look inside a frame.
 
 use std::fmt;
-use std::io::{self, Read};
+use std::io::Read;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-use pcap_parser::{SHB_MAGIC, parse_pcap_header};
-
 use super::blocks::{self, Lane, Section, Sight};
-use super::decompress::{self, Blame, Opened};
+use super::decompress::{self, Opened};
 use super::fields::Order;
+use super::framing::{Block, PCAP_HEADER, PcapFile, Stop};
 use super::window::Window;
-use super::{Frame, Interface, Item, LinkType, Timestamp};
+use super::{Frame, Interface, Item, Timestamp};
 use crate::error::Error;
-
-/// Type and two lengths: the shortest block, bytes (draft-ietf-opsawg-pcapng §3.1).
-pub(super) const SHORTEST_BLOCK: usize = 12;
-/// Bytes of a classic pcap file header (draft-ietf-opsawg-pcap §4).
-pub(super) const PCAP_HEADER: usize = 24;
-/// Longest frame a classic pcap may hold unless its snap length says more, bytes: `MAXIMUM_SNAPLEN` of libpcap.
-/// Without it a damaged length would swallow the frames behind it.
-pub(super) const PCAP_LONGEST_FRAME: usize = 262_144;
 
 /// How much one capture may cost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -184,28 +175,17 @@ impl Reader {
                 // The first block is a section header, so nothing is lent.
                 return self.pcapng_block(section, &mut |_| ControlFlow::Continue(())).map(drop);
             }
-            Some([0xd4, 0xc3, 0xb2, 0xa1] | [0x4d, 0x3c, 0xb2, 0xa1] | [0x34, 0xcd, 0xb2, 0xa1])
-            | Some([0xa1, 0xb2, 0xc3, 0xd4] | [0xa1, 0xb2, 0x3c, 0x4d]) => {}
-            _ => return Err(Stop::Damage(look_alike(data))),
+            _ if !PcapFile::begins(data) => return Err(Stop::Damage(look_alike(data))),
+            _ => {}
         }
-        let Ok((_, header)) = parse_pcap_header(data) else {
-            return Err(Stop::Damage("it ends inside the pcap file header".to_owned()));
-        };
-        // The upper bits of the network field tell of the frame check sequence (draft-ietf-opsawg-pcap §4).
-        let link = LinkType(header.network.0 as u16);
-        self.layout = Layout::Pcap(PcapFile {
-            order: if header.is_bigendian() { Order::Big } else { Order::Little },
-            fraction: if header.is_nanosecond_precision() { 1 } else { 1000 },
-            header: if header.is_modified_format() { 24 } else { 16 },
-            longest: PCAP_LONGEST_FRAME.max(header.snaplen as usize).min(self.limits.max_block),
-            link,
-        });
+        let file = PcapFile::read(data, self.limits)?;
+        self.layout = Layout::Pcap(file);
         self.interfaces.push(Interface {
             name: None,
             description: None,
             filter: None,
-            link,
-            snap_len: header.snaplen,
+            link: file.link,
+            snap_len: file.snap_len,
             dropped: None,
         });
         self.window.consume(PCAP_HEADER);
@@ -228,29 +208,8 @@ impl Reader {
 
     #[inline]
     fn pcap_frame(&mut self, file: PcapFile, sink: &mut impl FnMut(Item<'_>) -> ControlFlow<()>) -> Step {
-        let order = file.order;
-        if !self.window.fill(file.header)? {
-            return Err(ended(self.window.data(), "frame header"));
-        }
-        let header = self.window.data();
-        let (Some(seconds), Some(fraction), Some(captured), Some(original_len)) =
-            (order.u32(header, 0), order.u32(header, 4), order.u32(header, 8), order.u32(header, 12))
-        else {
-            return Err(Stop::End);
-        };
-        let captured = captured as usize;
-        if captured > file.longest {
-            return Err(too_long("frame", captured, file.longest));
-        }
-        let whole = file.header + captured;
-        if !self.window.fill(whole)? {
-            return Err(ended(self.window.data(), "frame"));
-        }
-        let Some(data) = self.window.data().get(file.header..whole) else {
-            return Err(Stop::End);
-        };
-        // Cannot overflow: 2^32 seconds are some 4 * 10^18 nanoseconds.
-        self.last = Timestamp(i64::from(seconds) * 1_000_000_000 + i64::from(fraction) * file.fraction);
+        let frame = file.frame(&mut self.window)?;
+        self.last = frame.at;
         self.number += 1;
         self.frames += 1;
         let flow = sink(Item::Frame(Frame {
@@ -258,52 +217,17 @@ impl Reader {
             at: self.last,
             interface: 0,
             link: file.link,
-            original_len,
-            data,
+            original_len: frame.original_len,
+            data: self.window.data().get(frame.data.clone()).unwrap_or_default(),
         }));
-        self.window.consume(whole);
+        self.window.consume(frame.data.end);
         Ok(flow)
     }
 
     #[inline]
     fn pcapng_block(&mut self, section: Section, sink: &mut impl FnMut(Item<'_>) -> ControlFlow<()>) -> Step {
-        if !self.window.fill(SHORTEST_BLOCK)? {
-            return Err(ended(self.window.data(), "block"));
-        }
-        let start = self.window.data();
-        let Some(kind) = section.order.u32(start, 0) else {
-            return Err(Stop::End);
-        };
-        let mut order = section.order;
-        if kind == SHB_MAGIC {
-            // A section header tells its own byte order.
-            order = match start.get(8..12) {
-                Some([0x4d, 0x3c, 0x2b, 0x1a]) => Order::Little,
-                Some([0x1a, 0x2b, 0x3c, 0x4d]) => Order::Big,
-                _ => {
-                    return Err(Stop::Damage("a section header without byte-order magic".to_owned()));
-                }
-            };
-        }
-        let Some(length) = order.u32(start, 4) else {
-            return Err(Stop::End);
-        };
-        let claimed = length as usize;
-        if claimed < SHORTEST_BLOCK {
-            return Err(Stop::Damage(format!("a block of {claimed} bytes is shorter than any block")));
-        }
-        if claimed > self.limits.max_block {
-            return Err(too_long("block", claimed, self.limits.max_block));
-        }
-        // Some old writers leave the padding out of the length, as Wireshark knows.
-        let whole = claimed.next_multiple_of(4);
-        if !self.window.fill(whole)? {
-            return Err(ended(self.window.data(), "block"));
-        }
+        let Block { kind, order, claimed, whole } = Block::next(&mut self.window, section.order, self.limits)?;
         let block = self.window.data().get(..whole).unwrap_or_default();
-        if order.u32(block, whole - 4) != Some(length) {
-            return Err(Stop::Damage(format!("the lengths around a block of type {kind:#x} differ")));
-        }
         let repaired;
         let block = if whole == claimed {
             block
@@ -382,43 +306,11 @@ impl fmt::Debug for Reader {
 /// What one step of the loop comes to.
 type Step = Result<ControlFlow<()>, Stop>;
 
-/// Why there is no further step.
-enum Stop {
-    /// The file ends where it may.
-    End,
-    /// The file makes no sense from here on.
-    Damage(String),
-    /// The source failed.
-    Io(io::Error),
-}
-
-impl From<io::Error> for Stop {
-    fn from(error: io::Error) -> Stop {
-        match decompress::blame(error) {
-            Blame::Source(source) => Stop::Io(source),
-            Blame::Data(reason) => Stop::Damage(reason),
-        }
-    }
-}
-
 /// The two families of files.
 #[derive(Clone, Copy)]
 enum Layout {
     Pcap(PcapFile),
     PcapNg(Section),
-}
-
-/// What a classic pcap's file header says of every frame.
-#[derive(Clone, Copy)]
-struct PcapFile {
-    order: Order,
-    /// Nanoseconds in a unit of the timestamp's second field.
-    fraction: i64,
-    /// Bytes before each frame's data: 16, or 24 in Kuznetzov's modified format.
-    header: usize,
-    /// Longest believable frame, bytes.
-    longest: usize,
-    link: LinkType,
 }
 
 fn lose(interface: Option<&mut Interface>, count: impl FnOnce(u64) -> u64) {
@@ -431,21 +323,6 @@ fn lose(interface: Option<&mut Interface>, count: impl FnOnce(u64) -> u64) {
 #[inline]
 fn frame_number(count: u64) -> u32 {
     u32::try_from(count).unwrap_or(u32::MAX)
-}
-
-/// The end of the file, where it may be or inside something.
-#[cold]
-fn ended(rest: &[u8], inside: &str) -> Stop {
-    match rest.len() {
-        0 => Stop::End,
-        1 => Stop::Damage(format!("the file ends 1 byte into a {inside}")),
-        n => Stop::Damage(format!("the file ends {n} bytes into a {inside}")),
-    }
-}
-
-#[cold]
-fn too_long(what: &str, length: usize, limit: usize) -> Stop {
-    Stop::Damage(format!("a {what} of {length} bytes is larger than the limit of {limit}"))
 }
 
 fn refuse(path: &str, offset: u64, stop: Stop) -> Error {
@@ -493,9 +370,10 @@ fn is_same(a: &Interface, b: &Interface) -> bool {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 mod tests {
-    use std::io::{Cursor, Write};
+    use std::io::{self, Cursor, Write};
     use std::sync::atomic::Ordering;
 
+    use pcap_parser::SHB_MAGIC;
     use proptest::prelude::*;
 
     use super::*;
