@@ -7,6 +7,7 @@ use super::text::{
     basis_word, channel_word, confidence_word, counted, escape, grouped, labels, moment, only_for_complaints, place,
     seconds_only, severity_word, since_start, span, unsure_reasons,
 };
+use super::told;
 use super::{Evidence, Filter, Finding, Report, Session, Severity};
 use std::collections::{HashMap, HashSet};
 use std::io::{self, Write};
@@ -226,9 +227,7 @@ impl<W: Write + ?Sized> Page<'_, W> {
     }
 
     fn remedies(&mut self, findings: &[&Finding]) -> io::Result<()> {
-        let mut seen = HashSet::new();
-        let all = findings.iter().flat_map(|finding| &finding.remedy).filter(|step| seen.insert(step.as_str()));
-        let (not, steps): (Vec<&String>, Vec<&String>) = all.partition(|step| step.starts_with("not: "));
+        let (steps, not) = told::remedies(findings);
         if steps.is_empty() && not.is_empty() {
             return Ok(());
         }
@@ -238,7 +237,7 @@ impl<W: Write + ?Sized> Page<'_, W> {
         }
         for step in &not {
             let gap = if steps.is_empty() { "" } else { "\n" };
-            writeln!(self.out, "{gap}Not: {}", inline(step.strip_prefix("not: ").unwrap_or(step)))?;
+            writeln!(self.out, "{gap}Not: {}", inline(step))?;
         }
         writeln!(self.out)
     }
@@ -288,9 +287,7 @@ impl<W: Write + ?Sized> Page<'_, W> {
     }
 
     fn ruled_out(&mut self, findings: &[&Finding]) -> io::Result<()> {
-        let mut seen = HashSet::new();
-        let all = findings.iter().flat_map(|finding| &finding.ruled_out);
-        let all: Vec<_> = all.filter(|ruled| seen.insert(ruled.what.as_str())).collect();
+        let all = told::ruled_out(findings);
         if all.is_empty() {
             return Ok(());
         }

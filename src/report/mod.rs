@@ -16,6 +16,7 @@ pub mod sizes;
 pub mod summary;
 pub mod text;
 pub mod timeline;
+mod told;
 mod verdict;
 
 pub use crate::finding::{Answer, Basis, Confidence, Severity};

@@ -4,8 +4,8 @@
 //! been seen, the next step; the worst session in full, the others counted. Refuses: to compute findings.
 
 use super::text::{confidence_word, escape_ascii, labels, seconds_only, severity_word, wrap};
+use super::told;
 use super::{Answer, Finding, Limit, Report, Session, Severity};
-use std::collections::HashSet;
 use std::io::{self, Write};
 
 /// Lines of a note.
@@ -106,18 +106,10 @@ impl Note {
         self.add("Absent", &absent.join("; "), 4);
         let unsure = report.checks.iter().filter(|c| c.session == session.id && c.outcome == Answer::CannotTell);
         self.unsure(unsure.map(|check| (check.reason.as_str(), check.detector.as_str())));
-        let mut seen = HashSet::new();
-        let ruled: Vec<&str> = findings
-            .iter()
-            .flat_map(|f| &f.ruled_out)
-            .map(|r| r.what.as_str())
-            .filter(|what| seen.insert(*what))
-            .collect();
+        let ruled: Vec<&str> = told::ruled_out(&findings).into_iter().map(|ruled| ruled.what.as_str()).collect();
         self.add("Ruled out", &ruled.join("; "), 2);
-        let mut steps = HashSet::new();
-        let all =
-            findings.iter().flat_map(|f| &f.remedy).filter(|r| !r.starts_with("not: ") && steps.insert(r.as_str()));
-        let steps: Vec<String> = all.take(3).enumerate().map(|(i, step)| format!("({}) {step}", i + 1)).collect();
+        let (steps, _) = told::remedies(&findings);
+        let steps: Vec<String> = (1..).zip(steps).take(3).map(|(number, step)| format!("({number}) {step}")).collect();
         self.add("Do", &steps.join(" "), 5);
         if let Some(next) = report.next_captures.first() {
             self.add("Next capture", &format!("{}: {}. {}", next.vantage, next.why, next.command), 3);

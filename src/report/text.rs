@@ -4,6 +4,7 @@
 //! pasteable, may pass column 100; many sessions stay readable. Refuses: to compute findings or to hide a loss.
 
 use super::rungs;
+use super::told;
 use super::{
     Answer, Basis, Capture, Confidence, Finding, FrameNumber, Limit, Reason, Report, Session, Severity, Summary,
 };
@@ -573,9 +574,7 @@ impl<W: Write + ?Sized> Page<'_, W> {
 
     /// What else it could have been, and is not.
     fn ruled_out(&mut self, findings: &[&Finding]) -> io::Result<()> {
-        let mut seen = HashSet::new();
-        let all = findings.iter().flat_map(|finding| &finding.ruled_out);
-        let all: Vec<&super::RuledOut> = all.filter(|r| seen.insert(r.what.as_str())).collect();
+        let all = told::ruled_out(findings);
         if all.is_empty() {
             return Ok(());
         }
@@ -626,24 +625,20 @@ impl<W: Write + ?Sized> Page<'_, W> {
     }
 
     fn do_now(&mut self, findings: &[&Finding]) -> io::Result<()> {
-        let mut seen = HashSet::new();
-        let all = findings.iter().flat_map(|finding| &finding.remedy);
-        let all: Vec<&String> = all.filter(|remedy| seen.insert(remedy.as_str())).collect();
-        if all.is_empty() {
+        let (steps, not) = told::remedies(findings);
+        if steps.is_empty() && not.is_empty() {
             return Ok(());
         }
         self.line("")?;
         let mut label = "  do now   ";
         // What not to do is no step: it has no number and comes after the steps.
-        let (not, steps): (Vec<&String>, Vec<&String>) =
-            all.into_iter().partition(|remedy| remedy.starts_with("not: "));
         for (number, step) in (1..).zip(steps) {
             let number = format!("{number:<2}");
             self.hang(&[(BOLD, label), (PLAIN, &number)], step)?;
             label = "           ";
         }
         for step in not {
-            self.hang(&[(BOLD, label), (PLAIN, "  ")], step)?;
+            self.hang(&[(BOLD, label), (PLAIN, "  ")], &format!("not: {step}"))?;
             label = "           ";
         }
         Ok(())

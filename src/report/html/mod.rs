@@ -14,6 +14,7 @@ use super::text::{
     is_healthy, moment, no_session_words, only_for_complaints, overview, place, seconds_only, seen_at, severity_word,
     since_start, span, unsure_reasons,
 };
+use super::told;
 use super::{Answer, Confidence, Finding, Ladder, Report, Session, Severity};
 use escape::{Esc, Prose};
 use sha2::{Digest, Sha256};
@@ -189,20 +190,16 @@ impl<'a, W: Write + ?Sized> Page<'a, W> {
     }
 
     fn steps(&mut self, findings: &[&Finding], head: &str) -> io::Result<()> {
-        let mut seen = HashSet::new();
-        let all = findings.iter().flat_map(|finding| &finding.remedy);
-        let all: Vec<&String> = all.filter(|step| seen.insert(step.as_str())).collect();
-        if all.is_empty() {
+        let (steps, not) = told::remedies(findings);
+        if steps.is_empty() && not.is_empty() {
             return Ok(());
         }
-        let (not, steps): (Vec<&String>, Vec<&String>) = all.into_iter().partition(|step| step.starts_with("not: "));
         write!(self.out, "<h3>{head}</h3>\n<ol class=\"steps\">")?;
         for step in steps {
             writeln!(self.out, "<li>{}</li>", Prose(&capitalised(step)))?;
         }
         self.out.write_all(b"</ol>\n")?;
         for step in not {
-            let step = step.strip_prefix("not: ").unwrap_or(step);
             writeln!(self.out, "<p class=\"note\"><strong>Not:</strong> {}</p>", Prose(step))?;
         }
         Ok(())
@@ -543,9 +540,7 @@ impl<'a, W: Write + ?Sized> Page<'a, W> {
     }
 
     fn ruled_out(&mut self, findings: &[&Finding]) -> io::Result<()> {
-        let mut seen = HashSet::new();
-        let all = findings.iter().flat_map(|finding| &finding.ruled_out);
-        let all: Vec<&super::RuledOut> = all.filter(|r| seen.insert(r.what.as_str())).collect();
+        let all = told::ruled_out(findings);
         if all.is_empty() {
             return Ok(());
         }
