@@ -244,7 +244,7 @@ impl Run<'_> {
         });
         let mut span: Option<(Timestamp, Timestamp)> = None;
         let (mut frames, mut cut, mut backwards, mut nowhere) = (0_u64, 0_u64, 0_u64, 0_u64);
-        let mut last = Timestamp(i64::MIN);
+        let mut last = Timestamp::from_nanos(i64::MIN);
         loop {
             let Run { points, keyring, late_secrets, listener, report, .. } = self;
             let Set { dissector, tracker, first_point, number } = &mut set;

@@ -173,7 +173,7 @@ fn frames_any(bytes: &[u8]) -> Vec<(u32, i64, u32, u32, Vec<u8>)> {
     reader
         .for_each(|item| {
             if let Item::Frame(f) = item {
-                frames.push((f.number, f.at.0, f.interface, f.original_len, f.data.to_vec()));
+                frames.push((f.number, f.at.nanos(), f.interface, f.original_len, f.data.to_vec()));
             }
             std::ops::ControlFlow::Continue(())
         })

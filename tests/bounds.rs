@@ -212,7 +212,7 @@ fn a_run_with_little_memory_stays_near_it_and_tells_what_it_left_out() {
 fn decode(packet: &[u8], link: LinkType) -> Vec<(u8, usize)> {
     let mut seen = Vec::new();
     let original_len = packet.len() as u32;
-    let frame = Frame { number: 1, at: Timestamp(0), interface: 0, link, original_len, data: packet };
+    let frame = Frame { number: 1, at: Timestamp::from_nanos(0), interface: 0, link, original_len, data: packet };
     let _ = Decoder::new(Default::default()).decode(&frame, &mut |packet| {
         seen.push(match packet.transport {
             Transport::Udp(datagram) => (17, datagram.payload.len()),

@@ -33,7 +33,7 @@ fn frames(path: &Path) -> Vec<(i64, Vec<u8>)> {
     let mut reader = Reader::new("capture", Box::new(File::open(path).unwrap()), Limits::default()).unwrap();
     let read = reader.for_each(|item| {
         if let Item::Frame(frame) = item {
-            all.push((frame.at.0, frame.data.to_vec()));
+            all.push((frame.at.nanos(), frame.data.to_vec()));
         }
         ControlFlow::Continue(())
     });

@@ -202,7 +202,7 @@ impl Copier<'_> {
         let number = u32::try_from(self.number).unwrap_or(u32::MAX);
         let frame = Frame { number, at, interface: 0, link: file.link, original_len, data };
         if let Choice::Keep(comments) = chosen((self.choose)(&frame))? {
-            let (pen, ticks) = (Pen(file.order), at.0 / file.fraction);
+            let (pen, ticks) = (Pen(file.order), at.nanos() / file.fraction);
             let header = [0, (ticks >> 32) as u32, ticks as u32, captured, original_len].map(|n| pen.u32(n)).concat();
             let padding = [0; 3];
             let padding = padding.get(..data.len().next_multiple_of(4) - data.len()).unwrap_or_default();
@@ -457,7 +457,7 @@ mod tests {
     type Kept = (u32, i64, u32, u16, u32, Vec<u8>);
 
     fn kept(frame: &Frame<'_>) -> Kept {
-        (frame.number, frame.at.0, frame.interface, frame.link.0, frame.original_len, frame.data.to_vec())
+        (frame.number, frame.at.nanos(), frame.interface, frame.link.0, frame.original_len, frame.data.to_vec())
     }
 
     fn read(bytes: &[u8]) -> Option<(Vec<Kept>, bool)> {

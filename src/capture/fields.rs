@@ -108,7 +108,7 @@ impl Clock {
             Unit::Nothing => 0,
         };
         let sum = nanoseconds + i128::from(self.offset);
-        Timestamp(sum.clamp(i128::from(i64::MIN), i128::from(i64::MAX)) as i64)
+        Timestamp::from_nanos(sum.clamp(i128::from(i64::MIN), i128::from(i64::MAX)) as i64)
     }
 }
 
@@ -170,23 +170,23 @@ mod tests {
 
     #[test]
     fn decimal_and_binary_resolutions() {
-        assert_eq!(Clock::new(0, 0).at(7), Timestamp(7_000_000_000));
-        assert_eq!(Clock::new(6, 0).at(1_500_000), Timestamp(1_500_000_000));
-        assert_eq!(Clock::new(9, 0).at(1_500_000), Timestamp(1_500_000));
-        assert_eq!(Clock::new(12, 0).at(1_500_999), Timestamp(1_500));
-        assert_eq!(Clock::new(0x80, 0).at(3), Timestamp(3_000_000_000));
-        assert_eq!(Clock::new(0x80 | 10, 0).at(1536), Timestamp(1_500_000_000));
-        assert_eq!(Clock::new(0x80 | 32, 0).at((5 << 32) | (1 << 31)), Timestamp(5_500_000_000));
-        assert_eq!(Clock::new(0xff, 0).at(u64::MAX), Timestamp(0));
-        assert_eq!(Clock::new(0x7f, 0).at(u64::MAX), Timestamp(0));
+        assert_eq!(Clock::new(0, 0).at(7), Timestamp::from_nanos(7_000_000_000));
+        assert_eq!(Clock::new(6, 0).at(1_500_000), Timestamp::from_nanos(1_500_000_000));
+        assert_eq!(Clock::new(9, 0).at(1_500_000), Timestamp::from_nanos(1_500_000));
+        assert_eq!(Clock::new(12, 0).at(1_500_999), Timestamp::from_nanos(1_500));
+        assert_eq!(Clock::new(0x80, 0).at(3), Timestamp::from_nanos(3_000_000_000));
+        assert_eq!(Clock::new(0x80 | 10, 0).at(1536), Timestamp::from_nanos(1_500_000_000));
+        assert_eq!(Clock::new(0x80 | 32, 0).at((5 << 32) | (1 << 31)), Timestamp::from_nanos(5_500_000_000));
+        assert_eq!(Clock::new(0xff, 0).at(u64::MAX), Timestamp::from_nanos(0));
+        assert_eq!(Clock::new(0x7f, 0).at(u64::MAX), Timestamp::from_nanos(0));
     }
 
     #[test]
     fn offsets_and_the_ends_of_the_scale() {
-        assert_eq!(Clock::new(6, -2).at(1_000_000), Timestamp(-SECOND));
-        assert_eq!(Clock::new(6, i64::MAX).at(u64::MAX), Timestamp(i64::MAX));
-        assert_eq!(Clock::new(0, i64::MIN).at(0), Timestamp(i64::MIN));
-        assert_eq!(Clock::new(0, 0).at(u64::MAX), Timestamp(i64::MAX));
+        assert_eq!(Clock::new(6, -2).at(1_000_000), Timestamp::from_nanos(-SECOND));
+        assert_eq!(Clock::new(6, i64::MAX).at(u64::MAX), Timestamp::from_nanos(i64::MAX));
+        assert_eq!(Clock::new(0, i64::MIN).at(0), Timestamp::from_nanos(i64::MIN));
+        assert_eq!(Clock::new(0, 0).at(u64::MAX), Timestamp::from_nanos(i64::MAX));
     }
 
     #[test]

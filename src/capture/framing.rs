@@ -108,7 +108,7 @@ impl PcapFile {
             return Err(ended(window.data(), "frame"));
         }
         // Cannot overflow: 2^32 seconds are some 4 * 10^18 nanoseconds.
-        let at = Timestamp(i64::from(seconds) * 1_000_000_000 + i64::from(fraction) * self.fraction);
+        let at = Timestamp::from_nanos(i64::from(seconds) * 1_000_000_000 + i64::from(fraction) * self.fraction);
         Ok(PcapFrame { at, original_len, data: self.header..whole })
     }
 }

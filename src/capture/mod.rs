@@ -4,6 +4,7 @@
 //! Refuses: to look inside a frame.
 
 use std::fmt;
+use std::num::NonZeroU64;
 
 pub mod annotate;
 mod blocks;
@@ -16,18 +17,53 @@ mod window;
 pub mod write;
 
 /// Nanoseconds since 1970-01-01 00:00:00 UTC, from the capture, never from this machine.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Timestamp(pub i64);
+///
+/// Kept as an unsigned number that is never 0, so that an `Option` of it takes no more room: half of what is remembered about
+/// flows are moments that may never have come.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Timestamp(NonZeroU64);
 
 impl Timestamp {
+    const EPOCH: u64 = 1 << 63;
+
+    /// So many nanoseconds since 1970; [`i64::MIN`] is taken for the nanosecond after it.
+    pub const fn from_nanos(nanos: i64) -> Timestamp {
+        match NonZeroU64::new(nanos as u64 ^ Timestamp::EPOCH) {
+            Some(number) => Timestamp(number),
+            None => Timestamp(NonZeroU64::MIN),
+        }
+    }
+
+    /// Nanoseconds since 1970.
+    pub const fn nanos(self) -> i64 {
+        (self.0.get() ^ Timestamp::EPOCH) as i64
+    }
+
+    /// Nanoseconds from `earlier` to this moment.
+    pub const fn nanos_since(self, earlier: Timestamp) -> i64 {
+        self.nanos().saturating_sub(earlier.nanos())
+    }
+
     /// Seconds from `earlier` to this moment; negative when this is the earlier one.
     pub fn seconds_since(self, earlier: Timestamp) -> f64 {
-        self.0.saturating_sub(earlier.0) as f64 / 1e9
+        self.nanos_since(earlier) as f64 / 1e9
     }
 
     /// This moment moved by `seconds`.
     pub fn plus_seconds(self, seconds: f64) -> Timestamp {
-        Timestamp(self.0.saturating_add((seconds * 1e9) as i64))
+        Timestamp::from_nanos(self.nanos().saturating_add((seconds * 1e9) as i64))
+    }
+}
+
+impl Default for Timestamp {
+    fn default() -> Timestamp {
+        Timestamp::from_nanos(0)
+    }
+}
+
+impl fmt::Debug for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Timestamp").field(&self.nanos()).finish()
     }
 }
 

@@ -389,7 +389,7 @@ mod tests {
         match item {
             Item::Frame(frame) => Kept::Frame {
                 number: frame.number,
-                at: frame.at.0,
+                at: frame.at.nanos(),
                 interface: frame.interface,
                 link: frame.link.0,
                 original_len: frame.original_len,

@@ -101,7 +101,7 @@ pub fn interface(link: LinkType, name: &str, description: &str, out: &mut dyn Wr
 ///
 /// What `out` says.
 pub fn packet(interface: u32, at: Timestamp, data: &[u8], comment: &str, out: &mut dyn Write) -> io::Result<()> {
-    let [time_low, time_high] = [at.0 as u64 as u32, (at.0 as u64 >> 32) as u32];
+    let [time_low, time_high] = [at.nanos() as u64 as u32, (at.nanos() as u64 >> 32) as u32];
     let length = data.len() as u32;
     let head = [interface, time_high, time_low, length, length].map(u32::to_le_bytes).concat();
     let padding = [0; 3];
@@ -125,7 +125,7 @@ mod tests {
         let mut file = Vec::new();
         section("acpcap", Some("what for"), &mut file).unwrap();
         interface(LinkType::RAW, "tcp.stream 1", "TLS tunnel", &mut file).unwrap();
-        let at = Timestamp(1_795_431_694_428_234_801);
+        let at = Timestamp::from_nanos(1_795_431_694_428_234_801);
         packet(0, at, &[0x45, 0, 0, 5, 9], "frame 12", &mut file).unwrap();
         packet(0, at, &[0x45; 64], &"long ä".repeat(20_000), &mut file).unwrap();
         assert!(file.len().is_multiple_of(4));

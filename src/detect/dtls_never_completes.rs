@@ -242,8 +242,8 @@ impl<'a> Failure<'a> {
             });
             seen.hellos += judged.facts.hellos;
             seen.answers += judged.facts.hello_verify.0 + judged.facts.server_hellos.0;
-            seen.first = seen.first.min(judged.facts.first.0 as f64 / 1e9);
-            seen.last = seen.last.max(judged.facts.last.0 as f64 / 1e9);
+            seen.first = seen.first.min(judged.facts.first.nanos() as f64 / 1e9);
+            seen.last = seen.last.max(judged.facts.last.nanos() as f64 / 1e9);
             if seen.furthest.as_ref().is_none_or(|f| f.stage() < judged.outcome.stage()) {
                 seen.furthest = Some(judged.outcome.clone());
             }

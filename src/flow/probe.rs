@@ -192,7 +192,7 @@ impl Probe {
         let mut known = false;
         for old in self.watched.iter_mut().flatten() {
             if old.seq == again.seq && old.ip_len == again.ip_len {
-                if again.last.0.saturating_sub(old.last.0) >= CAPTURED_TWICE {
+                if again.last.nanos_since(old.last) >= CAPTURED_TWICE {
                     old.times = old.times.saturating_add(1);
                     old.last_frame = again.last_frame;
                     old.last = again.last;
@@ -313,14 +313,14 @@ mod tests {
         fn send(&mut self, seq: u32, ip_len: u32) {
             self.frame += 1;
             if self.frame == 1 {
-                self.probe.sent(seq.wrapping_sub(1), 0, 40, 0, Timestamp(0)); // SYN
+                self.probe.sent(seq.wrapping_sub(1), 0, 40, 0, Timestamp::from_nanos(0)); // SYN
             }
-            let at = Timestamp(i64::from(self.frame) * 1_000_000_000);
+            let at = Timestamp::from_nanos(i64::from(self.frame) * 1_000_000_000);
             self.probe.sent(seq, ip_len - 40, ip_len, self.frame, at);
         }
 
         fn acknowledge(&mut self, ack: u32) {
-            self.probe.acknowledged(ack, Timestamp(i64::from(self.frame) * 1_000_000_000));
+            self.probe.acknowledged(ack, Timestamp::from_nanos(i64::from(self.frame) * 1_000_000_000));
         }
 
         fn passed(&self) -> Option<(u32, u32)> {
@@ -404,10 +404,10 @@ mod tests {
     #[test]
     fn frame_captured_twice_is_no_resend() {
         let mut probe = SizeProbe::default();
-        probe.sent(0, 1378, 1418, 1, Timestamp(0));
-        probe.sent(0, 1378, 1418, 2, Timestamp(9_000_000));
+        probe.sent(0, 1378, 1418, 1, Timestamp::from_nanos(0));
+        probe.sent(0, 1378, 1418, 2, Timestamp::from_nanos(9_000_000));
         assert_eq!(probe.sizes().smallest_stuck, None);
-        probe.sent(0, 1378, 1418, 3, Timestamp(200_000_000));
+        probe.sent(0, 1378, 1418, 3, Timestamp::from_nanos(200_000_000));
         assert_eq!(probe.sizes().smallest_stuck.map(|stuck| stuck.times), Some(2));
     }
 
@@ -424,8 +424,8 @@ mod tests {
     #[test]
     fn first_segment_of_a_late_capture_proves_nothing() {
         let mut probe = SizeProbe::default();
-        probe.sent(0, 1378, 1418, 1, Timestamp(0));
-        probe.acknowledged(1378, Timestamp(0));
+        probe.sent(0, 1378, 1418, 1, Timestamp::from_nanos(0));
+        probe.acknowledged(1378, Timestamp::from_nanos(0));
         assert_eq!(probe.sizes().largest_passed, None);
     }
 
@@ -538,7 +538,7 @@ mod tests {
         fn arbitrary_input_never_panics(steps in prop::collection::vec(any::<(u32, u32, u32, bool)>(), 0..200)) {
             let mut probe = SizeProbe::default();
             for (seq, len, ip_len, ack) in steps {
-                if ack { probe.acknowledged(seq, Timestamp(0)) } else { probe.sent(seq, len, ip_len % 70_000, 1, Timestamp(0)) }
+                if ack { probe.acknowledged(seq, Timestamp::from_nanos(0)) } else { probe.sent(seq, len, ip_len % 70_000, 1, Timestamp::from_nanos(0)) }
             }
             let sizes = probe.sizes();
             prop_assert_eq!(sizes.smallest_stuck.is_some(), sizes.segments_stuck > 0);

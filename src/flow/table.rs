@@ -727,14 +727,14 @@ mod tests {
                 payload: &[],
                 payload_len: 0,
             };
-            let (direction, flow) = self.table.tcp(self.point, Timestamp(0), &header(src.0, dst.0), &tcp);
+            let (direction, flow) = self.table.tcp(self.point, Timestamp::from_nanos(0), &header(src.0, dst.0), &tcp);
             flow.state += 1;
             (flow.stream, flow.id, direction)
         }
 
         fn udp(&mut self, src: (&str, u16), dst: (&str, u16)) -> (u32, FlowId, Direction) {
             let udp = UdpDatagram { src_port: src.1, dst_port: dst.1, payload: &[], payload_len: 0 };
-            let (direction, flow) = self.table.udp(self.point, Timestamp(0), &header(src.0, dst.0), &udp);
+            let (direction, flow) = self.table.udp(self.point, Timestamp::from_nanos(0), &header(src.0, dst.0), &udp);
             flow.state += 1;
             (flow.stream, flow.id, direction)
         }

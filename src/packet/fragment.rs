@@ -351,7 +351,7 @@ mod tests {
     };
 
     fn place(seconds: f64) -> Place {
-        Place { at: Timestamp(0).plus_seconds(seconds), interface: 0, vlan: None }
+        Place { at: Timestamp::from_nanos(0).plus_seconds(seconds), interface: 0, vlan: None }
     }
 
     fn add(

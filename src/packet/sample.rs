@@ -80,7 +80,7 @@ pub(super) fn ethernet(ether_type: u16, payload: &[u8]) -> Vec<u8> {
 pub(super) fn frame_at(seconds: i64, link: LinkType, data: &[u8]) -> Frame<'_> {
     Frame {
         number: 1,
-        at: Timestamp(seconds * 1_000_000_000),
+        at: Timestamp::from_nanos(seconds * 1_000_000_000),
         interface: 0,
         link,
         original_len: data.len() as u32,

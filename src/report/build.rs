@@ -125,7 +125,7 @@ fn evidence_frames(found: &[(&'static Detector, Box<finding::Finding>)]) -> BTre
 /// A moment as RFC 3339, UTC, nanoseconds.
 pub fn rfc3339(at: Timestamp) -> String {
     let format = time::format_description::well_known::Rfc3339;
-    let moment = time::OffsetDateTime::from_unix_timestamp_nanos(i128::from(at.0)).ok();
+    let moment = time::OffsetDateTime::from_unix_timestamp_nanos(i128::from(at.nanos())).ok();
     let text = moment.and_then(|m| m.format(&format).ok()).unwrap_or_default();
     // The format drops trailing zeros; columns want nine digits.
     match text.strip_suffix('Z').map(|t| t.split_once('.').unwrap_or((t, ""))) {

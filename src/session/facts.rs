@@ -154,7 +154,7 @@ impl Unanswered {
         if self.records == 0 {
             (self.first, self.after) = ((at, frame), before);
         }
-        self.pause = self.pause.max(before.map_or(0, |before| at.0.saturating_sub(before.0)));
+        self.pause = self.pause.max(before.map_or(0, |before| at.nanos_since(before)));
         self.records = self.records.saturating_add(1);
         self.control = self.control.saturating_add(u32::from(control));
         self.last = (at, frame);
@@ -369,7 +369,7 @@ impl Packets {
             PacketKind::DpdResponse => {
                 let trips = direction.reverse().of_mut(&mut self.dpd);
                 if let Some(asked) = trips.asked.take() {
-                    let time = at.0.saturating_sub(asked.0).max(0);
+                    let time = at.nanos_since(asked).max(0);
                     trips.answered = trips.answered.saturating_add(1);
                     trips.total = trips.total.saturating_add(time);
                     trips.longest = trips.longest.max(time);
@@ -608,7 +608,7 @@ impl Sequence {
 
     /// Notes a record.
     pub fn note(&mut self, at: Timestamp, epoch: u16, number: u64) {
-        let second = at.0.div_euclid(1_000_000_000);
+        let second = at.nanos().div_euclid(1_000_000_000);
         if second != self.second {
             self.flush();
             self.second = second;

@@ -223,7 +223,7 @@ fn group(flows: Vec<View>, points: &[Point]) -> Vec<Group> {
             let before = known.range(..(at, 0)).rev().take(MOST_CANDIDATES);
             let after = known.range((at, 0)..).take(MOST_CANDIDATES);
             let fits = before.chain(after).filter(|(_, i)| groups.get(*i).is_some_and(same));
-            fits.min_by_key(|(start, i)| (start.0.abs_diff(at.0), *i)).map(|(_, i)| *i)
+            fits.min_by_key(|(start, i)| (start.nanos().abs_diff(at.nanos()), *i)).map(|(_, i)| *i)
         };
         let place = random.and_then(|r| by_random.get(&r).copied()).or_else(same_ends);
         let place = match place {

@@ -549,8 +549,8 @@ fn tally(
         repeat_seconds: 0.0,
         stuck_to_client: 0,
         delivered: 0,
-        first: Timestamp(i64::MAX),
-        last: Timestamp(i64::MIN),
+        first: Timestamp::from_nanos(i64::MAX),
+        last: Timestamp::from_nanos(i64::MIN),
         frames: Vec::new(),
         frag_needed: 0,
     });

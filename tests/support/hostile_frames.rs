@@ -43,7 +43,7 @@ pub fn frames_of(bytes: &[u8]) -> Vec<Wire> {
             if let Item::Frame(frame) = item {
                 assert_eq!(frame.link.0, ETHERNET);
                 let original = frame.original_len as usize;
-                frames.push(Wire { at: frame.at.0, data: frame.data.to_vec(), original });
+                frames.push(Wire { at: frame.at.nanos(), data: frame.data.to_vec(), original });
             }
             ControlFlow::Continue(())
         })

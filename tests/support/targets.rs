@@ -109,7 +109,7 @@ fn read_all(input: Box<dyn Read + Send>) -> Option<(u64, u64, u64, Option<reader
             last = frame.number;
             frames += 1;
             total += frame.data.len() as u64;
-            sum = sum.rotate_left(5) ^ frame.at.0 as u64 ^ u64::from(frame.interface) ^ frame.data.len() as u64;
+            sum = sum.rotate_left(5) ^ frame.at.nanos() as u64 ^ u64::from(frame.interface) ^ frame.data.len() as u64;
         }
         // A bomb that unpacks to frames without end is read without end, in constant memory: not here.
         if total > 64 << 20 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
@@ -151,7 +151,7 @@ fn each_frame(link: LinkType, bytes: &[u8], sink: &mut impl FnMut(&Frame<'_>)) {
         // Milliseconds to days, and backwards.
         at = at.saturating_add(i64::from(*steps as i8) * 10_i64.pow(5 + u32::from(unit % 10)));
         let original_len = (data.len() + usize::from(*cut) + (usize::from(*beyond) << 8)) as u32;
-        sink(&Frame { number, at: Timestamp(at), interface: 0, link, original_len, data });
+        sink(&Frame { number, at: Timestamp::from_nanos(at), interface: 0, link, original_len, data });
     }
 }
 
@@ -325,7 +325,7 @@ pub fn file_of(bytes: &[u8]) -> Vec<u8> {
     let link = LinkType(u16::from_le_bytes(*link));
     let mut file = [0xa1b2_3c4d_u32, 0x0004_0002, 0, 0, 262_144, u32::from(link.0)].map(u32::to_le_bytes).concat();
     each_frame(link, rest, &mut |frame| {
-        let time = frame.at.0.max(0);
+        let time = frame.at.nanos().max(0);
         let (seconds, rest) = ((time / 1_000_000_000) as u32, (time % 1_000_000_000) as u32);
         file.extend([seconds, rest, frame.data.len() as u32, frame.original_len].map(u32::to_le_bytes).concat());
         file.extend_from_slice(frame.data);
