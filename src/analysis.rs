@@ -20,7 +20,7 @@ use crate::session::limits::Told;
 use crate::session::tracker::{self, Facts, Tracker};
 use crate::session::{self, Point, Session};
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io::Read;
 use std::ops::ControlFlow;
 
@@ -185,6 +185,7 @@ fn run<'a>(
         keyring,
         late_secrets: false,
         listener,
+        carriers: HashMap::new(),
         report: report::build::empty(),
         errors: Vec::new(),
         points: Vec::new(),
@@ -211,6 +212,8 @@ struct Run<'a> {
     late_secrets: bool,
     /// Who wants the packets inside the tunnels.
     listener: Option<&'a mut dyn FnMut(InnerPacket<'_>)>,
+    /// How flows began, for the listener: as many as the tracker remembers.
+    carriers: HashMap<(u16, FlowId), Opened>,
     report: Report,
     errors: Vec<Error>,
     points: Vec<Point>,
@@ -246,9 +249,9 @@ impl Run<'_> {
         let (mut frames, mut cut, mut backwards, mut nowhere) = (0_u64, 0_u64, 0_u64, 0_u64);
         let mut last = Timestamp::from_nanos(i64::MIN);
         loop {
-            let Run { points, keyring, late_secrets, listener, report, .. } = self;
+            let Run { points, keyring, late_secrets, listener, carriers, report, .. } = self;
             let Set { dissector, tracker, first_point, number } = &mut set;
-            let set_number = *number;
+            let (set_number, most_carriers) = (*number, self.options.tracker.max_flows);
             let result = reader.for_each(|item| {
                 let frame = match item {
                     Item::Frame(frame) => frame,
@@ -276,13 +279,18 @@ impl Run<'_> {
                 cut += u64::from(is_cut);
                 let id = point(points, *first_point, capture, &frame, is_cut);
                 dissector.push(&frame, capture, id, keyring, &mut |event: &Event<'_>| {
+                    if let (Some(_), What::Opened(flow, opened)) = (&listener, &event.what)
+                        && carriers.len() < most_carriers
+                    {
+                        carriers.insert((set_number, *flow), (*opened).clone());
+                    }
                     if let (Some(listener), What::Inner(flow, direction, data)) = (listener.as_mut(), &event.what) {
                         listener(InnerPacket {
                             at: event.at,
                             frame: event.frame,
                             interface: frame.interface,
                             tunnel: (set_number, *flow),
-                            carrier: tracker.opened(*flow),
+                            carrier: carriers.get(&(set_number, *flow)),
                             direction: *direction,
                             data,
                         });

@@ -58,8 +58,9 @@ pub struct Event<'a> {
 pub enum What<'a> {
     /// A flow became worth knowing: TLS or DTLS was recognised in it, or it carried a large packet.
     Opened(FlowId, &'a Opened),
-    /// A flow ended, was replaced by a new one on the same ports, or the capture ended: totals.
-    Ended(FlowId, &'a Ended),
+    /// A flow ended, was replaced by a new one on the same ports, or the capture ended: its beginning once more, as far as it
+    /// became known, and its totals.
+    Ended(FlowId, &'a Opened, &'a Ended),
     /// A TCP end said it is done (FIN) or gave up (RST).
     Closed {
         /// The flow.
@@ -159,10 +160,17 @@ pub struct Opened {
     pub syn_ack: Option<Syn>,
     /// When the handshake's last ACK was seen.
     pub third: Option<Timestamp>,
-    /// TTL or hop limit of the first packet each way.
-    pub ttl: [Option<u8>; 2],
+    /// TTL or hop limit of the first packet each way; 0 when there was none.
+    pub ttl: [u8; 2],
     /// The tunnel connection that carried its first packet, when it was decrypted.
     pub carrier: Option<FlowId>,
+}
+
+impl Opened {
+    /// TTL or hop limit of the first packet each way, when there was one.
+    pub fn ttl(&self) -> [Option<u8>; 2] {
+        self.ttl.map(|ttl| (ttl > 0).then_some(ttl))
+    }
 }
 
 /// What a SYN or SYN-ACK says.

@@ -115,7 +115,7 @@ impl<'a> Death<'a> {
             return None;
         }
         let views = || flow.views.iter().chain(onward.iter().flat_map(|d| &d.views));
-        let up = views().filter_map(|v| Some(*Direction::ToServer.of(&v.dtls.as_ref()?.unanswered)));
+        let up = views().filter_map(|v| Some(v.dtls.as_ref()?.unanswered.of(Direction::ToServer)));
         let unanswered = up.max_by_key(|u| u.records).unwrap_or_default();
         let ended = last_record(flow).unwrap_or(answered.0);
         let since = ended.min(answered.0.plus_seconds(SILENT)).max(answered.0);
@@ -128,7 +128,7 @@ impl<'a> Death<'a> {
         // A client that leaves says so on TLS, and both stop together.
         let lived_on = tunnel.is_some_and(|t| lived_on(t, answered.0));
         let found = back.is_some() || !retries.is_empty() || dead && lived_on;
-        let renegotiations = flow.views.iter().filter_map(|v| Some(&v.dtls.as_ref()?.renegotiation));
+        let renegotiations = flow.views.iter().filter_map(|v| Some(&v.dtls.as_ref()?.seldom().renegotiation));
         let rekey = renegotiations.filter_map(|r| match r {
             [Some((at, frame)), None] | [None, Some((at, frame))] => Some((*at, *frame)),
             _ => None,
@@ -142,7 +142,7 @@ impl<'a> Death<'a> {
         let outside = case.at(Vantage::Outside);
         let seen_by = |points: &[_]| {
             let views = self.flow.views.iter().filter(|v| points.contains(&v.point));
-            views.filter_map(|v| Some(Direction::ToServer.of(&v.dtls.as_ref()?.unanswered).records)).max()
+            views.filter_map(|v| Some(v.dtls.as_ref()?.unanswered.of(Direction::ToServer).records)).max()
         };
         if self.rekey.is_some() {
             return "rekey-failed";

@@ -254,8 +254,8 @@ impl<'a> Failure<'a> {
         let is_first = all.first().is_some_and(|first| first.tunnel == episode.tunnel);
         let later = episode.tunnel.filter(|_| !is_first).map(|at| at.seconds_since(case.session.start));
         let earlier = all.iter().take_while(|e| e.tunnel < episode.tunnel).flat_map(|e| &e.judged);
-        let ids: Vec<&[u8]> = earlier.map(|j| j.facts.session_id.as_slice()).filter(|id| !id.is_empty()).collect();
-        let stale = failed.iter().any(|j| ids.contains(&j.facts.session_id.as_slice()));
+        let ids: Vec<&[u8]> = earlier.map(|j| j.facts.session_id.as_bytes()).filter(|id| !id.is_empty()).collect();
+        let stale = failed.iter().any(|j| ids.contains(&j.facts.session_id.as_bytes()));
         Failure { case, failed, seen, near, outcome, later, stale }
     }
 

@@ -135,7 +135,7 @@ fn ignored<'a>(session: &'a Session, icmp: &'a Icmp) -> Option<Ignored<'a>> {
         useless,
         after,
         seconds: last.map_or(0.0, |at| at.seconds_since(facts.first)),
-        frames: runs.iter().flat_map(|r| r.frames.iter().copied()).take(crate::session::facts::MAX_FRAMES).collect(),
+        frames: runs.iter().flat_map(|r| r.frames()).take(crate::session::facts::MAX_FRAMES).collect(),
     })
 }
 

@@ -103,7 +103,7 @@ fn stuck(view: &FlowFacts) -> Vec<Hole> {
 
 /// The client's search for the path MTU over DTLS: the smallest size nobody answered, above the largest somebody did.
 fn probed(view: &FlowFacts) -> Option<Hole> {
-    let probes = &view.dtls.as_ref()?.probes;
+    let probes = &view.dtls.as_ref()?.seldom().probes;
     let answered = probes.iter().filter(|p| p.answered > 0).map(|p| p.ip_len).max()?;
     let is_probe = |p: &&Probe| {
         // Data comes in bursts and in numbers; probes wait for their answer.

@@ -289,7 +289,7 @@ fn reset_words(reset: &Reset) -> String {
 fn reset(case: &Case<'_>, connection: &Connection) -> Option<Reset> {
     let resets = connection.views.iter().filter_map(|v| Some((v, v.closed.filter(|c| c.reset)?)));
     let (view, closed) = resets.min_by_key(|(_, c)| c.at)?;
-    let usual = *closed.direction.of(&view.opened.ttl);
+    let usual = *closed.direction.of(&view.opened.ttl());
     // The sender's own capture, when there is one: does it have the same reset?
     let sender = match closed.direction {
         Direction::ToClient => Vantage::Outside,
@@ -305,7 +305,7 @@ fn reset(case: &Case<'_>, connection: &Connection) -> Option<Reset> {
 /// A renegotiation that only one side began, in the connection's last minute.
 fn rekey_failed(connection: &Connection) -> bool {
     const LATE: f64 = 60.0;
-    connection.views.iter().filter_map(|v| v.tls.as_ref()).any(|tls| match tls.renegotiation {
+    connection.views.iter().filter_map(|v| v.tls.as_ref()).any(|tls| match tls.seldom().renegotiation {
         [Some((at, _)), None] | [None, Some((at, _))] => connection.end().seconds_since(at) <= LATE,
         _ => false,
     })

@@ -19,25 +19,21 @@ pub(super) struct Udp {
     tried: u8,
     media: bool,
     quic: [u8; 2],
-    dtls: Option<Box<Dtls>>,
-}
-
-/// DTLS in it.
-#[derive(Debug, Default)]
-struct Dtls {
-    readers: [DtlsHandshakeReader; 2],
+    is_dtls: bool,
+    /// What puts handshake messages together, while there are pieces of them.
+    readers: Option<Box<[DtlsHandshakeReader; 2]>>,
     /// There are keys, perhaps for it.
     opened: Option<Box<Datagrams>>,
 }
 
 impl Udp {
     pub(super) fn unsealed(&self) -> Option<Unsealed> {
-        let counts = self.dtls.as_ref()?.opened.as_ref()?.counts();
+        let counts = self.opened.as_ref()?.counts();
         Some(Unsealed { opened: counts.opened, failed: counts.failed, misframed: 0 })
     }
 
     pub(super) fn handshakes_dropped(&self) -> u64 {
-        let readers = self.dtls.iter().flat_map(|dtls| &dtls.readers);
+        let readers = self.readers.iter().flat_map(|readers| readers.iter());
         readers.map(|reader| u64::from(reader.dropped())).sum()
     }
 }
@@ -52,12 +48,12 @@ pub(super) fn take(
 ) {
     let Body::Udp(udp) = &mut told.flow.state.body else { return };
     let mut direction = direction;
-    if udp.dtls.is_none() && udp.tried < TRIES {
+    if !udp.is_dtls && udp.tried < TRIES {
         udp.tried += 1;
         if looks_like_dtls(datagram.payload, datagram.payload_len as usize) {
-            let opened = (!bench.keys.keyring.is_empty()).then(Box::default);
-            udp.dtls = Some(Box::new(Dtls { opened, ..Dtls::default() }));
-            if is_hello_of_server(datagram.payload, direction) && !told.flow.state.opened {
+            udp.is_dtls = true;
+            udp.opened = (!bench.keys.keyring.is_empty()).then(Box::default);
+            if is_hello_of_server(datagram.payload, direction) && told.flow.state.opened.is_none() {
                 swap(&mut told.flow.state);
                 direction = direction.reverse();
             }
@@ -65,7 +61,7 @@ pub(super) fn take(
             other(told, datagram, direction, sink);
         }
     }
-    if matches!(&told.flow.state.body, Body::Udp(udp) if udp.dtls.is_some()) {
+    if matches!(&told.flow.state.body, Body::Udp(udp) if udp.is_dtls) {
         records(told, bench, packet, datagram, direction, sink);
     }
     if packet.fragments == 0 {
@@ -140,12 +136,11 @@ fn records(
     told.open(sink);
     let flow = told.id();
     let place = told.place;
-    let Body::Udp(udp) = &mut told.flow.state.body else { return };
-    let Some(Dtls { readers, opened }) = udp.dtls.as_deref_mut() else { return };
-    let reader = direction.of_mut(readers);
+    let Body::Udp(Udp { readers, opened, .. }) = &mut told.flow.state.body else { return };
     parse_datagram(datagram.payload, &mut |record| {
         if record.epoch == 0 && record.content_type == ContentType::HANDSHAKE {
             let version = record.version;
+            let reader = direction.of_mut(readers.get_or_insert_default());
             reader.push_raw(&record, &mut |handshake, bytes| {
                 if let Some(opened) = opened {
                     opened.hello(direction, &handshake, bytes, bench.keys.keyring);
@@ -163,6 +158,7 @@ fn records(
                 };
                 sink(&place.event(What::DtlsHandshake(flow, direction, handshake.message_seq, message)));
             });
+            readers.take_if(|readers| readers.iter().all(DtlsHandshakeReader::is_idle));
         }
         if let Some(alert) = record.alert() {
             sink(&place.event(What::DtlsAlert(flow, direction, alert)));
@@ -175,7 +171,7 @@ fn records(
             length: record.length,
             ip_len: packet.ip.total_len,
             dont_fragment: packet.ip.dont_fragment,
-            unfinished: reader.is_unfinished(),
+            unfinished: readers.as_deref().is_some_and(|readers| direction.of(readers).is_unfinished()),
         };
         sink(&place.event(What::DtlsRecord(flow, direction, seen)));
         if let Some(opened) = opened.as_mut().filter(|_| record.epoch > 0) {

@@ -97,8 +97,8 @@ impl Protocols {
 /// What is kept per flow.
 #[derive(Debug, Default)]
 struct State {
-    /// The waist knows this flow.
-    opened: bool,
+    /// The waist knows this flow, by that stream number.
+    opened: Option<u32>,
     /// The table took the ends the wrong way round; a hello told better.
     swapped: bool,
     first_frame: FrameRef,
@@ -106,7 +106,7 @@ struct State {
     packets: [u32; 2],
     bytes: [u64; 2],
     last: [Option<Timestamp>; 2],
-    ttl: [Option<u8>; 2],
+    ttl: [u8; 2],
     super_frames: u32,
     carrier: Option<FlowId>,
     body: Body,
@@ -118,7 +118,7 @@ enum Body {
     #[default]
     New,
     Tcp(Box<stream::Tcp>),
-    Udp(Box<datagram::Udp>),
+    Udp(datagram::Udp),
 }
 
 /// Where an event comes from.
@@ -155,10 +155,9 @@ struct Bench<'a> {
 }
 
 impl Place {
-    /// The flow's name above the waist: inside tunnels another row of numbers.
+    /// The flow's name above the waist, where those inside tunnels have every second number.
     fn id(self, id: FlowId) -> FlowId {
-        const INSIDE: u32 = 1 << 31;
-        if self.point.is_inside() { FlowId(id.0 | INSIDE) } else { id }
+        FlowId(id.0.saturating_mul(2).saturating_add(u32::from(self.point.is_inside())))
     }
 
     fn event(self, what: What<'_>) -> Event<'_> {
@@ -297,7 +296,7 @@ fn take(
             let (direction, flow) = table.udp(point, place.at, ip, datagram);
             let direction = count(&mut flow.state, place, ip, direction, datagram.payload_len);
             if !matches!(flow.state.body, Body::Udp(_)) {
-                flow.state.body = Body::Udp(Box::default());
+                flow.state.body = Body::Udp(datagram::Udp::default());
             }
             let mut told = Told { flow, place };
             datagram::take(&mut told, bench, packet, datagram, direction, sink);
@@ -336,7 +335,9 @@ fn count(state: &mut State, place: Place, ip: &IpHeader, direction: Direction, p
         *packets = packets.saturating_add(1);
         *bytes = bytes.saturating_add(u64::from(payload));
         *last = Some(last.map_or(place.at, |at| at.max(place.at)));
-        ttl.get_or_insert(ip.ttl);
+        if *ttl == 0 {
+            *ttl = ip.ttl;
+        }
     }
     direction
 }
@@ -354,24 +355,28 @@ impl Told<'_> {
 
     /// Makes the flow known above the waist, once.
     fn open(&mut self, sink: &mut impl FnMut(&Event<'_>)) {
-        if self.flow.state.opened {
-            return;
+        if self.flow.state.opened.is_none() {
+            self.flow.state.opened = Some(self.flow.stream);
+            sink(&self.place.event(What::Opened(self.id(), &self.opened())));
         }
-        self.flow.state.opened = true;
+    }
+
+    /// How the flow began, as far as it is known by now.
+    fn opened(&self) -> Opened {
         let Endpoints { client, server } = self.flow.endpoints();
         let state = &self.flow.state;
         let (syn, syn_ack, third) = match &state.body {
             Body::Tcp(tcp) => tcp.handshake(),
             _ => (None, None, None),
         };
-        let opened = Opened {
+        Opened {
             protocol: self.flow.protocol(),
             endpoints: if state.swapped {
                 Endpoints { client: server, server: client }
             } else {
                 Endpoints { client, server }
             },
-            stream: self.flow.stream,
+            stream: state.opened.unwrap_or(self.flow.stream),
             first: self.flow.first,
             first_frame: state.first_frame,
             syn,
@@ -379,8 +384,7 @@ impl Told<'_> {
             third,
             ttl: state.ttl,
             carrier: state.carrier,
-        };
-        sink(&self.place.event(What::Opened(self.id(), &opened)));
+        }
     }
 
     /// Tells an event about this flow.
@@ -426,9 +430,10 @@ fn end(mut flow: Flow<State>, losses: &mut Losses, sink: &mut impl FnMut(&Event<
         let id = place.id(flow.id);
         Told { flow: &mut flow, place }.tell(What::Unsealed(id, unsealed), sink);
     }
-    if !flow.state.opened {
+    if flow.state.opened.is_none() {
         return;
     }
+    let opened = Told { flow: &mut flow, place }.opened();
     let state = &flow.state;
     let mut ended = Ended {
         last: flow.last,
@@ -442,7 +447,7 @@ fn end(mut flow: Flow<State>, losses: &mut Losses, sink: &mut impl FnMut(&Event<
     if let Body::Tcp(tcp) = &state.body {
         tcp.total(&mut ended);
     }
-    sink(&place.event(What::Ended(place.id(flow.id), &ended)));
+    sink(&place.event(What::Ended(place.id(flow.id), &opened, &ended)));
 }
 
 /// A SYN's or SYN-ACK's facts.

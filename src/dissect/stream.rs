@@ -9,7 +9,7 @@ use crate::event::{Direction, Ended, Event, FlowId, Syn, Timestamp, TunnelPacket
 use crate::flow::probe::{SizeProbe, SizesByDirection};
 use crate::flow::tcp::{Chunk, Kind, TcpStream};
 use crate::packet::{Packet, TcpSegment};
-use crate::tls::record::{Record, RecordScanner, Verdict};
+use crate::tls::record::{PATIENCE, Record, RecordScanner, Verdict, may_begin};
 use crate::tls::{Alert, ContentType, Handshake, HandshakeReader};
 
 /// A TCP flow.
@@ -29,15 +29,20 @@ pub(super) struct Tcp {
 }
 
 /// What is known of the bytes.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 enum Tls {
-    /// Nothing yet.
-    #[default]
-    Unread,
+    /// Nothing yet but so many bytes in the middle of something, without a record's beginning.
+    Unread(u32),
     /// TLS, or too early to tell.
     Reading(Box<Reading>),
     /// Another protocol.
     No,
+}
+
+impl Default for Tls {
+    fn default() -> Tls {
+        Tls::Unread(0)
+    }
 }
 
 #[derive(Debug)]
@@ -151,7 +156,7 @@ pub(super) fn take(
         // A connection that spoke is known with its MSS, whatever it speaks.
         told.open(sink);
     }
-    if closing && told.flow.state.opened {
+    if closing && told.flow.state.opened.is_some() {
         let reset = segment.has(TcpSegment::RST);
         told.tell(What::Closed { flow: told.id(), direction, reset, ttl: packet.ip.ttl }, sink);
     }
@@ -223,7 +228,20 @@ fn read(
     keys: &mut Keys<'_>,
     seen: &mut Seen<'_>,
 ) {
-    if matches!(tls, Tls::Unread) {
+    if let Tls::Unread(hunted) = tls {
+        let passed_over = match chunk {
+            Chunk::Data(bytes) if from_start || may_begin(bytes) => 0,
+            Chunk::Data(bytes) => bytes.len() as u32,
+            Chunk::Missing(_) if from_start => 0,
+            Chunk::Missing(count) => *count,
+        };
+        if passed_over > 0 {
+            *hunted = hunted.saturating_add(passed_over);
+            if *hunted > PATIENCE {
+                *tls = Tls::No;
+            }
+            return;
+        }
         let scanner = || if from_start { RecordScanner::new() } else { RecordScanner::midway() };
         *tls = Tls::Reading(Box::new(Reading {
             scanners: [scanner(), scanner()],

@@ -21,7 +21,7 @@ const WATCHED: usize = 4;
 const CAPTURED_TWICE: i64 = 10_000_000;
 
 /// What got through one direction, fed with all its segments and the other side's acks. 16 bytes until a
-/// segment above [`WATCHED_ABOVE`] is sent, then some 300 more.
+/// segment above [`WATCHED_ABOVE`] is sent, then some 90 more, and 160 while one is not acknowledged.
 #[derive(Debug, Default)]
 pub struct SizeProbe {
     /// End of the highest data sent: bytes before it have a history.
@@ -31,13 +31,40 @@ pub struct SizeProbe {
 
 #[derive(Debug, Default)]
 struct Probe {
-    watched: [Option<Segment>; WATCHED],
+    watched: Watched,
     /// Everything before it is acknowledged.
     acked: Option<u32>,
     progress: Option<Timestamp>,
     largest_passed: Option<Passed>,
     smallest_stuck: Option<Stuck>,
     segments_stuck: u32,
+}
+
+/// The segments watched, lowest place first; most of the time there are none, and no room for them.
+#[derive(Debug, Default)]
+struct Watched(Option<Box<[Option<Segment>; WATCHED]>>);
+
+impl Watched {
+    fn iter(&self) -> impl Iterator<Item = &Segment> {
+        self.0.iter().flat_map(|places| places.iter().flatten())
+    }
+
+    fn iter_mut(&mut self) -> impl Iterator<Item = &mut Segment> {
+        self.0.iter_mut().flat_map(|places| places.iter_mut().flatten())
+    }
+
+    /// Takes out those that nothing waits for any more, in order.
+    fn take_before(&mut self, ack: u32, mut taken: impl FnMut(Segment)) {
+        let Some(places) = &mut self.0 else { return };
+        for place in places.iter_mut() {
+            if let Some(segment) = place.take_if(|segment| !before(ack, segment.end())) {
+                taken(segment);
+            }
+        }
+        if places.iter().all(Option::is_none) {
+            self.0 = None;
+        }
+    }
 }
 
 /// A data segment sent and not acknowledged yet.
@@ -190,7 +217,7 @@ impl Probe {
     /// Old bytes again: counts the same segment, spoils the proof of larger ones. Was the segment known?
     fn resent(&mut self, again: &mut Segment) -> bool {
         let mut known = false;
-        for old in self.watched.iter_mut().flatten() {
+        for old in self.watched.iter_mut() {
             if old.seq == again.seq && old.ip_len == again.ip_len {
                 if again.last.nanos_since(old.last) >= CAPTURED_TWICE {
                     old.times = old.times.saturating_add(1);
@@ -209,11 +236,12 @@ impl Probe {
 
     /// Watches a segment, in place of the one with the highest number when there is no room.
     fn watch(&mut self, segment: Segment) {
-        if let Some(free) = self.watched.iter_mut().find(|place| place.is_none()) {
+        let places = self.watched.0.get_or_insert_default();
+        if let Some(free) = places.iter_mut().find(|place| place.is_none()) {
             *free = Some(segment);
             return;
         }
-        let highest = self.watched.iter_mut().flatten().reduce(|a, b| if before(a.seq, b.seq) { b } else { a });
+        let highest = self.watched.iter_mut().reduce(|a, b| if before(a.seq, b.seq) { b } else { a });
         if let Some(place) = highest.filter(|place| before(segment.seq, place.seq) && place.times == 1) {
             *place = segment;
         }
@@ -226,19 +254,15 @@ impl Probe {
         self.acked = Some(ack);
         self.progress = Some(at);
         let mut passed: Option<Passed> = None;
-        for place in &mut self.watched {
-            let Some(segment) = *place else { continue };
-            if before(ack, segment.end()) {
-                continue;
-            }
-            *place = None;
+        let (smallest, count) = (&mut self.smallest_stuck, &mut self.segments_stuck);
+        self.watched.take_before(ack, |segment| {
             if segment.provable {
                 let arrived = Passed { ip_len: u32::from(segment.ip_len), frame: segment.last_frame, at };
                 passed = passed.filter(|passed| passed.ip_len >= arrived.ip_len).or(Some(arrived));
             } else if segment.times >= 2 {
-                note_stuck(&mut self.smallest_stuck, &mut self.segments_stuck, segment.stuck());
+                note_stuck(smallest, count, segment.stuck());
             }
-        }
+        });
         if let Some(passed) = passed {
             self.passed(passed);
         }
@@ -259,7 +283,7 @@ impl Probe {
 
     fn sizes(&self) -> Sizes {
         let (mut smallest_stuck, mut segments_stuck) = (self.smallest_stuck, self.segments_stuck);
-        for segment in self.watched.iter().flatten().filter(|segment| segment.times >= 2) {
+        for segment in self.watched.iter().filter(|segment| segment.times >= 2) {
             note_stuck(&mut smallest_stuck, &mut segments_stuck, segment.stuck());
         }
         Sizes { largest_passed: self.largest_passed, smallest_stuck, segments_stuck, progress: self.progress }

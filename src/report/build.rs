@@ -346,7 +346,7 @@ fn attempts(case: &Case<'_>) -> Vec<DtlsAttempt> {
                     capture,
                     vantage: word(case, view.point),
                     version: facts.spoken().to_string(),
-                    session_id: hex(&facts.session_id),
+                    session_id: facts.session_id.to_string(),
                     cipher: facts.suite.or(offered).map(|s| s.to_string()),
                     client_hellos: facts.hellos,
                     hello_verify_requests: facts.hello_verify.0,
@@ -399,10 +399,6 @@ pub(super) fn detail(outcome: &AttemptOutcome) -> String {
         AttemptOutcome::NotObservable(why) => why.clone(),
         AttemptOutcome::CutShort => "the capture ends within 12 s of the first ClientHello".to_owned(),
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
 
 fn limits(session: &session::Session) -> Vec<Limit> {

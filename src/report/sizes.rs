@@ -97,7 +97,7 @@ fn inner(case: &Case<'_>, flow: &FlowFacts, toward_client: Direction, runs: &mut
         let told = Told { case, point: flow.point, channel: "inner", to_client: direction == toward_client };
         let sizes = direction.of(&flow.ended.sizes);
         for run in direction.of(&flow.large).iter() {
-            let Some(frame) = run.frames.first().copied() else { continue };
+            let frame = run.frame;
             let fate = match (sizes.smallest_stuck, sizes.largest_passed) {
                 (Some(stuck), _) if run.size >= stuck.ip_len && run.last >= stuck.first => "stuck",
                 (_, Some(passed)) if run.size <= passed.ip_len => "passed",
@@ -129,7 +129,7 @@ fn outer_tcp(case: &Case<'_>, flow: &FlowFacts, runs: &mut Vec<SizeRun>) {
 fn outer_udp(case: &Case<'_>, flow: &FlowFacts, runs: &mut Vec<SizeRun>) {
     let Some(dtls) = flow.dtls.as_deref() else { return };
     let told = Told { case, point: flow.point, channel: "outer-udp", to_client: false };
-    for probe in &dtls.probes {
+    for probe in &dtls.seldom().probes {
         let fate = if probe.answered > 0 { "passed" } else { "seen" };
         let span = (probe.first, probe.last);
         runs.push(told.run(probe.ip_len, u64::from(probe.sent), fate, span, probe.frame));

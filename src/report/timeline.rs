@@ -129,7 +129,7 @@ fn outer(case: &Case<'_>, lines: &mut Vec<Line>) {
                 format!("{} with {}", hello.version, hello.suite),
             ));
         }
-        if let Some((at, frame, direction, alert)) = tls.alert {
+        if let Some((at, frame, direction, alert)) = tls.seldom().alert {
             let from = if direction == Direction::ToServer { "client" } else { "gateway" };
             lines.push(line(view, at, frame, "alert", format!("TLS alert {alert} from the {from}")));
         }

@@ -54,7 +54,7 @@ pub fn attach(sessions: &mut [Session], others: &[View], incomplete: &[(PointId,
         if flow.quic.iter().any(|n| *n > 0) {
             quic.entry((flow.point, client.ip())).or_default().push(flow);
         }
-        if flow.dtls.as_ref().is_some_and(|dtls| dtls.unasked.0 > 0) {
+        if flow.dtls.as_ref().is_some_and(|dtls| dtls.seldom().unasked.0 > 0) {
             unasked.entry((flow.point, client)).or_default().push(flow);
         }
     }
@@ -101,7 +101,7 @@ impl Quic {
 
 impl Stranger {
     fn of(flow: &FlowFacts) -> Option<Stranger> {
-        let (messages, first) = flow.dtls.as_ref()?.unasked;
+        let (messages, first) = flow.dtls.as_ref()?.seldom().unasked;
         let address = flow.opened.endpoints.server.ip();
         Some(Stranger { point: flow.point, address, messages, frame: first?.1 })
     }

@@ -140,12 +140,10 @@ fn shift(at: &mut Timestamp, seconds: f64) {
     *at = at.plus_seconds(seconds);
 }
 
-fn shift_unanswered(unanswered: &mut [Unanswered; 2], by: f64) {
-    for side in unanswered {
-        shift(&mut side.first.0, by);
-        shift(&mut side.last.0, by);
-        side.after.iter_mut().for_each(|at| shift(at, by));
-    }
+fn shift_unanswered(said: &mut Unanswered, by: f64) {
+    shift(&mut said.first.0, by);
+    shift(&mut said.last.0, by);
+    said.after.iter_mut().for_each(|at| shift(at, by));
 }
 
 fn shift_activity(activity: &mut Activity, by: f64) {
@@ -175,26 +173,30 @@ fn shift_flow(flow: &mut FlowFacts, by: f64) {
     if let Some(tls) = flow.tls.as_deref_mut() {
         tls.client_hello.iter_mut().for_each(|(at, ..)| move_it(at));
         tls.server_hello.iter_mut().for_each(|hello| move_it(&mut hello.at));
-        tls.alert.iter_mut().for_each(|(at, ..)| move_it(at));
         for data in &mut tls.data {
             data.first.iter_mut().for_each(move_it);
             data.last.iter_mut().for_each(|(at, _)| move_it(at));
         }
-        tls.renegotiation.iter_mut().flatten().for_each(|(at, _)| move_it(at));
-        shift_unanswered(&mut tls.unanswered, by);
+        if let Some(seldom) = &mut tls.seldom {
+            seldom.alert.iter_mut().for_each(|(at, ..)| move_it(at));
+            seldom.renegotiation.iter_mut().flatten().for_each(|(at, _)| move_it(at));
+        }
+        shift_unanswered(tls.unanswered.said_mut(), by);
         shift_activity(&mut tls.activity, by);
     }
     if let Some(dtls) = flow.dtls.as_deref_mut() {
         dtls.protected.iter_mut().flatten().for_each(move_it);
         dtls.first.iter_mut().chain(&mut dtls.last).flatten().for_each(|(at, _)| move_it(at));
-        dtls.renegotiation.iter_mut().flatten().for_each(|(at, _)| move_it(at));
-        dtls.sealed_alert.iter_mut().for_each(|(at, ..)| move_it(at));
-        dtls.unasked.1.iter_mut().for_each(|(at, _)| move_it(at));
-        for probe in &mut dtls.probes {
-            move_it(&mut probe.first);
-            move_it(&mut probe.last);
+        if let Some(seldom) = &mut dtls.seldom {
+            seldom.renegotiation.iter_mut().flatten().for_each(|(at, _)| move_it(at));
+            seldom.sealed_alert.iter_mut().for_each(|(at, ..)| move_it(at));
+            seldom.unasked.1.iter_mut().for_each(|(at, _)| move_it(at));
+            for probe in &mut seldom.probes {
+                move_it(&mut probe.first);
+                move_it(&mut probe.last);
+            }
         }
-        shift_unanswered(&mut dtls.unanswered, by);
+        shift_unanswered(dtls.unanswered.said_mut(), by);
         shift_activity(&mut dtls.activity, by);
         for attempt in &mut dtls.attempts {
             move_it(&mut attempt.first);

@@ -3,9 +3,10 @@
 use super::mtu::Protection;
 use crate::event::{
     Alert, Bye, CipherSuite, Direction, Ended, FlowId, FrameRef, IcmpError, Large, Opened, PacketKind, PointId, Quoted,
-    Timestamp, Token, TunnelAnswer, TunnelPacket, TunnelRequest, Unsealed, Version,
+    SessionId, Timestamp, Token, TunnelAnswer, TunnelPacket, TunnelRequest, Unsealed, Version,
 };
 use std::net::IpAddr;
+use std::num::NonZeroU64;
 
 pub use super::runs::{MAX_RUNS, Run, Runs};
 
@@ -23,10 +24,10 @@ pub const MAX_BURSTS: usize = 32;
 pub const MAX_EARLY: usize = 16;
 /// Different small record lengths counted per direction.
 const MAX_SMALL: usize = 12;
-/// A silence this long begins a new stretch of data or run of large packets, in seconds.
-const SILENCE: f64 = 1.0;
-/// A silence this long begins a new burst, in seconds.
-const BURST_GAP: f64 = 0.05;
+/// A silence longer than this begins a new stretch of data, nanoseconds.
+const SILENCE: i64 = 1_000_000_000;
+/// A silence this long begins a new burst, nanoseconds.
+const BURST_GAP: i64 = 50_000_000;
 
 /// Pushes; grows by half, for these lists are many and most of them short.
 pub(super) fn keep<T>(list: &mut Vec<T>, item: T) {
@@ -38,6 +39,58 @@ pub(super) fn keep<T>(list: &mut Vec<T>, item: T) {
 
 /// A flow's facts as they are handed on: moved often, never copied.
 pub type View = Box<FlowFacts>;
+
+/// What a flow shows while it goes on; its beginning and its totals come when it ends.
+#[derive(Debug)]
+pub struct FlowNotes {
+    /// Its id in its capture.
+    pub id: FlowId,
+    /// Where it was seen.
+    pub point: PointId,
+    /// First FIN or RST: when, where, whose, and whether it was a RST.
+    pub closed: Option<Closed>,
+    /// What its TLS showed.
+    pub tls: Option<Box<TlsFacts>>,
+    /// What its DTLS showed.
+    pub dtls: Option<Box<DtlsFacts>>,
+    /// Large DF packets each way.
+    pub large: [Runs; 2],
+    /// QUIC Initials each way, as far as they are told.
+    pub quic: [u8; 2],
+    /// STUN or SRTP was seen in it.
+    pub media: bool,
+    /// IKE was seen in it.
+    pub ike: bool,
+}
+
+impl FlowNotes {
+    /// Nothing seen yet.
+    pub fn new(id: FlowId, point: PointId) -> FlowNotes {
+        FlowNotes {
+            id,
+            point,
+            closed: None,
+            tls: None,
+            dtls: None,
+            large: Default::default(),
+            quic: [0, 0],
+            media: false,
+            ike: false,
+        }
+    }
+
+    /// Adds a large packet to the tally.
+    pub fn add_large(&mut self, at: Timestamp, frame: FrameRef, large: Large) {
+        large.direction.of_mut(&mut self.large).add(at, frame, large);
+    }
+
+    /// All about the flow; the notes begin anew.
+    pub fn take(&mut self, opened: Opened, ended: Ended) -> FlowFacts {
+        let FlowNotes { id, point, closed, tls, dtls, large, quic, media, ike } =
+            std::mem::replace(self, FlowNotes::new(self.id, self.point));
+        FlowFacts { id, point, opened, ended, closed, tls, dtls, large, quic, media, ike }
+    }
+}
 
 /// One flow at one capture point.
 #[derive(Debug)]
@@ -58,8 +111,8 @@ pub struct FlowFacts {
     pub dtls: Option<Box<DtlsFacts>>,
     /// Large DF packets each way.
     pub large: [Runs; 2],
-    /// QUIC Initials each way.
-    pub quic: [u32; 2],
+    /// QUIC Initials each way, as far as they are told.
+    pub quic: [u8; 2],
     /// STUN or SRTP was seen in it.
     pub media: bool,
     /// IKE was seen in it.
@@ -67,24 +120,6 @@ pub struct FlowFacts {
 }
 
 impl FlowFacts {
-    /// Nothing seen yet but the beginning.
-    pub fn new(id: FlowId, point: PointId, opened: Opened) -> FlowFacts {
-        let ended = Ended { last: opened.first, last_frame: opened.first_frame, ..Ended::default() };
-        FlowFacts {
-            id,
-            point,
-            opened,
-            ended,
-            closed: None,
-            tls: None,
-            dtls: None,
-            large: Default::default(),
-            quic: [0, 0],
-            media: false,
-            ike: false,
-        }
-    }
-
     /// The packets of the tunnel protocol read in it with keys.
     pub fn packets(&self) -> Option<&Packets> {
         let tls = || Some(&self.tls.as_ref()?.inside.as_ref()?.packets);
@@ -94,11 +129,6 @@ impl FlowFacts {
     /// When it was closed, or else last seen: a gateway may resend long after.
     pub fn end(&self) -> Timestamp {
         self.closed.map_or(self.ended.last, |closed| closed.at)
-    }
-
-    /// Adds a large packet to the tally.
-    pub fn add_large(&mut self, at: Timestamp, frame: FrameRef, large: Large) {
-        large.direction.of_mut(&mut self.large).add(at, frame, large);
     }
 }
 
@@ -176,18 +206,32 @@ impl Unanswered {
     }
 }
 
-/// Notes a record of a tunnel: what the other side sent so far is answered by it.
-fn hear(
-    unanswered: &mut [Unanswered; 2],
-    at: Timestamp,
-    frame: FrameRef,
-    direction: Direction,
-    control: bool,
-    last: &mut Option<Timestamp>,
-) {
-    *direction.reverse().of_mut(unanswered) = Unanswered::default();
-    direction.of_mut(unanswered).add(at, frame, control, *last);
-    *last = Some(at);
+/// The records at the end of a tunnel that all went one way: what the other side had sent before is answered by them.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct LastWord {
+    speaker: Option<Direction>,
+    said: Unanswered,
+}
+
+impl LastWord {
+    /// Notes a record; `control` tells whether it has the length of an empty packet.
+    pub fn note(&mut self, at: Timestamp, frame: FrameRef, direction: Direction, control: bool) {
+        let heard = self.speaker.map(|_| self.said.last.0);
+        if self.speaker != Some(direction) {
+            *self = LastWord { speaker: Some(direction), said: Unanswered::default() };
+        }
+        self.said.add(at, frame, control, heard);
+    }
+
+    /// What went that way since anything came back; nothing when the other side spoke last.
+    pub fn of(&self, direction: Direction) -> Unanswered {
+        if self.speaker == Some(direction) { self.said } else { Unanswered::default() }
+    }
+
+    /// It, to change it.
+    pub(super) fn said_mut(&mut self) -> &mut Unanswered {
+        &mut self.said
+    }
 }
 
 /// When data flowed through a tunnel.
@@ -203,14 +247,14 @@ pub struct Activity {
 impl Activity {
     /// Notes a data record.
     pub fn add(&mut self, at: Timestamp, frame: FrameRef, direction: Direction, length: u16) {
-        if self.bursts.len() < MAX_BURSTS && self.last.is_none_or(|last| at.seconds_since(last) >= BURST_GAP) {
+        if self.bursts.len() < MAX_BURSTS && self.last.is_none_or(|last| at.nanos_since(last) >= BURST_GAP) {
             keep(&mut self.bursts, at);
         }
         self.last = Some(at);
         let full = self.stretches.len() >= MAX_STRETCHES;
         let d = direction.index();
         if let Some(stretch) = self.stretches.last_mut()
-            && (full || at.seconds_since(stretch.last) <= SILENCE)
+            && (full || at.nanos_since(stretch.last) <= SILENCE)
         {
             stretch.last = stretch.last.max(at);
             bump(&mut stretch.records, d, 1);
@@ -241,25 +285,63 @@ pub struct TlsFacts {
     pub client_hello: Option<(Timestamp, FrameRef, Option<[u8; 32]>)>,
     /// ServerHello.
     pub server_hello: Option<ServerHelloFacts>,
-    /// First alert in the clear.
-    pub alert: Option<(Timestamp, FrameRef, Direction, Alert)>,
     /// Application data each way.
     pub data: [DataFacts; 2],
     /// When data (not control records) flowed.
     pub activity: Activity,
-    /// Direction and length of the first application-data records.
-    pub early: Vec<(Direction, u16)>,
-    /// Records without an answer by the end, each way.
-    pub unanswered: [Unanswered; 2],
-    /// First handshake record behind application data, each way: a rekey.
-    pub renegotiation: [Option<(Timestamp, FrameRef)>; 2],
+    /// The first application-data records.
+    pub early: Early,
+    /// Records without an answer by the end.
+    pub unanswered: LastWord,
     /// What the ClientHello offers, hashed: equal for equal programs.
     pub hello_shape: u64,
-    /// Host and port that a proxy was asked for in front of it.
-    pub proxied_to: Option<Box<str>>,
     /// What was read inside it, with keys.
     pub inside: Option<Box<InsideTls>>,
-    heard: Option<Timestamp>,
+    pub(super) seldom: Option<Box<SeldomInTls>>,
+}
+
+/// What few TLS connections show: kept apart, for there may be many.
+#[derive(Debug, Default)]
+pub struct SeldomInTls {
+    /// First alert in the clear.
+    pub alert: Option<(Timestamp, FrameRef, Direction, Alert)>,
+    /// First handshake record behind application data, each way: a rekey.
+    pub renegotiation: [Option<(Timestamp, FrameRef)>; 2],
+    /// Host and port that a proxy was asked for in front of it.
+    pub proxied_to: Option<Box<str>>,
+}
+
+/// Direction and length of the first [`MAX_EARLY`] application-data records of a connection.
+#[derive(Clone, Debug, Default)]
+pub struct Early(Option<Box<EarlyRecords>>);
+
+#[derive(Clone, Debug, Default)]
+struct EarlyRecords {
+    lengths: [u16; MAX_EARLY],
+    /// A bit for each that went to the client.
+    to_client: u16,
+    count: u8,
+}
+
+impl Early {
+    /// Adds a record while there is room; was there?
+    fn add(&mut self, direction: Direction, length: u16) -> bool {
+        let records = self.0.get_or_insert_default();
+        let Some(place) = records.lengths.get_mut(usize::from(records.count)) else { return false };
+        *place = length;
+        records.to_client |= (direction.index() as u16) << records.count;
+        records.count += 1;
+        true
+    }
+
+    /// The records, in order.
+    pub fn iter(&self) -> impl Iterator<Item = (Direction, u16)> {
+        self.0.iter().flat_map(|records| {
+            let directions =
+                (0..).map(|i| if records.to_client >> i & 1 == 0 { Direction::ToServer } else { Direction::ToClient });
+            directions.zip(records.lengths).take(usize::from(records.count))
+        })
+    }
 }
 
 /// What was read inside a TLS connection.
@@ -439,16 +521,24 @@ pub struct DataFacts {
 }
 
 impl TlsFacts {
+    /// What few connections show.
+    pub fn seldom(&self) -> &SeldomInTls {
+        const NOTHING: &SeldomInTls = &SeldomInTls { alert: None, renegotiation: [None; 2], proxied_to: None };
+        self.seldom.as_deref().unwrap_or(NOTHING)
+    }
+
+    /// It, to add to it.
+    pub(super) fn seldom_mut(&mut self) -> &mut SeldomInTls {
+        self.seldom.get_or_insert_default()
+    }
+
     /// Notes an application-data record; `control` tells whether it has the length of an empty CSTP frame.
     pub fn add_data(&mut self, at: Timestamp, frame: FrameRef, direction: Direction, length: u16, control: bool) {
-        let early = self.early.len() < MAX_EARLY;
-        if early {
-            keep(&mut self.early, (direction, length));
-        }
+        let early = self.early.add(direction, length);
         if !control && length > 0 {
             self.activity.add(at, frame, direction, length);
         }
-        hear(&mut self.unanswered, at, frame, direction, control, &mut self.heard);
+        self.unanswered.note(at, frame, direction, control);
         let Some(data) = self.data.get_mut(direction.index()) else { return };
         data.records = data.records.saturating_add(1);
         data.bytes += u64::from(length);
@@ -492,10 +582,18 @@ pub struct DtlsFacts {
     pub last: [Option<(Timestamp, FrameRef)>; 2],
     /// When data flowed.
     pub activity: Activity,
-    /// Records without an answer by the end, each way.
-    pub unanswered: [Unanswered; 2],
+    /// Records without an answer by the end.
+    pub unanswered: LastWord,
     /// Epochs and sequence numbers, each way.
     pub sequence: [Sequence; 2],
+    /// The packets read in it, with keys.
+    pub inside: Option<Box<Packets>>,
+    pub(super) seldom: Option<Box<SeldomInDtls>>,
+}
+
+/// What few DTLS flows show: kept apart, for there may be many.
+#[derive(Debug, Default)]
+pub struct SeldomInDtls {
     /// First handshake record of epoch 1 or later behind application data, each way: a rekey.
     pub renegotiation: [Option<(Timestamp, FrameRef)>; 2],
     /// First encrypted alert.
@@ -504,9 +602,6 @@ pub struct DtlsFacts {
     pub unasked: (u32, Option<(Timestamp, FrameRef)>),
     /// Long records of the client soon after set-up, and which the server answered with one as long.
     pub probes: Vec<Probe>,
-    heard: Option<Timestamp>,
-    /// The packets read in it, with keys.
-    pub inside: Option<Box<Packets>>,
 }
 
 /// A record length of the client's first seconds: what a search for the path MTU looks like.
@@ -533,15 +628,22 @@ impl DtlsFacts {
     pub fn rejected(&self) -> Option<Direction> {
         /// An alert later than this is about something else, seconds.
         const AT_ONCE: f64 = 5.0;
-        let (at, _, direction) = self.sealed_alert?;
+        let (at, _, direction) = self.seldom().sealed_alert?;
         let [up, down] = self.protected;
         let after = at.seconds_since(up?.max(down?));
         (self.records.contains(&0) && (0.0..AT_ONCE).contains(&after)).then_some(direction)
     }
 
-    /// Notes a record of epoch 1 or later; `control` tells whether it has the length of an empty packet.
-    pub fn hear(&mut self, at: Timestamp, frame: FrameRef, direction: Direction, control: bool) {
-        hear(&mut self.unanswered, at, frame, direction, control, &mut self.heard);
+    /// What few flows show.
+    pub fn seldom(&self) -> &SeldomInDtls {
+        const NOTHING: &SeldomInDtls =
+            &SeldomInDtls { renegotiation: [None; 2], sealed_alert: None, unasked: (0, None), probes: Vec::new() };
+        self.seldom.as_deref().unwrap_or(NOTHING)
+    }
+
+    /// It, to add to it.
+    pub(super) fn seldom_mut(&mut self) -> &mut SeldomInDtls {
+        self.seldom.get_or_insert_default()
     }
 
     /// Notes an application-data record as long as a search for the path MTU would send.
@@ -556,7 +658,11 @@ impl DtlsFacts {
         if length < SHORTEST || began.is_some_and(|began| at.seconds_since(began) > SEARCH) {
             return;
         }
-        let known = self.probes.iter_mut().find(|p| p.length == length);
+        if direction == Direction::ToClient && self.seldom.is_none() {
+            return;
+        }
+        let probes = &mut self.seldom_mut().probes;
+        let known = probes.iter_mut().find(|p| p.length == length);
         match (known, direction) {
             (Some(probe), Direction::ToServer) => {
                 probe.sent = probe.sent.saturating_add(1);
@@ -565,8 +671,8 @@ impl DtlsFacts {
             (Some(probe), Direction::ToClient) => probe.answered = probe.answered.saturating_add(1),
             (None, Direction::ToClient) => {}
             (None, Direction::ToServer) => {
-                if self.probes.len() < MOST {
-                    self.probes.push(Probe { length, ip_len, sent: 1, answered: 0, frame, first: at, last: at });
+                if probes.len() < MOST {
+                    probes.push(Probe { length, ip_len, sent: 1, answered: 0, frame, first: at, last: at });
                 }
             }
         }
@@ -576,18 +682,54 @@ impl DtlsFacts {
 /// Record numbers of one direction: what is missing among them was lost before this point (RFC 6347 §4.1).
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Sequence {
-    /// Epoch and number of the first record seen.
-    pub first: Option<(u16, u64)>,
+    /// The first record seen.
+    pub first: Option<RecordNumber>,
     /// The highest so far.
-    pub highest: (u16, u64),
+    pub highest: RecordNumber,
     /// Numbers passed over and not seen since.
     pub missing: u32,
     /// Records that came behind a higher one.
     pub late: u32,
     /// Seconds with few records and with ever more of them: [`RATES`].
     pub rates: [Rate; 5],
-    second: i64,
+    second: u32,
     now: Rate,
+}
+
+/// Epoch and sequence number of a DTLS record, in that order, as they stand on the wire (RFC 6347 §4.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct RecordNumber(NonZeroU64);
+
+impl RecordNumber {
+    const SEQUENCE_BITS: u32 = 48;
+
+    /// Of a sequence number only 48 bits are kept.
+    pub fn new(epoch: u16, sequence: u64) -> RecordNumber {
+        let sequence = sequence & ((1 << RecordNumber::SEQUENCE_BITS) - 1);
+        let both = u64::from(epoch) << RecordNumber::SEQUENCE_BITS | sequence;
+        // Never 0, so that an `Option` takes no more room; the very last number of all counts as the one before.
+        RecordNumber(NonZeroU64::MIN.saturating_add(both))
+    }
+
+    fn both(self) -> u64 {
+        self.0.get() - 1
+    }
+
+    /// The epoch.
+    pub fn epoch(self) -> u16 {
+        (self.both() >> RecordNumber::SEQUENCE_BITS) as u16
+    }
+
+    /// The number within it.
+    pub fn sequence(self) -> u64 {
+        self.both() & ((1 << RecordNumber::SEQUENCE_BITS) - 1)
+    }
+}
+
+impl Default for RecordNumber {
+    fn default() -> RecordNumber {
+        RecordNumber::new(0, 0)
+    }
 }
 
 /// Upper bounds of records in a second, for [`Sequence::rates`]; the last has none.
@@ -607,32 +749,29 @@ impl Sequence {
     const LONGEST_GAP: u64 = 10_000;
 
     /// Notes a record.
-    pub fn note(&mut self, at: Timestamp, epoch: u16, number: u64) {
-        let second = at.nanos().div_euclid(1_000_000_000);
+    pub fn note(&mut self, at: Timestamp, number: RecordNumber) {
+        let second = at.nanos().div_euclid(1_000_000_000) as u32;
         if second != self.second {
             self.flush();
             self.second = second;
         }
         self.now.seen = self.now.seen.saturating_add(1);
-        let Some(_) = self.first else {
-            self.first = Some((epoch, number));
-            self.highest = (epoch, number);
+        if self.first.is_none() {
+            (self.first, self.highest) = (Some(number), number);
             return;
-        };
-        let (last_epoch, last) = self.highest;
-        if epoch > last_epoch {
-            self.highest = (epoch, number);
-        } else if epoch == last_epoch && number > last {
-            let gap = number - last - 1;
-            if gap <= Self::LONGEST_GAP {
+        }
+        let last = self.highest;
+        if number > last {
+            let gap = number.both() - last.both() - 1;
+            if number.epoch() == last.epoch() && gap <= Self::LONGEST_GAP {
                 self.missing = self.missing.saturating_add(gap as u32);
                 self.now.missing = self.now.missing.saturating_add(gap as u32);
             }
-            self.highest = (epoch, number);
+            self.highest = number;
         } else {
             self.late = self.late.saturating_add(1);
-            self.missing = self.missing.saturating_sub(u32::from(number != last));
-            self.now.missing = self.now.missing.saturating_sub(u32::from(number != last));
+            self.missing = self.missing.saturating_sub(u32::from(number.sequence() != last.sequence()));
+            self.now.missing = self.now.missing.saturating_sub(u32::from(number.sequence() != last.sequence()));
         }
     }
 
@@ -660,7 +799,7 @@ pub struct AttemptFacts {
     /// Client random: the attempt's name.
     pub random: [u8; 32],
     /// ClientHello session id.
-    pub session_id: Vec<u8>,
+    pub session_id: SessionId,
     /// DTLS itself set that session up: it comes with a ticket, or a full handshake gave its id.
     pub is_own: bool,
     /// Record version of the first ClientHello.
@@ -761,7 +900,7 @@ impl AttemptFacts {
             known.count = known.count.saturating_add(1);
             known.last = known.last.max(at);
         } else if self.messages.len() < MAX_MESSAGES {
-            self.messages.push(Message { kind, direction, count: 1, first: (at, frame), last: at });
+            keep(&mut self.messages, Message { kind, direction, count: 1, first: (at, frame), last: at });
         }
     }
 

@@ -107,7 +107,7 @@ fn weigh(flows: &[View], icmp: &[IcmpFacts], points: &[Point]) -> HashMap<(Point
         }
         // At the adapter the client's packets still have their initial TTL; at the gateway's inside only a near server's have.
         let senders = [(ends.client.ip(), ends.server.ip()), (ends.server.ip(), ends.client.ip())];
-        for (ttl, (sender, receiver)) in flow.opened.ttl.iter().zip(senders) {
+        for (ttl, (sender, receiver)) in flow.opened.ttl().into_iter().zip(senders) {
             match ttl.map(|ttl| matches!(ttl, 64 | 128 | 255)) {
                 Some(true) if at_adapter => add(flow.point, sender, 3),
                 Some(false) if at_adapter => add(flow.point, receiver, 3),

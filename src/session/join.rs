@@ -197,7 +197,7 @@ impl Group {
             .iter()
             .filter_map(|v| v.dtls.as_ref())
             .flat_map(|d| &d.attempts)
-            .map(|a| a.session_id.as_slice())
+            .map(|a| a.session_id.as_bytes())
             .filter(|id| !id.is_empty())
     }
 }

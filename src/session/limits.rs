@@ -359,7 +359,7 @@ fn vanished(session: &Session, points: &[Point], limits: &mut Vec<Limit>) {
     // What TCP delivered, its acknowledgments tell.
     let udp = at(Vantage::Inside).filter(|f| f.facts.opened.protocol == Protocol::Udp);
     for run in udp.flat_map(runs).filter(captured) {
-        let Some(frame) = run.frames.first().copied() else { continue };
+        let frame = run.frame;
         sent.entry(run.size).or_insert((0, frame)).0 += run.count;
     }
     let gone = |(size, (count, _)): &(&u32, &(u32, FrameRef))| *count >= SEVERAL && Some(**size) > largest;
@@ -571,7 +571,7 @@ fn tally(
         } else if to_client && stuck.is_some_and(|s| run.size >= s.ip_len) {
             over.stuck_to_client += count;
         }
-        frames.extend(run.frames.iter().copied());
+        frames.extend(run.frames());
     }
     if let Some(stuck) = stuck
         && stuck.times > over.most_repeats

@@ -2,5 +2,42 @@
 
 use foldhash::fast::RandomState;
 
+use crate::event::FlowId;
+
 pub(super) type HashMap<K, V> = std::collections::HashMap<K, V, RandomState>;
 pub(super) type HashSet<K> = std::collections::HashSet<K, RandomState>;
+
+/// A place for each flow id. Ids are given out in a row, so that pages serve better than hashing; of a flood of flows few are
+/// ever asked for, and a page without any takes eight bytes.
+#[derive(Debug, Default)]
+pub(super) struct Places {
+    pages: Vec<Option<Box<[u32; PAGE]>>>,
+}
+
+/// Ids on a page.
+const PAGE: usize = 256;
+/// No place: no list is that long.
+const NOWHERE: u32 = u32::MAX;
+
+impl Places {
+    pub(super) fn set(&mut self, id: FlowId, place: u32) {
+        let (page, at) = Places::split(id);
+        if self.pages.len() <= page {
+            self.pages.resize_with(page + 1, || None);
+        }
+        if let Some(slot) = self.pages.get_mut(page).map(|page| page.get_or_insert_with(|| Box::new([NOWHERE; PAGE])))
+            && let Some(slot) = slot.get_mut(at)
+        {
+            *slot = place;
+        }
+    }
+
+    pub(super) fn get(&self, id: FlowId) -> Option<u32> {
+        let (page, at) = Places::split(id);
+        self.pages.get(page)?.as_ref()?.get(at).copied().filter(|place| *place != NOWHERE)
+    }
+
+    fn split(id: FlowId) -> (usize, usize) {
+        (id.0 as usize / PAGE, id.0 as usize % PAGE)
+    }
+}

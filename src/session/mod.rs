@@ -457,7 +457,7 @@ impl Connection {
 
     /// Host and port that its client asked a proxy for: the other end is that proxy, not the gateway.
     pub fn proxied_to(&self) -> Option<&str> {
-        self.views.iter().find_map(|v| v.tls.as_ref()?.proxied_to.as_deref())
+        self.views.iter().find_map(|v| v.tls.as_ref()?.seldom().proxied_to.as_deref())
     }
 
     /// Usable TCP payload per segment: the smaller MSS, less 12 when timestamps are agreed (protocol: limit from visible bytes).

@@ -3,7 +3,7 @@
 //! Record numbers are the proof: they go on where they stopped, without a handshake (RFC 6347 §4.1). Without them a client
 //! that moved is only believed where the capture stood on the client itself.
 
-use super::facts::{FlowFacts, View};
+use super::facts::{FlowFacts, RecordNumber, View};
 use super::maps::{HashMap, HashSet};
 use super::{DtlsFlow, Point, Session};
 use crate::event::{Direction, FrameRef, PointId, Timestamp, Vantage};
@@ -57,7 +57,7 @@ fn continue_dtls(sessions: &mut Vec<Session>, others: &mut Vec<View>) {
     if !dtls.any(|view| is_late(view)) && !others.iter().any(|flow| is_late(flow)) {
         return;
     }
-    type ByNumber = BTreeMap<(u16, u64), Vec<End>>;
+    type ByNumber = BTreeMap<RecordNumber, Vec<End>>;
     let mut ends: HashMap<(PointId, IpAddr), ByNumber> = HashMap::default();
     for (session, flow) in sessions.iter().enumerate().flat_map(|(i, s)| s.dtls.iter().map(move |d| (i, d))) {
         for view in &flow.views {
@@ -70,12 +70,12 @@ fn continue_dtls(sessions: &mut Vec<Session>, others: &mut Vec<View>) {
         }
     }
     let before = |view: &FlowFacts| -> Option<End> {
-        let (epoch, number) = Direction::ToServer.of(&view.dtls.as_ref()?.sequence).first?;
+        let number = Direction::ToServer.of(&view.dtls.as_ref()?.sequence).first?;
         let known = ends.get(&(view.point, view.opened.endpoints.server.ip()))?;
-        let range = (epoch, number.saturating_sub(LOST))..(epoch, number);
+        let range = RecordNumber::new(number.epoch(), number.sequence().saturating_sub(LOST))..number;
         let fits = |end: &&End| {
             let after = view.opened.first.seconds_since(end.last);
-            epoch > 0 && (-1.0..WITHIN).contains(&after) && end.flow < view.opened.first
+            number.epoch() > 0 && (-1.0..WITHIN).contains(&after) && end.flow < view.opened.first
         };
         let found: Vec<&End> = known.range(range).rev().take(MOST).flat_map(|(_, ends)| ends).filter(fits).collect();
         let same_host = found.iter().find(|end| end.client == view.opened.endpoints.client.ip());

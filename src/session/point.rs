@@ -80,7 +80,7 @@ fn vote_inner(votes: &mut InnerVotes, flow: &InnerFlow) {
     let opened = &flow.facts.opened;
     votes.dropped_later += u32::from(stuck_toward_client(flow).is_some());
     let from_client = if flow.toward_client == Direction::ToClient { 0 } else { 1 };
-    let ttl = opened.ttl.get(from_client).copied().flatten();
+    let ttl = opened.ttl().get(from_client).copied().flatten();
     votes.on_the_way += u32::from(ttl.is_some_and(|ttl| !INITIAL_TTLS.contains(&ttl)));
     match (handshake_near(&flow.facts), flow.toward_client) {
         (Some(Near::Opener), Direction::ToClient) | (Some(Near::Answerer), Direction::ToServer) => {
@@ -129,7 +129,7 @@ fn handshake_near(flow: &FlowFacts) -> Option<Near> {
 }
 
 fn vote(votes: &mut Votes, flow: &FlowFacts) {
-    if let [Some(up), Some(down)] = flow.opened.ttl {
+    if let [Some(up), Some(down)] = flow.opened.ttl() {
         match (INITIAL_TTLS.contains(&up), INITIAL_TTLS.contains(&down)) {
             (true, false) => votes.client_by_ttl += 1,
             (false, true) => votes.gateway_by_ttl += 1,

@@ -244,10 +244,12 @@ fn lost(before: &Connection, after: &Connection) -> bool {
 
 /// How long nothing came from the gateway in any channel of the old tunnel while the client sent.
 fn unheard(before: &Connection, flows: &[&DtlsFlow]) -> Option<(f64, u32)> {
-    let up = |sides: &[Unanswered; 2]| *Direction::ToServer.of(sides);
-    let tls = before.views.iter().filter_map(|v| Some(up(&v.tls.as_ref()?.unanswered)));
+    let tls = before.views.iter().filter_map(|v| Some(v.tls.as_ref()?.unanswered.of(Direction::ToServer)));
     let last_dtls = flows.iter().filter(|d| d.worked()).max_by_key(|d| d.start());
-    let dtls = last_dtls.into_iter().flat_map(|d| &d.views).filter_map(|v| Some(up(&v.dtls.as_ref()?.unanswered)));
+    let dtls = last_dtls
+        .into_iter()
+        .flat_map(|d| &d.views)
+        .filter_map(|v| Some(v.dtls.as_ref()?.unanswered.of(Direction::ToServer)));
     let channels: Vec<Unanswered> = tls.chain(dtls).collect();
     // A channel whose last word was the gateway's speaks against it.
     if channels.is_empty() || channels.iter().any(|side| side.records == 0) {

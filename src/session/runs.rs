@@ -55,10 +55,8 @@ impl Runs {
             sizes.swap_remove(place);
             runs.swap_remove(place);
         }
-        let mut run = Run { size: large.ip_len, first: at, last: at, count: 0, again: 0, frames: Vec::new() };
-        run.add(at, frame, large.again, room);
         keep(sizes, large.ip_len);
-        keep(runs, run);
+        keep(runs, Run::new(at, frame, large));
     }
 }
 
@@ -75,18 +73,33 @@ pub struct Run {
     pub count: u32,
     /// How many of them carried TCP bytes sent before.
     pub again: u32,
-    /// Their frames, at most [`MAX_FRAMES`]; fewer where there are many runs.
-    pub frames: Vec<FrameRef>,
+    /// Frame of the first packet.
+    pub frame: FrameRef,
+    /// Further frames; most runs have none.
+    more: Option<Box<More>>,
 }
 
+#[derive(Clone, Debug, Default)]
+struct More(Vec<FrameRef>);
+
 impl Run {
+    fn new(at: Timestamp, frame: FrameRef, large: Large) -> Run {
+        Run { size: large.ip_len, first: at, last: at, count: 1, again: u32::from(large.again), frame, more: None }
+    }
+
+    /// Their frames, at most [`MAX_FRAMES`]; fewer where there are many runs.
+    pub fn frames(&self) -> impl Iterator<Item = FrameRef> {
+        std::iter::once(self.frame).chain(self.more.iter().flat_map(|more| more.0.iter().copied()))
+    }
+
     fn add(&mut self, at: Timestamp, frame: FrameRef, again: bool, room: usize) {
         self.first = self.first.min(at);
         self.last = self.last.max(at);
         self.count = self.count.saturating_add(1);
         self.again = self.again.saturating_add(u32::from(again));
-        if self.frames.len() < room {
-            keep(&mut self.frames, frame);
+        let frames = &mut self.more.get_or_insert_default().0;
+        if frames.len() + 1 < room {
+            keep(frames, frame);
         }
     }
 }

@@ -90,7 +90,7 @@ impl Shape {
 fn speaks_ppp(tls: &TlsFacts, len: &dyn Fn(u16) -> u32) -> bool {
     let (control, shortest) = (len(0), len(SHORTEST_IP));
     let odd =
-        |direction| tls.early.iter().any(|(d, l)| *d == direction && (control + 1..shortest).contains(&u32::from(*l)));
+        |direction| tls.early.iter().any(|(d, l)| d == direction && (control + 1..shortest).contains(&u32::from(l)));
     odd(Direction::ToServer) && odd(Direction::ToClient)
 }
 
@@ -103,7 +103,7 @@ fn begins_with_http(tls: &TlsFacts) -> bool {
     let mut up = tls.early.iter().enumerate().filter(|(_, (d, _))| *d == Direction::ToServer);
     let Some((asked, (_, length))) = up.nth(usize::from(hidden)) else { return false };
     let answers = tls.early.iter().skip(asked).filter(|(d, _)| *d == Direction::ToClient);
-    *length >= HEADERS && answers.take(3).any(|(_, length)| *length >= HEADERS)
+    length >= HEADERS && answers.take(3).any(|(_, length)| length >= HEADERS)
 }
 
 /// Request and answer pairs at the beginning, before data: more than one means that somebody logged in here.
@@ -113,9 +113,9 @@ pub fn exchanges(flow: &FlowFacts) -> usize {
     let Some(tls) = flow.tls.as_deref() else { return 0 };
     let mut pairs = 0;
     let mut asked = false;
-    for (direction, length) in &tls.early {
+    for (direction, length) in tls.early.iter() {
         match direction {
-            Direction::ToServer if *length >= REQUEST => asked = true,
+            Direction::ToServer if length >= REQUEST => asked = true,
             Direction::ToServer => {
                 if pairs > 0 {
                     break;

@@ -1,14 +1,14 @@
 //! Folds events into facts, one tracker per capture. Bounded: see [`Limits`].
 
 use super::facts::{
-    AttemptFacts, Closed, DtlsFacts, FlowFacts, IcmpFacts, InsideTls, MAX_ATTEMPTS, MAX_FRAMES, MessageKind, Packets,
-    ServerHelloFacts, TlsFacts, View, keep,
+    AttemptFacts, Closed, DtlsFacts, FlowNotes, IcmpFacts, InsideTls, MAX_ATTEMPTS, MAX_FRAMES, MessageKind, Packets,
+    RecordNumber, ServerHelloFacts, TlsFacts, View, keep,
 };
-use super::maps::{HashMap, HashSet};
+use super::maps::{HashMap, HashSet, Places};
 use super::mtu::Protection;
 use crate::event::{
-    ClientHello, Direction, DtlsMessage, DtlsRecordSeen, Event, FlowId, FrameRef, IcmpSeen, Incomplete, Opened,
-    PointId, Timestamp, What,
+    ClientHello, Direction, DtlsMessage, DtlsRecordSeen, Event, FlowId, FrameRef, IcmpSeen, Incomplete, PointId,
+    Timestamp, What,
 };
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -50,15 +50,21 @@ type IcmpKey = (PointId, std::net::IpAddr, u8, u8, std::net::IpAddr, std::net::I
 pub struct Tracker {
     limits: Limits,
     facts: Facts,
+    /// What the flows show, in order of appearance, in chunks so that growing copies nothing.
+    notes: Vec<Vec<FlowNotes>>,
+    /// Where each flow stands in `notes`.
+    places: Places,
     /// The flow asked for last and its place: events of one flow come in a row.
     last: Option<(FlowId, u32)>,
-    /// Where each flow stands in `facts.flows`.
-    places: HashMap<FlowId, u32>,
+    /// Flows that ended, and their places.
+    ended: Vec<(u32, View)>,
     icmp: HashMap<IcmpKey, usize>,
     /// Sessions that DTLS handshakes set up by themselves, hashed, at most [`MAX_GIVEN`].
     given: HashSet<u64>,
 }
 
+/// Notes that are kept together.
+const CHUNK: usize = 256;
 /// DTLS sessions remembered as set up by DTLS.
 const MAX_GIVEN: usize = 65_536;
 
@@ -68,8 +74,10 @@ impl Tracker {
         Tracker {
             limits,
             facts: Facts::default(),
+            notes: Vec::new(),
+            places: Places::default(),
             last: None,
-            places: HashMap::default(),
+            ended: Vec::new(),
             icmp: HashMap::default(),
             given: HashSet::default(),
         }
@@ -79,17 +87,12 @@ impl Tracker {
     pub fn observe(&mut self, event: &Event<'_>) {
         let (at, frame) = (event.at, event.frame);
         match &event.what {
-            What::Opened(flow, opened) => {
-                if self.facts.flows.len() >= self.limits.max_flows {
-                    self.facts.flows_left_out += 1;
-                    return;
-                }
-                self.places.insert(*flow, self.facts.flows.len() as u32);
-                self.facts.flows.push(Box::new(FlowFacts::new(*flow, event.point, (*opened).clone())));
-            }
-            What::Ended(flow, ended) => {
-                if let Some(facts) = self.flow(*flow) {
-                    facts.ended = (*ended).clone();
+            What::Opened(flow, _) => self.open(FlowNotes::new(*flow, event.point)),
+            What::Ended(flow, opened, ended) => {
+                if let Some(notes) = self.flow(*flow) {
+                    let whole = Box::new(notes.take((*opened).clone(), (*ended).clone()));
+                    let place = self.last.map_or(0, |(_, place)| place);
+                    self.ended.push((place, whole));
                 }
             }
             What::Closed { flow, direction, reset, ttl } => {
@@ -121,7 +124,7 @@ impl Tracker {
             }
             What::TlsAlert(flow, direction, alert) => {
                 if let Some(tls) = self.tls(*flow) {
-                    tls.alert.get_or_insert((at, frame, *direction, *alert));
+                    tls.seldom_mut().alert.get_or_insert((at, frame, *direction, *alert));
                 }
             }
             What::TlsData(flow, direction, length) => {
@@ -133,7 +136,7 @@ impl Tracker {
             }
             What::ProxyConnect(flow, to) => {
                 if let Some(tls) = self.tls(*flow) {
-                    tls.proxied_to = Some((*to).into());
+                    tls.seldom_mut().proxied_to = Some((*to).into());
                 }
             }
             What::TunnelRequest(flow, request) => {
@@ -172,7 +175,7 @@ impl Tracker {
             What::Inner(..) => {}
             What::TlsRenegotiation(flow, direction) => {
                 if let Some(tls) = self.tls(*flow) {
-                    direction.of_mut(&mut tls.renegotiation).get_or_insert((at, frame));
+                    direction.of_mut(&mut tls.seldom_mut().renegotiation).get_or_insert((at, frame));
                 }
             }
             What::DtlsHandshake(flow, direction, sequence, message) => {
@@ -221,23 +224,37 @@ impl Tracker {
         }
     }
 
-    /// How a flow began, when it is remembered.
-    pub fn opened(&self, flow: FlowId) -> Option<&Opened> {
-        self.facts.flows.get(*self.places.get(&flow)? as usize).map(|facts| &facts.opened)
-    }
-
-    /// Hands out what was gathered.
-    pub fn finish(self) -> Facts {
+    /// Hands out what was gathered about the flows that ended, as all do when the capture does.
+    pub fn finish(mut self) -> Facts {
+        self.ended.sort_unstable_by_key(|(place, _)| *place);
+        self.facts.flows = self.ended.into_iter().map(|(_, flow)| flow).collect();
         self.facts
     }
 
-    fn flow(&mut self, flow: FlowId) -> Option<&mut FlowFacts> {
+    fn open(&mut self, notes: FlowNotes) {
+        let known = self.notes.last().map_or(0, |last| (self.notes.len() - 1) * CHUNK + last.len());
+        if known >= self.limits.max_flows {
+            self.facts.flows_left_out += 1;
+            return;
+        }
+        self.places.set(notes.id, known as u32);
+        match self.notes.last_mut() {
+            Some(last) if last.len() < CHUNK => last.push(notes),
+            _ => {
+                let mut chunk = Vec::with_capacity(CHUNK);
+                chunk.push(notes);
+                self.notes.push(chunk);
+            }
+        }
+    }
+
+    fn flow(&mut self, flow: FlowId) -> Option<&mut FlowNotes> {
         let place = match self.last {
             Some((last, place)) if last == flow => place,
-            _ => *self.places.get(&flow)?,
+            _ => self.places.get(flow)?,
         };
         self.last = Some((flow, place));
-        self.facts.flows.get_mut(place as usize).map(|facts| &mut **facts)
+        self.notes.get_mut(place as usize / CHUNK)?.get_mut(place as usize % CHUNK)
     }
 
     fn tls(&mut self, flow: FlowId) -> Option<&mut TlsFacts> {
@@ -311,7 +328,7 @@ fn observe_handshake(
     if let DtlsMessage::ClientHello(hello, version) = message {
         let random = hello.random.unwrap_or_default();
         // A client that starts over with a new random while nothing came back is still at the same attempt.
-        let unanswered = |a: &AttemptFacts| a.is_unanswered() && a.session_id == hello.session_id.as_bytes();
+        let unanswered = |a: &AttemptFacts| a.is_unanswered() && a.session_id == hello.session_id;
         let same = dtls.attempts.iter().position(|a| a.random == random);
         let same = same
             .or_else(|| dtls.attempts.len().checked_sub(1).filter(|i| dtls.attempts.get(*i).is_some_and(unanswered)));
@@ -322,7 +339,7 @@ fn observe_handshake(
         if place == dtls.attempts.len() {
             let attempt = AttemptFacts {
                 random,
-                session_id: hello.session_id.as_bytes().to_vec(),
+                session_id: hello.session_id,
                 is_own: hello.has_ticket || given.contains(&hash(hello.session_id)),
                 version: *version,
                 hello_version: hello.version,
@@ -368,8 +385,9 @@ fn observe_handshake(
     }
     let Some(attempt) = dtls.attempts.last_mut() else {
         if direction == Direction::ToClient {
-            dtls.unasked.0 = dtls.unasked.0.saturating_add(1);
-            dtls.unasked.1.get_or_insert((at, frame));
+            let unasked = &mut dtls.seldom_mut().unasked;
+            unasked.0 = unasked.0.saturating_add(1);
+            unasked.1.get_or_insert((at, frame));
         }
         return;
     };
@@ -396,7 +414,7 @@ fn observe_handshake(
             if attempt.session_id.is_empty() && !hello.session_id.is_empty() && given.len() < MAX_GIVEN {
                 given.insert(hash(hello.session_id));
             }
-            attempt.resumed = !attempt.session_id.is_empty() && hello.session_id.as_bytes() == attempt.session_id;
+            attempt.resumed = !attempt.session_id.is_empty() && hello.session_id == attempt.session_id;
         }
         DtlsMessage::Certificate => attempt.certificate |= direction == Direction::ToClient,
         DtlsMessage::Other(14) => attempt.server_done = true,
@@ -437,13 +455,13 @@ fn observe_record(dtls: &mut DtlsFacts, at: Timestamp, frame: FrameRef, directio
         }
         return;
     }
-    direction.of_mut(&mut dtls.sequence).note(at, record.epoch, record.sequence);
+    direction.of_mut(&mut dtls.sequence).note(at, RecordNumber::new(record.epoch, record.sequence));
     if record.content_type == 21 {
-        dtls.sealed_alert.get_or_insert((at, frame, direction));
+        dtls.seldom_mut().sealed_alert.get_or_insert((at, frame, direction));
     }
     if record.content_type == 22 {
         if direction.of(&dtls.records) > &0 {
-            direction.of_mut(&mut dtls.renegotiation).get_or_insert((at, frame));
+            direction.of_mut(&mut dtls.seldom_mut().renegotiation).get_or_insert((at, frame));
         } else if let Some(attempt) = dtls.attempts.last_mut() {
             attempt.note(MessageKind::Finished, direction, at, frame);
         }
@@ -451,7 +469,7 @@ fn observe_record(dtls: &mut DtlsFacts, at: Timestamp, frame: FrameRef, directio
     let suite = dtls.attempts.last().and_then(|a| a.suite);
     let sealed = suite.and_then(|s| Some(Protection::new(s.class()?, record.version, false)));
     let control = sealed.is_some_and(|s| s.dtls_record_len(0) == u32::from(record.length));
-    dtls.hear(at, frame, direction, control);
+    dtls.unanswered.note(at, frame, direction, control);
     if let Some(first) = dtls.protected.get_mut(d) {
         first.get_or_insert(at);
     }
@@ -493,7 +511,7 @@ fn shape(hello: &ClientHello) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::{CipherSuite, Endpoints, Protocol, ServerHello, SessionId, Version};
+    use crate::event::{CipherSuite, Ended, Endpoints, Opened, Protocol, ServerHello, SessionId, Version};
     use crate::session::attempt::fingerprint;
 
     /// A ClientHello as AnyConnect sends it: one suite, the id of a session.
@@ -521,7 +539,7 @@ mod tests {
             syn: None,
             syn_ack: None,
             third: None,
-            ttl: [None, None],
+            ttl: [0, 0],
             carrier: None,
         };
         tell(What::Opened(FlowId(0), &opened));
@@ -533,6 +551,12 @@ mod tests {
             };
             tell(What::DtlsHandshake(FlowId(0), *direction, 0, message));
         }
+        tracker.observe(&Event {
+            at: Timestamp::default(),
+            frame,
+            point: PointId(0),
+            what: What::Ended(FlowId(0), &opened, &Ended::default()),
+        });
         let flows = tracker.finish().flows;
         flows.iter().filter_map(|f| f.dtls.as_ref()?.attempts.last()).any(|a| fingerprint(a).is_some())
     }

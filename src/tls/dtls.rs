@@ -254,6 +254,11 @@ impl DtlsHandshakeReader {
         DtlsHandshakeReader::default()
     }
 
+    /// Is there nothing to remember?
+    pub fn is_idle(&self) -> bool {
+        self.unfinished.is_empty() && self.dropped == 0
+    }
+
     /// Does a message still lack a piece?
     pub fn is_unfinished(&self) -> bool {
         !self.unfinished.is_empty()

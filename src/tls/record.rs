@@ -15,7 +15,7 @@ pub const HEADER_LEN: usize = 5;
 
 /// Bytes a stream joined midway may show without one record boundary before it is called not TLS: a few of the
 /// largest records back to back.
-const PATIENCE: u32 = 256 * 1024;
+pub const PATIENCE: u32 = 256 * 1024;
 
 /// One record, lent while it lasts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -249,7 +249,7 @@ impl RecordScanner {
 
     /// Does a record start where this chunk starts? Then read on from here.
     fn find_sync(&mut self, chunk: &[u8]) -> bool {
-        if chunk.len() >= HEADER_LEN && chain_holds(chunk) {
+        if may_begin(chunk) {
             self.phase = Phase::Header;
             return true;
         }
@@ -298,6 +298,11 @@ fn plausible(header: &[u8]) -> bool {
         && at(1).is_none_or(|major| major == 3)
         && at(2).is_none_or(|minor| minor <= 4)
         && length_holds
+}
+
+/// May a record start where this chunk starts? Where none does a stream joined midway needs no scanner yet.
+pub fn may_begin(chunk: &[u8]) -> bool {
+    chunk.len() >= HEADER_LEN && chain_holds(chunk)
 }
 
 /// Does a chain of records start here and hold as far as the chunk shows?

@@ -25,7 +25,7 @@ pub(super) fn handshake(case: &Case<'_>, flow: &DtlsFlow) -> Option<Candidate> {
         rungs.push(Step::seen(direction, format!("alert: {alert}"), at, frame));
     }
     if matches!(told.outcome, AttemptOutcome::SealedAlert(_))
-        && let Some((at, frame, direction)) = told.view.dtls.as_deref().and_then(|dtls| dtls.sealed_alert)
+        && let Some((at, frame, direction)) = told.view.dtls.as_deref().and_then(|dtls| dtls.seldom().sealed_alert)
     {
         rungs.push(Step::seen(direction, "alert (encrypted)".to_owned(), at, frame));
     }
@@ -118,7 +118,7 @@ fn data(facts: &DtlsFacts, outcome: &AttemptOutcome, rungs: &mut Rungs<'_>) {
         }
     }
     for direction in [Direction::ToServer, Direction::ToClient] {
-        let unanswered = direction.of(&facts.unanswered);
+        let unanswered = facts.unanswered.of(direction);
         if unanswered.records > 0 && unanswered.seconds() >= UNANSWERED {
             let (at, frame) = unanswered.first;
             let mut step = Step::seen(direction, WITHOUT_ANSWER.to_owned(), at, frame);
@@ -135,7 +135,7 @@ fn data(facts: &DtlsFacts, outcome: &AttemptOutcome, rungs: &mut Rungs<'_>) {
 fn silent_frames(facts: &DtlsFacts) -> BTreeSet<FrameRef> {
     let mut frames = BTreeSet::new();
     for direction in [Direction::ToServer, Direction::ToClient] {
-        let unanswered = direction.of(&facts.unanswered);
+        let unanswered = facts.unanswered.of(direction);
         if unanswered.records > 0 && unanswered.seconds() >= UNANSWERED {
             frames.extend([unanswered.first.1, unanswered.last.1]);
             frames.extend(direction.reverse().of(&facts.last).map(|(_, frame)| frame));

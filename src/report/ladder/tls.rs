@@ -79,7 +79,7 @@ fn opening(view: &FlowFacts, rungs: &mut Rungs<'_>) {
         let step = Step::seen(Direction::ToClient, "ServerHello".to_owned(), hello.at, hello.frame);
         rungs.push(step.with(format!("{}, {}", hello.version, hello.suite)));
     }
-    if let Some((at, frame, direction, alert)) = tls.alert {
+    if let Some((at, frame, direction, alert)) = tls.seldom().alert {
         rungs.push(Step::seen(direction, format!("alert: {alert}"), at, frame));
     }
 }
@@ -111,7 +111,7 @@ fn last_words(tls: &TlsFacts, rungs: &mut Rungs<'_>) {
 
 /// What the client sent into the old tunnel and nobody answered.
 fn silence(tls: &TlsFacts, rungs: &mut Rungs<'_>) {
-    let unanswered = Direction::ToServer.of(&tls.unanswered);
+    let unanswered = tls.unanswered.of(Direction::ToServer);
     if unanswered.records > 1 && unanswered.seconds() >= UNANSWERED {
         let (at, frame) = unanswered.first;
         let mut step = Step::seen(Direction::ToServer, WITHOUT_ANSWER.to_owned(), at, frame);
