@@ -584,38 +584,39 @@ impl Run<'_> {
         self.report.decryption = Some(told);
     }
 
-    /// Asks about every session, and tells of the worst as many as are wanted.
-    fn tell(&mut self, sessions: &[Session]) {
+    /// Judges every session and asks about it, and tells of the worst as many as are wanted; the others go at once.
+    fn tell(&mut self, sessions: Vec<Session>, told: Told) {
         let Run { points, report, options, .. } = self;
-        let ask = |session| -> Vec<(&'static Detector, finding::Outcome)> {
+        let ask = |session: &Session| -> Vec<(&'static Detector, finding::Outcome)> {
             let case = Case { session, points };
             DETECTORS.iter().map(|detector| (*detector, detect::ask(detector, &case))).collect()
         };
         let most = options.max_told.filter(|most| *most < sessions.len());
         let mut tally = Tally::default();
-        let mut ranks: Vec<(Rank, usize)> = Vec::new();
-        for (index, session) in sessions.iter().enumerate() {
-            let answers = ask(session);
+        let mut worst: Vec<(Rank, usize, Session)> = Vec::new();
+        for (index, mut session) in sessions.into_iter().enumerate() {
+            session.judge(told, points);
+            let answers = ask(&session);
             let severity = answers.iter().filter_map(|(_, outcome)| outcome.severity()).max();
-            let told = answers.iter().map(|(detector, outcome)| (detector.id, outcome.answer(), outcome.reason()));
+            let words = answers.iter().map(|(detector, outcome)| (detector.id, outcome.answer(), outcome.reason()));
             let id = (index + 1).to_string();
-            tally.add(&id, severity, told);
-            if most.is_none() {
-                report::build::session(report, id, session, points, answers);
+            tally.add(&id, severity, words);
+            let Some(most) = most else {
+                report::build::session(report, id, &session, points, answers);
                 continue;
-            }
+            };
             let is_unsure = answers.iter().any(|(_, outcome)| outcome.answer() == Answer::CannotTell);
-            ranks.push((Reverse((severity, is_unsure)), index));
+            worst.push((Reverse((severity, is_unsure)), index, session));
+            if worst.len() > 2 * most {
+                keep_worst(&mut worst, most);
+            }
         }
         report.summary = tally.finish();
-        let Some(most) = most else { return };
-        ranks.select_nth_unstable(most);
-        ranks.truncate(most);
-        ranks.sort_unstable_by_key(|(_, index)| *index);
+        keep_worst(&mut worst, most.unwrap_or(0));
+        worst.sort_unstable_by_key(|(_, index, _)| *index);
         // Answers are not kept for all: of the few that are told they are asked again.
-        for (_, index) in ranks {
-            let Some(session) = sessions.get(index) else { continue };
-            report::build::session(report, (index + 1).to_string(), session, points, ask(session));
+        for (_, index, session) in worst {
+            report::build::session(report, (index + 1).to_string(), &session, points, ask(&session));
         }
     }
 
@@ -632,7 +633,7 @@ impl Run<'_> {
         self.tell_decryption(&flows);
         let told = Told { tls: self.options.tls_mtu, dtls: self.options.dtls_mtu };
         let session::Assembled { mut sessions, clocks, unclaimed, ike } =
-            session::assemble(flows, icmp, incomplete, &mut self.points, told);
+            session::assemble(flows, icmp, incomplete, &mut self.points);
         let left_out = sessions.len().saturating_sub(self.options.max_sessions.unwrap_or(MAX_SESSIONS));
         sessions.truncate(sessions.len() - left_out);
         for clock in clocks {
@@ -641,7 +642,7 @@ impl Run<'_> {
             }
         }
         report::build::interfaces(&mut self.report.captures, &self.points);
-        self.tell(&sessions);
+        self.tell(sessions, told);
         if let Some(ipsec) = report::build::ipsec(&ike) {
             self.report.losses.push(ipsec);
         }
@@ -695,6 +696,13 @@ pub fn key_log_losses(report: &mut Report, capture: Option<u16>, name: &str, lin
     }
     let left_out = count(lines.left_out, "line");
     lose(lines.left_out, true, format!("{left_out} of {name} left out because of the cap on secrets"));
+}
+
+fn keep_worst(sessions: &mut Vec<(Rank, usize, Session)>, most: usize) {
+    if sessions.len() > most {
+        sessions.select_nth_unstable_by_key(most, |(rank, index, _)| (*rank, *index));
+        sessions.truncate(most);
+    }
 }
 
 fn widen(span: Option<(Timestamp, Timestamp)>, at: Timestamp) -> (Timestamp, Timestamp) {

@@ -338,7 +338,7 @@ impl<'a> Failure<'a> {
 
     /// Nothing came back: who may have swallowed it.
     fn silence(&self, port: u16) -> &'static str {
-        let beside = &self.case.session.beside;
+        let beside = self.case.session.beside();
         if !beside.strangers.is_empty() {
             return "answers-from-other-address";
         }
@@ -362,7 +362,7 @@ impl<'a> Failure<'a> {
     /// A ServerHello came: why not the rest.
     fn half_way(&self) -> &'static str {
         let near = || self.failed.iter().filter(|j| j.view.point == self.near).map(|j| j.facts);
-        let fragments = self.case.session.beside.incomplete.iter().any(|(point, _)| *point == self.near);
+        let fragments = self.case.session.beside().incomplete.iter().any(|(point, _)| *point == self.near);
         let goes_on = |f: &&crate::session::facts::AttemptFacts| f.server_hellos.1.is_some_and(|(at, _)| f.last > at);
         if fragments {
             "fragments-lost"
@@ -468,14 +468,14 @@ impl<'a> Failure<'a> {
 
     fn cause_words(&self, likely: &str) -> String {
         let session = self.case.session;
-        let quic = &session.beside.quic;
+        let quic = &session.beside().quic;
         match likely {
             "udp-443-blocked-for-quic" => format!(
                 " QUIC control: Initials to {} got no answer either.",
                 count(quic.asked.len() as u64, "other host")
             ),
             "silent-drop" if quic.asked.is_empty() => " QUIC control: none in the capture.".to_owned(),
-            "answers-from-other-address" => session.beside.strangers.first().map_or(String::new(), |s| {
+            "answers-from-other-address" => session.beside().strangers.first().map_or(String::new(), |s| {
                 format!(
                     " {} from {} came to the port it asks from: the gateway answers from another address.",
                     count(u64::from(s.messages), "DTLS message"),
@@ -504,7 +504,7 @@ impl<'a> Failure<'a> {
                 )
             }
             "fragments-lost" => {
-                let lost: u32 = session.beside.incomplete.iter().map(|(_, i)| i.datagrams).sum();
+                let lost: u32 = session.beside().incomplete.iter().map(|(_, i)| i.datagrams).sum();
                 format!(" {} between the two never became whole.", count(u64::from(lost), "fragmented datagram"))
             }
             _ => String::new(),
@@ -516,7 +516,7 @@ impl<'a> Failure<'a> {
         let mut all = Vec::new();
         let mut rule = |what, why: String| all.push(RuledOut { what, why });
         let silent = matches!(self.outcome, AttemptOutcome::NoReply);
-        let quic = &session.beside.quic;
+        let quic = &session.beside().quic;
         if silent && !quic.answered.is_empty() {
             let hosts = count(quic.answered.len() as u64, "other host");
             rule("a block of UDP/443 as a whole", format!("QUIC was answered by {hosts}"));
@@ -565,7 +565,7 @@ impl<'a> Failure<'a> {
                 evidence.push(Evidence::Frames(vec![frame], format!("alert {alert}")));
             }
         }
-        let beside = &self.case.session.beside;
+        let beside = self.case.session.beside();
         if matches!(self.outcome, AttemptOutcome::NoReply) {
             if !beside.quic.frames.is_empty() {
                 evidence.push(Evidence::Frames(beside.quic.frames.clone(), "QUIC Initials to other hosts".to_owned()));

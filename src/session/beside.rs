@@ -21,6 +21,19 @@ pub struct Beside {
     pub incomplete: Vec<(PointId, Incomplete)>,
 }
 
+impl Beside {
+    /// Nothing was seen.
+    pub const NOTHING: &Beside = &Beside {
+        quic: Quic { asked: BTreeSet::new(), answered: BTreeSet::new(), frames: Vec::new() },
+        strangers: Vec::new(),
+        incomplete: Vec::new(),
+    };
+
+    fn is_nothing(&self) -> bool {
+        self.quic.asked.is_empty() && self.strangers.is_empty() && self.incomplete.is_empty()
+    }
+}
+
 /// QUIC connection attempts.
 #[derive(Clone, Debug, Default)]
 pub struct Quic {
@@ -58,6 +71,9 @@ pub fn attach(sessions: &mut [Session], others: &[View], incomplete: &[(PointId,
             unasked.entry((flow.point, client)).or_default().push(flow);
         }
     }
+    if quic.is_empty() && unasked.is_empty() && incomplete.is_empty() {
+        return;
+    }
     for session in sessions {
         let mut beside = Beside::default();
         let mut clients: BTreeSet<(PointId, IpAddr)> = BTreeSet::new();
@@ -79,7 +95,7 @@ pub fn attach(sessions: &mut [Session], others: &[View], incomplete: &[(PointId,
             gateways.contains(&a) && clients.contains(&b) || clients.contains(&a) && gateways.contains(&b)
         };
         beside.incomplete.extend(incomplete.iter().filter(between));
-        session.beside = beside;
+        session.beside = (!beside.is_nothing()).then(|| Box::new(beside));
     }
 }
 

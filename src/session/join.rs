@@ -7,7 +7,8 @@ use super::maps::{HashMap, HashSet};
 use super::shape::{Shape, exchanges};
 use super::{Confidence, Connection, DtlsFlow, Point, Role, Session, attempt};
 use crate::event::{Timestamp, Token, Vantage};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
+use std::iter::Peekable;
 use std::net::{IpAddr, SocketAddr};
 
 /// A tunnel that reconnects does so within this many seconds (openconnect gives up after 300).
@@ -68,21 +69,32 @@ fn is_unmistakable(flow: &FlowFacts) -> bool {
 pub fn sessions(flows: Vec<View>, points: &[Point]) -> Joined {
     let (outer, mut others): (Vec<_>, Vec<_>) = flows.into_iter().partition(|flow| may_be_outer(flow));
     let (dtls, tls): (Vec<_>, Vec<_>) = outer.into_iter().partition(|f| f.dtls.is_some());
-    let mut pairs: BTreeMap<(IpAddr, IpAddr), (Vec<Group>, Vec<Group>)> = BTreeMap::new();
-    for group in group(tls, points) {
-        pairs.entry(group.addresses()).or_default().0.push(group);
-    }
-    for group in group(dtls, points) {
-        pairs.entry(group.addresses()).or_default().1.push(group);
-    }
+    let (mut tls, mut dtls) = (by_pair(group(tls, points)), by_pair(group(dtls, points)));
     let mut sessions = Vec::new();
-    for ((client, gateway), (connections, dtls)) in pairs {
-        let found = pair_sessions(client, gateway, connections, dtls, &mut others);
-        sessions.extend(found);
+    while let Some(pair) = [tls.peek(), dtls.peek()].into_iter().flatten().map(|(pair, _)| *pair).min() {
+        let connections = of_pair(&mut tls, pair);
+        let dtls = of_pair(&mut dtls, pair);
+        sessions.extend(pair_sessions(pair.0, pair.1, connections, dtls, &mut others));
     }
     quiet_neighbours(&mut sessions, &mut others, points);
-    sessions.sort_by_key(|s| (s.start, s.client, s.port));
+    // In place: a session is large, and of two that begin alike at the same moment either may come first.
+    sessions.sort_unstable_by_key(|s| (s.start, s.client, s.port));
     Joined { sessions, others }
+}
+
+/// Client and gateway.
+type Pair = (IpAddr, IpAddr);
+
+/// In order of pairs; of one pair in the order given.
+fn by_pair(groups: Vec<Group>) -> Peekable<impl Iterator<Item = (Pair, Group)>> {
+    let mut groups: Vec<(Pair, Group)> = groups.into_iter().map(|group| (group.addresses(), group)).collect();
+    groups.sort_by_key(|(pair, _)| *pair);
+    groups.into_iter().peekable()
+}
+
+/// Takes those of that pair, which come next if there are any.
+fn of_pair(groups: &mut Peekable<impl Iterator<Item = (Pair, Group)>>, pair: Pair) -> Vec<Group> {
+    std::iter::from_fn(|| groups.next_if(|(next, _)| *next == pair)).map(|(_, group)| group).collect()
 }
 
 /// Tunnels too quiet to be known by their shape, to gateways that other clients' DTLS proves: graded low.
@@ -113,7 +125,7 @@ fn quiet_neighbours(sessions: &mut Vec<Session>, others: &mut Vec<View>, points:
 }
 
 impl Group {
-    fn addresses(&self) -> (IpAddr, IpAddr) {
+    fn addresses(&self) -> Pair {
         self.views
             .first()
             .map(|v| v.opened.endpoints.addresses())
@@ -207,6 +219,7 @@ fn group(flows: Vec<View>, points: &[Point]) -> Vec<Group> {
     let mut groups: Vec<Group> = Vec::new();
     let mut by_random: HashMap<[u8; 32], usize> = HashMap::default();
     let mut by_ends: HashMap<(SocketAddr, SocketAddr), BTreeSet<(Timestamp, usize)>> = HashMap::default();
+    let has_elsewhere = flows.iter().zip(flows.iter().skip(1)).any(|(a, b)| a.point != b.point);
     for flow in flows {
         let random = random(&flow);
         let ends = (flow.opened.endpoints.client, flow.opened.endpoints.server);
@@ -229,7 +242,7 @@ fn group(flows: Vec<View>, points: &[Point]) -> Vec<Group> {
         let place = match place {
             Some(place) => place,
             None => {
-                groups.push(Group { views: Vec::new(), start: flow.opened.first });
+                groups.push(Group { views: Vec::with_capacity(1), start: flow.opened.first });
                 groups.len() - 1
             }
         };
@@ -237,7 +250,9 @@ fn group(flows: Vec<View>, points: &[Point]) -> Vec<Group> {
             by_random.insert(random, place);
         }
         if let Some(group) = groups.get_mut(place) {
-            by_ends.entry(ends).or_default().insert((group.start, place));
+            if has_elsewhere {
+                by_ends.entry(ends).or_default().insert((group.start, place));
+            }
             group.start = group.start.min(flow.opened.first);
             group.views.push(flow);
         }
@@ -579,14 +594,13 @@ fn build(
             };
             Some(Connection { role, views: group.views })
         };
-        let mut all: Vec<Connection> = draft.tunnels.iter().filter_map(|i| take(i, true)).collect();
+        let mut all: Vec<Connection> = Vec::with_capacity(draft.tunnels.len() + draft.parents.len());
+        all.extend(draft.tunnels.iter().filter_map(|i| take(i, true)));
         all.extend(draft.parents.iter().filter_map(|i| take(i, false)));
         all.sort_by_key(Connection::start);
-        let flows: Vec<DtlsFlow> = draft
-            .dtls
-            .iter()
-            .filter_map(|i| Some(DtlsFlow { views: dtls.get_mut(*i)?.take()?.views, continues: None }))
-            .collect();
+        let mut flows: Vec<DtlsFlow> = Vec::with_capacity(draft.dtls.len());
+        let mut flow = |i: &usize| Some(DtlsFlow { views: dtls.get_mut(*i)?.take()?.views, continues: None });
+        flows.extend(draft.dtls.iter().filter_map(&mut flow));
         let cstp = draft.tunnels.iter().filter_map(|i| shapes.get(*i)).filter(|s| s.is_cstp()).map(|s| s.coarse).min();
         let is_read = all.iter().any(|c| c.inside().is_some_and(|i| i.request.is_some() || i.answer.is_some()));
         let (identified_by, confidence) = match is_read {

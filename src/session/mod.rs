@@ -187,8 +187,8 @@ pub struct Session {
     pub reconnects: Vec<reconnect::Reconnect>,
     /// The gateway its client left just before it came here.
     pub came_from: Option<moves::Hop>,
-    /// What was seen beside it and bears on it.
-    pub beside: beside::Beside,
+    /// See [`Session::beside`].
+    beside: Option<Box<beside::Beside>>,
 }
 
 /// The role of a TLS connection.
@@ -540,8 +540,13 @@ impl Session {
             oversized: Vec::new(),
             reconnects: Vec::new(),
             came_from: None,
-            beside: beside::Beside::default(),
+            beside: None,
         }
+    }
+
+    /// What was seen beside it and bears on it.
+    pub fn beside(&self) -> &beside::Beside {
+        self.beside.as_deref().unwrap_or(beside::Beside::NOTHING)
     }
 
     /// Tunnel connections (not the parents), in order of start.
@@ -607,7 +612,7 @@ pub fn link_name(link: LinkType) -> String {
 /// What a run's facts make together.
 #[derive(Debug)]
 pub struct Assembled {
-    /// The sessions, in order of start.
+    /// The sessions, in order of start, yet to be judged: see [`Session::judge`].
     pub sessions: Vec<Session>,
     /// Captures whose clock is off, already corrected in the sessions.
     pub clocks: Vec<clock::Offset>,
@@ -623,7 +628,6 @@ pub fn assemble(
     mut icmp: Vec<IcmpFacts>,
     incomplete: Vec<(PointId, Incomplete)>,
     points: &mut [Point],
-    told: limits::Told,
 ) -> Assembled {
     coverage::settle(points, &flows);
     // A first guess from every TLS and DTLS flow orders the views; the sessions themselves then settle it.
@@ -644,14 +648,16 @@ pub fn assemble(
     let unclaimed = inner::attach(&mut sessions, others, &icmp, points);
     inner::attach_icmp(&mut sessions, icmp);
     point::infer_inner(points, &sessions);
-    for session in &mut sessions {
-        session.reconnects = reconnect::find(session, points);
-        limits::judge(session, told, points);
-    }
     Assembled { sessions, clocks, unclaimed, ike }
 }
 
 impl Session {
+    /// Finds its reconnects and what its packets may measure, once the points are settled.
+    pub fn judge(&mut self, told: limits::Told, points: &[Point]) {
+        self.reconnects = reconnect::find(self, points);
+        limits::judge(self, told, points);
+    }
+
     /// All outer flows of it, as each point saw them.
     pub fn outer_views(&self) -> impl Iterator<Item = &FlowFacts> {
         let tls = self.connections.iter().flat_map(|c| &c.views);

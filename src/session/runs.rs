@@ -99,7 +99,7 @@ impl Run {
         self.again = self.again.saturating_add(u32::from(again));
         let frames = &mut self.more.get_or_insert_default().0;
         if frames.len() + 1 < room {
-            keep(frames, frame);
+            frames.push(frame);
         }
     }
 }
