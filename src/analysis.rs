@@ -4,7 +4,7 @@ mod budget;
 
 use crate::capture::reader::{self, Reader};
 use crate::capture::vantage::Vantage;
-use crate::capture::{Frame, Item, Timestamp};
+use crate::capture::{Frame, Item, ReadAhead, Timestamp};
 use crate::decrypt::{Keyring, Lines};
 use crate::detect::{self, DETECTORS};
 use crate::dissect::{self, Dissector};
@@ -49,6 +49,8 @@ pub struct Options {
     pub max_told: Option<usize>,
     /// Caps of the file reader.
     pub reader: reader::Limits,
+    /// How compressed captures are read ahead, if they are.
+    pub read_ahead: Option<ReadAhead>,
     /// Caps of flows, fragments and reassembly.
     pub dissect: dissect::Limits,
     /// Caps of what is remembered.
@@ -224,7 +226,8 @@ struct Run<'a> {
 
 impl Run<'_> {
     fn read(&mut self, index: usize, source: Source, tick: &mut dyn FnMut(Tick) -> ControlFlow<()>) {
-        let mut reader = match Reader::new(&source.path, source.input, self.options.reader) {
+        let Options { reader: limits, read_ahead, .. } = self.options;
+        let mut reader = match Reader::ahead(&source.path, source.input, limits, read_ahead) {
             Ok(reader) => reader,
             Err(error) => {
                 self.fail(error, tick(Tick { source: index, bytes: 0, frames: 0 }));

@@ -4,6 +4,7 @@
 //! Refuses: to look inside a frame.
 
 use std::fmt;
+use std::io;
 use std::num::NonZeroU64;
 
 pub mod annotate;
@@ -15,6 +16,9 @@ pub mod reader;
 pub mod vantage;
 mod window;
 pub mod write;
+
+/// Gives the same bytes as what it takes, read before they are asked for: only the caller may start threads.
+pub type ReadAhead = fn(Box<dyn io::Read + Send>) -> Box<dyn io::Read + Send>;
 
 /// Nanoseconds since 1970-01-01 00:00:00 UTC, from the capture, never from this machine.
 ///

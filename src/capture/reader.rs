@@ -14,7 +14,7 @@ use super::decompress::{self, Opened};
 use super::fields::Order;
 use super::framing::{Block, PCAP_HEADER, PcapFile, Stop};
 use super::window::Window;
-use super::{Frame, Interface, Item, Timestamp};
+use super::{Frame, Interface, Item, ReadAhead, Timestamp};
 use crate::error::Error;
 
 /// How much one capture may cost.
@@ -70,9 +70,26 @@ impl Reader {
     /// # Errors
     /// [`Error::NotACapture`] when this is no capture or ends within its header, [`Error::Io`] when reading fails.
     pub fn new(path: &str, input: Box<dyn Read + Send>, limits: Limits) -> Result<Reader, Error> {
+        Reader::ahead(path, input, limits, None)
+    }
+
+    /// The same; what has to be decompressed is read through `ahead`.
+    ///
+    /// # Errors
+    /// As [`Reader::new`].
+    pub fn ahead(
+        path: &str,
+        input: Box<dyn Read + Send>,
+        limits: Limits,
+        ahead: Option<ReadAhead>,
+    ) -> Result<Reader, Error> {
         let raw = Arc::new(AtomicU64::new(0));
         let opened = decompress::open(input, Arc::clone(&raw));
         let Opened { input, compression } = opened.map_err(|error| refuse(path, 0, Stop::from(error)))?;
+        let input = match ahead.filter(|_| compression.is_some()) {
+            Some(ahead) => ahead(input),
+            None => input,
+        };
         let mut reader = Reader {
             path: path.to_owned(),
             window: Window::new(input),

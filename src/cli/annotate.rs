@@ -3,6 +3,7 @@
 //! Promises: the input is never replaced, the output is there whole or not at all; in an extract no secrets. Refuses: to copy
 //! a capture that became shorter between the two readings.
 
+use super::ahead::READ_AHEAD;
 use super::output::{self, Destination};
 use super::secrets::SecretArgs;
 use super::{Console, Exit, files, spool, unseal, watch};
@@ -147,7 +148,8 @@ impl Job {
     }
 
     fn analyze(&mut self, args: &AnnotateArgs) -> Outcome {
-        let options = Options { tls_mtu: args.tls_mtu, dtls_mtu: args.dtls_mtu, ..Options::default() };
+        let read_ahead = Some(READ_AHEAD);
+        let options = Options { tls_mtu: args.tls_mtu, dtls_mtu: args.dtls_mtu, read_ahead, ..Options::default() };
         loop {
             let sources: Vec<_> = (0..self.inputs.len()).filter_map(|index| self.open(index)).collect();
             let Job { keyring, watch, inputs, .. } = self;

@@ -3,6 +3,7 @@
 //! Promises: one report per format and nothing else on standard output, complaints on standard error, every exit
 //! code one of [`Exit`]. Refuses: to prompt, and to leave a half-written file behind.
 
+mod ahead;
 mod annotate;
 mod explain;
 mod files;
@@ -386,7 +387,8 @@ fn analyze(args: AnalyzeArgs, console: Console) -> Exit {
             return Exit::Unreadable;
         }
     };
-    let mut options = Options { tls_mtu: args.tls_mtu, dtls_mtu: args.dtls_mtu, ..Options::default() };
+    let read_ahead = Some(ahead::READ_AHEAD);
+    let mut options = Options { tls_mtu: args.tls_mtu, dtls_mtu: args.dtls_mtu, read_ahead, ..Options::default() };
     if let Some(memory) = args.max_memory {
         options = options.within(memory);
     }

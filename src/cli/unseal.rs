@@ -1,5 +1,6 @@
 //! `acpcap decrypt` and `acpcap keys`: what is inside the tunnels, and what opens them elsewhere.
 
+use super::ahead::READ_AHEAD;
 use super::output::{self, Destination};
 use super::secrets::SecretArgs;
 use super::{Console, Exit, files, watch};
@@ -150,7 +151,7 @@ pub(super) fn keys(args: &UnsealArgs, console: Console) -> Exit {
 
 /// No session is told here: none need be put into words.
 fn untold() -> Options {
-    Options { max_told: Some(0), ..Options::default() }
+    Options { max_told: Some(0), read_ahead: Some(READ_AHEAD), ..Options::default() }
 }
 
 /// What both need before they begin.

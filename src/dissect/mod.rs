@@ -56,6 +56,8 @@ pub struct Dissector {
     inner_table: Table<State>,
     carried: Carried,
     room: [Vec<u8>; 2],
+    /// What one segment completed: empty between segments.
+    things: Vec<(Direction, stream::Thing)>,
     losses: Losses,
     /// The point and what was seen there, by interface.
     interfaces: Vec<(PointId, Protocols)>,
@@ -152,6 +154,7 @@ struct Bench<'a> {
     losses: &'a mut Losses,
     keys: Keys<'a>,
     carried: &'a mut Carried,
+    things: &'a mut Vec<(Direction, stream::Thing)>,
 }
 
 impl Place {
@@ -176,6 +179,7 @@ impl Dissector {
             inner_table: Table::new(limits.flows),
             carried: Carried::default(),
             room: [Vec::new(), Vec::new()],
+            things: Vec::new(),
             losses: Losses::default(),
             interfaces: Vec::new(),
         }
@@ -200,8 +204,9 @@ impl Dissector {
         if self.interfaces.len() <= interface {
             self.interfaces.resize(interface + 1, (point, Protocols::default()));
         }
-        let Dissector { limits, decoder, table, losses, interfaces, carried, room: [record, packet], .. } = self;
-        let mut bench = Bench { limits, losses, keys: Keys { keyring, record, packet }, carried };
+        let Dissector { limits, decoder, table, losses, interfaces, carried, room: [record, packet], things, .. } =
+            self;
+        let mut bench = Bench { limits, losses, keys: Keys { keyring, record, packet }, carried, things };
         let mut seen = Protocols::default();
         let decoded = decoder.decode(frame, &mut |packet| {
             seen.note(&packet);
@@ -227,12 +232,13 @@ impl Dissector {
     #[cold]
     fn push_inner(&mut self, frame: &Frame<'_>, outer: Place, sink: &mut impl FnMut(&Event<'_>)) {
         let Some(point) = outer.point.inside() else { return };
-        let Dissector { limits, inner_decoder, inner_table, losses, carried, room: [record, packet], .. } = self;
+        let Dissector { limits, inner_decoder, inner_table, losses, carried, room: [record, packet], things, .. } =
+            self;
         let Carried { bytes, packets } = std::mem::take(carried);
         // What is sealed inside the tunnel is nobody's business.
         let mut nothing = Keyring::new();
         let keys = Keys { keyring: &mut nothing, record, packet };
-        let mut bench = Bench { limits, losses, keys, carried };
+        let mut bench = Bench { limits, losses, keys, carried, things };
         for (flow, direction, range) in &packets {
             let Some(data) = bytes.get(range.clone()) else { continue };
             sink(&outer.event(What::Inner(*flow, *direction, data)));

@@ -132,8 +132,8 @@ pub(super) fn take(
     if is_ack {
         direction.reverse().of_mut(&mut tcp.probes).acknowledged(segment.ack, place.at);
     }
-    let Bench { limits, losses, keys, carried } = bench;
-    let mut seen = Seen { flow, things: Vec::new(), lost_syncs: 0, carried };
+    let Bench { limits, losses, keys, carried, things } = bench;
+    let mut seen = Seen { flow, things, lost_syncs: 0, carried };
     let kind = feed(tcp, limits, segment, direction, keys, &mut seen);
     let twice = tcp.captured_twice(direction, segment, packet.ip.id, place.at);
     let again = kind == Kind::Retransmission && segment.payload_len > 0 && !twice;
@@ -166,12 +166,13 @@ pub(super) fn take(
 struct Seen<'a> {
     flow: FlowId,
     /// Direction and handshake messages or alerts or lengths of application data, in order.
-    things: Vec<(Direction, Thing)>,
+    things: &'a mut Vec<(Direction, Thing)>,
     lost_syncs: u32,
     carried: &'a mut Carried,
 }
 
-enum Thing {
+#[derive(Debug)]
+pub(super) enum Thing {
     Handshake(Handshake),
     Alert(Alert),
     Data(u16),
@@ -358,14 +359,14 @@ fn begins(direction: Direction, from_start: bool, chunk: &Chunk<'_>) -> Option<B
 
 fn tell_seen(
     told: &mut Told<'_>,
-    things: Vec<(Direction, Thing)>,
+    things: &mut Vec<(Direction, Thing)>,
     lost_syncs: u32,
     losses: &mut Losses,
     sink: &mut impl FnMut(&Event<'_>),
 ) {
     losses.lost_syncs += u64::from(lost_syncs);
     let flow = told.id();
-    for (direction, thing) in things {
+    for (direction, thing) in things.drain(..) {
         match thing {
             Thing::Handshake(Handshake::ClientHello(hello)) => told.tell(What::ClientHello(flow, &hello), sink),
             Thing::Handshake(Handshake::ServerHello(hello)) => told.tell(What::ServerHello(flow, &hello), sink),
@@ -393,7 +394,8 @@ pub(super) fn finish(told: &mut Told<'_>, losses: &mut Losses, sink: &mut impl F
     let (mut nothing, mut record, mut packet, mut carried) =
         (Keyring::new(), Vec::new(), Vec::new(), Carried::default());
     let mut keys = Keys { keyring: &mut nothing, record: &mut record, packet: &mut packet };
-    let mut seen = Seen { flow, things: Vec::new(), lost_syncs: 0, carried: &mut carried };
+    let mut things = Vec::new();
+    let mut seen = Seen { flow, things: &mut things, lost_syncs: 0, carried: &mut carried };
     let Tcp { streams, tls, .. } = &mut **tcp;
     for (stream, direction) in streams.iter_mut().zip([Direction::ToServer, Direction::ToClient]) {
         let start = stream.from_start();

@@ -5,7 +5,7 @@ use crate::event::{FrameRef, Large, Timestamp};
 use std::ops::{Deref, DerefMut};
 
 /// Runs of equal large packets kept per direction of a flow.
-pub const MAX_RUNS: usize = 32;
+pub const MAX_RUNS: usize = 16;
 /// A silence this long begins a new run, in seconds.
 const SILENCE: f64 = 1.0;
 
@@ -40,8 +40,8 @@ impl Runs {
         let Kept { sizes, runs } = &mut **self.0.get_or_insert_default();
         let full = runs.len() >= MAX_RUNS;
         let latest = at.plus_seconds(-SILENCE);
-        // A flow of many runs needs few frames of each: evidence shows no more of all together.
-        let room = (2 * MAX_FRAMES / runs.len().max(1)).clamp(4, MAX_FRAMES);
+        // Of a flow of many runs each first frame is enough: evidence shows no more of all together.
+        let room = if runs.len() > MAX_RUNS / 2 { 1 } else { MAX_FRAMES / runs.len().max(1) };
         for (place, _) in sizes.iter().enumerate().rev().filter(|(_, size)| **size == large.ip_len) {
             if let Some(run) = runs.get_mut(place).filter(|run| full || latest <= run.last) {
                 run.add(at, frame, large.again, room);
@@ -97,9 +97,8 @@ impl Run {
         self.last = self.last.max(at);
         self.count = self.count.saturating_add(1);
         self.again = self.again.saturating_add(u32::from(again));
-        let frames = &mut self.more.get_or_insert_default().0;
-        if frames.len() + 1 < room {
-            frames.push(frame);
+        if self.more.as_ref().map_or(1, |more| more.0.len() + 1) < room {
+            self.more.get_or_insert_default().0.push(frame);
         }
     }
 }

@@ -15,7 +15,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 /// What a tracker may keep.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Flows remembered; further ones are counted and left out. About 0.5 KiB each, a TLS or DTLS flow about 1 KiB.
+    /// Flows remembered; further ones are counted and left out. About 0.4 KiB each, a TLS or DTLS flow about 0.9 KiB.
     pub max_flows: usize,
     /// Kinds of ICMP errors (sender, type, code, quoted flow) remembered. About 0.2 KiB each.
     pub max_icmp: usize,
