@@ -628,15 +628,23 @@ impl Run<'_> {
         let mut flows: Vec<View> = Vec::new();
         let mut icmp: Vec<IcmpFacts> = Vec::new();
         let mut incomplete = Vec::new();
+        let mut meetings = Vec::new();
         for facts in std::mem::take(&mut self.facts) {
             flows.extend(facts.flows);
             icmp.extend(facts.icmp);
             incomplete.extend(facts.incomplete);
+            // Most runs read one set: nothing is to be copied.
+            let mut more = facts.meetings;
+            if meetings.is_empty() {
+                std::mem::swap(&mut meetings, &mut more);
+            }
+            meetings.extend(more);
         }
         self.tell_decryption(&flows);
         let told = Told { tls: self.options.tls_mtu, dtls: self.options.dtls_mtu };
         let session::Assembled { mut sessions, clocks, unclaimed, ike } =
-            session::assemble(flows, icmp, incomplete, &mut self.points);
+            session::assemble(flows, icmp, incomplete, &meetings, &mut self.points);
+        drop(meetings);
         let left_out = sessions.len().saturating_sub(self.options.max_sessions.unwrap_or(MAX_SESSIONS));
         sessions.truncate(sessions.len() - left_out);
         for clock in clocks {

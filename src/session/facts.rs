@@ -26,6 +26,12 @@ pub const MAX_EARLY: usize = 16;
 const MAX_SMALL: usize = 12;
 /// A silence longer than this begins a new stretch of data, nanoseconds.
 const SILENCE: i64 = 1_000_000_000;
+/// A server that is silent for so long has said its answer, nanoseconds.
+const UNASKED: i64 = 5_000_000_000;
+/// A record shorter than this may be an alert of TLS 1.3, which ends a connection unasked, bytes.
+pub(super) const LONGER_THAN_ALERT: u16 = 25;
+/// No HTTP request of the client is shorter than this in a record, and no TLS 1.3 Finished longer, bytes.
+pub(super) const REQUEST: u16 = 250;
 /// A silence this long begins a new burst, nanoseconds.
 const BURST_GAP: i64 = 50_000_000;
 
@@ -79,9 +85,9 @@ impl FlowNotes {
         }
     }
 
-    /// Adds a large packet to the tally.
-    pub fn add_large(&mut self, at: Timestamp, frame: FrameRef, large: Large) {
-        large.direction.of_mut(&mut self.large).add(at, frame, large);
+    /// Adds a large packet to the tally; says whether it begins a run of them.
+    pub fn add_large(&mut self, at: Timestamp, frame: FrameRef, large: Large) -> bool {
+        large.direction.of_mut(&mut self.large).add(at, frame, large)
     }
 
     /// All about the flow; the notes begin anew.
@@ -223,6 +229,11 @@ impl LastWord {
         self.said.add(at, frame, control, heard);
     }
 
+    /// Nanoseconds since that side spoke, when it spoke last.
+    fn silence(&self, direction: Direction, at: Timestamp) -> Option<i64> {
+        (self.speaker == Some(direction)).then(|| at.nanos_since(self.said.last.0))
+    }
+
     /// What went that way since anything came back; nothing when the other side spoke last.
     pub fn of(&self, direction: Direction) -> Unanswered {
         if self.speaker == Some(direction) { self.said } else { Unanswered::default() }
@@ -295,6 +306,9 @@ pub struct TlsFacts {
     pub unanswered: LastWord,
     /// What the ClientHello offers, hashed: equal for equal programs.
     pub hello_shape: u64,
+    /// There was talk beside question and answer: the gateway, though it had the last word, spoke up after a silence, or what the
+    /// client said next was too short for a request.
+    pub converses: bool,
     /// What was read inside it, with keys.
     pub inside: Option<Box<InsideTls>>,
     pub(super) seldom: Option<Box<SeldomInTls>>,
@@ -532,12 +546,23 @@ impl TlsFacts {
         self.seldom.get_or_insert_default()
     }
 
+    /// Is a record neither question nor answer?
+    fn is_beside(&self, at: Timestamp, direction: Direction, length: u16) -> bool {
+        let silence = self.unanswered.silence(Direction::ToClient, at);
+        let [asked, _] = &self.data;
+        match direction {
+            Direction::ToClient => silence.is_some_and(|silence| silence >= UNASKED),
+            Direction::ToServer => silence.is_some() && length < REQUEST && asked.largest >= REQUEST,
+        }
+    }
+
     /// Notes an application-data record; `control` tells whether it has the length of an empty CSTP frame.
     pub fn add_data(&mut self, at: Timestamp, frame: FrameRef, direction: Direction, length: u16, control: bool) {
         let early = self.early.add(direction, length);
         if !control && length > 0 {
             self.activity.add(at, frame, direction, length);
         }
+        self.converses |= length >= LONGER_THAN_ALERT && self.is_beside(at, direction, length);
         self.unanswered.note(at, frame, direction, control);
         let Some(data) = self.data.get_mut(direction.index()) else { return };
         data.records = data.records.saturating_add(1);

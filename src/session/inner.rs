@@ -3,20 +3,12 @@
 use super::facts::{FlowFacts, IcmpFacts, View};
 use super::limits::{lowered_after_trouble, stuck_toward_client};
 use super::maps::HashMap;
+use super::meetings::Meeting;
+use super::timing::{self, Client};
 use super::{InnerFlow, Point, Session};
-use crate::event::{Direction, FlowId, PointId, Protocol, Timestamp, Vantage};
+use crate::event::{Direction, FlowId, PointId, Protocol, Vantage};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
-
-/// Inner packets and their tunnel records lie at most this far apart, seconds (one clock assumed).
-const TOGETHER: f64 = 0.02;
-
-/// All inner flows of one VPN client address.
-struct Client {
-    address: IpAddr,
-    flows: Vec<InnerFlow>,
-    points: BTreeSet<PointId>,
-}
 
 /// Packets toward one address that never got through, at a point of which nobody knows whether it saw inside a tunnel.
 #[derive(Clone, Copy, Debug)]
@@ -30,7 +22,13 @@ pub struct Unclaimed {
 }
 
 /// Gives inner flows to the sessions; what belongs to no session but shows a fault becomes one of its own.
-pub fn attach(sessions: &mut Vec<Session>, others: Vec<View>, icmp: &[IcmpFacts], points: &[Point]) -> Vec<Unclaimed> {
+pub fn attach(
+    sessions: &mut Vec<Session>,
+    others: Vec<View>,
+    icmp: &[IcmpFacts],
+    meetings: &[Meeting],
+    points: &[Point],
+) -> Vec<Unclaimed> {
     let (carried, others): (Vec<_>, Vec<_>) = others.into_iter().partition(|flow| flow.opened.carrier.is_some());
     attach_carried(sessions, carried, points);
     let outer: BTreeSet<IpAddr> = sessions.iter().flat_map(|s| [Some(s.client), s.gateway]).flatten().collect();
@@ -58,7 +56,7 @@ pub fn attach(sessions: &mut Vec<Session>, others: Vec<View>, icmp: &[IcmpFacts]
         home.points.insert(flow.point);
         home.flows.push(InnerFlow { facts: flow, toward_client });
     }
-    assign(sessions, clients.into_values().collect(), icmp, points)
+    assign(sessions, clients.into_values().collect(), icmp, meetings, points)
 }
 
 /// Gives flows out of decrypted tunnels to the sessions whose tunnels carried them.
@@ -127,18 +125,21 @@ fn weigh(flows: &[View], icmp: &[IcmpFacts], points: &[Point]) -> HashMap<(Point
     weights
 }
 
-fn assign(sessions: &mut Vec<Session>, clients: Vec<Client>, icmp: &[IcmpFacts], points: &[Point]) -> Vec<Unclaimed> {
+fn assign(
+    sessions: &mut Vec<Session>,
+    clients: Vec<Client>,
+    icmp: &[IcmpFacts],
+    meetings: &[Meeting],
+    points: &[Point],
+) -> Vec<Unclaimed> {
     let outer_sessions = sessions.len();
-    let wanted = matches(sessions, &clients);
+    let wanted = timing::homes(sessions, &clients, icmp, meetings);
     let mut left = Vec::new();
     for (client, home) in clients.into_iter().zip(wanted) {
-        match home.and_then(|(i, sure)| Some((sessions.get_mut(i)?, sure))) {
-            Some((session, sure)) => {
-                if !sure {
-                    let note = format!(
-                        "inner traffic of {} was given to this session by elimination, not by its timing",
-                        client.address
-                    );
+        match home.and_then(|home| Some((sessions.get_mut(home.session)?, home.guessed))) {
+            Some((session, guessed)) => {
+                if let Some(guessed) = guessed {
+                    let note = format!("inner traffic of {} was given to this session {guessed}", client.address);
                     session.ambiguities.push(note);
                 }
                 if !session.inner_addresses.contains(&client.address) {
@@ -169,126 +170,6 @@ fn assign(sessions: &mut Vec<Session>, clients: Vec<Client>, icmp: &[IcmpFacts],
 fn stuck(client: &Client) -> Option<Unclaimed> {
     let stuck = client.flows.iter().filter_map(|f| Some((stuck_toward_client(f)?.ip_len, f.facts.point)));
     stuck.min().map(|(size, point)| Unclaimed { point, address: client.address, size })
-}
-
-/// Sessions that may be a client's, the likeliest: what lies beyond is chance.
-const MOST_HOMES: usize = 16;
-
-/// The session of each client: `Some((session, by timing))`. Exclusive, best match first.
-fn matches(sessions: &[Session], clients: &[Client]) -> Vec<Option<(usize, bool)>> {
-    let mut bursts: Vec<(Timestamp, usize)> =
-        sessions.iter().enumerate().flat_map(|(i, s)| session_bursts(s).into_iter().map(move |at| (at, i))).collect();
-    bursts.sort_unstable();
-    let mut scored: Vec<(u32, usize, usize)> = Vec::new();
-    // Bursts that the client at hand shares with each session, and the sessions that share any.
-    let (mut score, mut seen): (Vec<u32>, Vec<usize>) = (vec![0; sessions.len()], Vec::new());
-    let mut near: Vec<usize> = Vec::new();
-    for (c, client) in clients.iter().enumerate() {
-        for at in client_bursts(client) {
-            let (from, until) = (at.plus_seconds(-TOGETHER), at.plus_seconds(TOGETHER));
-            let begin = bursts.partition_point(|(t, _)| *t < from);
-            let close = bursts.get(begin..).unwrap_or_default().iter().take_while(|(t, _)| *t <= until).take(64);
-            near.clear();
-            near.extend(close.map(|(_, session)| *session));
-            near.sort_unstable();
-            near.dedup();
-            for session in &near {
-                if let Some(count) = score.get_mut(*session) {
-                    *count += 1;
-                    seen.extend((*count == 1).then_some(*session));
-                }
-            }
-        }
-        // One burst at the same moment is chance where many sessions are busy.
-        let alone = seen.len() == 1;
-        let counted = seen.drain(..).filter_map(|s| Some((std::mem::take(score.get_mut(s)?), s, c)));
-        let mut mine: Vec<(u32, usize, usize)> = counted.filter(|(n, ..)| alone || *n > 1).collect();
-        mine.sort_unstable_by_key(|(n, s, _)| (std::cmp::Reverse(*n), *s));
-        scored.extend(mine.into_iter().take(MOST_HOMES));
-    }
-    scored.sort_by_key(|(n, s, c)| (std::cmp::Reverse(*n), *s, *c));
-    let mut homes: Vec<Option<(usize, bool)>> = vec![None; clients.len()];
-    // An address that a decrypted CONNECT gave to one session needs no guess.
-    let mut by_address: HashMap<IpAddr, Vec<usize>> = HashMap::default();
-    for (i, address) in sessions.iter().enumerate().flat_map(|(i, s)| s.inner_addresses.iter().map(move |a| (i, a))) {
-        by_address.entry(*address).or_default().push(i);
-    }
-    for (home, client) in homes.iter_mut().zip(clients) {
-        let Some(given) = by_address.get(&client.address) else { continue };
-        let span = client.span();
-        let mut given = given.iter().copied().filter(|i| sessions.get(*i).is_some_and(|s| overlaps(s, span)));
-        if let (Some(only), None) = (given.next(), given.next()) {
-            *home = Some((only, true));
-        }
-    }
-    // One client may have an IPv4 and an IPv6 address, hence two inner clients per session: one of each family.
-    let mut taken: Vec<[bool; 2]> = vec![[false; 2]; sessions.len()];
-    for (_, session, client) in scored {
-        let (Some(home), Some(known)) = (homes.get_mut(client), clients.get(client)) else { continue };
-        let Some(taken) = taken.get_mut(session).and_then(|t| t.get_mut(known.family())) else { continue };
-        if home.is_none() && !*taken {
-            *taken = true;
-            *home = Some((session, true));
-        }
-    }
-    for (home, client) in homes.iter_mut().zip(clients) {
-        if home.is_some() {
-            continue;
-        }
-        let (span, family) = (client.span(), client.family());
-        let free = |taken: &[bool; 2]| taken.get(family) == Some(&false);
-        let mut overlapping =
-            sessions.iter().zip(&taken).enumerate().filter(|(_, (s, taken))| free(taken) && overlaps(s, span));
-        let (Some((only, _)), None) = (overlapping.next(), overlapping.next()) else { continue };
-        *home = Some((only, false));
-        if let Some(taken) = taken.get_mut(only).and_then(|t| t.get_mut(family)) {
-            *taken = true;
-        }
-    }
-    homes
-}
-
-impl Client {
-    /// First and last packet.
-    fn span(&self) -> (Timestamp, Timestamp) {
-        let start = self.flows.iter().map(|f| f.facts.opened.first).min().unwrap_or_default();
-        (start, self.flows.iter().map(|f| f.facts.ended.last).max().unwrap_or_default())
-    }
-
-    /// 0 for IPv4, 1 for IPv6.
-    fn family(&self) -> usize {
-        usize::from(self.address.is_ipv6())
-    }
-}
-
-fn overlaps(session: &Session, (start, end): (Timestamp, Timestamp)) -> bool {
-    start <= session.end.plus_seconds(2.0) && end >= session.start.plus_seconds(-2.0)
-}
-
-fn session_bursts(session: &Session) -> Vec<Timestamp> {
-    let tls = session
-        .connections
-        .iter()
-        .filter(|c| c.role.is_tunnel())
-        .flat_map(|c| c.views.iter())
-        .filter_map(|v| Some(&v.tls.as_ref()?.activity));
-    let dtls = session.dtls.iter().flat_map(|d| d.views.iter()).filter_map(|v| Some(&v.dtls.as_ref()?.activity));
-    tls.chain(dtls).flat_map(|a| a.bursts.iter().copied()).collect()
-}
-
-fn client_bursts(client: &Client) -> Vec<Timestamp> {
-    let mut all: Vec<Timestamp> = client
-        .flows
-        .iter()
-        .flat_map(|f| {
-            std::iter::once(f.facts.opened.first)
-                .chain(f.facts.large.iter().flat_map(|runs| runs.iter()).map(|r| r.first))
-        })
-        .collect();
-    all.sort_unstable();
-    all.dedup_by(|a, b| a.seconds_since(*b).abs() < TOGETHER);
-    all.truncate(64);
-    all
 }
 
 /// A session of which only the inside was captured: believed where the point is known to be an inner one, or where the

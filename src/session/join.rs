@@ -4,9 +4,9 @@
 
 use super::facts::{FlowFacts, InsideTls, View};
 use super::maps::{HashMap, HashSet};
-use super::shape::{Shape, exchanges};
+use super::shape::{Shape, converses, exchanges};
 use super::{Confidence, Connection, DtlsFlow, Point, Role, Session, attempt};
-use crate::event::{Timestamp, Token, Vantage};
+use crate::event::{Direction, Timestamp, Token, Vantage};
 use std::collections::BTreeSet;
 use std::iter::Peekable;
 use std::net::{IpAddr, SocketAddr};
@@ -18,8 +18,9 @@ const LOGIN_BEFORE: f64 = 600.0;
 const LOGIN_AFTER: f64 = 15.0;
 /// Two tunnels that come up this close together make a DTLS flow's owner ambiguous, seconds.
 const TOO_CLOSE: f64 = 2.0;
-/// A connection this long, with hardly a record in it, is no visit to a web page, seconds.
+/// A connection this long is no visit to a web page, seconds; and of a program that others tunnel with.
 const QUIET_TUNNEL: f64 = 120.0;
+const KNOWN_TUNNEL: f64 = 10.0;
 /// Candidates looked at, nearest first, wherever connections are matched: a bound on the work thousands of connections
 /// between the same two hosts can cause. What lies beyond it is hardly the likeliest.
 const MOST_CANDIDATES: usize = 256;
@@ -97,31 +98,48 @@ fn of_pair(groups: &mut Peekable<impl Iterator<Item = (Pair, Group)>>, pair: Pai
     std::iter::from_fn(|| groups.next_if(|(next, _)| *next == pair)).map(|(_, group)| group).collect()
 }
 
-/// Tunnels too quiet to be known by their shape, to gateways that other clients' DTLS proves: graded low.
+/// Tunnels that their shape does not tell, to gateways that other clients' DTLS proves: graded low. Either their records could
+/// be CSTP, or their program is one that others tunnel with there.
 fn quiet_neighbours(sessions: &mut Vec<Session>, others: &mut Vec<View>, points: &[Point]) {
     let proven = sessions.iter().filter(|s| s.confidence >= Confidence::Medium && !s.dtls.is_empty());
-    let gateways: HashSet<(IpAddr, u16)> = proven.filter_map(|s| Some((s.gateway?, s.port))).collect();
-    let is_one = |flow: &View| {
+    let mut programs: HashMap<(IpAddr, u16), HashSet<u64>> = HashMap::default();
+    for (gateway, session) in proven.filter_map(|s| Some(((s.gateway?, s.port), s))) {
+        let tunnels = session.connections.iter().filter(|c| c.role.is_tunnel());
+        programs.entry(gateway).or_default().extend(tunnels.filter_map(|c| program(c.best())));
+    }
+    let is_known = |flow: &FlowFacts| -> Option<bool> {
         let server = flow.opened.endpoints.server;
-        gateways.contains(&(server.ip(), server.port()))
-            && Shape::of(flow).may_be_quiet_cstp()
-            && exchanges(flow) == 1
-            && { flow.end().seconds_since(flow.opened.first) >= QUIET_TUNNEL }
+        let programs = programs.get(&(server.ip(), server.port()))?;
+        Some(program(flow).is_some_and(|program| programs.contains(&program)))
+    };
+    let is_one = |flow: &View| {
+        let Some(known) = is_known(flow) else { return false };
+        let (shape, life) = (Shape::of(flow), flow.end().seconds_since(flow.opened.first));
+        let fits = life >= QUIET_TUNNEL && shape.may_be_quiet_cstp() && exchanges(flow) == 1;
+        (fits || known && life >= KNOWN_TUNNEL && shape.began_as_tunnel()) && converses(flow)
     };
     let (quiet, rest): (Vec<View>, Vec<View>) = std::mem::take(others).into_iter().partition(is_one);
     *others = rest;
     for group in group(quiet, points) {
         let ((client, gateway), shape) = (group.addresses(), group.shape());
+        let known = group.views.iter().any(|view| is_known(view) == Some(true));
+        let records =
+            if shape.against { "data that is neither, though not in" } else { "data that is neither, in what may be" };
+        let as_others = if known { "; its ClientHello is that of clients with tunnels there" } else { "" };
+        let identified_by = format!(
+            "a request and its answer over TLS, then for long {records} records of CSTP, to a gateway that other clients speak \
+             DTLS with{as_others}"
+        );
         let draft = Draft { tunnels: vec![0], ..Draft::default() };
         let found = build(client, gateway, vec![draft], vec![group], Vec::new(), &[shape], others);
-        sessions.extend(found.into_iter().map(|session| Session {
-            identified_by: "one request and answer, then for minutes TLS records no larger than a packet, to a gateway that other \
-                            clients speak DTLS with"
-                .to_owned(),
-            confidence: Confidence::Low,
-            ..session
-        }));
+        let low = |session| Session { identified_by: identified_by.clone(), confidence: Confidence::Low, ..session };
+        sessions.extend(found.into_iter().map(low));
     }
+}
+
+/// What tells one program's ClientHellos from another's.
+fn program(flow: &FlowFacts) -> Option<u64> {
+    flow.tls.as_ref().filter(|tls| tls.client_hello.is_some()).map(|tls| tls.hello_shape)
 }
 
 impl Group {
@@ -327,7 +345,7 @@ fn pair_sessions(
         others.extend(connections.into_iter().flat_map(|g| g.views));
         return Vec::new();
     }
-    let mut drafts = chain(&connections, &is_tunnel);
+    let mut drafts = chain(&connections, &is_tunnel, &last_over_dtls(&connections, &dtls, &owners));
     let by_tunnel: HashMap<usize, usize> =
         drafts.iter().enumerate().flat_map(|(home, d)| d.tunnels.iter().map(move |t| (*t, home))).collect();
     let mut by_id: HashMap<&[u8], usize> = HashMap::default();
@@ -466,8 +484,20 @@ fn runner_up(connections: &[Group], flow: &Group, candidates: &[(bool, f64, usiz
     ))
 }
 
+/// When the client of each connection last sent data over DTLS: the TLS connection may well be silent meanwhile.
+fn last_over_dtls(connections: &[Group], dtls: &[Group], owners: &[Option<usize>]) -> Vec<Option<Timestamp>> {
+    let mut last = vec![None; connections.len()];
+    for (owner, flow) in owners.iter().zip(dtls) {
+        if let Some(last) = owner.and_then(|owner| last.get_mut(owner)) {
+            let sent = flow.views.iter().filter_map(|v| *Direction::ToServer.of(&v.dtls.as_ref()?.last));
+            *last = sent.map(|(at, _)| at).max().max(*last);
+        }
+    }
+    last
+}
+
 /// Chains tunnel connections into sessions: a new one continues the last one that is dead by then.
-fn chain(connections: &[Group], is_tunnel: &[bool]) -> Vec<Draft> {
+fn chain(connections: &[Group], is_tunnel: &[bool], over_dtls: &[Option<Timestamp>]) -> Vec<Draft> {
     let mut drafts: Vec<Draft> = Vec::new();
     // When the last tunnel of each draft died, and the draft.
     let mut died: BTreeSet<(Timestamp, usize)> = BTreeSet::new();
@@ -500,8 +530,12 @@ fn chain(connections: &[Group], is_tunnel: &[bool]) -> Vec<Draft> {
         }
         let alive_from = group.first_data().unwrap_or(group.start).plus_seconds(0.5);
         let last = |home: usize| drafts.get(home)?.tunnels.last().and_then(|t| connections.get(*t));
+        let last_over_dtls = |home: usize| *over_dtls.get(*drafts.get(home)?.tunnels.last()?)?;
         let continues = |home: usize| {
             let Some(last) = last(home) else { return false };
+            if last_over_dtls(home) > Some(alive_from) {
+                return false;
+            }
             if has_token && last.tokens().next().is_some() {
                 return false;
             }
@@ -650,5 +684,170 @@ fn identify(dtls: &[DtlsFlow], has_tls: bool, cstp: Option<bool>) -> (String, Co
         (None, ..) => {
             ("DTLS data beside TLS to the same gateway; both began before the capture".to_owned(), Confidence::Low)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::{
+        CipherSuite, ClientHello, DtlsMessage, DtlsRecordSeen, Ended, Endpoints, Event, FlowId, FrameRef, Opened,
+        PointId, Protocol, ServerHello, SessionId, Version, What,
+    };
+    use crate::session::tracker::{Limits, Tracker};
+    use Direction::{ToClient, ToServer};
+
+    const GATEWAY: [u8; 4] = [203, 0, 113, 2];
+    const OTHER: [u8; 4] = [203, 0, 113, 3];
+    const SUITE: CipherSuite = CipherSuite(0xc02c);
+
+    /// Flows told event by event.
+    struct Told {
+        tracker: Tracker,
+        flows: u8,
+    }
+
+    impl Told {
+        fn new() -> Told {
+            Told { tracker: Tracker::new(Limits::default()), flows: 0 }
+        }
+
+        fn flow(&mut self, protocol: Protocol, ends: (u8, [u8; 4]), span: (f64, f64), events: Vec<(f64, What<'_>)>) {
+            let at = |seconds| Timestamp::default().plus_seconds(seconds);
+            let client = ([192, 0, 2, ends.0], 40_000 + u16::from(self.flows)).into();
+            let opened = Opened {
+                protocol,
+                endpoints: Endpoints { client, server: (ends.1, 443).into() },
+                stream: u32::from(self.flows),
+                first: at(span.0),
+                first_frame: FrameRef::default(),
+                syn: None,
+                syn_ack: None,
+                third: None,
+                ttl: [0, 0],
+                carrier: None,
+            };
+            let ended = Ended { last: at(span.1), ..Ended::default() };
+            let (frame, point, id) = (FrameRef::default(), PointId(0), self.next());
+            let mut tell = |seconds, what| self.tracker.observe(&Event { at: at(seconds), frame, point, what });
+            tell(span.0, What::Opened(id, &opened));
+            events.into_iter().for_each(|(seconds, what)| tell(seconds, what));
+            tell(span.1, What::Ended(id, &opened, &ended));
+            self.flows += 1;
+        }
+
+        fn next(&self) -> FlowId {
+            FlowId(u32::from(self.flows))
+        }
+
+        /// TLS of a program, named by the suite it offers, with records behind its handshake.
+        fn tls(&mut self, ends: (u8, [u8; 4]), program: u16, span: (f64, f64), records: &[(f64, Direction, u16)]) {
+            let (random, id) = (Some([self.flows + 1; 32]), self.next());
+            let hello = ClientHello { random, cipher_suites: vec![CipherSuite(program)], ..ClientHello::default() };
+            let answer = ServerHello { version: Version::TLS_1_2, cipher_suite: Some(SUITE), ..ServerHello::default() };
+            let mut events = vec![(span.0, What::ClientHello(id, &hello)), (span.0, What::ServerHello(id, &answer))];
+            events.extend(records.iter().map(|(at, way, length)| (*at, What::TlsData(id, *way, *length))));
+            self.flow(Protocol::Tcp, ends, span, events);
+        }
+
+        /// DTLS as only AnyConnect speaks it, with data of the client at those times.
+        fn dtls(&mut self, ends: (u8, [u8; 4]), span: (f64, f64), data: &[f64]) {
+            let (name, id) = ([self.flows + 1; 32], self.next());
+            let hello = ClientHello {
+                version: Version::DTLS_1_2,
+                random: Some(name),
+                session_id: SessionId::new(&name).unwrap_or_default(),
+                cipher_suites: vec![SUITE],
+                ..ClientHello::default()
+            };
+            let message = DtlsMessage::ClientHello(&hello, Version::DTLS_1_2);
+            let record = DtlsRecordSeen {
+                content_type: 23,
+                version: Version::DTLS_1_2,
+                epoch: 1,
+                sequence: 1,
+                length: 100,
+                ip_len: 141,
+                dont_fragment: false,
+                unfinished: false,
+            };
+            let mut events = vec![(span.0, What::DtlsHandshake(id, ToServer, 0, message))];
+            events.extend(data.iter().map(|at| (*at, What::DtlsRecord(id, ToServer, record))));
+            self.flow(Protocol::Udp, ends, span, events);
+        }
+
+        /// A session that nobody doubts, of client 1 with program 1.
+        fn proven() -> Told {
+            let mut told = Told::new();
+            told.tls((1, GATEWAY), 1, (0.0, 600.0), &[(0.1, ToServer, 480), (0.2, ToClient, 1000)]);
+            told.dtls((1, GATEWAY), (0.4, 600.0), &[1.0]);
+            told
+        }
+
+        fn sessions(self) -> Vec<Session> {
+            sessions(self.tracker.finish().flows, &[]).sessions
+        }
+    }
+
+    /// Is such a TLS connection a session, beside one that nobody doubts? It must be graded low.
+    fn is_session(server: [u8; 4], program: u16, until: f64, records: &[(f64, Direction, u16)]) -> bool {
+        let mut told = Told::proven();
+        told.tls((2, server), program, (0.0, until), records);
+        let sessions = told.sessions();
+        let mut found = sessions.iter().filter(|s| s.client == IpAddr::from([192, 0, 2, 2]));
+        assert!(sessions.iter().any(|s| s.client == IpAddr::from([192, 0, 2, 1]) && s.confidence > Confidence::Low));
+        found.next().inspect(|s| assert_eq!(s.confidence, Confidence::Low, "{}", s.identified_by)).is_some()
+    }
+
+    const ASKED: (f64, Direction, u16) = (0.1, ToServer, 480);
+    const ANSWERED: (f64, Direction, u16) = (0.2, ToClient, 1000);
+
+    #[test]
+    fn tls_that_talks_beside_question_and_answer_is_a_tunnel_where_others_have_theirs() {
+        let unasked = [ASKED, ANSWERED, (60.0, ToClient, 400)];
+        assert!(is_session(GATEWAY, 1, 200.0, &unasked));
+        assert!(is_session(GATEWAY, 2, 200.0, &unasked), "another program");
+        assert!(!is_session(OTHER, 1, 200.0, &unasked), "a gateway that nobody proves");
+        assert!(!is_session(GATEWAY, 2, 100.0, &unasked), "another program, and not for long");
+        assert!(is_session(GATEWAY, 1, 100.0, &unasked));
+        assert!(is_session(GATEWAY, 1, 200.0, &[ASKED, ANSWERED, (60.0, ToServer, 120)]), "too short for a request");
+        let later = [ASKED, ANSWERED, (400.0, ToServer, 900), (400.1, ToClient, 900)];
+        assert!(is_session(GATEWAY, 1, 500.0, &later), "no web server waits so long");
+    }
+
+    #[test]
+    fn records_unlike_those_of_cstp_are_believed_only_of_a_known_program() {
+        let mut records = vec![ASKED, ANSWERED];
+        records.extend((0..30).map(|n| (60.0 + f64::from(n), ToClient, 9000)));
+        assert!(!is_session(GATEWAY, 2, 200.0, &records), "pushed to another program");
+        assert!(is_session(GATEWAY, 1, 200.0, &records));
+    }
+
+    #[test]
+    fn visits_and_logins_are_no_tunnels() {
+        let answered_late = [ASKED, (90.0, ToClient, 1000), (90.5, ToServer, 600), (90.6, ToClient, 1500)];
+        let asked_again = [ASKED, ANSWERED, (100.0, ToServer, 600), (100.1, ToClient, 900), (190.0, ToServer, 600)];
+        let alert_of_tls_1_3 = [ASKED, ANSWERED, (300.0, ToClient, 19)];
+        for records in [&answered_late[..], &asked_again, &alert_of_tls_1_3, &[ASKED, ANSWERED]] {
+            for program in [1, 2] {
+                assert!(!is_session(GATEWAY, program, 400.0, records), "program {program}: {records:?}");
+            }
+        }
+        let small = [(0.1, ToServer, 100), (0.2, ToClient, 100), (60.0, ToClient, 400)];
+        assert!(!is_session(GATEWAY, 1, 200.0, &small), "it did not begin with HTTP");
+    }
+
+    #[test]
+    fn a_tunnel_whose_dtls_goes_on_is_not_continued_by_another() {
+        let sessions = |last: f64| {
+            let mut told = Told::new();
+            told.tls((1, GATEWAY), 1, (0.0, 400.0), &[ASKED, ANSWERED]);
+            told.dtls((1, GATEWAY), (0.4, last), &[1.0, last]);
+            told.tls((1, GATEWAY), 1, (100.0, 400.0), &[(100.1, ToServer, 480), (100.2, ToClient, 1000)]);
+            told.dtls((1, GATEWAY), (100.4, 400.0), &[101.0, 390.0]);
+            told.sessions().len()
+        };
+        assert_eq!(sessions(60.0), 1, "a reconnect");
+        assert_eq!(sessions(390.0), 2, "two clients behind one address");
     }
 }

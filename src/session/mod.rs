@@ -22,6 +22,7 @@ pub mod inner;
 pub mod join;
 pub mod limits;
 mod maps;
+pub mod meetings;
 pub mod moves;
 pub mod mtu;
 pub mod path;
@@ -29,6 +30,7 @@ pub mod point;
 pub mod reconnect;
 mod runs;
 pub mod shape;
+mod timing;
 pub mod tracker;
 
 /// How sure we are.
@@ -627,6 +629,7 @@ pub fn assemble(
     mut flows: Vec<View>,
     mut icmp: Vec<IcmpFacts>,
     incomplete: Vec<(PointId, Incomplete)>,
+    meetings: &[meetings::Meeting],
     points: &mut [Point],
 ) -> Assembled {
     coverage::settle(points, &flows);
@@ -645,7 +648,7 @@ pub fn assemble(
     }
     let ike = others.iter().filter(|f| f.ike).map(|f| f.opened.endpoints.addresses()).collect();
     beside::attach(&mut sessions, &others, &incomplete);
-    let unclaimed = inner::attach(&mut sessions, others, &icmp, points);
+    let unclaimed = inner::attach(&mut sessions, others, &icmp, meetings, points);
     inner::attach_icmp(&mut sessions, icmp);
     point::infer_inner(points, &sessions);
     Assembled { sessions, clocks, unclaimed, ike }

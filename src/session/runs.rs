@@ -35,8 +35,8 @@ impl DerefMut for Runs {
 }
 
 impl Runs {
-    /// Adds a packet.
-    pub(super) fn add(&mut self, at: Timestamp, frame: FrameRef, large: Large) {
+    /// Adds a packet; says whether it begins a run.
+    pub(super) fn add(&mut self, at: Timestamp, frame: FrameRef, large: Large) -> bool {
         let Kept { sizes, runs } = &mut **self.0.get_or_insert_default();
         let full = runs.len() >= MAX_RUNS;
         let latest = at.plus_seconds(-SILENCE);
@@ -45,18 +45,19 @@ impl Runs {
         for (place, _) in sizes.iter().enumerate().rev().filter(|(_, size)| **size == large.ip_len) {
             if let Some(run) = runs.get_mut(place).filter(|run| full || latest <= run.last) {
                 run.add(at, frame, large.again, room);
-                return;
+                return false;
             }
         }
         if full {
             // The size is new and the table full: the smallest size is the least telling one.
             let smallest = sizes.iter().enumerate().min_by_key(|(_, size)| **size);
-            let Some((place, _)) = smallest.filter(|(_, size)| **size < large.ip_len) else { return };
+            let Some((place, _)) = smallest.filter(|(_, size)| **size < large.ip_len) else { return false };
             sizes.swap_remove(place);
             runs.swap_remove(place);
         }
         keep(sizes, large.ip_len);
         keep(runs, Run::new(at, frame, large));
+        true
     }
 }
 

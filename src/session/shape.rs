@@ -4,7 +4,7 @@
 //! an inner TCP ACK has one of few lengths, and DPD and keepalive are 8 bytes of plaintext. PPP-based tunnels (SSTP, F5,
 //! Fortinet) look alike but begin with LCP records too small to hold an IP packet.
 
-use super::facts::{FlowFacts, TlsFacts};
+use super::facts::{FlowFacts, LONGER_THAN_ALERT, REQUEST, Stretch, TlsFacts};
 use crate::event::{Class, Direction};
 
 /// Largest plausible inner packet with its record overhead, bytes: a jumbo inner MTU does not occur on AnyConnect adapters.
@@ -15,6 +15,9 @@ const INNER_ACKS: [u16; 8] = [40, 52, 60, 64, 72, 76, 80, 84];
 const FULL: u16 = 1_100;
 /// A CSTP payload shorter than this is no IPv4 header; longer than 0 it is no plain control frame either.
 const SHORTEST_IP: u16 = 20;
+
+/// No web server keeps an idle connection so long, seconds.
+const HUNG_UP: f64 = 300.0;
 
 /// Records that can be neither a control frame nor an IP packet, tolerated: TLS 1.3 hides handshake messages among data,
 /// and a DISCONNECT carries text.
@@ -33,6 +36,8 @@ pub struct Shape {
     pub full: u32,
     /// Something speaks against CSTP.
     pub against: bool,
+    /// It began as a tunnel does: with HTTP, both ways.
+    pub began_with_http: bool,
     /// Block padding rounds lengths up (CBC): many things look alike.
     pub coarse: bool,
     /// The suite was not captured, so lengths tell little.
@@ -53,6 +58,7 @@ impl Shape {
             tls.data.iter().flat_map(|d| &d.small).filter(|(l, _)| wanted(u32::from(*l))).map(|(_, n)| *n).sum::<u32>()
         };
         let control = len(0);
+        let began_with_http = begins_with_http(tls);
         let acks: Vec<u32> = INNER_ACKS.iter().map(|n| len(*n)).collect();
         Shape {
             control: count(&|l| l == control),
@@ -61,9 +67,10 @@ impl Shape {
             records,
             suite_unknown: false,
             coarse: matches!(tls.server_hello.and_then(|hello| hello.suite.class()), Some(Class::Cbc { .. })),
-            against: tls.data.iter().any(|d| d.largest_late > MAX_CSTP_RECORD)
+            began_with_http,
+            against: !began_with_http
                 || speaks_ppp(tls, &len)
-                || !begins_with_http(tls)
+                || tls.data.iter().any(|d| d.largest_late > MAX_CSTP_RECORD)
                 // Block ciphers round lengths up, so that no length is odd.
                 || count(&|l| l < control || (control + 1..len(SHORTEST_IP)).contains(&l)) > MOST_ODD,
         }
@@ -74,9 +81,14 @@ impl Shape {
         self.is_cstp() || self.suite_unknown && !self.against && self.records >= 8
     }
 
-    /// To a gateway that is sure, may this be a tunnel that says little?
+    /// To a gateway that is sure, may this be a tunnel that says little, by the lengths of what it says?
     pub fn may_be_quiet_cstp(&self) -> bool {
-        !self.against && !self.suite_unknown && self.records >= 3
+        !self.against && self.began_as_tunnel()
+    }
+
+    /// Did it begin as a tunnel does, whatever came then?
+    pub fn began_as_tunnel(&self) -> bool {
+        self.began_with_http && !self.suite_unknown && self.records >= 3
     }
 
     /// Is this a tunnel by its looks?
@@ -106,10 +118,19 @@ fn begins_with_http(tls: &TlsFacts) -> bool {
     length >= HEADERS && answers.take(3).any(|(_, length)| length >= HEADERS)
 }
 
+/// Is there talk beside question and answer, or did both go on after a silence in which any web server had hung up?
+pub fn converses(flow: &FlowFacts) -> bool {
+    let Some(tls) = flow.tls.as_deref() else { return false };
+    let idle = |pair: &[Stretch]| {
+        let [before, now] = pair else { return false };
+        let (records, bytes) = (now.records.iter().sum::<u32>(), now.bytes.iter().sum::<u64>());
+        now.first.seconds_since(before.last) >= HUNG_UP && bytes >= u64::from(LONGER_THAN_ALERT) * u64::from(records)
+    };
+    tls.converses || tls.activity.stretches.windows(2).any(idle)
+}
+
 /// Request and answer pairs at the beginning, before data: more than one means that somebody logged in here.
 pub fn exchanges(flow: &FlowFacts) -> usize {
-    /// No HTTP request of the client is shorter than this in a record, and no TLS 1.3 Finished longer, bytes.
-    const REQUEST: u16 = 250;
     let Some(tls) = flow.tls.as_deref() else { return 0 };
     let mut pairs = 0;
     let mut asked = false;

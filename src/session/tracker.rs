@@ -5,6 +5,7 @@ use super::facts::{
     RecordNumber, ServerHelloFacts, TlsFacts, View, keep,
 };
 use super::maps::{HashMap, HashSet, Places};
+use super::meetings::{Meeting, Meetings};
 use super::mtu::Protection;
 use crate::event::{
     ClientHello, Direction, DtlsMessage, DtlsRecordSeen, Event, FlowId, FrameRef, IcmpSeen, Incomplete, PointId,
@@ -36,6 +37,8 @@ pub struct Facts {
     pub icmp: Vec<IcmpFacts>,
     /// Between whom fragmented datagrams stayed incomplete, and where.
     pub incomplete: Vec<(PointId, Incomplete)>,
+    /// Which flows' large packets began beside whose records.
+    pub meetings: Vec<Meeting>,
     /// Flows left out because of [`Limits::max_flows`].
     pub flows_left_out: u64,
     /// ICMP errors left out because of [`Limits::max_icmp`].
@@ -61,6 +64,7 @@ pub struct Tracker {
     icmp: HashMap<IcmpKey, usize>,
     /// Sessions that DTLS handshakes set up by themselves, hashed, at most [`MAX_GIVEN`].
     given: HashSet<u64>,
+    meetings: Meetings,
 }
 
 /// Notes that are kept together.
@@ -80,6 +84,7 @@ impl Tracker {
             ended: Vec::new(),
             icmp: HashMap::default(),
             given: HashSet::default(),
+            meetings: Meetings::default(),
         }
     }
 
@@ -128,6 +133,7 @@ impl Tracker {
                 }
             }
             What::TlsData(flow, direction, length) => {
+                self.meetings.record(at, (event.point, *flow));
                 if let Some(tls) = self.tls(*flow) {
                     let protection = tls.server_hello.and_then(|hello| hello.protection());
                     let control = protection.is_some_and(|p| p.cstp_record_len(0) == u32::from(*length));
@@ -186,6 +192,7 @@ impl Tracker {
                 self.given = given;
             }
             What::DtlsRecord(flow, direction, record) => {
+                self.meetings.record(at, (event.point, *flow));
                 if let Some(dtls) = self.dtls(*flow) {
                     observe_record(dtls, at, frame, *direction, record);
                 }
@@ -217,7 +224,13 @@ impl Tracker {
             }
             What::Large(flow, large) => {
                 if let Some(facts) = self.flow(*flow) {
-                    facts.add_large(at, frame, *large);
+                    let begins = facts.add_large(at, frame, *large);
+                    // A record larger than a packet is told when its last byte came.
+                    if facts.tls.is_some() || facts.dtls.is_some() {
+                        self.meetings.record(at, (event.point, *flow));
+                    } else if begins && !event.point.is_inside() {
+                        self.meetings.begin(at, (event.point, *flow));
+                    }
                 }
             }
             What::Icmp(seen) => self.icmp(at, frame, event.point, seen),
@@ -228,6 +241,7 @@ impl Tracker {
     pub fn finish(mut self) -> Facts {
         self.ended.sort_unstable_by_key(|(place, _)| *place);
         self.facts.flows = self.ended.into_iter().map(|(_, flow)| flow).collect();
+        self.facts.meetings = self.meetings.finish();
         self.facts
     }
 

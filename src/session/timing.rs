@@ -1,0 +1,422 @@
+//! Whose session traffic inside the tunnels belongs to, told by when it flowed: what passes inside was in a record of the tunnel
+//! at that moment. How much that proves depends on how busy the tunnels are, so that chance is reckoned with.
+
+use super::facts::{Activity, FlowFacts, IcmpFacts, Runs, Stretch};
+use super::maps::{HashMap, HashSet};
+use super::meetings::{Meeting, Place};
+use super::{InnerFlow, Session};
+use crate::event::{PointId, Timestamp};
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// Inner packets and their tunnel records lie at most this far apart, seconds (one clock assumed).
+const TOGETHER: f64 = 0.02;
+/// What is closer together counts as one when it is asked what is chance, seconds.
+const APART: f64 = 1.0;
+
+/// All inner flows of one VPN client address.
+pub(super) struct Client {
+    /// The address.
+    pub address: IpAddr,
+    /// Its flows.
+    pub flows: Vec<InnerFlow>,
+    /// Where they were seen.
+    pub points: BTreeSet<PointId>,
+}
+
+/// Sessions that may be a client's, the likeliest: what lies beyond is chance.
+const MOST_HOMES: usize = 16;
+
+/// The session of a client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Home {
+    /// Its index.
+    pub session: usize,
+    /// How it was guessed, if timing alone did not tell.
+    pub guessed: Option<&'static str>,
+}
+
+/// The session of each client. Exclusive, best match first.
+pub(super) fn homes(
+    sessions: &[Session],
+    clients: &[Client],
+    icmp: &[IcmpFacts],
+    meetings: &[Meeting],
+) -> Vec<Option<Home>> {
+    /// More likely its session than that one of all of them fits by chance: 1 to 2, as a negative logarithm.
+    const CHANCE: f32 = 0.7;
+    let mut homes: Vec<Option<Home>> = vec![None; clients.len()];
+    if clients.is_empty() {
+        return homes;
+    }
+    // An address that a decrypted CONNECT gave to one session needs no guess.
+    let mut by_address: HashMap<IpAddr, Vec<usize>> = HashMap::default();
+    for (i, address) in sessions.iter().enumerate().flat_map(|(i, s)| s.inner_addresses.iter().map(move |a| (i, a))) {
+        by_address.entry(*address).or_default().push(i);
+    }
+    for (home, client) in homes.iter_mut().zip(clients) {
+        let Some(given) = by_address.get(&client.address) else { continue };
+        let span = client.span();
+        let mut given = given.iter().copied().filter(|i| sessions.get(*i).is_some_and(|s| overlaps(s, span)));
+        if let (Some(only), None) = (given.next(), given.next()) {
+            *home = Some(Home { session: only, guessed: None });
+        }
+    }
+    // One client may have an IPv4 and an IPv6 address, hence two inner clients per session: one of each family.
+    let mut taken: Vec<[bool; 2]> = vec![[false; 2]; sessions.len()];
+    let enough = CHANCE + (sessions.len() as f32).ln();
+    let mut networks: HashMap<IpAddr, [u32; 2]> = HashMap::default();
+    clients.iter().for_each(|client| networks.entry(client.network()).or_default()[0] += 1);
+    let rivals = rivals(sessions, clients, meetings);
+    // One packet is no traffic, unless a gateway said that it does not fit.
+    let refused: HashSet<IpAddr> = icmp.iter().filter(|i| i.error.is_frag_needed()).map(|i| i.quoted.dst).collect();
+    let is_telling = |rival: &Rival, client: &Client| rival.is_telling || refused.contains(&client.address);
+    // Those whom chance cannot explain; then those of whose neighbours a third are clients; then those that merely fit.
+    for step in 0..3 {
+        for rival in &rivals {
+            let (Some(home), Some(client)) = (homes.get_mut(rival.client), clients.get(rival.client)) else { continue };
+            let Some(taken) = taken.get_mut(rival.session).and_then(|t| t.get_mut(client.family())) else { continue };
+            let [all, known] = networks.get(&client.network()).copied().unwrap_or_default();
+            let fits = match step {
+                0 => is_telling(rival, client) && rival.weight >= enough,
+                1 => known > 1 && known * 3 >= all,
+                _ => rival.is_telling && rival.weight > 0.0 && (rival.alone || rival.common > 1) || sessions.len() == 1,
+            };
+            if fits && home.is_none() && !*taken {
+                *taken = true;
+                let guessed = (step == 1)
+                    .then_some("by hardly more than one moment in common, and because its neighbours are clients");
+                *home = Some(Home { session: rival.session, guessed });
+                networks.entry(client.network()).or_default()[1] += 1;
+            }
+        }
+    }
+    for (home, client) in homes.iter_mut().zip(clients) {
+        if home.is_some() {
+            continue;
+        }
+        let (span, family) = (client.span(), client.family());
+        let free = |taken: &[bool; 2]| taken.get(family) == Some(&false);
+        let mut overlapping =
+            sessions.iter().zip(&taken).enumerate().filter(|(_, (s, taken))| free(taken) && overlaps(s, span));
+        let (Some((only, _)), None) = (overlapping.next(), overlapping.next()) else { continue };
+        *home = Some(Home { session: only, guessed: Some("by elimination, not by its timing") });
+        if let Some(taken) = taken.get_mut(only).and_then(|t| t.get_mut(family)) {
+            *taken = true;
+        }
+    }
+    homes
+}
+
+/// When a session's tunnels carried data.
+struct Busy {
+    /// In time order, a little wider than they were, none overlapping.
+    stretches: Vec<(Timestamp, Timestamp)>,
+    /// How surprising it is that something else falls into them: the negative logarithm of their share of the session's life.
+    surprise: f32,
+}
+
+impl Busy {
+    fn of(session: &Session) -> Busy {
+        let wide = |s: &Stretch| (s.first.plus_seconds(-TOGETHER), s.last.plus_seconds(TOGETHER));
+        let mut stretches: Vec<_> = activities(session).flat_map(|(_, a)| &a.stretches).map(wide).collect();
+        // A record that never became whole shows in nothing but its packets.
+        let end = |view: &FlowFacts| (view.ended.last.plus_seconds(-TOGETHER), view.ended.last.plus_seconds(TOGETHER));
+        stretches.extend(activities(session).map(|(view, _)| end(view)));
+        stretches.sort_unstable();
+        stretches.dedup_by(|next, kept| {
+            let overlaps = next.0 <= kept.1;
+            kept.1 = if overlaps { kept.1.max(next.1) } else { kept.1 };
+            overlaps
+        });
+        let busy: f64 = stretches.iter().map(|(from, until)| until.seconds_since(*from)).sum();
+        let life = session.end.seconds_since(session.start) + 2.0 * TOGETHER;
+        Busy { stretches, surprise: -(busy / life).clamp(1e-6, 1.0).ln() as f32 }
+    }
+
+    fn at(&self, at: Timestamp) -> bool {
+        let begun = self.stretches.partition_point(|(from, _)| *from <= at);
+        begun.checked_sub(1).and_then(|last| self.stretches.get(last)).is_some_and(|(_, until)| at <= *until)
+    }
+}
+
+/// A session that may be a client's.
+struct Rival {
+    session: usize,
+    client: usize,
+    /// Common bursts.
+    common: u32,
+    /// How surprising it is if the two have nothing to do with each other: a negative logarithm.
+    weight: f32,
+    /// Nothing else is busy when the client is.
+    alone: bool,
+    /// Is there more than one moment to judge by?
+    is_telling: bool,
+}
+
+/// Who is busy at the same moments: all that hardly ever missed each other, best first.
+fn rivals(sessions: &[Session], clients: &[Client], meetings: &[Meeting]) -> Vec<Rival> {
+    /// So many hits make up for a miss: packets that a capture lost, records that came late.
+    const HITS_PER_MISS: usize = 4;
+    /// What a miss says against the two.
+    const MISS: f32 = 12.0;
+    /// What a meeting says when it is chance; one with somebody else says nothing.
+    const MEETING: f32 = 1.5;
+    let busy: Vec<Busy> = sessions.iter().map(Busy::of).collect();
+    let mut bursts: Vec<(Timestamp, usize)> = Vec::new();
+    for (i, session) in sessions.iter().enumerate() {
+        bursts.extend(activities(session).flat_map(|(_, a)| &a.bursts).map(|at| (*at, i)));
+        bursts.extend(activities(session).map(|(view, _)| (view.ended.last, i)));
+    }
+    bursts.sort_unstable();
+    let met = met(sessions, clients, meetings);
+    let mut all = Vec::new();
+    for (c, client) in clients.iter().enumerate() {
+        let [must, may] = client.moments();
+        // Common bursts, and what meetings say.
+        let mut near: BTreeMap<usize, (u32, f32)> = BTreeMap::new();
+        let mut close: Vec<usize> = Vec::new();
+        for at in client_bursts(client) {
+            let (from, until) = (at.plus_seconds(-TOGETHER), at.plus_seconds(TOGETHER));
+            let begin = bursts.partition_point(|(t, _)| *t < from);
+            let within = bursts.get(begin..).unwrap_or_default().iter().take_while(|(t, _)| *t <= until).take(64);
+            close.clear();
+            close.extend(within.map(|(_, session)| *session));
+            close.sort_unstable();
+            close.dedup();
+            close.iter().for_each(|session| near.entry(*session).or_default().0 += 1);
+        }
+        let Some(met) = met.get(c) else { continue };
+        for (session, weight) in &met.sessions {
+            near.entry(*session).or_default().1 += weight;
+        }
+        let alone = near.len() == 1;
+        let mut fitting: Vec<Rival> = Vec::new();
+        for (session, (common, meetings)) in near {
+            let Some(busy) = busy.get(session) else { continue };
+            let hits = |moments: &[Timestamp]| moments.iter().filter(|at| busy.at(**at)).count();
+            let (at_least, hits) = (hits(&must), hits(&must) + hits(&may));
+            let misses = must.len() - at_least;
+            if sessions.len() == 1 || hits >= HITS_PER_MISS * misses {
+                let weight =
+                    hits as f32 * busy.surprise - misses as f32 * MISS + meetings - met.packets as f32 * MEETING;
+                let is_telling = must.len() > 1 || client.packets() > 1;
+                fitting.push(Rival { session, client: c, common, weight, alone, is_telling });
+            }
+        }
+        fitting.sort_by(|a, b| b.weight.total_cmp(&a.weight).then(a.session.cmp(&b.session)));
+        all.extend(fitting.into_iter().take(MOST_HOMES));
+    }
+    all.sort_by(|a, b| b.weight.total_cmp(&a.weight).then((a.session, a.client).cmp(&(b.session, b.client))));
+    all
+}
+
+/// What the meetings of each client say for a session, as the negative logarithm of their being chance, and how many they are in all.
+#[derive(Default)]
+struct Met {
+    sessions: HashMap<usize, f32>,
+    packets: usize,
+}
+
+fn met(sessions: &[Session], clients: &[Client], meetings: &[Meeting]) -> Vec<Met> {
+    let mut met: Vec<Met> = clients.iter().map(|_| Met::default()).collect();
+    if meetings.is_empty() {
+        return met;
+    }
+    let flows = clients.iter().enumerate().flat_map(|(c, client)| client.flows.iter().map(move |f| (c, &f.facts)));
+    let inner: HashMap<Place, usize> = flows.map(|(c, facts)| ((facts.point, facts.id), c)).collect();
+    let views = sessions.iter().enumerate().flat_map(|(s, session)| session.outer_views().map(move |view| (s, view)));
+    let outer: HashMap<Place, usize> = views.map(|(s, view)| ((view.point, view.id), s)).collect();
+    // Of the records before and behind the same packet, the nearer one counts.
+    let mut nearest: HashMap<(usize, usize, Timestamp), f32> = HashMap::default();
+    let mut packets: HashSet<(usize, Timestamp)> = HashSet::default();
+    for meeting in meetings {
+        let Some(client) = inner.get(&meeting.inner) else { continue };
+        packets.insert((*client, meeting.at));
+        if let Some(session) = outer.get(&meeting.outer) {
+            let weight = nearest.entry((*client, *session, meeting.at)).or_default();
+            *weight = weight.max(meeting.weight);
+        }
+    }
+    for (client, _) in packets {
+        met.get_mut(client).into_iter().for_each(|met| met.packets += 1);
+    }
+    // In order, for sums of fractions depend on it.
+    let mut nearest: Vec<_> = nearest.into_iter().collect();
+    nearest.sort_unstable_by_key(|(key, _)| *key);
+    for ((client, session, _), weight) in nearest {
+        met.get_mut(client).into_iter().for_each(|met| *met.sessions.entry(session).or_default() += weight);
+    }
+    met
+}
+
+impl Client {
+    /// First and last packet.
+    fn span(&self) -> (Timestamp, Timestamp) {
+        let start = self.flows.iter().map(|f| f.facts.opened.first).min().unwrap_or_default();
+        (start, self.flows.iter().map(|f| f.facts.ended.last).max().unwrap_or_default())
+    }
+
+    fn packets(&self) -> u64 {
+        self.flows.iter().flat_map(|f| f.facts.ended.packets).sum()
+    }
+
+    /// Moments at which its tunnel must have carried data: a flow's first and last packet, and large ones from the client; and those
+    /// at which it may have: large ones toward the client, which may be too large. One a second.
+    fn moments(&self) -> [Vec<Timestamp>; 2] {
+        let (mut must, mut may) = (Vec::new(), Vec::new());
+        for flow in &self.flows {
+            let (facts, down) = (&flow.facts, flow.toward_client);
+            let first = |runs: &Runs| runs.iter().map(|run| run.first).collect::<Vec<_>>();
+            must.extend([facts.opened.first, facts.ended.last]);
+            must.extend(down.reverse().of(&facts.ended.last_by_direction));
+            must.extend(first(down.reverse().of(&facts.large)));
+            may.extend(first(down.of(&facts.large)));
+        }
+        for all in [&mut must, &mut may] {
+            all.sort_unstable();
+            all.dedup_by(|a, b| a.seconds_since(*b) < APART);
+            all.truncate(64);
+        }
+        may.retain(|at| must.iter().all(|known| at.seconds_since(*known).abs() >= APART));
+        [must, may]
+    }
+
+    /// The network whose addresses one gateway gives out: /24, or /64.
+    fn network(&self) -> IpAddr {
+        match self.address {
+            IpAddr::V4(address) => Ipv4Addr::from_bits(address.to_bits() & (u32::MAX << 8)).into(),
+            IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 64)).into(),
+        }
+    }
+
+    /// 0 for IPv4, 1 for IPv6.
+    fn family(&self) -> usize {
+        usize::from(self.address.is_ipv6())
+    }
+}
+
+fn overlaps(session: &Session, (start, end): (Timestamp, Timestamp)) -> bool {
+    start <= session.end.plus_seconds(2.0) && end >= session.start.plus_seconds(-2.0)
+}
+
+/// The flows that carried a session's data, and when they did.
+fn activities(session: &Session) -> impl Iterator<Item = (&FlowFacts, &Activity)> {
+    let tunnels = session.connections.iter().filter(|c| c.role.is_tunnel()).flat_map(|c| &c.views);
+    let tls = tunnels.filter_map(|view| Some((&**view, &view.tls.as_ref()?.activity)));
+    let dtls = session.dtls.iter().flat_map(|d| &d.views);
+    tls.chain(dtls.filter_map(|view| Some((&**view, &view.dtls.as_ref()?.activity))))
+}
+
+fn client_bursts(client: &Client) -> Vec<Timestamp> {
+    let mut all: Vec<Timestamp> = client
+        .flows
+        .iter()
+        .flat_map(|f| {
+            std::iter::once(f.facts.opened.first)
+                .chain(f.facts.large.iter().flat_map(|runs| runs.iter()).map(|r| r.first))
+        })
+        .collect();
+    all.sort_unstable();
+    all.dedup_by(|a, b| a.seconds_since(*b).abs() < TOGETHER);
+    all.truncate(64);
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::{Direction, Ended, Endpoints, FlowId, FrameRef, Large, Opened, Protocol};
+    use crate::session::DtlsFlow;
+    use crate::session::facts::{DtlsFacts, FlowNotes};
+
+    const LIFE: (f64, f64) = (0.0, 1000.0);
+
+    fn at(seconds: f64) -> Timestamp {
+        Timestamp::default().plus_seconds(seconds)
+    }
+
+    fn facts(id: u32, ends: (IpAddr, IpAddr), protocol: Protocol, span: (f64, f64), packets: u64) -> FlowFacts {
+        let opened = Opened {
+            protocol,
+            endpoints: Endpoints { client: (ends.0, 50_000).into(), server: (ends.1, 443).into() },
+            stream: id,
+            first: at(span.0),
+            first_frame: FrameRef::default(),
+            syn: None,
+            syn_ack: None,
+            third: None,
+            ttl: [0, 0],
+            carrier: None,
+        };
+        let ended = Ended { last: at(span.1), packets: [packets, 0], ..Ended::default() };
+        FlowNotes::new(FlowId(id), PointId(0)).take(opened, ended)
+    }
+
+    /// A session of DTLS that is busy at those moments.
+    fn session(id: u32, busy: &[f64]) -> Session {
+        let ends: (IpAddr, IpAddr) = ([192, 0, 2, id as u8].into(), [203, 0, 113, 2].into());
+        let mut dtls = DtlsFacts::default();
+        busy.iter().for_each(|seconds| dtls.activity.add(at(*seconds), FrameRef::default(), Direction::ToServer, 500));
+        let mut view = facts(id, ends, Protocol::Udp, LIFE, 100);
+        view.dtls = Some(Box::new(dtls));
+        let dtls = vec![DtlsFlow { views: vec![Box::new(view)], continues: None }];
+        Session { start: at(LIFE.0), end: at(LIFE.1), dtls, ..Session::new(ends.0, Some(ends.1), 443) }
+    }
+
+    /// An inner client with one flow, whose large packets begin at those moments and are its first and last ones.
+    fn client(address: [u8; 4], id: u32, large: &[f64], packets: u64) -> Client {
+        let span = (large.iter().copied().fold(f64::MAX, f64::min), large.iter().copied().fold(0.0, f64::max));
+        let mut view = facts(id, (address.into(), [10, 0, 0, 1].into()), Protocol::Tcp, span, packets);
+        for seconds in large {
+            let packet = Large { direction: Direction::ToServer, ip_len: 1300, again: false };
+            packet.direction.of_mut(&mut view.large).add(at(*seconds), FrameRef::default(), packet);
+        }
+        let flows = vec![InnerFlow { facts: Box::new(view), toward_client: Direction::ToClient }];
+        Client { address: address.into(), flows, points: BTreeSet::new() }
+    }
+
+    /// Sessions that are busy every 50 seconds, each at moments of its own.
+    fn sessions() -> Vec<Session> {
+        let busy = |n: u32| (0..20).map(|k| f64::from(n) + 50.0 * f64::from(k)).collect::<Vec<_>>();
+        (0..40).map(|n| session(n, &busy(n))).collect()
+    }
+
+    fn found(clients: &[Client], meetings: &[Meeting]) -> Vec<Option<usize>> {
+        homes(&sessions(), clients, &[], meetings).into_iter().map(|home| home.map(|home| home.session)).collect()
+    }
+
+    #[test]
+    fn inner_traffic_goes_to_the_session_that_is_busy_with_it() {
+        let mine = client([10, 9, 0, 7], 100, &[7.005, 157.005, 507.005], 30);
+        assert_eq!(found(&[mine], &[]), [Some(7)]);
+    }
+
+    #[test]
+    fn traffic_that_no_tunnel_carried_is_nobodys_however_often_it_falls_together_with_one() {
+        let theirs = client([10, 9, 0, 7], 100, &[7.005, 157.005, 180.5, 300.5, 410.5], 30);
+        assert_eq!(found(&[theirs], &[]), [None]);
+    }
+
+    #[test]
+    fn a_single_packet_is_nobodys_unless_its_neighbours_are_clients() {
+        let single = || client([10, 9, 0, 9], 101, &[209.005], 1);
+        let near =
+            Meeting { at: at(209.005), inner: (PointId(0), FlowId(101)), outer: (PointId(0), FlowId(9)), weight: 8.0 };
+        assert_eq!(found(&[single()], &[near]), [None]);
+        let neighbour = |n: u8| {
+            let first = f64::from(n) + 0.005;
+            client([10, 9, 0, n], 200 + u32::from(n), &[first, first + 150.0], 30)
+        };
+        assert_eq!(found(&[neighbour(1), neighbour(2), single()], &[near]), [Some(1), Some(2), Some(9)]);
+    }
+
+    #[test]
+    fn the_nearest_record_tells_sessions_apart_that_are_busy_together() {
+        let all = vec![session(1, &[100.0, 200.0]), session(2, &[100.001, 200.001]), session(3, &[50.0])];
+        let mine = client([10, 9, 0, 7], 100, &[100.005], 30);
+        let near =
+            Meeting { at: at(100.005), inner: (PointId(0), FlowId(100)), outer: (PointId(0), FlowId(2)), weight: 8.0 };
+        assert_eq!(homes(&all, &[mine], &[], &[near]), [Some(Home { session: 1, guessed: None })]);
+    }
+}
