@@ -85,7 +85,7 @@ impl FlowNotes {
         }
     }
 
-    /// Adds a large packet to the tally; says whether it begins a run of them.
+    /// Adds a large packet to the tally; says whether it begins one of the first runs of them.
     pub fn add_large(&mut self, at: Timestamp, frame: FrameRef, large: Large) -> bool {
         large.direction.of_mut(&mut self.large).add(at, frame, large)
     }

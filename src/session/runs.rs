@@ -6,6 +6,8 @@ use std::ops::{Deref, DerefMut};
 
 /// Runs of equal large packets kept per direction of a flow.
 pub const MAX_RUNS: usize = 16;
+/// Of so many runs it is told when they begin: enough to see whose they are.
+const TOLD: usize = 6;
 /// A silence this long begins a new run, in seconds.
 const SILENCE: f64 = 1.0;
 
@@ -35,7 +37,7 @@ impl DerefMut for Runs {
 }
 
 impl Runs {
-    /// Adds a packet; says whether it begins a run.
+    /// Adds a packet; says whether it begins one of the first runs.
     pub(super) fn add(&mut self, at: Timestamp, frame: FrameRef, large: Large) -> bool {
         let Kept { sizes, runs } = &mut **self.0.get_or_insert_default();
         let full = runs.len() >= MAX_RUNS;
@@ -57,7 +59,7 @@ impl Runs {
         }
         keep(sizes, large.ip_len);
         keep(runs, Run::new(at, frame, large));
-        true
+        runs.len() <= TOLD
     }
 }
 
