@@ -533,6 +533,16 @@ impl Run<'_> {
             format!("{} ICMP errors were left out because of their cap", facts.icmp_left_out),
         );
         lose(
+            "meetings-cap",
+            facts.meetings_left_out,
+            true,
+            format!(
+                "{} times it was left out beside whose record a large packet was seen, because of their cap: whose session it is may \
+                 stay unknown",
+                facts.meetings_left_out
+            ),
+        );
+        lose(
             "lost-sync",
             losses.lost_syncs,
             false,

@@ -41,6 +41,7 @@ pub struct Meetings {
     waiting: Vec<(Timestamp, Place)>,
     /// In chunks, so that growing copies nothing.
     met: Vec<Vec<Met>>,
+    left_out: u64,
     records: u64,
     span: Option<(Timestamp, Timestamp)>,
 }
@@ -79,8 +80,13 @@ impl Meetings {
                 chunk.push((at, inner, outer, apart));
                 self.met.push(chunk);
             }
-            _ => {}
+            _ => self.left_out += 1,
         }
+    }
+
+    /// Meetings that there was no room for.
+    pub fn left_out(&self) -> u64 {
+        self.left_out
     }
 
     /// What was met, weighed by how many records there were in all.
@@ -130,5 +136,14 @@ mod tests {
         meetings.record(Timestamp::from_nanos(60_000), (PointId(0), FlowId(3)));
         let met = meetings.finish();
         assert_eq!(met.iter().map(|m| m.outer.1).collect::<Vec<_>>(), [FlowId(1)]);
+    }
+
+    #[test]
+    fn what_there_is_no_room_for_is_counted() {
+        let mut meetings = Meetings::default();
+        meetings.record(Timestamp::from_nanos(0), (PointId(0), FlowId(1)));
+        (0..MOST + 5).for_each(|_| meetings.begin(Timestamp::from_nanos(10), (PointId(1), FlowId(2))));
+        assert_eq!(meetings.left_out(), 5);
+        assert_eq!(meetings.finish().len(), MOST);
     }
 }

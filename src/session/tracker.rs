@@ -43,6 +43,8 @@ pub struct Facts {
     pub flows_left_out: u64,
     /// ICMP errors left out because of [`Limits::max_icmp`].
     pub icmp_left_out: u64,
+    /// Of `meetings` left out because there were too many.
+    pub meetings_left_out: u64,
 }
 
 /// Who sent what about which flow: the key ICMP errors are counted under.
@@ -241,6 +243,7 @@ impl Tracker {
     pub fn finish(mut self) -> Facts {
         self.ended.sort_unstable_by_key(|(place, _)| *place);
         self.facts.flows = self.ended.into_iter().map(|(_, flow)| flow).collect();
+        self.facts.meetings_left_out = self.meetings.left_out();
         self.facts.meetings = self.meetings.finish();
         self.facts
     }
