@@ -653,8 +653,7 @@ impl Run<'_> {
         self.tell_decryption(&flows);
         let told = Told { tls: self.options.tls_mtu, dtls: self.options.dtls_mtu };
         let session::Assembled { mut sessions, clocks, unclaimed, ike } =
-            session::assemble(flows, icmp, incomplete, &meetings, &mut self.points);
-        drop(meetings);
+            session::assemble(flows, icmp, incomplete, meetings, &mut self.points);
         let left_out = sessions.len().saturating_sub(self.options.max_sessions.unwrap_or(MAX_SESSIONS));
         sessions.truncate(sessions.len() - left_out);
         for clock in clocks {

@@ -25,7 +25,7 @@ pub fn empty() -> Report {
 
 /// Gives every capture its interfaces.
 pub fn interfaces(captures: &mut [Capture], points: &[Point]) {
-    for point in points.iter().filter(|point| point.decrypted_at.is_none()) {
+    for point in points.iter().filter(|p| p.decrypted_at.is_none() && p.other_side_of.is_none()) {
         if let Some(capture) = captures.get_mut(usize::from(point.capture)) {
             capture.interfaces.push(Interface {
                 name: point.interface.name.clone().unwrap_or_else(|| point.name.clone()),

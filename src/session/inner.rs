@@ -4,9 +4,9 @@ use super::facts::{FlowFacts, IcmpFacts, View};
 use super::limits::{lowered_after_trouble, stuck_toward_client};
 use super::maps::HashMap;
 use super::meetings::Meeting;
-use super::timing::{self, Client};
+use super::timing::{self, Client, Guesses};
 use super::{InnerFlow, Point, Session};
-use crate::event::{Direction, FlowId, PointId, Protocol, Vantage};
+use crate::event::{Direction, Endpoints, FlowId, PointId, Protocol, Vantage};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
@@ -44,11 +44,17 @@ pub fn attach(
             sees_inner(f) && !outer.contains(&client(f)) && !outer.contains(&server(f)) && client(f) != server(f)
         })
         .collect();
+    assign(sessions, clients(flows, icmp, points), icmp, meetings, points)
+}
+
+/// Flows by the address that is a VPN client's.
+pub(super) fn clients(flows: Vec<View>, icmp: &[IcmpFacts], points: &[Point]) -> Vec<Client> {
     let weights = weigh(&flows, icmp, points);
     let mut clients: BTreeMap<IpAddr, Client> = BTreeMap::new();
     for flow in flows {
         let weight = |address: IpAddr| weights.get(&(flow.point, address)).copied().unwrap_or(0);
-        let (a, b) = (client(&flow), server(&flow));
+        let Endpoints { client, server } = flow.opened.endpoints;
+        let (a, b) = (client.ip(), server.ip());
         let toward_client = if weight(b) > weight(a) { Direction::ToServer } else { Direction::ToClient };
         let address = if toward_client == Direction::ToServer { b } else { a };
         let home =
@@ -56,7 +62,7 @@ pub fn attach(
         home.points.insert(flow.point);
         home.flows.push(InnerFlow { facts: flow, toward_client });
     }
-    assign(sessions, clients.into_values().collect(), icmp, meetings, points)
+    clients.into_values().collect()
 }
 
 /// Gives flows out of decrypted tunnels to the sessions whose tunnels carried them.
@@ -133,7 +139,7 @@ fn assign(
     points: &[Point],
 ) -> Vec<Unclaimed> {
     let outer_sessions = sessions.len();
-    let wanted = timing::homes(sessions, &clients, icmp, meetings);
+    let wanted = timing::homes(sessions, &clients, icmp, meetings, Guesses::Any);
     let mut left = Vec::new();
     for (client, home) in clients.into_iter().zip(wanted) {
         match home.and_then(|home| Some((sessions.get_mut(home.session)?, home.guessed))) {

@@ -23,6 +23,7 @@ pub mod join;
 pub mod limits;
 mod maps;
 pub mod meetings;
+mod mirror;
 pub mod moves;
 pub mod mtu;
 pub mod path;
@@ -98,6 +99,8 @@ pub struct Point {
     pub one_way: bool,
     /// Stretches of more than [`QUIET`] seconds without any frame, at most 64.
     pub quiet: Vec<(Timestamp, Timestamp)>,
+    /// It is the inner side of a point that saw both.
+    pub other_side_of: Option<PointId>,
     /// It stands inside the tunnels that were decrypted at that point: what it shows is what went through them.
     pub decrypted_at: Option<PointId>,
 }
@@ -127,6 +130,7 @@ impl Point {
             tells_filter: false,
             one_way: false,
             quiet: Vec::new(),
+            other_side_of: None,
             decrypted_at: None,
         }
     }
@@ -142,6 +146,19 @@ impl Point {
             saw_udp: false,
             saw_fragments: false,
             decrypted_at: Some(self.id),
+            ..self.clone()
+        }
+    }
+
+    /// The inner side of this point, which saw both.
+    pub fn other_side(&self, id: PointId) -> Point {
+        let vantage = if self.vantage == Some(Vantage::Client) { Vantage::VirtualAdapter } else { Vantage::Inside };
+        Point {
+            id,
+            frames: 0,
+            vantage: Some(vantage),
+            vantage_basis: format!("packets that the tunnels at {} carried passed there too", self.name),
+            other_side_of: Some(self.id),
             ..self.clone()
         }
     }
@@ -629,8 +646,8 @@ pub fn assemble(
     mut flows: Vec<View>,
     mut icmp: Vec<IcmpFacts>,
     incomplete: Vec<(PointId, Incomplete)>,
-    meetings: &[meetings::Meeting],
-    points: &mut [Point],
+    mut meetings: Vec<meetings::Meeting>,
+    points: &mut Vec<Point>,
 ) -> Assembled {
     coverage::settle(points, &flows);
     // A first guess from every TLS and DTLS flow orders the views; the sessions themselves then settle it.
@@ -648,7 +665,8 @@ pub fn assemble(
     }
     let ike = others.iter().filter(|f| f.ike).map(|f| f.opened.endpoints.addresses()).collect();
     beside::attach(&mut sessions, &others, &incomplete);
-    let unclaimed = inner::attach(&mut sessions, others, &icmp, meetings, points);
+    mirror::part(&sessions, &mut others, &mut icmp, &mut meetings, points);
+    let unclaimed = inner::attach(&mut sessions, others, &icmp, &meetings, points);
     inner::attach_icmp(&mut sessions, icmp);
     point::infer_inner(points, &sessions);
     Assembled { sessions, clocks, unclaimed, ike }

@@ -34,6 +34,17 @@ pub(super) struct Home {
     pub session: usize,
     /// How it was guessed, if timing alone did not tell.
     pub guessed: Option<&'static str>,
+    /// It is next to impossible that the two fit by chance.
+    pub is_certain: bool,
+}
+
+/// What may be guessed where timing alone does not tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Guesses {
+    /// What fits best, by elimination too: for traffic of which most is from inside the tunnels.
+    Any,
+    /// Only neighbours of those whom timing tells.
+    Neighbours,
 }
 
 /// The session of each client. Exclusive, best match first.
@@ -42,9 +53,12 @@ pub(super) fn homes(
     clients: &[Client],
     icmp: &[IcmpFacts],
     meetings: &[Meeting],
+    guesses: Guesses,
 ) -> Vec<Option<Home>> {
     /// More likely its session than that one of all of them fits by chance: 1 to 2, as a negative logarithm.
     const CHANCE: f32 = 0.7;
+    /// So much more makes it certain: 1 to 160,000.
+    const CERTAIN: f32 = 12.0;
     let mut homes: Vec<Option<Home>> = vec![None; clients.len()];
     if clients.is_empty() {
         return homes;
@@ -59,7 +73,7 @@ pub(super) fn homes(
         let span = client.span();
         let mut given = given.iter().copied().filter(|i| sessions.get(*i).is_some_and(|s| overlaps(s, span)));
         if let (Some(only), None) = (given.next(), given.next()) {
-            *home = Some(Home { session: only, guessed: None });
+            *home = Some(Home { session: only, guessed: None, is_certain: true });
         }
     }
     // One client may have an IPv4 and an IPv6 address, hence two inner clients per session: one of each family.
@@ -72,7 +86,8 @@ pub(super) fn homes(
     let refused: HashSet<IpAddr> = icmp.iter().filter(|i| i.error.is_frag_needed()).map(|i| i.quoted.dst).collect();
     let is_telling = |rival: &Rival, client: &Client| rival.is_telling || refused.contains(&client.address);
     // Those whom chance cannot explain; then those of whose neighbours a third are clients; then those that merely fit.
-    for step in 0..3 {
+    let steps = if guesses == Guesses::Any { 3 } else { 2 };
+    for step in 0..steps {
         for rival in &rivals {
             let (Some(home), Some(client)) = (homes.get_mut(rival.client), clients.get(rival.client)) else { continue };
             let Some(taken) = taken.get_mut(rival.session).and_then(|t| t.get_mut(client.family())) else { continue };
@@ -86,10 +101,17 @@ pub(super) fn homes(
                 *taken = true;
                 let guessed = (step == 1)
                     .then_some("by hardly more than one moment in common, and because its neighbours are clients");
-                *home = Some(Home { session: rival.session, guessed });
+                *home = Some(Home {
+                    session: rival.session,
+                    guessed,
+                    is_certain: step == 0 && rival.weight >= enough + CERTAIN,
+                });
                 networks.entry(client.network()).or_default()[1] += 1;
             }
         }
+    }
+    if guesses == Guesses::Neighbours {
+        return homes;
     }
     for (home, client) in homes.iter_mut().zip(clients) {
         if home.is_some() {
@@ -100,7 +122,7 @@ pub(super) fn homes(
         let mut overlapping =
             sessions.iter().zip(&taken).enumerate().filter(|(_, (s, taken))| free(taken) && overlaps(s, span));
         let (Some((only, _)), None) = (overlapping.next(), overlapping.next()) else { continue };
-        *home = Some(Home { session: only, guessed: Some("by elimination, not by its timing") });
+        *home = Some(Home { session: only, guessed: Some("by elimination, not by its timing"), is_certain: false });
         if let Some(taken) = taken.get_mut(only).and_then(|t| t.get_mut(family)) {
             *taken = true;
         }
@@ -324,7 +346,7 @@ fn client_bursts(client: &Client) -> Vec<Timestamp> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::event::{Direction, Ended, Endpoints, FlowId, FrameRef, Large, Opened, Protocol};
     use crate::session::DtlsFlow;
@@ -365,7 +387,7 @@ mod tests {
     }
 
     /// An inner client with one flow, whose large packets begin at those moments and are its first and last ones.
-    fn client(address: [u8; 4], id: u32, large: &[f64], packets: u64) -> Client {
+    pub fn client(address: [u8; 4], id: u32, large: &[f64], packets: u64) -> Client {
         let span = (large.iter().copied().fold(f64::MAX, f64::min), large.iter().copied().fold(0.0, f64::max));
         let mut view = facts(id, (address.into(), [10, 0, 0, 1].into()), Protocol::Tcp, span, packets);
         for seconds in large {
@@ -377,13 +399,16 @@ mod tests {
     }
 
     /// Sessions that are busy every 50 seconds, each at moments of its own.
-    fn sessions() -> Vec<Session> {
+    pub fn sessions() -> Vec<Session> {
         let busy = |n: u32| (0..20).map(|k| f64::from(n) + 50.0 * f64::from(k)).collect::<Vec<_>>();
         (0..40).map(|n| session(n, &busy(n))).collect()
     }
 
     fn found(clients: &[Client], meetings: &[Meeting]) -> Vec<Option<usize>> {
-        homes(&sessions(), clients, &[], meetings).into_iter().map(|home| home.map(|home| home.session)).collect()
+        homes(&sessions(), clients, &[], meetings, Guesses::Any)
+            .into_iter()
+            .map(|home| home.map(|home| home.session))
+            .collect()
     }
 
     #[test]
@@ -417,6 +442,10 @@ mod tests {
         let mine = client([10, 9, 0, 7], 100, &[100.005], 30);
         let near =
             Meeting { at: at(100.005), inner: (PointId(0), FlowId(100)), outer: (PointId(0), FlowId(2)), weight: 8.0 };
-        assert_eq!(homes(&all, &[mine], &[], &[near]), [Some(Home { session: 1, guessed: None })]);
+        let found = homes(&all, &[mine], &[], &[near], Guesses::Any);
+        assert_eq!(
+            found.iter().map(|home| home.map(|home| (home.session, home.guessed))).collect::<Vec<_>>(),
+            [Some((1, None))]
+        );
     }
 }

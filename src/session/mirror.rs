@@ -1,0 +1,102 @@
+//! Points that saw both sides: a mirror port of a gateway's outside and inside, or `tcpdump -i any` on either end. What their own
+//! tunnels carried is then seen from a point of its own, as an interface on the inner path would have shown it.
+
+use super::facts::{IcmpFacts, View};
+use super::inner;
+use super::maps::HashSet;
+use super::meetings::Meeting;
+use super::timing::{self, Guesses};
+use super::{Point, Session};
+use crate::event::{FlowId, PointId, Vantage};
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+/// So many clients prove that a point saw both sides, where there are as many.
+const PROOF: usize = 2;
+
+/// Finds such points, and gives what passed inside the tunnels a point of its own.
+pub fn part(
+    sessions: &[Session],
+    others: &mut Vec<View>,
+    icmp: &mut [IcmpFacts],
+    meetings: &mut [Meeting],
+    points: &mut Vec<Point>,
+) {
+    let outer: HashSet<IpAddr> = sessions.iter().flat_map(|s| [Some(s.client), s.gateway]).flatten().collect();
+    let is_candidate = |flow: &View| {
+        let ends = flow.opened.endpoints;
+        let vantage = points.get(usize::from(flow.point.0)).and_then(|point| point.vantage);
+        vantage.is_some_and(Vantage::is_outer)
+            && flow.large.iter().any(|runs| !runs.is_empty())
+            && flow.opened.carrier.is_none()
+            && [ends.client.ip(), ends.server.ip()].iter().all(|address| !outer.contains(address))
+    };
+    let (candidates, rest): (Vec<View>, Vec<View>) = std::mem::take(others).into_iter().partition(is_candidate);
+    *others = rest;
+    let clients = inner::clients(candidates, icmp, points);
+    let homes = timing::homes(sessions, &clients, icmp, meetings, Guesses::Neighbours);
+    let mut proofs: BTreeMap<PointId, usize> = BTreeMap::new();
+    for (client, home) in clients.iter().zip(&homes) {
+        if home.is_some_and(|home| home.is_certain) {
+            client.points.iter().for_each(|point| *proofs.entry(*point).or_default() += 1);
+        }
+    }
+    let enough = PROOF.min(sessions.len());
+    let mut inside: BTreeMap<PointId, PointId> = BTreeMap::new();
+    for (at, _) in proofs.into_iter().filter(|(_, proofs)| *proofs >= enough) {
+        let id = PointId(points.len() as u16);
+        let Some(point) = points.get_mut(usize::from(at.0)).filter(|_| !id.is_inside()) else { continue };
+        let other_side = point.other_side(id);
+        point.vantage_basis.push_str("; what its tunnels carried passed there too");
+        points.push(other_side);
+        inside.insert(at, id);
+    }
+    let mut addresses: HashSet<IpAddr> = HashSet::default();
+    let mut moved: HashSet<(PointId, FlowId)> = HashSet::default();
+    for (client, home) in clients.into_iter().zip(homes) {
+        addresses.extend(home.map(|_| client.address));
+        for mut flow in client.flows.into_iter().map(|flow| flow.facts) {
+            if let Some(id) = inside.get(&flow.point).filter(|_| home.is_some()) {
+                moved.insert((flow.point, flow.id));
+                flow.point = *id;
+            }
+            others.push(flow);
+        }
+    }
+    for meeting in meetings.iter_mut().filter(|meeting| moved.contains(&meeting.inner)) {
+        meeting.inner.0 = inside.get(&meeting.inner.0).copied().unwrap_or(meeting.inner.0);
+    }
+    let is_inner = |error: &IcmpFacts| [error.quoted.src, error.quoted.dst].iter().any(|end| addresses.contains(end));
+    for error in icmp.iter_mut().filter(|error| is_inner(error)) {
+        error.point = inside.get(&error.point).copied().unwrap_or(error.point);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::LinkType;
+    use crate::session::timing::tests::{client, sessions};
+
+    /// Where flows of clients that are busy at those moments end up, all captured at the outside with forty sessions.
+    fn parted(busy: &[&[f64]]) -> (usize, Vec<PointId>) {
+        let mut outside = Point::unknown(PointId(0), 0, 0, LinkType::ETHERNET);
+        outside.vantage = Some(Vantage::Outside);
+        let mut points = vec![outside];
+        let flows =
+            busy.iter().zip(1..).flat_map(|(busy, n)| client([10, 9, n, 7], 100 + u32::from(n), busy, 30).flows);
+        let mut others: Vec<View> = flows.map(|flow| flow.facts).collect();
+        part(&sessions(), &mut others, &mut [], &mut [], &mut points);
+        others.sort_by_key(|flow| flow.id);
+        (points.len(), others.iter().map(|flow| flow.point).collect())
+    }
+
+    #[test]
+    fn traffic_in_step_with_several_tunnels_makes_a_point_inside() {
+        let [a, b] = [[7.005, 157.005, 507.005, 707.005, 957.005], [8.005, 258.005, 408.005, 658.005, 908.005]];
+        let stranger = [3.5, 120.5, 333.5, 702.5, 903.5];
+        let (outside, inside) = (PointId(0), PointId(1));
+        assert_eq!(parted(&[&a, &b, &stranger]), (2, vec![inside, inside, outside]));
+        assert_eq!(parted(&[&a, &stranger]), (1, vec![outside, outside]), "one may be chance");
+    }
+}
