@@ -643,12 +643,7 @@ impl Run<'_> {
             flows.extend(facts.flows);
             icmp.extend(facts.icmp);
             incomplete.extend(facts.incomplete);
-            // Most runs read one set: nothing is to be copied.
-            let mut more = facts.meetings;
-            if meetings.is_empty() {
-                std::mem::swap(&mut meetings, &mut more);
-            }
-            meetings.extend(more);
+            meetings.extend(facts.meetings);
         }
         self.tell_decryption(&flows);
         let told = Told { tls: self.options.tls_mtu, dtls: self.options.dtls_mtu };

@@ -167,6 +167,23 @@ pub struct Opened {
 }
 
 impl Opened {
+    /// A flow of which nothing else is known.
+    #[cfg(test)]
+    pub fn bare(protocol: Protocol, endpoints: Endpoints, first: Timestamp) -> Opened {
+        Opened {
+            protocol,
+            endpoints,
+            stream: 0,
+            first,
+            first_frame: FrameRef::default(),
+            syn: None,
+            syn_ack: None,
+            third: None,
+            ttl: [0, 0],
+            carrier: None,
+        }
+    }
+
     /// TTL or hop limit of the first packet each way, when there was one.
     pub fn ttl(&self) -> [Option<u8>; 2] {
         self.ttl.map(|ttl| (ttl > 0).then_some(ttl))

@@ -3,10 +3,9 @@
 //! Promises: the input is never replaced, the output is there whole or not at all; in an extract no secrets. Refuses: to copy
 //! a capture that became shorter between the two readings.
 
-use super::ahead::READ_AHEAD;
 use super::output::{self, Destination};
 use super::secrets::SecretArgs;
-use super::{Console, Exit, files, spool, unseal, watch};
+use super::{Console, Exit, files, options, spool, unseal, watch};
 use crate::analysis::{self, Options, Outcome, Source};
 use crate::capture::Frame;
 use crate::capture::annotate::{self, Choice, Copied, Scope};
@@ -148,8 +147,7 @@ impl Job {
     }
 
     fn analyze(&mut self, args: &AnnotateArgs) -> Outcome {
-        let read_ahead = Some(READ_AHEAD);
-        let options = Options { tls_mtu: args.tls_mtu, dtls_mtu: args.dtls_mtu, read_ahead, ..Options::default() };
+        let options = options(args.tls_mtu, args.dtls_mtu);
         loop {
             let sources: Vec<_> = (0..self.inputs.len()).filter_map(|index| self.open(index)).collect();
             let Job { keyring, watch, inputs, .. } = self;

@@ -358,6 +358,11 @@ fn refuse(error: &clap::Error, args: &[OsString]) -> Exit {
     Exit::Usage
 }
 
+/// How captures are analysed unless told otherwise.
+fn options(tls_mtu: Option<u32>, dtls_mtu: Option<u32>) -> Options {
+    Options { tls_mtu, dtls_mtu, read_ahead: Some(ahead::READ_AHEAD), ..Options::default() }
+}
+
 fn analyze(args: AnalyzeArgs, console: Console) -> Exit {
     let wanted = match output::plan(args.formats, args.output) {
         Ok(wanted) => wanted,
@@ -387,8 +392,7 @@ fn analyze(args: AnalyzeArgs, console: Console) -> Exit {
             return Exit::Unreadable;
         }
     };
-    let read_ahead = Some(ahead::READ_AHEAD);
-    let mut options = Options { tls_mtu: args.tls_mtu, dtls_mtu: args.dtls_mtu, read_ahead, ..Options::default() };
+    let mut options = options(args.tls_mtu, args.dtls_mtu);
     if let Some(memory) = args.max_memory {
         options = options.within(memory);
     }

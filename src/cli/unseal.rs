@@ -1,9 +1,8 @@
 //! `acpcap decrypt` and `acpcap keys`: what is inside the tunnels, and what opens them elsewhere.
 
-use super::ahead::READ_AHEAD;
 use super::output::{self, Destination};
 use super::secrets::SecretArgs;
-use super::{Console, Exit, files, watch};
+use super::{Console, Exit, files, options, watch};
 use crate::analysis::{self, InnerPacket, Options, Outcome};
 use crate::capture::LinkType;
 use crate::capture::write;
@@ -151,7 +150,7 @@ pub(super) fn keys(args: &UnsealArgs, console: Console) -> Exit {
 
 /// No session is told here: none need be put into words.
 fn untold() -> Options {
-    Options { max_told: Some(0), read_ahead: Some(READ_AHEAD), ..Options::default() }
+    Options { max_told: Some(0), ..options(None, None) }
 }
 
 /// What both need before they begin.

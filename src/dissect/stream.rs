@@ -231,9 +231,9 @@ fn read(
 ) {
     if let Tls::Unread(hunted) = tls {
         let passed_over = match chunk {
-            Chunk::Data(bytes) if from_start || may_begin(bytes) => 0,
+            _ if from_start => 0,
+            Chunk::Data(bytes) if may_begin(bytes) => 0,
             Chunk::Data(bytes) => bytes.len() as u32,
-            Chunk::Missing(_) if from_start => 0,
             Chunk::Missing(count) => *count,
         };
         if passed_over > 0 {

@@ -7,6 +7,7 @@ use crate::event::{
 };
 use std::net::IpAddr;
 use std::num::NonZeroU64;
+use std::ops::{Deref, DerefMut};
 
 pub use super::runs::{MAX_RUNS, Run, Runs};
 
@@ -92,37 +93,33 @@ impl FlowNotes {
 
     /// All about the flow; the notes begin anew.
     pub fn take(&mut self, opened: Opened, ended: Ended) -> FlowFacts {
-        let FlowNotes { id, point, closed, tls, dtls, large, quic, media, ike } =
-            std::mem::replace(self, FlowNotes::new(self.id, self.point));
-        FlowFacts { id, point, opened, ended, closed, tls, dtls, large, quic, media, ike }
+        let notes = std::mem::replace(self, FlowNotes::new(self.id, self.point));
+        FlowFacts { opened, ended, notes }
     }
 }
 
-/// One flow at one capture point.
+/// One flow at one capture point: what it showed, and how it began and ended.
 #[derive(Debug)]
 pub struct FlowFacts {
-    /// Its id in its capture.
-    pub id: FlowId,
-    /// Where it was seen.
-    pub point: PointId,
     /// How it began.
     pub opened: Opened,
     /// How it ended.
     pub ended: Ended,
-    /// First FIN or RST: when, where, whose, and whether it was a RST.
-    pub closed: Option<Closed>,
-    /// What its TLS showed.
-    pub tls: Option<Box<TlsFacts>>,
-    /// What its DTLS showed.
-    pub dtls: Option<Box<DtlsFacts>>,
-    /// Large DF packets each way.
-    pub large: [Runs; 2],
-    /// QUIC Initials each way, as far as they are told.
-    pub quic: [u8; 2],
-    /// STUN or SRTP was seen in it.
-    pub media: bool,
-    /// IKE was seen in it.
-    pub ike: bool,
+    notes: FlowNotes,
+}
+
+impl Deref for FlowFacts {
+    type Target = FlowNotes;
+
+    fn deref(&self) -> &FlowNotes {
+        &self.notes
+    }
+}
+
+impl DerefMut for FlowFacts {
+    fn deref_mut(&mut self) -> &mut FlowNotes {
+        &mut self.notes
+    }
 }
 
 impl FlowFacts {

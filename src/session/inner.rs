@@ -4,8 +4,8 @@ use super::facts::{FlowFacts, IcmpFacts, View};
 use super::limits::{lowered_after_trouble, stuck_toward_client};
 use super::maps::HashMap;
 use super::meetings::Meeting;
-use super::timing::{self, Client, Guesses};
-use super::{InnerFlow, Point, Session};
+use super::timing::{self, Client, Guesses, Home, Pace};
+use super::{InnerFlow, Point, Session, outer_addresses};
 use crate::event::{Direction, Endpoints, FlowId, PointId, Protocol, Vantage};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -22,16 +22,17 @@ pub struct Unclaimed {
 }
 
 /// Gives inner flows to the sessions; what belongs to no session but shows a fault becomes one of its own.
-pub fn attach(
+pub(super) fn attach(
     sessions: &mut Vec<Session>,
     others: Vec<View>,
     icmp: &[IcmpFacts],
     meetings: &[Meeting],
+    pace: &Pace,
     points: &[Point],
 ) -> Vec<Unclaimed> {
     let (carried, others): (Vec<_>, Vec<_>) = others.into_iter().partition(|flow| flow.opened.carrier.is_some());
     attach_carried(sessions, carried, points);
-    let outer: BTreeSet<IpAddr> = sessions.iter().flat_map(|s| [Some(s.client), s.gateway]).flatten().collect();
+    let outer = outer_addresses(sessions);
     let sees_inner = |flow: &FlowFacts| {
         let vantage = points.get(flow.point.0 as usize).and_then(|p| p.vantage);
         vantage.is_none_or(|v| !v.is_outer())
@@ -44,7 +45,9 @@ pub fn attach(
             sees_inner(f) && !outer.contains(&client(f)) && !outer.contains(&server(f)) && client(f) != server(f)
         })
         .collect();
-    assign(sessions, clients(flows, icmp, points), icmp, meetings, points)
+    let clients = clients(flows, icmp, points);
+    let homes = timing::homes(sessions, &clients, icmp, meetings, pace, Guesses::Any);
+    assign(sessions, clients, homes, icmp, points)
 }
 
 /// Flows by the address that is a VPN client's.
@@ -134,14 +137,13 @@ fn weigh(flows: &[View], icmp: &[IcmpFacts], points: &[Point]) -> HashMap<(Point
 fn assign(
     sessions: &mut Vec<Session>,
     clients: Vec<Client>,
+    homes: Vec<Option<Home>>,
     icmp: &[IcmpFacts],
-    meetings: &[Meeting],
     points: &[Point],
 ) -> Vec<Unclaimed> {
     let outer_sessions = sessions.len();
-    let wanted = timing::homes(sessions, &clients, icmp, meetings, Guesses::Any);
     let mut left = Vec::new();
-    for (client, home) in clients.into_iter().zip(wanted) {
+    for (client, home) in clients.into_iter().zip(homes) {
         match home.and_then(|home| Some((sessions.get_mut(home.session)?, home.guessed))) {
             Some((session, guessed)) => {
                 if let Some(guessed) = guessed {
@@ -168,7 +170,7 @@ fn assign(
     for session in sessions.iter_mut() {
         session.inner.sort_by_key(|f| (f.facts.opened.first, f.facts.point, f.facts.id));
     }
-    sessions.sort_by_key(|s| (s.start, s.client, s.port));
+    sessions.sort_by_key(Session::order);
     unclaimed
 }
 

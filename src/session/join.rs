@@ -79,7 +79,7 @@ pub fn sessions(flows: Vec<View>, points: &[Point]) -> Joined {
     }
     quiet_neighbours(&mut sessions, &mut others, points);
     // In place: a session is large, and of two that begin alike at the same moment either may come first.
-    sessions.sort_unstable_by_key(|s| (s.start, s.client, s.port));
+    sessions.sort_unstable_by_key(Session::order);
     Joined { sessions, others }
 }
 
@@ -715,18 +715,8 @@ mod tests {
         fn flow(&mut self, protocol: Protocol, ends: (u8, [u8; 4]), span: (f64, f64), events: Vec<(f64, What<'_>)>) {
             let at = |seconds| Timestamp::default().plus_seconds(seconds);
             let client = ([192, 0, 2, ends.0], 40_000 + u16::from(self.flows)).into();
-            let opened = Opened {
-                protocol,
-                endpoints: Endpoints { client, server: (ends.1, 443).into() },
-                stream: u32::from(self.flows),
-                first: at(span.0),
-                first_frame: FrameRef::default(),
-                syn: None,
-                syn_ack: None,
-                third: None,
-                ttl: [0, 0],
-                carrier: None,
-            };
+            let endpoints = Endpoints { client, server: (ends.1, 443).into() };
+            let opened = Opened { stream: u32::from(self.flows), ..Opened::bare(protocol, endpoints, at(span.0)) };
             let ended = Ended { last: at(span.1), ..Ended::default() };
             let (frame, point, id) = (FrameRef::default(), PointId(0), self.next());
             let mut tell = |seconds, what| self.tracker.observe(&Event { at: at(seconds), frame, point, what });

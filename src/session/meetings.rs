@@ -3,6 +3,7 @@
 //! Only for what one capture saw with one clock. How much a meeting says depends on how busy the tunnels are: records that are
 //! everywhere meet every packet.
 
+use super::chunks::Chunks;
 use crate::event::{FlowId, PointId, Timestamp};
 
 /// A gateway that takes longer than this from one side to the other is not waited for, nanoseconds.
@@ -13,7 +14,6 @@ const SHORTEST: u32 = 1_000;
 const MOST_WAITING: usize = 4;
 /// Meetings kept: 32 bytes each.
 const MOST: usize = 1 << 20;
-const CHUNK: usize = 1 << 10;
 
 /// A flow at a point.
 pub type Place = (PointId, FlowId);
@@ -39,8 +39,7 @@ type Met = (Timestamp, Place, Place, u32);
 pub struct Meetings {
     last: Option<(Timestamp, Place)>,
     waiting: Vec<(Timestamp, Place)>,
-    /// In chunks, so that growing copies nothing.
-    met: Vec<Vec<Met>>,
+    met: Chunks<Met>,
     left_out: u64,
     records: u64,
     span: Option<(Timestamp, Timestamp)>,
@@ -72,15 +71,10 @@ impl Meetings {
 
     fn note(&mut self, at: Timestamp, inner: Place, outer: Place, apart: i64) {
         let Some(apart) = u32::try_from(apart).ok().filter(|apart| *apart <= LONGEST) else { return };
-        let is_room = self.met.len() * CHUNK < MOST;
-        match self.met.last_mut() {
-            Some(chunk) if chunk.len() < CHUNK => chunk.push((at, inner, outer, apart)),
-            _ if is_room => {
-                let mut chunk = Vec::with_capacity(CHUNK);
-                chunk.push((at, inner, outer, apart));
-                self.met.push(chunk);
-            }
-            _ => self.left_out += 1,
+        if self.met.len() < MOST {
+            self.met.push((at, inner, outer, apart));
+        } else {
+            self.left_out += 1;
         }
     }
 
@@ -98,8 +92,8 @@ impl Meetings {
             let chance = -(-expected).exp_m1();
             Meeting { at, inner, outer, weight: -chance.ln() as f32 }
         };
-        let mut all = Vec::with_capacity(self.met.iter().map(Vec::len).sum());
-        all.extend(self.met.into_iter().flatten().map(weigh));
+        let mut all = Vec::with_capacity(self.met.len());
+        all.extend(self.met.into_iter().map(weigh));
         all
     }
 }

@@ -5,8 +5,8 @@ use super::facts::{IcmpFacts, View};
 use super::inner;
 use super::maps::HashSet;
 use super::meetings::Meeting;
-use super::timing::{self, Guesses};
-use super::{Point, Session};
+use super::timing::{self, Guesses, Pace};
+use super::{Point, Session, outer_addresses};
 use crate::event::{FlowId, PointId, Vantage};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -20,9 +20,10 @@ pub fn part(
     others: &mut Vec<View>,
     icmp: &mut [IcmpFacts],
     meetings: &mut [Meeting],
+    pace: &Pace,
     points: &mut Vec<Point>,
 ) {
-    let outer: HashSet<IpAddr> = sessions.iter().flat_map(|s| [Some(s.client), s.gateway]).flatten().collect();
+    let outer = outer_addresses(sessions);
     let is_candidate = |flow: &View| {
         let ends = flow.opened.endpoints;
         let vantage = points.get(usize::from(flow.point.0)).and_then(|point| point.vantage);
@@ -34,7 +35,7 @@ pub fn part(
     let (candidates, rest): (Vec<View>, Vec<View>) = std::mem::take(others).into_iter().partition(is_candidate);
     *others = rest;
     let clients = inner::clients(candidates, icmp, points);
-    let homes = timing::homes(sessions, &clients, icmp, meetings, Guesses::Neighbours);
+    let homes = timing::homes(sessions, &clients, icmp, meetings, pace, Guesses::Neighbours);
     let mut proofs: BTreeMap<PointId, usize> = BTreeMap::new();
     for (client, home) in clients.iter().zip(&homes) {
         if home.is_some_and(|home| home.is_certain) {
@@ -86,7 +87,7 @@ mod tests {
         let flows =
             busy.iter().zip(1..).flat_map(|(busy, n)| client([10, 9, n, 7], 100 + u32::from(n), busy, 30).flows);
         let mut others: Vec<View> = flows.map(|flow| flow.facts).collect();
-        part(&sessions(), &mut others, &mut [], &mut [], &mut points);
+        part(&sessions(), &mut others, &mut [], &mut [], &Pace::default(), &mut points);
         others.sort_by_key(|flow| flow.id);
         (points.len(), others.iter().map(|flow| flow.point).collect())
     }

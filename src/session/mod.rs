@@ -15,6 +15,7 @@ use std::net::IpAddr;
 
 pub mod attempt;
 pub mod beside;
+mod chunks;
 pub mod clock;
 pub mod coverage;
 pub mod facts;
@@ -665,14 +666,25 @@ pub fn assemble(
     }
     let ike = others.iter().filter(|f| f.ike).map(|f| f.opened.endpoints.addresses()).collect();
     beside::attach(&mut sessions, &others, &incomplete);
-    mirror::part(&sessions, &mut others, &mut icmp, &mut meetings, points);
-    let unclaimed = inner::attach(&mut sessions, others, &icmp, &meetings, points);
+    let pace = timing::Pace::default();
+    mirror::part(&sessions, &mut others, &mut icmp, &mut meetings, &pace, points);
+    let unclaimed = inner::attach(&mut sessions, others, &icmp, &meetings, &pace, points);
     inner::attach_icmp(&mut sessions, icmp);
     point::infer_inner(points, &sessions);
     Assembled { sessions, clocks, unclaimed, ike }
 }
 
+/// The addresses of the tunnels' ends.
+fn outer_addresses(sessions: &[Session]) -> maps::HashSet<IpAddr> {
+    sessions.iter().flat_map(|s| [Some(s.client), s.gateway]).flatten().collect()
+}
+
 impl Session {
+    /// What sessions stand in order of.
+    fn order(&self) -> (Timestamp, IpAddr, u16) {
+        (self.start, self.client, self.port)
+    }
+
     /// Finds its reconnects and what its packets may measure, once the points are settled.
     pub fn judge(&mut self, told: limits::Told, points: &[Point]) {
         self.reconnects = reconnect::find(self, points);

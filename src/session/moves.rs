@@ -214,7 +214,7 @@ fn merge_all(sessions: &mut Vec<Session>, merge: Vec<(usize, usize)>) {
         }
     }
     sessions.extend(kept.into_values());
-    sessions.sort_by_key(|s| (s.start, s.client, s.port));
+    sessions.sort_by_key(Session::order);
 }
 
 /// A client that left one gateway for another.

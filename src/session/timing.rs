@@ -6,6 +6,7 @@ use super::maps::{HashMap, HashSet};
 use super::meetings::{Meeting, Place};
 use super::{InnerFlow, Session};
 use crate::event::{PointId, Timestamp};
+use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -53,6 +54,7 @@ pub(super) fn homes(
     clients: &[Client],
     icmp: &[IcmpFacts],
     meetings: &[Meeting],
+    pace: &Pace,
     guesses: Guesses,
 ) -> Vec<Option<Home>> {
     /// More likely its session than that one of all of them fits by chance: 1 to 2, as a negative logarithm.
@@ -81,7 +83,7 @@ pub(super) fn homes(
     let enough = CHANCE + (sessions.len() as f32).ln();
     let mut networks: HashMap<IpAddr, [u32; 2]> = HashMap::default();
     clients.iter().for_each(|client| networks.entry(client.network()).or_default()[0] += 1);
-    let rivals = rivals(sessions, clients, meetings);
+    let rivals = rivals(sessions, clients, meetings, pace.of(sessions));
     // One packet is no traffic, unless a gateway said that it does not fit.
     let refused: HashSet<IpAddr> = icmp.iter().filter(|i| i.error.is_frag_needed()).map(|i| i.quoted.dst).collect();
     let is_telling = |rival: &Rival, client: &Client| rival.is_telling || refused.contains(&client.address);
@@ -162,6 +164,31 @@ impl Busy {
     }
 }
 
+/// When all sessions are busy: reckoned once, when first asked for, and the same as long as their tunnels are.
+#[derive(Default)]
+pub(super) struct Pace(OnceCell<Paces>);
+
+struct Paces {
+    /// By session.
+    busy: Vec<Busy>,
+    /// When bursts began, in order of time, and the session.
+    bursts: Vec<(Timestamp, usize)>,
+}
+
+impl Pace {
+    fn of(&self, sessions: &[Session]) -> &Paces {
+        self.0.get_or_init(|| {
+            let mut bursts: Vec<(Timestamp, usize)> = Vec::new();
+            for (i, session) in sessions.iter().enumerate() {
+                bursts.extend(activities(session).flat_map(|(_, a)| &a.bursts).map(|at| (*at, i)));
+                bursts.extend(activities(session).map(|(view, _)| (view.ended.last, i)));
+            }
+            bursts.sort_unstable();
+            Paces { busy: sessions.iter().map(Busy::of).collect(), bursts }
+        })
+    }
+}
+
 /// A session that may be a client's.
 struct Rival {
     session: usize,
@@ -177,20 +204,14 @@ struct Rival {
 }
 
 /// Who is busy at the same moments: all that hardly ever missed each other, best first.
-fn rivals(sessions: &[Session], clients: &[Client], meetings: &[Meeting]) -> Vec<Rival> {
+fn rivals(sessions: &[Session], clients: &[Client], meetings: &[Meeting], paces: &Paces) -> Vec<Rival> {
     /// So many hits make up for a miss: packets that a capture lost, records that came late.
     const HITS_PER_MISS: usize = 4;
     /// What a miss says against the two.
     const MISS: f32 = 12.0;
     /// What a meeting says when it is chance; one with somebody else says nothing.
     const MEETING: f32 = 1.5;
-    let busy: Vec<Busy> = sessions.iter().map(Busy::of).collect();
-    let mut bursts: Vec<(Timestamp, usize)> = Vec::new();
-    for (i, session) in sessions.iter().enumerate() {
-        bursts.extend(activities(session).flat_map(|(_, a)| &a.bursts).map(|at| (*at, i)));
-        bursts.extend(activities(session).map(|(view, _)| (view.ended.last, i)));
-    }
-    bursts.sort_unstable();
+    let Paces { busy, bursts } = paces;
     let met = met(sessions, clients, meetings);
     let mut all = Vec::new();
     for (c, client) in clients.iter().enumerate() {
@@ -359,18 +380,8 @@ pub(super) mod tests {
     }
 
     fn facts(id: u32, ends: (IpAddr, IpAddr), protocol: Protocol, span: (f64, f64), packets: u64) -> FlowFacts {
-        let opened = Opened {
-            protocol,
-            endpoints: Endpoints { client: (ends.0, 50_000).into(), server: (ends.1, 443).into() },
-            stream: id,
-            first: at(span.0),
-            first_frame: FrameRef::default(),
-            syn: None,
-            syn_ack: None,
-            third: None,
-            ttl: [0, 0],
-            carrier: None,
-        };
+        let ends = Endpoints { client: (ends.0, 50_000).into(), server: (ends.1, 443).into() };
+        let opened = Opened { stream: id, ..Opened::bare(protocol, ends, at(span.0)) };
         let ended = Ended { last: at(span.1), packets: [packets, 0], ..Ended::default() };
         FlowNotes::new(FlowId(id), PointId(0)).take(opened, ended)
     }
@@ -405,7 +416,7 @@ pub(super) mod tests {
     }
 
     fn found(clients: &[Client], meetings: &[Meeting]) -> Vec<Option<usize>> {
-        homes(&sessions(), clients, &[], meetings, Guesses::Any)
+        homes(&sessions(), clients, &[], meetings, &Pace::default(), Guesses::Any)
             .into_iter()
             .map(|home| home.map(|home| home.session))
             .collect()
@@ -442,7 +453,7 @@ pub(super) mod tests {
         let mine = client([10, 9, 0, 7], 100, &[100.005], 30);
         let near =
             Meeting { at: at(100.005), inner: (PointId(0), FlowId(100)), outer: (PointId(0), FlowId(2)), weight: 8.0 };
-        let found = homes(&all, &[mine], &[], &[near], Guesses::Any);
+        let found = homes(&all, &[mine], &[], &[near], &Pace::default(), Guesses::Any);
         assert_eq!(
             found.iter().map(|home| home.map(|home| (home.session, home.guessed))).collect::<Vec<_>>(),
             [Some((1, None))]

@@ -1,5 +1,6 @@
 //! Folds events into facts, one tracker per capture. Bounded: see [`Limits`].
 
+use super::chunks::Chunks;
 use super::facts::{
     AttemptFacts, Closed, DtlsFacts, FlowNotes, IcmpFacts, InsideTls, MAX_ATTEMPTS, MAX_FRAMES, MessageKind, Packets,
     RecordNumber, ServerHelloFacts, TlsFacts, View, keep,
@@ -8,8 +9,8 @@ use super::maps::{HashMap, HashSet, Places};
 use super::meetings::{Meeting, Meetings};
 use super::mtu::Protection;
 use crate::event::{
-    ClientHello, Direction, DtlsMessage, DtlsRecordSeen, Event, FlowId, FrameRef, IcmpSeen, Incomplete, PointId,
-    Timestamp, What,
+    ClientHello, Direction, DtlsMessage, DtlsRecordSeen, Ended, Event, FlowId, FrameRef, IcmpSeen, Incomplete, Opened,
+    PointId, Timestamp, What,
 };
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -55,8 +56,8 @@ type IcmpKey = (PointId, std::net::IpAddr, u8, u8, std::net::IpAddr, std::net::I
 pub struct Tracker {
     limits: Limits,
     facts: Facts,
-    /// What the flows show, in order of appearance, in chunks so that growing copies nothing.
-    notes: Vec<Vec<FlowNotes>>,
+    /// What the flows show, in order of appearance.
+    notes: Chunks<FlowNotes>,
     /// Where each flow stands in `notes`.
     places: Places,
     /// The flow asked for last and its place: events of one flow come in a row.
@@ -69,8 +70,6 @@ pub struct Tracker {
     meetings: Meetings,
 }
 
-/// Notes that are kept together.
-const CHUNK: usize = 256;
 /// DTLS sessions remembered as set up by DTLS.
 const MAX_GIVEN: usize = 65_536;
 
@@ -80,7 +79,7 @@ impl Tracker {
         Tracker {
             limits,
             facts: Facts::default(),
-            notes: Vec::new(),
+            notes: Chunks::default(),
             places: Places::default(),
             last: None,
             ended: Vec::new(),
@@ -95,13 +94,7 @@ impl Tracker {
         let (at, frame) = (event.at, event.frame);
         match &event.what {
             What::Opened(flow, _) => self.open(FlowNotes::new(*flow, event.point)),
-            What::Ended(flow, opened, ended) => {
-                if let Some(notes) = self.flow(*flow) {
-                    let whole = Box::new(notes.take((*opened).clone(), (*ended).clone()));
-                    let place = self.last.map_or(0, |(_, place)| place);
-                    self.ended.push((place, whole));
-                }
-            }
+            What::Ended(flow, opened, ended) => self.end(*flow, opened, ended),
             What::Closed { flow, direction, reset, ttl } => {
                 if let Some(facts) = self.flow(*flow) {
                     let closed = Closed { at, frame, direction: *direction, reset: *reset, ttl: *ttl };
@@ -249,29 +242,35 @@ impl Tracker {
     }
 
     fn open(&mut self, notes: FlowNotes) {
-        let known = self.notes.last().map_or(0, |last| (self.notes.len() - 1) * CHUNK + last.len());
+        let known = self.notes.len();
         if known >= self.limits.max_flows {
             self.facts.flows_left_out += 1;
             return;
         }
         self.places.set(notes.id, known as u32);
-        match self.notes.last_mut() {
-            Some(last) if last.len() < CHUNK => last.push(notes),
-            _ => {
-                let mut chunk = Vec::with_capacity(CHUNK);
-                chunk.push(notes);
-                self.notes.push(chunk);
-            }
+        self.notes.push(notes);
+    }
+
+    fn end(&mut self, flow: FlowId, opened: &Opened, ended: &Ended) {
+        if let Some(place) = self.place(flow)
+            && let Some(notes) = self.notes.get_mut(place as usize)
+        {
+            self.ended.push((place, Box::new(notes.take(opened.clone(), ended.clone()))));
         }
     }
 
-    fn flow(&mut self, flow: FlowId) -> Option<&mut FlowNotes> {
+    fn place(&mut self, flow: FlowId) -> Option<u32> {
         let place = match self.last {
             Some((last, place)) if last == flow => place,
             _ => self.places.get(flow)?,
         };
         self.last = Some((flow, place));
-        self.notes.get_mut(place as usize / CHUNK)?.get_mut(place as usize % CHUNK)
+        Some(place)
+    }
+
+    fn flow(&mut self, flow: FlowId) -> Option<&mut FlowNotes> {
+        let place = self.place(flow)?;
+        self.notes.get_mut(place as usize)
     }
 
     fn tls(&mut self, flow: FlowId) -> Option<&mut TlsFacts> {
@@ -528,7 +527,7 @@ fn shape(hello: &ClientHello) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::{CipherSuite, Ended, Endpoints, Opened, Protocol, ServerHello, SessionId, Version};
+    use crate::event::{CipherSuite, Endpoints, Protocol, ServerHello, SessionId, Version};
     use crate::session::attempt::fingerprint;
 
     /// A ClientHello as AnyConnect sends it: one suite, the id of a session.
@@ -547,18 +546,8 @@ mod tests {
         let mut tracker = Tracker::new(Limits::default());
         let frame = FrameRef { capture: 0, number: 1 };
         let mut tell = |what| tracker.observe(&Event { at: Timestamp::default(), frame, point: PointId(0), what });
-        let opened = Opened {
-            protocol: Protocol::Udp,
-            endpoints: Endpoints { client: ([192, 0, 2, 1], 5000).into(), server: ([192, 0, 2, 2], 443).into() },
-            stream: 0,
-            first: Timestamp::default(),
-            first_frame: frame,
-            syn: None,
-            syn_ack: None,
-            third: None,
-            ttl: [0, 0],
-            carrier: None,
-        };
+        let ends = Endpoints { client: ([192, 0, 2, 1], 5000).into(), server: ([192, 0, 2, 2], 443).into() };
+        let opened = Opened::bare(Protocol::Udp, ends, Timestamp::default());
         tell(What::Opened(FlowId(0), &opened));
         for (direction, message) in messages {
             let message = match message {
@@ -568,12 +557,7 @@ mod tests {
             };
             tell(What::DtlsHandshake(FlowId(0), *direction, 0, message));
         }
-        tracker.observe(&Event {
-            at: Timestamp::default(),
-            frame,
-            point: PointId(0),
-            what: What::Ended(FlowId(0), &opened, &Ended::default()),
-        });
+        tell(What::Ended(FlowId(0), &opened, &Ended::default()));
         let flows = tracker.finish().flows;
         flows.iter().filter_map(|f| f.dtls.as_ref()?.attempts.last()).any(|a| fingerprint(a).is_some())
     }
