@@ -697,6 +697,15 @@ impl Session {
         tls.chain(self.dtls.iter().flat_map(|d| &d.views)).map(|view| &**view)
     }
 
+    /// Records of data that its tunnels carried, as the point tells that saw most.
+    fn records(&self) -> u64 {
+        let tls = |view: &View| view.tls.as_ref().map_or(0, |t| t.data.iter().map(|d| u64::from(d.records)).sum());
+        let dtls = |view: &View| view.dtls.as_ref().map_or(0, |d| d.records.iter().map(|n| u64::from(*n)).sum());
+        let most = |views: &[View], of: &dyn Fn(&View) -> u64| views.iter().map(of).max().unwrap_or(0);
+        let tunnels = self.tunnels().map(|c| most(&c.views, &tls));
+        tunnels.chain(self.dtls.iter().map(|d| most(&d.views, &dtls))).sum()
+    }
+
     /// Client end first.
     fn sort_views(&mut self, points: &[Point]) {
         let rank = |view: &FlowFacts| {

@@ -25,6 +25,8 @@ pub(super) struct Client {
     pub points: BTreeSet<PointId>,
 }
 
+/// Whose packets make up less of what the tunnels carried is hardly their client.
+const SHARE: f32 = 0.01;
 /// Sessions that may be a client's, the likeliest: what lies beyond is chance.
 const MOST_HOMES: usize = 16;
 
@@ -61,6 +63,9 @@ pub(super) fn homes(
     const CHANCE: f32 = 0.7;
     /// So much more makes it certain: 1 to 160,000.
     const CERTAIN: f32 = 12.0;
+    /// Beyond it more of it proves no more, as what chance is, is only a model: then whoever explains more of the tunnel's load fits
+    /// better. Less than a fiftieth of the load leaves it uncertain.
+    const MOST: f32 = CERTAIN + 4.0;
     let mut homes: Vec<Option<Home>> = vec![None; clients.len()];
     if clients.is_empty() {
         return homes;
@@ -83,10 +88,15 @@ pub(super) fn homes(
     let enough = CHANCE + (sessions.len() as f32).ln();
     let mut networks: HashMap<IpAddr, [u32; 2]> = HashMap::default();
     clients.iter().for_each(|client| networks.entry(client.network()).or_default()[0] += 1);
-    let rivals = rivals(sessions, clients, meetings, pace.of(sessions));
+    let paces = pace.of(sessions);
+    let rank = |rival: &Rival| rival.weight.min(enough + MOST) + rival.share.min(1.0).ln();
+    let mut rivals = rivals(sessions, clients, meetings, paces);
+    rivals.sort_by(|a, b| rank(b).total_cmp(&rank(a)).then((a.session, a.client).cmp(&(b.session, b.client))));
     // One packet is no traffic, unless a gateway said that it does not fit.
     let refused: HashSet<IpAddr> = icmp.iter().filter(|i| i.error.is_frag_needed()).map(|i| i.quoted.dst).collect();
-    let is_telling = |rival: &Rival, client: &Client| rival.is_telling || refused.contains(&client.address);
+    let is_refused = |client: &Client| refused.contains(&client.address);
+    let is_telling = |rival: &Rival, client: &Client| rival.is_telling || is_refused(client);
+    let has_share = |share: f32, client: &Client| share >= SHARE || is_refused(client);
     // Those whom chance cannot explain; then those of whose neighbours a third are clients; then those that merely fit.
     let steps = if guesses == Guesses::Any { 3 } else { 2 };
     for step in 0..steps {
@@ -99,14 +109,14 @@ pub(super) fn homes(
                 1 => known > 1 && known * 3 >= all,
                 _ => rival.is_telling && rival.weight > 0.0 && (rival.alone || rival.common > 1) || sessions.len() == 1,
             };
-            if fits && home.is_none() && !*taken {
+            if fits && has_share(rival.share, client) && home.is_none() && !*taken {
                 *taken = true;
                 let guessed = (step == 1)
                     .then_some("by hardly more than one moment in common, and because its neighbours are clients");
                 *home = Some(Home {
                     session: rival.session,
                     guessed,
-                    is_certain: step == 0 && rival.weight >= enough + CERTAIN,
+                    is_certain: step == 0 && rank(rival) >= enough + CERTAIN,
                 });
                 networks.entry(client.network()).or_default()[1] += 1;
             }
@@ -124,6 +134,10 @@ pub(super) fn homes(
         let mut overlapping =
             sessions.iter().zip(&taken).enumerate().filter(|(_, (s, taken))| free(taken) && overlaps(s, span));
         let (Some((only, _)), None) = (overlapping.next(), overlapping.next()) else { continue };
+        let share = paces.busy.get(only).map_or(0.0, |busy| busy.share(client));
+        if !(has_share(share, client) && (client.packets() > 1 || is_refused(client))) {
+            continue;
+        }
         *home = Some(Home { session: only, guessed: Some("by elimination, not by its timing"), is_certain: false });
         if let Some(taken) = taken.get_mut(only).and_then(|t| t.get_mut(family)) {
             *taken = true;
@@ -138,6 +152,8 @@ struct Busy {
     stretches: Vec<(Timestamp, Timestamp)>,
     /// How surprising it is that something else falls into them: the negative logarithm of their share of the session's life.
     surprise: f32,
+    /// Records of data.
+    records: u64,
 }
 
 impl Busy {
@@ -155,7 +171,12 @@ impl Busy {
         });
         let busy: f64 = stretches.iter().map(|(from, until)| until.seconds_since(*from)).sum();
         let life = session.end.seconds_since(session.start) + 2.0 * TOGETHER;
-        Busy { stretches, surprise: -(busy / life).clamp(1e-6, 1.0).ln() as f32 }
+        Busy { stretches, surprise: -(busy / life).clamp(1e-6, 1.0).ln() as f32, records: session.records() }
+    }
+
+    /// How much of what the tunnels carried a client's packets make up: a record carries one.
+    fn share(&self, client: &Client) -> f32 {
+        client.packets() as f32 / self.records.max(1) as f32
     }
 
     fn at(&self, at: Timestamp) -> bool {
@@ -197,13 +218,15 @@ struct Rival {
     common: u32,
     /// How surprising it is if the two have nothing to do with each other: a negative logarithm.
     weight: f32,
+    /// The client's packets for each record of data.
+    share: f32,
     /// Nothing else is busy when the client is.
     alone: bool,
     /// Is there more than one moment to judge by?
     is_telling: bool,
 }
 
-/// Who is busy at the same moments: all that hardly ever missed each other, best first.
+/// Who is busy at the same moments: all that hardly ever missed each other.
 fn rivals(sessions: &[Session], clients: &[Client], meetings: &[Meeting], paces: &Paces) -> Vec<Rival> {
     /// So many hits make up for a miss: packets that a capture lost, records that came late.
     const HITS_PER_MISS: usize = 4;
@@ -244,13 +267,13 @@ fn rivals(sessions: &[Session], clients: &[Client], meetings: &[Meeting], paces:
                 let weight =
                     hits as f32 * busy.surprise - misses as f32 * MISS + meetings - met.packets as f32 * MEETING;
                 let is_telling = must.len() > 1 || client.packets() > 1;
-                fitting.push(Rival { session, client: c, common, weight, alone, is_telling });
+                let share = busy.share(client);
+                fitting.push(Rival { session, client: c, common, weight, share, alone, is_telling });
             }
         }
         fitting.sort_by(|a, b| b.weight.total_cmp(&a.weight).then(a.session.cmp(&b.session)));
         all.extend(fitting.into_iter().take(MOST_HOMES));
     }
-    all.sort_by(|a, b| b.weight.total_cmp(&a.weight).then((a.session, a.client).cmp(&(b.session, b.client))));
     all
 }
 
@@ -445,6 +468,27 @@ pub(super) mod tests {
             client([10, 9, 0, n], 200 + u32::from(n), &[first, first + 150.0], 30)
         };
         assert_eq!(found(&[neighbour(1), neighbour(2), single()], &[near]), [Some(1), Some(2), Some(9)]);
+    }
+
+    #[test]
+    fn of_all_that_a_busy_tunnel_meets_its_client_is_who_explains_its_load() {
+        let all: Vec<f64> = (0..2_000).map(|n| f64::from(n) / 2.0).collect();
+        let mut busy = session(1, &all);
+        if let Some(dtls) = busy.dtls.first_mut().and_then(|d| d.views.first_mut()?.dtls.as_mut()) {
+            dtls.records = [1_500, 500];
+        }
+        let moments: Vec<f64> = (0..12).map(|n| 3.0 + 80.0 * f64::from(n)).collect();
+        let meet = |id: u32, seconds: &f64, weight: f32| {
+            let (inner, outer) = ((PointId(0), FlowId(id)), (PointId(0), FlowId(1)));
+            Meeting { at: at(*seconds), inner, outer, weight }
+        };
+        let (mine, stray) = (client([10, 9, 0, 7], 100, &moments, 900), client([192, 0, 2, 9], 101, &moments, 13));
+        let other = client([192, 0, 2, 8], 102, &[500.0, 501.0], 3);
+        let meetings: Vec<Meeting> =
+            moments.iter().flat_map(|seconds| [meet(100, seconds, 7.0), meet(101, seconds, 12.0)]).collect();
+        let homes = homes(&[busy], &[stray, mine, other], &[], &meetings, &Pace::default(), Guesses::Any);
+        assert_eq!(homes.iter().map(Option::is_some).collect::<Vec<_>>(), [false, true, false]);
+        assert!(homes.iter().flatten().all(|home| home.is_certain));
     }
 
     #[test]
