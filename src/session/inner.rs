@@ -4,7 +4,8 @@ use super::facts::{FlowFacts, IcmpFacts, View};
 use super::limits::{lowered_after_trouble, stuck_toward_client};
 use super::maps::HashMap;
 use super::meetings::Meeting;
-use super::timing::{self, Client, Guesses, Home, Pace};
+use super::pace::Pace;
+use super::timing::{self, Client, Guesses, Home};
 use super::{InnerFlow, Point, Session, outer_addresses};
 use crate::event::{Direction, Endpoints, FlowId, PointId, Protocol, Vantage};
 use std::collections::{BTreeMap, BTreeSet};
@@ -72,7 +73,8 @@ pub(super) fn clients(flows: Vec<View>, icmp: &[IcmpFacts], points: &[Point]) ->
 fn attach_carried(sessions: &mut [Session], flows: Vec<View>, points: &[Point]) {
     let mut carriers: HashMap<(PointId, FlowId), usize> = HashMap::default();
     for (i, session) in sessions.iter_mut().enumerate() {
-        carriers.extend(session.outer_views().map(|view| ((view.point, view.id), i)));
+        let views = session.outer_views().filter(|view| view.packets().is_some());
+        carriers.extend(views.map(|view| ((view.point, view.id), i)));
         let given: Vec<IpAddr> = session.granted().flat_map(|(_, _, answer)| &answer.addresses).copied().collect();
         for address in given {
             if !session.inner_addresses.contains(&address) {

@@ -10,6 +10,7 @@ use crate::event::{Direction, Timestamp, Token, Vantage};
 use std::collections::BTreeSet;
 use std::iter::Peekable;
 use std::net::{IpAddr, SocketAddr};
+use std::vec;
 
 /// A tunnel that reconnects does so within this many seconds (openconnect gives up after 300).
 const RECONNECT_WITHIN: f64 = 330.0;
@@ -70,12 +71,15 @@ fn is_unmistakable(flow: &FlowFacts) -> bool {
 pub fn sessions(flows: Vec<View>, points: &[Point]) -> Joined {
     let (outer, mut others): (Vec<_>, Vec<_>) = flows.into_iter().partition(|flow| may_be_outer(flow));
     let (dtls, tls): (Vec<_>, Vec<_>) = outer.into_iter().partition(|f| f.dtls.is_some());
-    let (mut tls, mut dtls) = (by_pair(group(tls, points)), by_pair(group(dtls, points)));
+    // Pairs in order of appearance: what they showed then lies in memory in the order in which it is asked for.
+    let mut places: HashMap<Pair, usize> = HashMap::default();
+    let mut tls = by_pair(group(tls, points), &mut places);
+    let mut dtls = by_pair(group(dtls, points), &mut places);
     let mut sessions = Vec::new();
-    while let Some(pair) = [tls.peek(), dtls.peek()].into_iter().flatten().map(|(pair, _)| *pair).min() {
-        let connections = of_pair(&mut tls, pair);
-        let dtls = of_pair(&mut dtls, pair);
-        sessions.extend(pair_sessions(pair.0, pair.1, connections, dtls, &mut others));
+    while let Some(place) = [tls.peek(), dtls.peek()].into_iter().flatten().map(|(place, _)| *place).min() {
+        let connections = of_pair(&mut tls, place);
+        let dtls = of_pair(&mut dtls, place);
+        sessions.extend(pair_sessions(connections, dtls, &mut others));
     }
     quiet_neighbours(&mut sessions, &mut others, points);
     // In place: a session is large, and of two that begin alike at the same moment either may come first.
@@ -86,16 +90,20 @@ pub fn sessions(flows: Vec<View>, points: &[Point]) -> Joined {
 /// Client and gateway.
 type Pair = (IpAddr, IpAddr);
 
-/// In order of pairs; of one pair in the order given.
-fn by_pair(groups: Vec<Group>) -> Peekable<impl Iterator<Item = (Pair, Group)>> {
-    let mut groups: Vec<(Pair, Group)> = groups.into_iter().map(|group| (group.addresses(), group)).collect();
-    groups.sort_by_key(|(pair, _)| *pair);
+/// Pair by pair, in order of the pairs' places; of one pair in the order given.
+fn by_pair(groups: Vec<Group>, places: &mut HashMap<Pair, usize>) -> Peekable<vec::IntoIter<(usize, Group)>> {
+    let mut place = |group: &Group| {
+        let next = places.len();
+        *places.entry(group.addresses()).or_insert(next)
+    };
+    let mut groups: Vec<(usize, Group)> = groups.into_iter().map(|group| (place(&group), group)).collect();
+    groups.sort_by_key(|(place, _)| *place);
     groups.into_iter().peekable()
 }
 
-/// Takes those of that pair, which come next if there are any.
-fn of_pair(groups: &mut Peekable<impl Iterator<Item = (Pair, Group)>>, pair: Pair) -> Vec<Group> {
-    std::iter::from_fn(|| groups.next_if(|(next, _)| *next == pair)).map(|(_, group)| group).collect()
+/// Takes those of the pair at that place, which come next if there are any.
+fn of_pair(groups: &mut Peekable<vec::IntoIter<(usize, Group)>>, place: usize) -> Vec<Group> {
+    std::iter::from_fn(|| groups.next_if(|(next, _)| *next == place)).map(|(_, group)| group).collect()
 }
 
 /// Tunnels that their shape does not tell, to gateways that other clients' DTLS proves: graded low. Either their records could
@@ -234,8 +242,8 @@ impl Group {
 
 /// Puts views of the same connection together: by client random where there is one, else by ends and time.
 fn group(flows: Vec<View>, points: &[Point]) -> Vec<Group> {
-    let mut groups: Vec<Group> = Vec::new();
-    let mut by_random: HashMap<[u8; 32], usize> = HashMap::default();
+    let mut groups: Vec<Group> = Vec::with_capacity(flows.len());
+    let mut by_random: HashMap<[u8; 32], usize> = HashMap::with_capacity_and_hasher(flows.len(), Default::default());
     let mut by_ends: HashMap<(SocketAddr, SocketAddr), BTreeSet<(Timestamp, usize)>> = HashMap::default();
     let has_elsewhere = flows.iter().zip(flows.iter().skip(1)).any(|(a, b)| a.point != b.point);
     for flow in flows {
@@ -305,13 +313,8 @@ struct Draft {
 }
 
 /// Sorts all connections between one client address and one gateway address into sessions.
-fn pair_sessions(
-    client: IpAddr,
-    gateway: IpAddr,
-    mut connections: Vec<Group>,
-    mut dtls: Vec<Group>,
-    others: &mut Vec<View>,
-) -> Vec<Session> {
+fn pair_sessions(mut connections: Vec<Group>, mut dtls: Vec<Group>, others: &mut Vec<View>) -> Vec<Session> {
+    let Some((client, gateway)) = connections.first().or(dtls.first()).map(Group::addresses) else { return Vec::new() };
     connections.sort_by_key(|g| g.start);
     dtls.sort_by_key(|g| g.start);
     // Late DTLS, or a hello that others say too, could be anything without TLS beside it.

@@ -27,6 +27,7 @@ pub mod meetings;
 mod mirror;
 pub mod moves;
 pub mod mtu;
+mod pace;
 pub mod path;
 pub mod point;
 pub mod reconnect;
@@ -666,7 +667,7 @@ pub fn assemble(
     }
     let ike = others.iter().filter(|f| f.ike).map(|f| f.opened.endpoints.addresses()).collect();
     beside::attach(&mut sessions, &others, &incomplete);
-    let pace = timing::Pace::default();
+    let pace = pace::Pace::default();
     mirror::part(&sessions, &mut others, &mut icmp, &mut meetings, &pace, points);
     let unclaimed = inner::attach(&mut sessions, others, &icmp, &meetings, &pace, points);
     inner::attach_icmp(&mut sessions, icmp);

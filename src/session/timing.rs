@@ -1,17 +1,15 @@
 //! Whose session traffic inside the tunnels belongs to, told by when it flowed: what passes inside was in a record of the tunnel
 //! at that moment. How much that proves depends on how busy the tunnels are, so that chance is reckoned with.
 
-use super::facts::{Activity, FlowFacts, IcmpFacts, Runs, Stretch};
+use super::facts::{IcmpFacts, Runs};
 use super::maps::{HashMap, HashSet};
 use super::meetings::{Meeting, Place};
+use super::pace::{Busy, Pace, Paces, TOGETHER};
 use super::{InnerFlow, Session};
 use crate::event::{PointId, Timestamp};
-use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// Inner packets and their tunnel records lie at most this far apart, seconds (one clock assumed).
-const TOGETHER: f64 = 0.02;
 /// What is closer together counts as one when it is asked what is chance, seconds.
 const APART: f64 = 1.0;
 
@@ -88,9 +86,9 @@ pub(super) fn homes(
     let enough = CHANCE + (sessions.len() as f32).ln();
     let mut networks: HashMap<IpAddr, [u32; 2]> = HashMap::default();
     clients.iter().for_each(|client| networks.entry(client.network()).or_default()[0] += 1);
-    let paces = pace.of(sessions);
+    let paces = pace.of(sessions, meetings);
     let rank = |rival: &Rival| rival.weight.min(enough + MOST) + rival.share.min(1.0).ln();
-    let mut rivals = rivals(sessions, clients, meetings, paces);
+    let mut rivals = rivals(clients, meetings, paces);
     rivals.sort_by(|a, b| rank(b).total_cmp(&rank(a)).then((a.session, a.client).cmp(&(b.session, b.client))));
     // One packet is no traffic, unless a gateway said that it does not fit.
     let refused: HashSet<IpAddr> = icmp.iter().filter(|i| i.error.is_frag_needed()).map(|i| i.quoted.dst).collect();
@@ -134,7 +132,7 @@ pub(super) fn homes(
         let mut overlapping =
             sessions.iter().zip(&taken).enumerate().filter(|(_, (s, taken))| free(taken) && overlaps(s, span));
         let (Some((only, _)), None) = (overlapping.next(), overlapping.next()) else { continue };
-        let share = paces.busy.get(only).map_or(0.0, |busy| busy.share(client));
+        let share = paces.busy.get(only).map_or(0.0, |busy| client.share(busy));
         if !(has_share(share, client) && (client.packets() > 1 || is_refused(client))) {
             continue;
         }
@@ -144,70 +142,6 @@ pub(super) fn homes(
         }
     }
     homes
-}
-
-/// When a session's tunnels carried data.
-struct Busy {
-    /// In time order, a little wider than they were, none overlapping.
-    stretches: Vec<(Timestamp, Timestamp)>,
-    /// How surprising it is that something else falls into them: the negative logarithm of their share of the session's life.
-    surprise: f32,
-    /// Records of data.
-    records: u64,
-}
-
-impl Busy {
-    fn of(session: &Session) -> Busy {
-        let wide = |s: &Stretch| (s.first.plus_seconds(-TOGETHER), s.last.plus_seconds(TOGETHER));
-        let mut stretches: Vec<_> = activities(session).flat_map(|(_, a)| &a.stretches).map(wide).collect();
-        // A record that never became whole shows in nothing but its packets.
-        let end = |view: &FlowFacts| (view.ended.last.plus_seconds(-TOGETHER), view.ended.last.plus_seconds(TOGETHER));
-        stretches.extend(activities(session).map(|(view, _)| end(view)));
-        stretches.sort_unstable();
-        stretches.dedup_by(|next, kept| {
-            let overlaps = next.0 <= kept.1;
-            kept.1 = if overlaps { kept.1.max(next.1) } else { kept.1 };
-            overlaps
-        });
-        let busy: f64 = stretches.iter().map(|(from, until)| until.seconds_since(*from)).sum();
-        let life = session.end.seconds_since(session.start) + 2.0 * TOGETHER;
-        Busy { stretches, surprise: -(busy / life).clamp(1e-6, 1.0).ln() as f32, records: session.records() }
-    }
-
-    /// How much of what the tunnels carried a client's packets make up: a record carries one.
-    fn share(&self, client: &Client) -> f32 {
-        client.packets() as f32 / self.records.max(1) as f32
-    }
-
-    fn at(&self, at: Timestamp) -> bool {
-        let begun = self.stretches.partition_point(|(from, _)| *from <= at);
-        begun.checked_sub(1).and_then(|last| self.stretches.get(last)).is_some_and(|(_, until)| at <= *until)
-    }
-}
-
-/// When all sessions are busy: reckoned once, when first asked for, and the same as long as their tunnels are.
-#[derive(Default)]
-pub(super) struct Pace(OnceCell<Paces>);
-
-struct Paces {
-    /// By session.
-    busy: Vec<Busy>,
-    /// When bursts began, in order of time, and the session.
-    bursts: Vec<(Timestamp, usize)>,
-}
-
-impl Pace {
-    fn of(&self, sessions: &[Session]) -> &Paces {
-        self.0.get_or_init(|| {
-            let mut bursts: Vec<(Timestamp, usize)> = Vec::new();
-            for (i, session) in sessions.iter().enumerate() {
-                bursts.extend(activities(session).flat_map(|(_, a)| &a.bursts).map(|at| (*at, i)));
-                bursts.extend(activities(session).map(|(view, _)| (view.ended.last, i)));
-            }
-            bursts.sort_unstable();
-            Paces { busy: sessions.iter().map(Busy::of).collect(), bursts }
-        })
-    }
 }
 
 /// A session that may be a client's.
@@ -227,15 +161,15 @@ struct Rival {
 }
 
 /// Who is busy at the same moments: all that hardly ever missed each other.
-fn rivals(sessions: &[Session], clients: &[Client], meetings: &[Meeting], paces: &Paces) -> Vec<Rival> {
+fn rivals(clients: &[Client], meetings: &[Meeting], paces: &Paces) -> Vec<Rival> {
     /// So many hits make up for a miss: packets that a capture lost, records that came late.
     const HITS_PER_MISS: usize = 4;
     /// What a miss says against the two.
     const MISS: f32 = 12.0;
     /// What a meeting says when it is chance; one with somebody else says nothing.
     const MEETING: f32 = 1.5;
-    let Paces { busy, bursts } = paces;
-    let met = met(sessions, clients, meetings);
+    let Paces { busy, bursts, places } = paces;
+    let met = met(clients, meetings, places);
     let mut all = Vec::new();
     for (c, client) in clients.iter().enumerate() {
         let [must, may] = client.moments();
@@ -259,15 +193,17 @@ fn rivals(sessions: &[Session], clients: &[Client], meetings: &[Meeting], paces:
         let alone = near.len() == 1;
         let mut fitting: Vec<Rival> = Vec::new();
         for (session, (common, meetings)) in near {
-            let Some(busy) = busy.get(session) else { continue };
-            let hits = |moments: &[Timestamp]| moments.iter().filter(|at| busy.at(**at)).count();
-            let (at_least, hits) = (hits(&must), hits(&must) + hits(&may));
-            let misses = must.len() - at_least;
-            if sessions.len() == 1 || hits >= HITS_PER_MISS * misses {
+            let Some(tunnel) = busy.get(session) else { continue };
+            let is_only = busy.len() == 1;
+            let most = if is_only { must.len() } else { (must.len() + may.len()) / (HITS_PER_MISS + 1) };
+            // Most are near by chance, and soon miss too often.
+            let Some(misses) = tunnel.misses(&must, most) else { continue };
+            let hits = must.len() - misses + may.iter().filter(|at| tunnel.at(**at)).count();
+            if is_only || hits >= HITS_PER_MISS * misses {
                 let weight =
-                    hits as f32 * busy.surprise - misses as f32 * MISS + meetings - met.packets as f32 * MEETING;
+                    hits as f32 * tunnel.surprise - misses as f32 * MISS + meetings - met.packets as f32 * MEETING;
                 let is_telling = must.len() > 1 || client.packets() > 1;
-                let share = busy.share(client);
+                let share = client.share(tunnel);
                 fitting.push(Rival { session, client: c, common, weight, share, alone, is_telling });
             }
         }
@@ -284,15 +220,13 @@ struct Met {
     packets: usize,
 }
 
-fn met(sessions: &[Session], clients: &[Client], meetings: &[Meeting]) -> Vec<Met> {
+fn met(clients: &[Client], meetings: &[Meeting], outer: &HashMap<Place, usize>) -> Vec<Met> {
     let mut met: Vec<Met> = clients.iter().map(|_| Met::default()).collect();
     if meetings.is_empty() {
         return met;
     }
     let flows = clients.iter().enumerate().flat_map(|(c, client)| client.flows.iter().map(move |f| (c, &f.facts)));
     let inner: HashMap<Place, usize> = flows.map(|(c, facts)| ((facts.point, facts.id), c)).collect();
-    let views = sessions.iter().enumerate().flat_map(|(s, session)| session.outer_views().map(move |view| (s, view)));
-    let outer: HashMap<Place, usize> = views.map(|(s, view)| ((view.point, view.id), s)).collect();
     // Of the records before and behind the same packet, the nearer one counts.
     let mut nearest: HashMap<(usize, usize, Timestamp), f32> = HashMap::default();
     let mut packets: HashSet<(usize, Timestamp)> = HashSet::default();
@@ -325,6 +259,11 @@ impl Client {
 
     fn packets(&self) -> u64 {
         self.flows.iter().flat_map(|f| f.facts.ended.packets).sum()
+    }
+
+    /// How much of what a session's tunnels carried its packets make up: a record carries one.
+    fn share(&self, tunnels: &Busy) -> f32 {
+        self.packets() as f32 / tunnels.records.max(1) as f32
     }
 
     /// Moments at which its tunnel must have carried data: a flow's first and last packet, and large ones from the client; and those
@@ -364,14 +303,6 @@ impl Client {
 
 fn overlaps(session: &Session, (start, end): (Timestamp, Timestamp)) -> bool {
     start <= session.end.plus_seconds(2.0) && end >= session.start.plus_seconds(-2.0)
-}
-
-/// The flows that carried a session's data, and when they did.
-fn activities(session: &Session) -> impl Iterator<Item = (&FlowFacts, &Activity)> {
-    let tunnels = session.connections.iter().filter(|c| c.role.is_tunnel()).flat_map(|c| &c.views);
-    let tls = tunnels.filter_map(|view| Some((&**view, &view.tls.as_ref()?.activity)));
-    let dtls = session.dtls.iter().flat_map(|d| &d.views);
-    tls.chain(dtls.filter_map(|view| Some((&**view, &view.dtls.as_ref()?.activity))))
 }
 
 fn client_bursts(client: &Client) -> Vec<Timestamp> {

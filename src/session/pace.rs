@@ -1,0 +1,96 @@
+//! When the tunnels of all sessions carried data.
+
+use super::Session;
+use super::facts::{Activity, FlowFacts};
+use super::maps::{HashMap, HashSet};
+use super::meetings::{Meeting, Place};
+use crate::event::Timestamp;
+use std::cell::OnceCell;
+
+/// Inner packets and their tunnel records lie at most this far apart, seconds (one clock assumed).
+pub(super) const TOGETHER: f64 = 0.02;
+
+/// When all sessions are busy: reckoned once, when first asked for, and the same as long as their tunnels are.
+#[derive(Default)]
+pub(super) struct Pace(OnceCell<Paces>);
+
+pub(super) struct Paces {
+    /// By session.
+    pub busy: Vec<Busy>,
+    /// When bursts began, in order of time, and the session.
+    pub bursts: Vec<(Timestamp, usize)>,
+    /// The session of each flow beside whose records something was seen.
+    pub places: HashMap<Place, usize>,
+}
+
+impl Pace {
+    pub(super) fn of(&self, sessions: &[Session], meetings: &[Meeting]) -> &Paces {
+        self.0.get_or_init(|| {
+            let met: HashSet<Place> = meetings.iter().map(|meeting| meeting.outer).collect();
+            let mut paces =
+                Paces { busy: Vec::with_capacity(sessions.len()), bursts: Vec::new(), places: HashMap::default() };
+            for (i, session) in sessions.iter().enumerate() {
+                let places = session.outer_views().map(|view| (view.point, view.id));
+                paces.places.extend(places.filter(|place| met.contains(place)).map(|place| (place, i)));
+                paces.busy.push(Busy::of(session, |at| paces.bursts.push((at, i))));
+            }
+            paces.bursts.sort_unstable();
+            paces
+        })
+    }
+}
+
+/// When a session's tunnels carried data.
+pub(super) struct Busy {
+    /// In time order, a little wider than they were, none overlapping.
+    stretches: Vec<(Timestamp, Timestamp)>,
+    /// How surprising it is that something else falls into them: the negative logarithm of their share of the session's life.
+    pub surprise: f32,
+    /// Records of data.
+    pub records: u64,
+}
+
+impl Busy {
+    fn of(session: &Session, mut burst: impl FnMut(Timestamp)) -> Busy {
+        let wide = |first: Timestamp, last: Timestamp| (first.plus_seconds(-TOGETHER), last.plus_seconds(TOGETHER));
+        let mut stretches = Vec::new();
+        for (view, activity) in activities(session) {
+            activity.bursts.iter().for_each(|at| burst(*at));
+            stretches.extend(activity.stretches.iter().map(|stretch| wide(stretch.first, stretch.last)));
+            // A record that never became whole shows in nothing but its packets.
+            let end = view.ended.last;
+            burst(end);
+            stretches.push(wide(end, end));
+        }
+        stretches.sort_unstable();
+        stretches.dedup_by(|next, kept| {
+            let overlaps = next.0 <= kept.1;
+            kept.1 = if overlaps { kept.1.max(next.1) } else { kept.1 };
+            overlaps
+        });
+        stretches.shrink_to_fit();
+        let busy: f64 = stretches.iter().map(|(from, until)| until.seconds_since(*from)).sum();
+        let life = session.end.seconds_since(session.start) + 2.0 * TOGETHER;
+        Busy { stretches, surprise: -(busy / life).clamp(1e-6, 1.0).ln() as f32, records: session.records() }
+    }
+
+    /// Did it carry data at that moment?
+    pub(super) fn at(&self, at: Timestamp) -> bool {
+        let begun = self.stretches.partition_point(|(from, _)| *from <= at);
+        begun.checked_sub(1).and_then(|last| self.stretches.get(last)).is_some_and(|(_, until)| at <= *until)
+    }
+
+    /// At how many of those moments it did not; `None` when at more than `most`.
+    pub(super) fn misses(&self, moments: &[Timestamp], most: usize) -> Option<usize> {
+        let misses = moments.iter().filter(|at| !self.at(**at)).take(most + 1).count();
+        (misses <= most).then_some(misses)
+    }
+}
+
+/// The flows that carried a session's data, and when they did.
+fn activities(session: &Session) -> impl Iterator<Item = (&FlowFacts, &Activity)> {
+    let tunnels = session.connections.iter().filter(|c| c.role.is_tunnel()).flat_map(|c| &c.views);
+    let tls = tunnels.filter_map(|view| Some((&**view, &view.tls.as_ref()?.activity)));
+    let dtls = session.dtls.iter().flat_map(|d| &d.views);
+    tls.chain(dtls.filter_map(|view| Some((&**view, &view.dtls.as_ref()?.activity))))
+}
