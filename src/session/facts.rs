@@ -586,31 +586,44 @@ impl TlsFacts {
 /// What the DTLS of one UDP flow showed.
 #[derive(Debug, Default)]
 pub struct DtlsFacts {
-    /// Handshake attempts, by client random.
-    pub attempts: Vec<AttemptFacts>,
-    /// Version of the last record.
-    pub version: Option<Version>,
-    /// First record of epoch 1 or later, each way.
-    pub protected: [Option<Timestamp>; 2],
-    /// Application-data records each way.
-    pub records: [u32; 2],
-    /// Largest application-data record each way.
-    pub largest: [u16; 2],
-    /// Largest datagram each way: IP length, and its frame.
-    pub largest_datagram: [Option<(u32, FrameRef)>; 2],
-    /// First and last application-data record each way.
-    pub first: [Option<(Timestamp, FrameRef)>; 2],
-    /// Last application-data record each way.
-    pub last: [Option<(Timestamp, FrameRef)>; 2],
+    // First what each record changes, so that it lies together in memory.
     /// When data flowed.
     pub activity: Activity,
     /// Records without an answer by the end.
     pub unanswered: LastWord,
+    /// Last application-data record each way.
+    pub last: [Option<(Timestamp, FrameRef)>; 2],
+    /// Application-data records each way.
+    pub records: [u32; 2],
+    /// Largest application-data record each way.
+    pub largest: [u16; 2],
+    /// Version of the last record.
+    pub version: Option<Version>,
+    pub(super) known: Option<Known>,
     /// Epochs and sequence numbers, each way.
     pub sequence: [Sequence; 2],
+    /// Largest datagram each way: IP length, and its frame.
+    pub largest_datagram: [Option<(u32, FrameRef)>; 2],
+    /// First application-data record each way.
+    pub first: [Option<(Timestamp, FrameRef)>; 2],
+    /// First record of epoch 1 or later, each way.
+    pub protected: [Option<Timestamp>; 2],
+    /// Handshake attempts, by client random.
+    pub attempts: Vec<AttemptFacts>,
     /// The packets read in it, with keys.
     pub inside: Option<Box<Packets>>,
     pub(super) seldom: Option<Box<SeldomInDtls>>,
+}
+
+/// What the last attempt says of each record: reckoned anew behind each handshake message.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Known {
+    /// For records of this version.
+    pub version: Version,
+    /// Length of a record around an empty packet, when the suite is known.
+    pub control: Option<u32>,
+    /// A record of epoch 1 or later was noted, each way.
+    pub protected: [bool; 2],
 }
 
 /// What few DTLS flows show: kept apart, for there may be many.
@@ -708,14 +721,14 @@ pub struct Sequence {
     pub first: Option<RecordNumber>,
     /// The highest so far.
     pub highest: RecordNumber,
+    second: u32,
+    now: Rate,
     /// Numbers passed over and not seen since.
     pub missing: u32,
     /// Records that came behind a higher one.
     pub late: u32,
     /// Seconds with few records and with ever more of them: [`RATES`].
     pub rates: [Rate; 5],
-    second: u32,
-    now: Rate,
 }
 
 /// Epoch and sequence number of a DTLS record, in that order, as they stand on the wire (RFC 6347 §4.1).

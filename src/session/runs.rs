@@ -8,8 +8,8 @@ use std::ops::{Deref, DerefMut};
 pub const MAX_RUNS: usize = 16;
 /// Of so many runs it is told when they begin: enough to see whose they are.
 const TOLD: usize = 6;
-/// A silence this long begins a new run, in seconds.
-const SILENCE: f64 = 1.0;
+/// A silence this long begins a new run, nanoseconds.
+const SILENCE: i64 = 1_000_000_000;
 
 /// The runs, oldest first; takes hardly any room where there are none, as with most flows.
 #[derive(Clone, Debug, Default)]
@@ -41,11 +41,16 @@ impl Runs {
     pub(super) fn add(&mut self, at: Timestamp, frame: FrameRef, large: Large) -> bool {
         let Kept { sizes, runs } = &mut **self.0.get_or_insert_default();
         let full = runs.len() >= MAX_RUNS;
-        let latest = at.plus_seconds(-SILENCE);
         // Of a flow of many runs each first frame is enough: evidence shows no more of all together.
         let room = if runs.len() > MAX_RUNS / 2 { 1 } else { MAX_FRAMES / runs.len().max(1) };
+        let goes_on = |run: &&mut Run| run.size == large.ip_len && (full || at.nanos_since(run.last) <= SILENCE);
+        // Most packets are like the one before.
+        if let Some(run) = runs.last_mut().filter(goes_on) {
+            run.add(at, frame, large.again, room);
+            return false;
+        }
         for (place, _) in sizes.iter().enumerate().rev().filter(|(_, size)| **size == large.ip_len) {
-            if let Some(run) = runs.get_mut(place).filter(|run| full || latest <= run.last) {
+            if let Some(run) = runs.get_mut(place).filter(goes_on) {
                 run.add(at, frame, large.again, room);
                 return false;
             }
@@ -98,10 +103,11 @@ impl Run {
     fn add(&mut self, at: Timestamp, frame: FrameRef, again: bool, room: usize) {
         self.first = self.first.min(at);
         self.last = self.last.max(at);
-        self.count = self.count.saturating_add(1);
-        self.again = self.again.saturating_add(u32::from(again));
-        if self.more.as_ref().map_or(1, |more| more.0.len() + 1) < room {
+        // Room never grows: as long as there was some, all frames were kept.
+        if (self.count as usize) < room {
             self.more.get_or_insert_default().0.push(frame);
         }
+        self.count = self.count.saturating_add(1);
+        self.again = self.again.saturating_add(u32::from(again));
     }
 }

@@ -325,7 +325,7 @@ pub(super) mod tests {
     use super::*;
     use crate::event::{Direction, Ended, Endpoints, FlowId, FrameRef, Large, Opened, Protocol};
     use crate::session::DtlsFlow;
-    use crate::session::facts::{DtlsFacts, FlowNotes};
+    use crate::session::facts::{DtlsFacts, FlowFacts, FlowNotes};
 
     const LIFE: (f64, f64) = (0.0, 1000.0);
 

@@ -2,15 +2,15 @@
 
 use super::chunks::Chunks;
 use super::facts::{
-    AttemptFacts, Closed, DtlsFacts, FlowNotes, IcmpFacts, InsideTls, MAX_ATTEMPTS, MAX_FRAMES, MessageKind, Packets,
-    RecordNumber, ServerHelloFacts, TlsFacts, View, keep,
+    AttemptFacts, Closed, DtlsFacts, FlowNotes, IcmpFacts, InsideTls, Known, MAX_ATTEMPTS, MAX_FRAMES, MessageKind,
+    Packets, RecordNumber, ServerHelloFacts, TlsFacts, View, keep,
 };
 use super::maps::{HashMap, HashSet, Places};
 use super::meetings::{Meeting, Meetings};
 use super::mtu::Protection;
 use crate::event::{
     ClientHello, Direction, DtlsMessage, DtlsRecordSeen, Ended, Event, FlowId, FrameRef, IcmpSeen, Incomplete, Opened,
-    PointId, Timestamp, What,
+    PointId, Timestamp, Version, What,
 };
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -341,6 +341,7 @@ fn observe_handshake(
     message: &DtlsMessage<'_>,
     given: &mut HashSet<u64>,
 ) {
+    dtls.known = None;
     if let DtlsMessage::ClientHello(hello, version) = message {
         let random = hello.random.unwrap_or_default();
         // A client that starts over with a new random while nothing came back is still at the same attempt.
@@ -482,16 +483,17 @@ fn observe_record(dtls: &mut DtlsFacts, at: Timestamp, frame: FrameRef, directio
             attempt.note(MessageKind::Finished, direction, at, frame);
         }
     }
-    let suite = dtls.attempts.last().and_then(|a| a.suite);
-    let sealed = suite.and_then(|s| Some(Protection::new(s.class()?, record.version, false)));
-    let control = sealed.is_some_and(|s| s.dtls_record_len(0) == u32::from(record.length));
+    let known = dtls.known.filter(|known| known.version == record.version);
+    let mut known = known.unwrap_or_else(|| known_of(dtls, record.version));
+    let control = known.control == Some(u32::from(record.length));
     dtls.unanswered.note(at, frame, direction, control);
-    if let Some(first) = dtls.protected.get_mut(d) {
-        first.get_or_insert(at);
+    if !std::mem::replace(direction.of_mut(&mut known.protected), true) {
+        direction.of_mut(&mut dtls.protected).get_or_insert(at);
+        if let Some(attempt) = dtls.attempts.last_mut() {
+            direction.of_mut(&mut attempt.protected).get_or_insert((at, frame));
+        }
     }
-    if let Some(first) = dtls.attempts.last_mut().and_then(|a| a.protected.get_mut(d)) {
-        first.get_or_insert((at, frame));
-    }
+    dtls.known = Some(known);
     if record.content_type != 23 {
         return;
     }
@@ -513,6 +515,13 @@ fn observe_record(dtls: &mut DtlsFacts, at: Timestamp, frame: FrameRef, directio
     }
 }
 
+/// What the last attempt settled, for records of that version.
+fn known_of(dtls: &DtlsFacts, version: Version) -> Known {
+    let suite = dtls.attempts.last().and_then(|attempt| attempt.suite);
+    let sealed = suite.and_then(|suite| Some(Protection::new(suite.class()?, version, false)));
+    Known { version, control: sealed.map(|sealed| sealed.dtls_record_len(0)), protected: [false; 2] }
+}
+
 fn hash(value: impl Hash) -> u64 {
     let mut hasher = DefaultHasher::new();
     value.hash(&mut hasher);
@@ -527,7 +536,7 @@ fn shape(hello: &ClientHello) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::{CipherSuite, Endpoints, Protocol, ServerHello, SessionId, Version};
+    use crate::event::{CipherSuite, Endpoints, Protocol, ServerHello, SessionId};
     use crate::session::attempt::fingerprint;
 
     /// A ClientHello as AnyConnect sends it: one suite, the id of a session.
