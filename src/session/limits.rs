@@ -347,18 +347,17 @@ fn vanished(session: &Session, points: &[Point], limits: &mut Vec<Limit>) {
     const SEVERAL: u32 = 3;
     let point = |f: &InnerFlow| points.get(usize::from(f.facts.point.0));
     let at = |wanted: Vantage| session.inner.iter().filter(move |f| point(f).and_then(|p| p.vantage) == Some(wanted));
-    let runs = |f: &InnerFlow| f.toward_client.of(&f.facts.large).to_vec();
     let adapters: Vec<&Point> = at(Vantage::VirtualAdapter).filter_map(point).collect();
     if adapters.iter().any(|p| p.saw_fragments) {
         return;
     }
     let spans: Vec<(Timestamp, Timestamp)> = adapters.iter().filter_map(|p| p.span).collect();
-    let captured = |run: &Run| spans.iter().any(|(from, until)| *from <= run.first && run.last <= *until);
-    let largest = at(Vantage::VirtualAdapter).flat_map(runs).map(|run| run.size).max();
+    let captured = |run: &&Run| spans.iter().any(|(from, until)| *from <= run.first && run.last <= *until);
+    let largest = at(Vantage::VirtualAdapter).flat_map(InnerFlow::large_toward_client).map(|run| run.size).max();
     let mut sent: BTreeMap<u32, (u32, FrameRef)> = BTreeMap::new();
     // What TCP delivered, its acknowledgments tell.
     let udp = at(Vantage::Inside).filter(|f| f.facts.opened.protocol == Protocol::Udp);
-    for run in udp.flat_map(runs).filter(captured) {
+    for run in udp.flat_map(InnerFlow::large_toward_client).filter(captured) {
         let frame = run.frame;
         sent.entry(run.size).or_insert((0, frame)).0 += run.count;
     }

@@ -276,6 +276,11 @@ impl InnerFlow {
         }
     }
 
+    /// Its large packets to the VPN client.
+    pub fn large_toward_client(&self) -> impl Iterator<Item = &facts::Run> {
+        self.toward_client.of(&self.facts.large).iter()
+    }
+
     /// MSS the VPN client's side announced in its SYN or SYN-ACK, bytes.
     pub fn client_mss(&self) -> Option<(u16, FrameRef, Timestamp)> {
         let opened = &self.facts.opened;

@@ -2,7 +2,6 @@
 
 use super::facts::{MAX_FRAMES, keep};
 use crate::event::{FrameRef, Large, Timestamp};
-use std::ops::{Deref, DerefMut};
 
 /// Runs of equal large packets kept per direction of a flow.
 pub const MAX_RUNS: usize = 16;
@@ -15,56 +14,65 @@ const SILENCE: i64 = 1_000_000_000;
 #[derive(Clone, Debug, Default)]
 pub struct Runs(Option<Box<Kept>>);
 
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 struct Kept {
-    /// Each run's size once more: looking for one touches two cache lines, not thirty.
-    sizes: Vec<u32>,
-    runs: Vec<Run>,
+    older: Vec<Run>,
+    /// The one that began last: most packets belong to it, so that it lies nearest.
+    latest: Run,
 }
 
-impl Deref for Runs {
-    type Target = [Run];
-
-    fn deref(&self) -> &[Run] {
-        self.0.as_deref().map_or(&[], |kept| &kept.runs)
+impl Kept {
+    fn iter(&self) -> impl Iterator<Item = &Run> {
+        self.older.iter().chain([&self.latest])
     }
-}
 
-impl DerefMut for Runs {
-    fn deref_mut(&mut self) -> &mut [Run] {
-        self.0.as_deref_mut().map_or(&mut [], |kept| &mut kept.runs)
+    fn newest_first(&mut self) -> impl Iterator<Item = &mut Run> {
+        [&mut self.latest].into_iter().chain(self.older.iter_mut().rev())
     }
 }
 
 impl Runs {
+    /// Were there none?
+    pub fn is_empty(&self) -> bool {
+        self.0.is_none()
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = &Run> {
+        self.0.iter().flat_map(|kept| kept.iter())
+    }
+
+    /// All of them, to change them; newest first.
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Run> {
+        self.0.iter_mut().flat_map(|kept| kept.newest_first())
+    }
+
     /// Adds a packet; says whether it begins one of the first runs.
     pub(super) fn add(&mut self, at: Timestamp, frame: FrameRef, large: Large) -> bool {
-        let Kept { sizes, runs } = &mut **self.0.get_or_insert_default();
-        let full = runs.len() >= MAX_RUNS;
+        let Some(kept) = self.0.as_deref_mut() else {
+            self.0 = Some(Box::new(Kept { older: Vec::new(), latest: Run::new(at, frame, large) }));
+            return true;
+        };
+        let count = kept.older.len() + 1;
+        let full = count >= MAX_RUNS;
         // Of a flow of many runs each first frame is enough: evidence shows no more of all together.
-        let room = if runs.len() > MAX_RUNS / 2 { 1 } else { MAX_FRAMES / runs.len().max(1) };
+        let room = if count > MAX_RUNS / 2 { 1 } else { MAX_FRAMES / count };
         let goes_on = |run: &&mut Run| run.size == large.ip_len && (full || at.nanos_since(run.last) <= SILENCE);
-        // Most packets are like the one before.
-        if let Some(run) = runs.last_mut().filter(goes_on) {
+        if let Some(run) = kept.newest_first().find(goes_on) {
             run.add(at, frame, large.again, room);
             return false;
         }
-        for (place, _) in sizes.iter().enumerate().rev().filter(|(_, size)| **size == large.ip_len) {
-            if let Some(run) = runs.get_mut(place).filter(goes_on) {
-                run.add(at, frame, large.again, room);
-                return false;
-            }
+        // The size is new: where there is no room the smallest size goes, for it is the least telling one.
+        let smallest = kept.iter().map(|run| run.size).min().filter(|_| full);
+        if smallest.is_some_and(|size| large.ip_len <= size) {
+            return false;
         }
-        if full {
-            // The size is new and the table full: the smallest size is the least telling one.
-            let smallest = sizes.iter().enumerate().min_by_key(|(_, size)| **size);
-            let Some((place, _)) = smallest.filter(|(_, size)| **size < large.ip_len) else { return false };
-            sizes.swap_remove(place);
-            runs.swap_remove(place);
+        let latest = std::mem::replace(&mut kept.latest, Run::new(at, frame, large));
+        keep(&mut kept.older, latest);
+        if let Some(place) = kept.older.iter().position(|run| Some(run.size) == smallest) {
+            kept.older.remove(place);
         }
-        keep(sizes, large.ip_len);
-        keep(runs, Run::new(at, frame, large));
-        runs.len() <= TOLD
+        count < TOLD
     }
 }
 
