@@ -2,9 +2,11 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+mod arena;
 pub mod probe;
 pub mod table;
 pub mod tcp;
+mod tuple;
 
 /// Which way a packet of a flow goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -3,19 +3,15 @@
 //! `udp.stream` as tshark 4.0 counts them, memory within [`Limits`], one hash lookup per packet.
 //! Refuses to look into payloads, and to lose a flow silently: see [`Table::take_evicted`].
 
-use std::hash::BuildHasher;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-
 use foldhash::fast::RandomState;
 use hashbrown::{HashMap, HashTable};
 
+use super::arena::Arena;
+use super::tuple::{Key, Tuple, hash_of};
 use super::{Direction, Endpoints, FlowId, Protocol};
 use crate::capture::Timestamp;
 use crate::packet::icmp::Quoted;
 use crate::packet::{IpHeader, TcpSegment, UdpDatagram};
-
-/// How many neighbours are compared when one must go: enough to hit an idle one, few enough to be constant time.
-const EVICTION_SAMPLE: usize = 16;
 
 /// Caps of the table.
 #[derive(Clone, Copy, Debug)]
@@ -251,11 +247,11 @@ impl<S: Default> Table<S> {
         self.by_point.clear();
         self.moved.clear();
         self.flow_hand = 0;
-        let chunks = std::mem::take(&mut self.flows).chunks;
+        let flows = std::mem::take(&mut self.flows).into_iter();
         if self.evicted_count == 0 {
-            return chunks.into_iter().flatten().for_each(f); // slots are in the order of ids
+            return flows.for_each(f); // slots are in the order of ids
         }
-        let mut flows: Vec<Flow<S>> = chunks.into_iter().flatten().collect();
+        let mut flows: Vec<Flow<S>> = flows.collect();
         flows.sort_unstable_by_key(|flow| flow.id);
         flows.into_iter().for_each(f);
     }
@@ -521,165 +517,6 @@ fn take_next(next: &mut [u32; 2], protocol: Protocol) -> u32 {
     let taken = *next;
     *next = next.saturating_add(1);
     taken
-}
-
-#[inline]
-fn hash_of(hasher: &RandomState, tuple: &Tuple, point: u32) -> u64 {
-    match tuple {
-        Tuple::V4(packed) => hasher.hash_one((packed, point)),
-        Tuple::V6(packed) => hasher.hash_one((packed, point)),
-    }
-}
-
-/// An unordered 5-tuple: the end that compares lower (address, then port) comes first.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Tuple {
-    /// Low end, high end (address 32 bits, port 16 bits each), protocol, from the lowest bit on.
-    V4(u128),
-    /// Low address, high address; the rest packed as `low port | high port << 16 | protocol << 32`.
-    V6((u128, u128, u64)),
-}
-
-/// A [`Tuple`] at rest: 24 bytes, IPv6 in a box of its own.
-#[derive(Debug)]
-enum Key {
-    V4([u64; 2]),
-    V6(Box<(u128, u128, u64)>),
-}
-
-impl Tuple {
-    /// The 5-tuple, and whether its source is the low end. Equal ends count as from the low one.
-    #[inline]
-    fn new(protocol: Protocol, src: IpAddr, src_port: u16, dst: IpAddr, dst_port: u16) -> (Tuple, bool) {
-        let (IpAddr::V4(src), IpAddr::V4(dst)) = (src, dst) else {
-            return Tuple::new_v6(protocol, src, src_port, dst, dst_port);
-        };
-        let src = u64::from(src.to_bits()) << 16 | u64::from(src_port);
-        let dst = u64::from(dst.to_bits()) << 16 | u64::from(dst_port);
-        let ends = u128::from(src.min(dst)) | u128::from(src.max(dst)) << 48;
-        (Tuple::V4(ends | (protocol as u128) << 96), src <= dst)
-    }
-
-    fn new_v6(protocol: Protocol, src: IpAddr, src_port: u16, dst: IpAddr, dst_port: u16) -> (Tuple, bool) {
-        let wide = |address: IpAddr| match address {
-            IpAddr::V4(address) => address.to_ipv6_mapped().to_bits(), // families never mix in one packet
-            IpAddr::V6(address) => address.to_bits(),
-        };
-        let (src, dst) = ((wide(src), src_port), (wide(dst), dst_port));
-        let (low, high) = (src.min(dst), src.max(dst));
-        let rest = u64::from(low.1) | u64::from(high.1) << 16 | (protocol as u64) << 32;
-        (Tuple::V6((low.0, high.0, rest)), src <= dst)
-    }
-
-    fn protocol(&self) -> Protocol {
-        let bit = match self {
-            Tuple::V4(packed) => packed >> 96 == 0,
-            Tuple::V6((_, _, rest)) => rest >> 32 == 0,
-        };
-        if bit { Protocol::Tcp } else { Protocol::Udp }
-    }
-
-    /// Low end, high end.
-    fn ends(&self) -> (SocketAddr, SocketAddr) {
-        match *self {
-            Tuple::V4(packed) => {
-                let end = |bits: u128| SocketAddr::from((Ipv4Addr::from_bits((bits >> 16) as u32), bits as u16));
-                (end(packed), end(packed >> 48))
-            }
-            Tuple::V6((low, high, rest)) => {
-                let end = |address, port: u64| SocketAddr::from((Ipv6Addr::from_bits(address), port as u16));
-                (end(low, rest), end(high, rest >> 16))
-            }
-        }
-    }
-}
-
-impl Key {
-    fn new(tuple: &Tuple) -> Key {
-        match tuple {
-            Tuple::V4(packed) => Key::V4([*packed as u64, (packed >> 64) as u64]),
-            Tuple::V6(packed) => Key::V6(Box::new(*packed)),
-        }
-    }
-
-    #[inline]
-    fn tuple(&self) -> Tuple {
-        match self {
-            Key::V4([low, high]) => Tuple::V4(u128::from(*low) | u128::from(*high) << 64),
-            Key::V6(packed) => Tuple::V6(**packed),
-        }
-    }
-
-    #[inline]
-    fn is(&self, tuple: &Tuple) -> bool {
-        self.tuple() == *tuple
-    }
-}
-
-/// Growing storage in chunks, so that growing neither copies nor leaves holes; a slot is never given up.
-#[derive(Debug)]
-struct Arena<T> {
-    chunks: Vec<Vec<T>>,
-}
-
-impl<T> Default for Arena<T> {
-    fn default() -> Arena<T> {
-        Arena { chunks: Vec::new() }
-    }
-}
-
-impl<T> Arena<T> {
-    const CHUNK: usize = 256;
-
-    fn len(&self) -> usize {
-        self.chunks.last().map_or(0, |last| (self.chunks.len() - 1) * Self::CHUNK + last.len())
-    }
-
-    /// Adds an item; its slot. The caller caps the count below 2^32.
-    fn push(&mut self, item: T) -> u32 {
-        let slot = self.len();
-        match self.chunks.last_mut() {
-            Some(last) if last.len() < Self::CHUNK => last.push(item),
-            _ => {
-                let mut chunk = Vec::with_capacity(Self::CHUNK);
-                chunk.push(item);
-                self.chunks.push(chunk);
-            }
-        }
-        slot as u32
-    }
-
-    #[inline]
-    fn get(&self, slot: u32) -> Option<&T> {
-        let slot = slot as usize;
-        self.chunks.get(slot / Self::CHUNK)?.get(slot % Self::CHUNK)
-    }
-
-    #[inline]
-    fn get_mut(&mut self, slot: u32) -> Option<&mut T> {
-        let slot = slot as usize;
-        self.chunks.get_mut(slot / Self::CHUNK)?.get_mut(slot % Self::CHUNK)
-    }
-
-    /// The item of a slot that [`Arena::push`] gave out.
-    #[inline]
-    #[expect(
-        clippy::indexing_slicing,
-        reason = "slots are given out by push and never given up; no input reaches them"
-    )]
-    fn existing(&mut self, slot: u32) -> &mut T {
-        let slot = slot as usize;
-        &mut self.chunks[slot / Self::CHUNK][slot % Self::CHUNK]
-    }
-
-    /// The slot of the greatest age among the next few; the hand goes round.
-    fn idlest(&self, hand: &mut usize, age: impl Fn(&T) -> u32) -> u32 {
-        let len = self.len().max(1);
-        let start = *hand % len;
-        *hand = (start + EVICTION_SAMPLE) % len;
-        let sample = (start..start + EVICTION_SAMPLE.min(len)).map(|slot| (slot % len) as u32);
-        sample.max_by_key(|&slot| self.get(slot).map(&age)).unwrap_or(0)
-    }
 }
 
 #[cfg(test)]
