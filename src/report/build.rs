@@ -89,7 +89,7 @@ pub fn session(
         inner_addresses: session.inner_addresses.iter().map(ToString::to_string).collect(),
         severity,
         verdict,
-        identified_by: session.identified_by.clone(),
+        identified_by: session.identified_by.to_string(),
         confidence: session.confidence,
         ambiguities: session.ambiguities.clone(),
         tunnels: tunnels(&case),

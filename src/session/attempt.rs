@@ -103,8 +103,8 @@ pub fn fingerprint(attempt: &AttemptFacts) -> Option<(&'static str, Confidence)>
     }
     // It offers the one suite agreed inside the tunnel (and perhaps a signalling value), or PSK suites only.
     let (first, count) = attempt.suites;
-    let is_psk = first.and_then(CipherSuite::iana_name).is_some_and(|name| name.contains("PSK"));
-    match (is_psk || count <= 2, attempt.certificate) {
+    let is_psk = || first.and_then(CipherSuite::iana_name).is_some_and(|name| name.contains("PSK"));
+    match (count <= 2 || is_psk(), attempt.certificate) {
         (true, false) => Some(("DTLS ClientHello that resumes a session no DTLS handshake set up", Confidence::High)),
         (true, true) => Some(("DTLS ClientHello with one suite and the id of a session", Confidence::Medium)),
         // Another program that resumes a session of its own would look like this.

@@ -6,7 +6,7 @@ use super::maps::HashMap;
 use super::meetings::Meeting;
 use super::pace::Pace;
 use super::timing::{self, Client, Guesses, Home};
-use super::{InnerFlow, Point, Session, outer_addresses};
+use super::{InnerFlow, Point, Proof, Session, outer_addresses};
 use crate::event::{Direction, Endpoints, FlowId, PointId, Protocol, Vantage};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -172,7 +172,10 @@ fn assign(
     for session in sessions.iter_mut() {
         session.inner.sort_by_key(|f| (f.facts.opened.first, f.facts.point, f.facts.id));
     }
-    sessions.sort_by_key(Session::order);
+    if sessions.len() > outer_sessions {
+        // In place: a session is large.
+        sessions.sort_unstable_by_key(Session::order);
+    }
     unclaimed
 }
 
@@ -197,7 +200,7 @@ fn inside_only(client: Client, icmp: &[IcmpFacts], points: &[Point], alone: bool
     let session = Session {
         start: client.flows.iter().map(|f| f.facts.opened.first).min()?,
         end: client.flows.iter().map(|f| f.facts.ended.last).max()?,
-        identified_by: "traffic of one inner address; the tunnel itself was not captured, so that it is AnyConnect rests on where the capture stood".to_owned(),
+        identified_by: Proof::Inside,
         inner_addresses: vec![client.address],
         inner: client.flows,
         ..Session::new(client.address, None, server.port())

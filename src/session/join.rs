@@ -4,6 +4,7 @@
 
 use super::facts::{FlowFacts, InsideTls, View};
 use super::maps::{HashMap, HashSet};
+use super::proof::{Beside, Proof};
 use super::shape::{Shape, converses, exchanges};
 use super::{Confidence, Connection, DtlsFlow, Point, Role, Session, attempt};
 use crate::event::{Direction, Timestamp, Token, Vantage};
@@ -75,7 +76,8 @@ pub fn sessions(flows: Vec<View>, points: &[Point]) -> Joined {
     let mut places: HashMap<Pair, usize> = HashMap::default();
     let mut tls = by_pair(group(tls, points), &mut places);
     let mut dtls = by_pair(group(dtls, points), &mut places);
-    let mut sessions = Vec::new();
+    // Hardly a pair has more than one; a list that grows would take up to three times as much meanwhile.
+    let mut sessions = Vec::with_capacity(places.len());
     while let Some(place) = [tls.peek(), dtls.peek()].into_iter().flatten().map(|(place, _)| *place).min() {
         let connections = of_pair(&mut tls, place);
         let dtls = of_pair(&mut dtls, place);
@@ -131,16 +133,10 @@ fn quiet_neighbours(sessions: &mut Vec<Session>, others: &mut Vec<View>, points:
     for group in group(quiet, points) {
         let ((client, gateway), shape) = (group.addresses(), group.shape());
         let known = group.views.iter().any(|view| is_known(view) == Some(true));
-        let records =
-            if shape.against { "data that is neither, though not in" } else { "data that is neither, in what may be" };
-        let as_others = if known { "; its ClientHello is that of clients with tunnels there" } else { "" };
-        let identified_by = format!(
-            "a request and its answer over TLS, then for long {records} records of CSTP, to a gateway that other clients speak \
-             DTLS with{as_others}"
-        );
+        let identified_by = Proof::Quiet { is_odd: shape.against, is_known: known };
         let draft = Draft { tunnels: vec![0], ..Draft::default() };
         let found = build(client, gateway, vec![draft], vec![group], Vec::new(), &[shape], others);
-        let low = |session| Session { identified_by: identified_by.clone(), confidence: Confidence::Low, ..session };
+        let low = |session| Session { identified_by, confidence: Confidence::Low, ..session };
         sessions.extend(found.into_iter().map(low));
     }
 }
@@ -641,7 +637,7 @@ fn build(
         let cstp = draft.tunnels.iter().filter_map(|i| shapes.get(*i)).filter(|s| s.is_cstp()).map(|s| s.coarse).min();
         let is_read = all.iter().any(|c| c.inside().is_some_and(|i| i.request.is_some() || i.answer.is_some()));
         let (identified_by, confidence) = match is_read {
-            true => ("CONNECT /CSCOSSLC/tunnel, read with keys".to_owned(), Confidence::High),
+            true => (Proof::Connect, Confidence::High),
             false => identify(&flows, !all.is_empty(), cstp),
         };
         let starts = all.iter().map(Connection::start).chain(flows.iter().map(DtlsFlow::start));
@@ -667,26 +663,16 @@ fn build(
 }
 
 /// What says that this is AnyConnect; `cstp` tells of tunnels known by their shape whether all of them are CBC.
-fn identify(dtls: &[DtlsFlow], has_tls: bool, cstp: Option<bool>) -> (String, Confidence) {
+fn identify(dtls: &[DtlsFlow], has_tls: bool, cstp: Option<bool>) -> (Proof, Confidence) {
     let prints = dtls.iter().flat_map(DtlsFlow::attempts).filter_map(|(_, a)| attempt::fingerprint(a));
     let print = prints.reduce(|a, b| if b.1 > a.1 { b } else { a });
     match (print, has_tls, cstp) {
-        (Some((why, _)), true, Some(_)) => {
-            (format!("{why}, beside a TLS tunnel to the same gateway"), Confidence::High)
-        }
-        (Some((why, sure)), true, None) => (format!("{why}, beside TLS to the same gateway"), sure),
-        (Some((why, _)), false, _) => (format!("{why}; its TLS connection was not captured"), Confidence::Medium),
-        (None, _, Some(coarse)) => {
-            let why = "TLS records the size of CSTP frames: inner ACKs, DPD and keepalive";
-            if coarse {
-                (format!("{why}, as far as CBC padding lets tell"), Confidence::Low)
-            } else {
-                (why.to_owned(), Confidence::Medium)
-            }
-        }
-        (None, ..) => {
-            ("DTLS data beside TLS to the same gateway; both began before the capture".to_owned(), Confidence::Low)
-        }
+        (Some((print, _)), true, Some(_)) => (Proof::Dtls(print, Beside::Tunnel), Confidence::High),
+        (Some((print, sure)), true, None) => (Proof::Dtls(print, Beside::Tls), sure),
+        (Some((print, _)), false, _) => (Proof::Dtls(print, Beside::Nothing), Confidence::Medium),
+        (None, _, Some(true)) => (Proof::CoarseCstp, Confidence::Low),
+        (None, _, Some(false)) => (Proof::Cstp, Confidence::Medium),
+        (None, ..) => (Proof::LateDtls, Confidence::Low),
     }
 }
 

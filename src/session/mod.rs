@@ -8,6 +8,7 @@ use crate::event::{
     Vantage, Version,
 };
 use facts::{AttemptFacts, FlowFacts, IcmpFacts, View};
+pub use proof::Proof;
 use schemars::JsonSchema;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -30,6 +31,7 @@ pub mod mtu;
 mod pace;
 pub mod path;
 pub mod point;
+pub mod proof;
 pub mod reconnect;
 mod runs;
 pub mod shape;
@@ -185,7 +187,7 @@ pub struct Session {
     /// Last packet.
     pub end: Timestamp,
     /// What says that this is AnyConnect.
-    pub identified_by: String,
+    pub identified_by: Proof,
     /// How sure that is.
     pub confidence: Confidence,
     /// What else it could have been.
@@ -554,7 +556,7 @@ impl Session {
             port,
             start: Timestamp::default(),
             end: Timestamp::default(),
-            identified_by: String::new(),
+            identified_by: Proof::default(),
             confidence: Confidence::Low,
             ambiguities: Vec::new(),
             connections: Vec::new(),

@@ -1,0 +1,64 @@
+//! What says that a session is AnyConnect's.
+
+use std::fmt;
+
+/// What says so, without keys more or less surely.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Proof {
+    /// CONNECT was read with keys.
+    Connect,
+    /// A ClientHello of DTLS as AnyConnect sends it, and what it stood beside.
+    Dtls(&'static str, Beside),
+    /// The shape of a tunnel's records.
+    Cstp,
+    /// The same, with a suite that rounds their lengths up.
+    CoarseCstp,
+    /// DTLS and TLS to the same gateway, of which the capture has no beginning.
+    #[default]
+    LateDtls,
+    /// A TLS connection of one exchange that then talks, to a gateway proven by others.
+    Quiet {
+        /// Its records cannot all be CSTP's.
+        is_odd: bool,
+        /// Its ClientHello is that of clients with tunnels there.
+        is_known: bool,
+    },
+    /// Traffic inside a tunnel that was not captured.
+    Inside,
+}
+
+/// What a DTLS ClientHello stood beside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Beside {
+    /// A TLS tunnel to the same gateway.
+    Tunnel,
+    /// TLS to it.
+    Tls,
+    /// Nothing that was captured.
+    Nothing,
+}
+
+impl fmt::Display for Proof {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const CSTP: &str = "TLS records the size of CSTP frames: inner ACKs, DPD and keepalive";
+        match self {
+            Proof::Connect => f.write_str("CONNECT /CSCOSSLC/tunnel, read with keys"),
+            Proof::Dtls(print, Beside::Tunnel) => write!(f, "{print}, beside a TLS tunnel to the same gateway"),
+            Proof::Dtls(print, Beside::Tls) => write!(f, "{print}, beside TLS to the same gateway"),
+            Proof::Dtls(print, Beside::Nothing) => write!(f, "{print}; its TLS connection was not captured"),
+            Proof::Cstp => f.write_str(CSTP),
+            Proof::CoarseCstp => write!(f, "{CSTP}, as far as CBC padding lets tell"),
+            Proof::LateDtls => f.write_str("DTLS data beside TLS to the same gateway; both began before the capture"),
+            Proof::Quiet { is_odd, is_known } => {
+                let fit = if *is_odd { "do not fit" } else { "fit" };
+                write!(f, "one request and its answer over TLS, then unasked records that {fit} CSTP, to a gateway that other clients \
+                     speak DTLS with")?;
+                if *is_known { f.write_str("; its ClientHello is that of clients with tunnels there") } else { Ok(()) }
+            }
+            Proof::Inside => f.write_str(
+                "traffic of one inner address; the tunnel itself was not captured, so that it is AnyConnect rests on where \
+                 the capture stood",
+            ),
+        }
+    }
+}
