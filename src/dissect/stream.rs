@@ -48,7 +48,8 @@ impl Default for Tls {
 #[derive(Debug)]
 struct Reading {
     scanners: [RecordScanner; 2],
-    handshakes: [HandshakeReader; 2],
+    /// What puts handshake messages together, until application data has gone both ways.
+    handshakes: Option<Box<[HandshakeReader; 2]>>,
     /// Application data was seen, each way.
     data: [bool; 2],
     /// The connection began with an HTTP CONNECT.
@@ -246,7 +247,7 @@ fn read(
         let scanner = || if from_start { RecordScanner::new() } else { RecordScanner::midway() };
         *tls = Tls::Reading(Box::new(Reading {
             scanners: [scanner(), scanner()],
-            handshakes: [HandshakeReader::new(), HandshakeReader::new()],
+            handshakes: Some(Box::new([HandshakeReader::new(), HandshakeReader::new()])),
             data: [false, false],
             connect: begins(direction, from_start, chunk),
             opened: (!keys.keyring.is_empty()).then(|| Box::new(Stream::new(keys.keyring))),
@@ -268,15 +269,14 @@ fn read(
         }
         (None, chunk) => *chunk,
     };
-    let (scanner, handshake) = (direction.of_mut(scanners), direction.of_mut(handshakes));
-    let data = direction.of_mut(data);
+    let scanner = direction.of_mut(scanners);
     if opened.is_some() {
         scanner.keep_data();
     }
     let before = scanner.lost_syncs();
     let mut sink = |record: Record<'_>| {
         let is_sealed = opened.as_ref().is_some_and(|opened| opened.is_sealed(direction, record.content_type));
-        clear(direction, &record, handshake, data, seen);
+        clear(direction, &record, handshakes, data, seen);
         let Some(stream) = opened else { return };
         if is_sealed {
             stream.take(direction, &record, keys, &mut |plain| seen.add(direction, plain));
@@ -304,25 +304,30 @@ fn read(
 fn clear(
     direction: Direction,
     record: &Record<'_>,
-    handshake: &mut HandshakeReader,
-    data: &mut bool,
+    handshakes: &mut Option<Box<[HandshakeReader; 2]>>,
+    data: &mut [bool; 2],
     seen: &mut Seen<'_>,
 ) {
     match record.content_type {
-        ContentType::HANDSHAKE if *data => seen.things.push((direction, Thing::Renegotiation)),
+        ContentType::HANDSHAKE if *direction.of(data) => seen.things.push((direction, Thing::Renegotiation)),
         ContentType::HANDSHAKE | ContentType::CHANGE_CIPHER_SPEC => {
-            handshake.push(record, &mut |message| seen.things.push((direction, Thing::Handshake(message))));
+            if let Some(handshakes) = handshakes.as_deref_mut() {
+                let handshake = direction.of_mut(handshakes);
+                handshake.push(record, &mut |message| seen.things.push((direction, Thing::Handshake(message))));
+            }
         }
         ContentType::ALERT => {
+            let is_clear = handshakes.as_deref().is_some_and(|readers| !direction.of(readers).is_encrypted());
             if let Some(alert) = record.fragment.and_then(Alert::parse)
                 && record.length == 2
-                && !handshake.is_encrypted()
+                && is_clear
             {
                 seen.things.push((direction, Thing::Alert(alert)));
             }
         }
         ContentType::APPLICATION_DATA => {
-            *data = true;
+            *direction.of_mut(data) = true;
+            handshakes.take_if(|_| *data == [true; 2]);
             seen.things.push((direction, Thing::Data(record.length)));
         }
         _ => {}

@@ -6,7 +6,7 @@ use crate::event::{
     SessionId, Timestamp, Token, TunnelAnswer, TunnelPacket, TunnelRequest, Unsealed, Version,
 };
 use std::net::IpAddr;
-use std::num::NonZeroU64;
+use std::num::{NonZeroU16, NonZeroU64};
 use std::ops::{Deref, DerefMut};
 
 pub use super::runs::{MAX_RUNS, Run, Runs};
@@ -126,7 +126,7 @@ impl FlowFacts {
     /// The packets of the tunnel protocol read in it with keys.
     pub fn packets(&self) -> Option<&Packets> {
         let tls = || Some(&self.tls.as_ref()?.inside.as_ref()?.packets);
-        self.dtls.as_ref().and_then(|dtls| dtls.inside.as_deref()).or_else(tls)
+        self.dtls.as_ref().and_then(|dtls| dtls.seldom().inside.as_deref()).or_else(tls)
     }
 
     /// When it was closed, or else last seen: a gateway may resend long after.
@@ -610,18 +610,14 @@ pub struct DtlsFacts {
     pub protected: [Option<Timestamp>; 2],
     /// Handshake attempts, by client random.
     pub attempts: Vec<AttemptFacts>,
-    /// The packets read in it, with keys.
-    pub inside: Option<Box<Packets>>,
     pub(super) seldom: Option<Box<SeldomInDtls>>,
 }
 
-/// What the last attempt says of each record: reckoned anew behind each handshake message.
+/// What the last attempt says of each record: reckoned anew behind each handshake message and for another version.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Known {
-    /// For records of this version.
-    pub version: Version,
     /// Length of a record around an empty packet, when the suite is known.
-    pub control: Option<u32>,
+    pub control: Option<NonZeroU16>,
     /// A record of epoch 1 or later was noted, each way.
     pub protected: [bool; 2],
 }
@@ -637,6 +633,8 @@ pub struct SeldomInDtls {
     pub unasked: (u32, Option<(Timestamp, FrameRef)>),
     /// Long records of the client soon after set-up, and which the server answered with one as long.
     pub probes: Vec<Probe>,
+    /// The packets read in it, with keys.
+    pub inside: Option<Box<Packets>>,
 }
 
 /// A record length of the client's first seconds: what a search for the path MTU looks like.
@@ -671,8 +669,13 @@ impl DtlsFacts {
 
     /// What few flows show.
     pub fn seldom(&self) -> &SeldomInDtls {
-        const NOTHING: &SeldomInDtls =
-            &SeldomInDtls { renegotiation: [None; 2], sealed_alert: None, unasked: (0, None), probes: Vec::new() };
+        const NOTHING: &SeldomInDtls = &SeldomInDtls {
+            renegotiation: [None; 2],
+            sealed_alert: None,
+            unasked: (0, None),
+            probes: Vec::new(),
+            inside: None,
+        };
         self.seldom.as_deref().unwrap_or(NOTHING)
     }
 

@@ -13,6 +13,7 @@ use crate::event::{
     PointId, Timestamp, Version, What,
 };
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::num::NonZeroU16;
 
 /// What a tracker may keep.
 #[derive(Clone, Copy, Debug)]
@@ -285,7 +286,7 @@ impl Tracker {
     fn packets(&mut self, flow: FlowId) -> Option<&mut Packets> {
         let facts = self.flow(flow)?;
         match &mut facts.dtls {
-            Some(dtls) => Some(dtls.inside.get_or_insert_default()),
+            Some(dtls) => Some(dtls.seldom_mut().inside.get_or_insert_default()),
             None => Some(&mut facts.tls.get_or_insert_default().inside.get_or_insert_default().packets),
         }
     }
@@ -451,7 +452,9 @@ fn kind_of(message: &DtlsMessage<'_>) -> MessageKind {
 
 fn observe_record(dtls: &mut DtlsFacts, at: Timestamp, frame: FrameRef, direction: Direction, record: &DtlsRecordSeen) {
     let d = direction.index();
-    dtls.version = Some(record.version);
+    if dtls.version.replace(record.version) != Some(record.version) {
+        dtls.known = None;
+    }
     let largest = direction.of_mut(&mut dtls.largest_datagram);
     if largest.is_none_or(|(bytes, _)| bytes < record.ip_len) {
         *largest = Some((record.ip_len, frame));
@@ -483,9 +486,8 @@ fn observe_record(dtls: &mut DtlsFacts, at: Timestamp, frame: FrameRef, directio
             attempt.note(MessageKind::Finished, direction, at, frame);
         }
     }
-    let known = dtls.known.filter(|known| known.version == record.version);
-    let mut known = known.unwrap_or_else(|| known_of(dtls, record.version));
-    let control = known.control == Some(u32::from(record.length));
+    let mut known = dtls.known.unwrap_or_else(|| known_of(dtls, record.version));
+    let control = known.control.is_some_and(|length| length.get() == record.length);
     dtls.unanswered.note(at, frame, direction, control);
     if !std::mem::replace(direction.of_mut(&mut known.protected), true) {
         direction.of_mut(&mut dtls.protected).get_or_insert(at);
@@ -519,7 +521,8 @@ fn observe_record(dtls: &mut DtlsFacts, at: Timestamp, frame: FrameRef, directio
 fn known_of(dtls: &DtlsFacts, version: Version) -> Known {
     let suite = dtls.attempts.last().and_then(|attempt| attempt.suite);
     let sealed = suite.and_then(|suite| Some(Protection::new(suite.class()?, version, false)));
-    Known { version, control: sealed.map(|sealed| sealed.dtls_record_len(0)), protected: [false; 2] }
+    let control = sealed.and_then(|sealed| NonZeroU16::new(u16::try_from(sealed.dtls_record_len(0)).ok()?));
+    Known { control, protected: [false; 2] }
 }
 
 fn hash(value: impl Hash) -> u64 {
