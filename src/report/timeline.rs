@@ -4,7 +4,7 @@ use super::TimelineEntry;
 use super::build::rfc3339;
 use super::inside::answer_words;
 use crate::event::{Direction, FrameRef, PointId, Protocol, Timestamp};
-use crate::finding::Case;
+use crate::finding::{Case, count};
 use crate::session::attempt::icmp_words;
 use crate::session::facts::{AttemptFacts, FlowFacts, Packets, Stretch};
 use crate::session::{Point, Role};
@@ -163,7 +163,8 @@ fn stretches(view: &FlowFacts, stretches: &[Stretch], channel: &str, lines: &mut
             continue;
         }
         let bytes: u64 = stretch.bytes.iter().sum();
-        let text = format!("data over {channel}: {up} records to the gateway, {down} to the client, {bytes} B");
+        let sent = count(up.into(), "record");
+        let text = format!("data over {channel}: {sent} to the gateway, {down} to the client, {bytes} B");
         let line = line(view, stretch.first, stretch.frame, "data", text);
         lines.push(line.times(u64::from(up) + u64::from(down), stretch.last));
     }

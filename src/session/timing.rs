@@ -227,25 +227,20 @@ fn met(clients: &[Client], meetings: &[Meeting], outer: &HashMap<Place, usize>) 
     }
     let flows = clients.iter().enumerate().flat_map(|(c, client)| client.flows.iter().map(move |f| (c, &f.facts)));
     let inner: HashMap<Place, usize> = flows.map(|(c, facts)| ((facts.point, facts.id), c)).collect();
-    // Of the records before and behind the same packet, the nearer one counts.
-    let mut nearest: HashMap<(usize, usize, Timestamp), f32> = HashMap::default();
-    let mut packets: HashSet<(usize, Timestamp)> = HashSet::default();
-    for meeting in meetings {
-        let Some(client) = inner.get(&meeting.inner) else { continue };
-        packets.insert((*client, meeting.at));
-        if let Some(session) = outer.get(&meeting.outer) {
-            let weight = nearest.entry((*client, *session, meeting.at)).or_default();
-            *weight = weight.max(meeting.weight);
+    let known = meetings.iter().filter_map(|meeting| Some((*inner.get(&meeting.inner)?, meeting)));
+    let mut all: Vec<(usize, &Meeting)> = known.collect();
+    // Those of a packet side by side; in order of time, for sums of fractions depend on it.
+    all.sort_unstable_by_key(|(client, meeting)| (*client, meeting.at, meeting.outer));
+    for beside in all.chunk_by(|(a, first), (b, next)| a == b && first.at == next.at) {
+        let Some(met) = beside.first().and_then(|(client, _)| met.get_mut(*client)) else { continue };
+        met.packets += 1;
+        // Of the records before and behind it the nearer one counts, if they are of one session.
+        let mut nearest: BTreeMap<usize, f32> = BTreeMap::new();
+        for (session, weight) in beside.iter().filter_map(|(_, m)| Some((outer.get(&m.outer)?, m.weight))) {
+            let known = nearest.entry(*session).or_default();
+            *known = known.max(weight);
         }
-    }
-    for (client, _) in packets {
-        met.get_mut(client).into_iter().for_each(|met| met.packets += 1);
-    }
-    // In order, for sums of fractions depend on it.
-    let mut nearest: Vec<_> = nearest.into_iter().collect();
-    nearest.sort_unstable_by_key(|(key, _)| *key);
-    for ((client, session, _), weight) in nearest {
-        met.get_mut(client).into_iter().for_each(|met| *met.sessions.entry(session).or_default() += weight);
+        nearest.into_iter().for_each(|(session, weight)| *met.sessions.entry(session).or_default() += weight);
     }
     met
 }
