@@ -50,8 +50,6 @@ pub type View = Box<FlowFacts>;
 /// What a flow shows while it goes on; its beginning and its totals come when it ends.
 #[derive(Debug)]
 pub struct FlowNotes {
-    /// Its id in its capture.
-    pub id: FlowId,
     /// Where it was seen.
     pub point: PointId,
     /// First FIN or RST: when, where, whose, and whether it was a RST.
@@ -72,9 +70,8 @@ pub struct FlowNotes {
 
 impl FlowNotes {
     /// Nothing seen yet.
-    pub fn new(id: FlowId, point: PointId) -> FlowNotes {
+    pub fn new(point: PointId) -> FlowNotes {
         FlowNotes {
-            id,
             point,
             closed: None,
             tls: None,
@@ -92,15 +89,17 @@ impl FlowNotes {
     }
 
     /// All about the flow; the notes begin anew.
-    pub fn take(&mut self, opened: Opened, ended: Ended) -> FlowFacts {
-        let notes = std::mem::replace(self, FlowNotes::new(self.id, self.point));
-        FlowFacts { opened, ended, notes }
+    pub fn take(&mut self, id: FlowId, opened: Opened, ended: Ended) -> FlowFacts {
+        let notes = std::mem::replace(self, FlowNotes::new(self.point));
+        FlowFacts { id, opened, ended, notes }
     }
 }
 
 /// One flow at one capture point: what it showed, and how it began and ended.
 #[derive(Debug)]
 pub struct FlowFacts {
+    /// Its id in its capture.
+    pub id: FlowId,
     /// How it began.
     pub opened: Opened,
     /// How it ended.

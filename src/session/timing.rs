@@ -332,7 +332,7 @@ pub(super) mod tests {
         let ends = Endpoints { client: (ends.0, 50_000).into(), server: (ends.1, 443).into() };
         let opened = Opened { stream: id, ..Opened::bare(protocol, ends, at(span.0)) };
         let ended = Ended { last: at(span.1), packets: [packets, 0], ..Ended::default() };
-        FlowNotes::new(FlowId(id), PointId(0)).take(opened, ended)
+        FlowNotes::new(PointId(0)).take(FlowId(id), opened, ended)
     }
 
     /// A session of DTLS that is busy at those moments.

@@ -94,7 +94,7 @@ impl Tracker {
     pub fn observe(&mut self, event: &Event<'_>) {
         let (at, frame) = (event.at, event.frame);
         match &event.what {
-            What::Opened(flow, _) => self.open(FlowNotes::new(*flow, event.point)),
+            What::Opened(flow, _) => self.open(*flow, event.point),
             What::Ended(flow, opened, ended) => self.end(*flow, opened, ended),
             What::Closed { flow, direction, reset, ttl } => {
                 if let Some(facts) = self.flow(*flow) {
@@ -242,21 +242,21 @@ impl Tracker {
         self.facts
     }
 
-    fn open(&mut self, notes: FlowNotes) {
+    fn open(&mut self, flow: FlowId, point: PointId) {
         let known = self.notes.len();
         if known >= self.limits.max_flows {
             self.facts.flows_left_out += 1;
             return;
         }
-        self.places.set(notes.id, known as u32);
-        self.notes.push(notes);
+        self.places.set(flow, known as u32);
+        self.notes.push(FlowNotes::new(point));
     }
 
     fn end(&mut self, flow: FlowId, opened: &Opened, ended: &Ended) {
         if let Some(place) = self.place(flow)
             && let Some(notes) = self.notes.get_mut(place as usize)
         {
-            self.ended.push((place, Box::new(notes.take(opened.clone(), ended.clone()))));
+            self.ended.push((place, Box::new(notes.take(flow, opened.clone(), ended.clone()))));
         }
     }
 
