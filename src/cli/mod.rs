@@ -393,6 +393,8 @@ fn analyze(args: AnalyzeArgs, console: Console) -> Exit {
         }
     };
     let mut options = options(args.tls_mtu, args.dtls_mtu);
+    let most = wanted.iter().map(|wanted| wanted.format.max_told()).collect::<Option<Vec<usize>>>();
+    options.max_told = most.and_then(|most| most.into_iter().max());
     if let Some(memory) = args.max_memory {
         options = options.within(memory);
     }
@@ -401,8 +403,6 @@ fn analyze(args: AnalyzeArgs, console: Console) -> Exit {
         options.dissect.flows.max_conversations = most.saturating_mul(2);
         options.tracker.max_flows = most;
     }
-    let most = wanted.iter().map(|wanted| wanted.format.max_told()).collect::<Option<Vec<usize>>>();
-    options.max_told = most.and_then(|most| most.into_iter().max());
     let mut watch = watch::Watch::new(&inputs, !(args.quiet || args.no_progress), console);
     let mut outcome = loop {
         let (counter, stop) = (watch.counter(), watch.stop());
