@@ -73,8 +73,9 @@ pub(super) fn clients(flows: Vec<View>, icmp: &[IcmpFacts], points: &[Point]) ->
 fn attach_carried(sessions: &mut [Session], flows: Vec<View>, points: &[Point]) {
     let mut carriers: HashMap<(PointId, FlowId), usize> = HashMap::default();
     for (i, session) in sessions.iter_mut().enumerate() {
-        let views = session.outer_views().filter(|view| view.packets().is_some());
-        carriers.extend(views.map(|view| ((view.point, view.id), i)));
+        if !flows.is_empty() {
+            carriers.extend(session.outer_views().map(|view| ((view.point, view.id), i)));
+        }
         let given: Vec<IpAddr> = session.granted().flat_map(|(_, _, answer)| &answer.addresses).copied().collect();
         for address in given {
             if !session.inner_addresses.contains(&address) {

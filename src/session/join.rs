@@ -241,10 +241,12 @@ fn group(flows: Vec<View>, points: &[Point]) -> Vec<Group> {
     let mut groups: Vec<Group> = Vec::with_capacity(flows.len());
     let mut by_random: HashMap<[u8; 32], usize> = HashMap::with_capacity_and_hasher(flows.len(), Default::default());
     let mut by_ends: HashMap<(SocketAddr, SocketAddr), BTreeSet<(Timestamp, usize)>> = HashMap::default();
-    let has_elsewhere = flows.iter().zip(flows.iter().skip(1)).any(|(a, b)| a.point != b.point);
+    // Whose ends may have to tell it: flows without a random, and what they may belong to.
+    let ends = |flow: &View| (flow.opened.endpoints.client, flow.opened.endpoints.server);
+    let nameless: HashSet<_> = flows.iter().filter(|flow| random(flow).is_none()).map(ends).collect();
     for flow in flows {
-        let random = random(&flow);
-        let ends = (flow.opened.endpoints.client, flow.opened.endpoints.server);
+        let (random, ends) = (random(&flow), ends(&flow));
+        let told_by_ends = nameless.contains(&ends);
         let same = |g: &Group| {
             let elsewhere = g.views.iter().all(|v| v.point != flow.point);
             let overlaps = flow.opened.first.seconds_since(g.end()) < SAME_TIME
@@ -272,7 +274,7 @@ fn group(flows: Vec<View>, points: &[Point]) -> Vec<Group> {
             by_random.insert(random, place);
         }
         if let Some(group) = groups.get_mut(place) {
-            if has_elsewhere {
+            if told_by_ends {
                 by_ends.entry(ends).or_default().insert((group.start, place));
             }
             group.start = group.start.min(flow.opened.first);
