@@ -14,6 +14,8 @@ const FOLLOWED: u64 = 640;
 const REMEMBERED: u64 = 3 << 10;
 /// Bytes of its share of a report that tells every session. Measured on the same sessions: 4 to 5 KiB.
 const TOLD: u64 = 5 << 10;
+/// Flows of a session: TLS, DTLS, and one inside.
+const FLOWS: u64 = 3;
 /// Bytes of one kind of ICMP error.
 const ICMP: u64 = 256;
 /// Bytes of a fragmented datagram that waits, on average.
@@ -23,13 +25,13 @@ const SHORTEST_LIMIT: usize = 1 << 20;
 
 impl Options {
     /// The same with its caps scaled down, so that a run stays near `memory` bytes: three eighths for flows that are followed, half
-    /// for those that are remembered, the rest for fragments and ICMP errors.
+    /// for those that are remembered and what is told of them (settle `max_told` before), the rest for fragments and ICMP errors.
     pub fn within(mut self, memory: u64) -> Options {
         let rest = memory.saturating_sub(BASE).max(SHORTEST_LIMIT as u64);
         let followed = rest / 8 * 3 / FOLLOWED;
         shrink(&mut self.dissect.flows.max_flows, followed);
         shrink(&mut self.dissect.flows.max_conversations, followed * 2);
-        let remembered = rest / 2 / self.bytes_remembered();
+        let remembered = self.remembered(rest / 2);
         shrink(&mut self.tracker.max_flows, remembered);
         shrink(&mut self.tracker.max_icmp, rest / 32 / ICMP);
         shrink(&mut self.dissect.fragments.bytes, rest / 32);
@@ -42,9 +44,11 @@ impl Options {
         self
     }
 
-    /// Bytes of a flow that is remembered, its share of the report included.
-    fn bytes_remembered(&self) -> u64 {
-        if self.max_told.is_some() { REMEMBERED } else { REMEMBERED + TOLD }
+    /// How many flows so much is enough for, what the report tells of them included.
+    fn remembered(&self, bytes: u64) -> u64 {
+        let all_told = bytes / (REMEMBERED + TOLD);
+        let most_told = self.max_told.map_or(u64::MAX, |most| FLOWS.saturating_mul(most as u64));
+        all_told.max(bytes.saturating_sub(most_told.saturating_mul(TOLD)) / REMEMBERED)
     }
 }
 
@@ -88,13 +92,13 @@ mod tests {
             let remembered = [None, Some(200)].map(|max_told| {
                 let options = Options { max_told, ..Options::default() }.within(memory);
                 let [flows, _, fragments, _, _, remembered, icmp, _] = caps(&options).map(|n| n as u64);
-                let flow = options.bytes_remembered();
-                let sum = BASE + flows * FOLLOWED + remembered * flow + fragments + icmp * ICMP;
+                let told = max_told.map_or(remembered, |most| remembered.min(FLOWS * most as u64));
+                let sum = BASE + flows * FOLLOWED + remembered * REMEMBERED + told * TOLD + fragments + icmp * ICMP;
                 assert!(sum <= memory, "{sum} of {memory}");
                 remembered
             });
             let [told, summed_up] = remembered;
-            assert!(told * 2 < summed_up, "{told} {summed_up}");
+            assert!(told < summed_up, "{told} {summed_up}");
         }
     }
 }

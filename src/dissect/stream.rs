@@ -48,7 +48,8 @@ impl Default for Tls {
 #[derive(Debug)]
 struct Reading {
     scanners: [RecordScanner; 2],
-    /// What puts handshake messages together, until application data has gone both ways.
+    /// What puts handshake messages together, until application data has gone both ways: from then on no alert is in the clear
+    /// either.
     handshakes: Option<Box<[HandshakeReader; 2]>>,
     /// Application data was seen, each way.
     data: [bool; 2],

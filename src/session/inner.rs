@@ -72,8 +72,9 @@ pub(super) fn clients(flows: Vec<View>, icmp: &[IcmpFacts], points: &[Point]) ->
 /// Gives flows out of decrypted tunnels to the sessions whose tunnels carried them.
 fn attach_carried(sessions: &mut [Session], flows: Vec<View>, points: &[Point]) {
     let mut carriers: HashMap<(PointId, FlowId), usize> = HashMap::default();
+    let is_any = !flows.is_empty();
     for (i, session) in sessions.iter_mut().enumerate() {
-        if !flows.is_empty() {
+        if is_any {
             carriers.extend(session.outer_views().map(|view| ((view.point, view.id), i)));
         }
         let given: Vec<IpAddr> = session.granted().flat_map(|(_, _, answer)| &answer.addresses).copied().collect();
@@ -201,10 +202,9 @@ fn inside_only(client: Client, icmp: &[IcmpFacts], points: &[Point], alone: bool
     let session = Session {
         start: client.flows.iter().map(|f| f.facts.opened.first).min()?,
         end: client.flows.iter().map(|f| f.facts.ended.last).max()?,
-        identified_by: Proof::Inside,
         inner_addresses: vec![client.address],
         inner: client.flows,
-        ..Session::new(client.address, None, server.port())
+        ..Session::new(client.address, None, server.port(), Proof::Inside)
     };
     (known || lowered_after_trouble(&session).is_some()).then_some(session)
 }

@@ -84,6 +84,7 @@ pub fn sessions(flows: Vec<View>, points: &[Point]) -> Joined {
         sessions.extend(pair_sessions(connections, dtls, &mut others));
     }
     quiet_neighbours(&mut sessions, &mut others, points);
+    sessions.shrink_to_fit();
     // In place: a session is large, and of two that begin alike at the same moment either may come first.
     sessions.sort_unstable_by_key(Session::order);
     Joined { sessions, others }
@@ -243,16 +244,19 @@ fn group(flows: Vec<View>, points: &[Point]) -> Vec<Group> {
     let mut by_ends: HashMap<(SocketAddr, SocketAddr), BTreeSet<(Timestamp, usize)>> = HashMap::default();
     // Whose ends may have to tell it: flows without a random, and what they may belong to.
     let ends = |flow: &View| (flow.opened.endpoints.client, flow.opened.endpoints.server);
-    let nameless: HashSet<_> = flows.iter().filter(|flow| random(flow).is_none()).map(ends).collect();
+    let has_elsewhere = flows.iter().zip(flows.iter().skip(1)).any(|(a, b)| a.point != b.point);
+    let nameless: HashSet<_> = flows.iter().filter(|flow| has_elsewhere && random(flow).is_none()).map(ends).collect();
     for flow in flows {
         let (random, ends) = (random(&flow), ends(&flow));
         let told_by_ends = nameless.contains(&ends);
         let same = |g: &Group| {
             let elsewhere = g.views.iter().all(|v| v.point != flow.point);
-            let overlaps = flow.opened.first.seconds_since(g.end()) < SAME_TIME
-                && g.start.seconds_since(flow.ended.last) < SAME_TIME;
+            let overlaps = || {
+                flow.opened.first.seconds_since(g.end()) < SAME_TIME
+                    && g.start.seconds_since(flow.ended.last) < SAME_TIME
+            };
             // Two different randoms are two connections, however alike their ends.
-            elsewhere && overlaps && (random.is_none() || g.views.iter().all(|v| self::random(v).is_none()))
+            elsewhere && overlaps() && (random.is_none() || g.views.iter().all(|v| self::random(v).is_none()))
         };
         let same_ends = || {
             let known = by_ends.get(&ends)?;
@@ -652,12 +656,11 @@ fn build(
         sessions.push(Session {
             start: starts.min().unwrap_or_default(),
             end: ends.max().unwrap_or_default(),
-            identified_by,
             confidence,
             ambiguities: draft.ambiguities,
             connections: all,
             dtls: flows,
-            ..Session::new(client, Some(gateway), port.unwrap_or(443))
+            ..Session::new(client, Some(gateway), port.unwrap_or(443), identified_by)
         });
     }
     others.extend(connections.into_iter().chain(dtls).flatten().flat_map(|g| g.views));

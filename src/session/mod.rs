@@ -549,14 +549,14 @@ impl DtlsFlow {
 
 impl Session {
     /// A session of which nothing but its ends is known.
-    pub fn new(client: IpAddr, gateway: Option<IpAddr>, port: u16) -> Session {
+    pub fn new(client: IpAddr, gateway: Option<IpAddr>, port: u16, identified_by: Proof) -> Session {
         Session {
             client,
             gateway,
             port,
             start: Timestamp::default(),
             end: Timestamp::default(),
-            identified_by: Proof::default(),
+            identified_by,
             confidence: Confidence::Low,
             ambiguities: Vec::new(),
             connections: Vec::new(),
@@ -689,8 +689,8 @@ fn outer_addresses(sessions: &[Session]) -> maps::HashSet<IpAddr> {
 
 impl Session {
     /// What sessions stand in order of.
-    fn order(&self) -> (Timestamp, IpAddr, u16) {
-        (self.start, self.client, self.port)
+    fn order(&self) -> (Timestamp, IpAddr, Option<IpAddr>, u16) {
+        (self.start, self.client, self.gateway, self.port)
     }
 
     /// Finds its reconnects and what its packets may measure, once the points are settled.
@@ -705,7 +705,7 @@ impl Session {
         tls.chain(self.dtls.iter().flat_map(|d| &d.views)).map(|view| &**view)
     }
 
-    /// Records of data that its tunnels carried, as the point tells that saw most.
+    /// Records that its tunnels carried, DPD and keepalive included, as the point tells that saw most.
     fn records(&self) -> u64 {
         let tls = |view: &View| view.tls.as_ref().map_or(0, |t| t.data.iter().map(|d| u64::from(d.records)).sum());
         let dtls = |view: &View| view.dtls.as_ref().map_or(0, |d| d.records.iter().map(|n| u64::from(*n)).sum());

@@ -7,6 +7,7 @@ use super::facts::{FlowFacts, RecordNumber, View};
 use super::maps::{HashMap, HashSet};
 use super::{DtlsFlow, Point, Session};
 use crate::event::{Direction, FrameRef, PointId, Timestamp, Vantage};
+use std::cell::LazyCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
@@ -77,7 +78,7 @@ fn continue_dtls(sessions: &mut Vec<Session>, others: &mut Vec<View>) {
             let after = view.opened.first.seconds_since(end.last);
             number.epoch() > 0 && (-1.0..WITHIN).contains(&after) && end.flow < view.opened.first
         };
-        let found: Vec<&End> = known.range(range).rev().take(MOST).flat_map(|(_, ends)| ends).filter(fits).collect();
+        let found: Vec<&End> = known.range(range).rev().flat_map(|(_, ends)| ends).take(MOST).filter(fits).collect();
         let same_host = found.iter().find(|end| end.client == view.opened.endpoints.client.ip());
         // From another address only when nobody else could have moved.
         same_host.or_else(|| found.first().filter(|_| found.len() == 1)).map(|end| **end)
@@ -123,18 +124,25 @@ fn continue_dtls(sessions: &mut Vec<Session>, others: &mut Vec<View>) {
 
 /// The tunnel that a moved client opened from its new address belongs to the session its DTLS came from.
 fn own_tunnels(sessions: &[Session]) -> Vec<(usize, usize)> {
+    // In order of start, as the sessions are; asked for seldom.
+    let tunnels = LazyCell::new(|| {
+        let begins = |s: &Session| s.connections.first().is_some_and(|c| c.role == super::Role::Tunnel);
+        let mut tunnels: HashMap<(IpAddr, Option<IpAddr>), Vec<usize>> = HashMap::default();
+        for (i, s) in sessions.iter().enumerate().filter(|(_, s)| begins(s)) {
+            tunnels.entry((s.client, s.gateway)).or_default().push(i);
+        }
+        tunnels
+    });
     let mut merge = Vec::new();
     for (home, from) in sessions.iter().enumerate().flat_map(|(i, s)| s.dtls.iter().map(move |d| (i, d))) {
         let client = from.best().opened.endpoints.client.ip();
         let Some(session) = sessions.get(home).filter(|s| from.continues.is_some() && s.client != client) else {
             continue;
         };
-        let next = sessions.iter().position(|s| {
-            s.client == client
-                && s.gateway == session.gateway
-                && s.connections.first().is_some_and(|c| c.role == super::Role::Tunnel)
-                && (-BACK..BACK).contains(&s.start.seconds_since(from.end()))
-        });
+        let after = |i: &usize| sessions.get(*i).map(|s| s.start.seconds_since(from.end()));
+        let known = tunnels.get(&(client, session.gateway)).map_or(&[][..], Vec::as_slice);
+        let begun = known.partition_point(|i| after(i) < Some(-BACK));
+        let next = known.get(begun).copied().filter(|i| after(i) < Some(BACK));
         merge.extend(next.map(|next| (next, home)));
     }
     merge

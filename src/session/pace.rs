@@ -10,7 +10,8 @@ use std::cell::OnceCell;
 /// Inner packets and their tunnel records lie at most this far apart, seconds (one clock assumed).
 pub(super) const TOGETHER: f64 = 0.02;
 
-/// When all sessions are busy: reckoned once, when first asked for, and the same as long as their tunnels are.
+/// When all sessions are busy: reckoned once, when first asked for, and the same as long as their tunnels are, and the records that
+/// something met.
 #[derive(Default)]
 pub(super) struct Pace(OnceCell<Paces>);
 
@@ -46,7 +47,7 @@ pub(super) struct Busy {
     stretches: Vec<(Timestamp, Timestamp)>,
     /// How surprising it is that something else falls into them: the negative logarithm of their share of the session's life.
     pub surprise: f32,
-    /// Records of data.
+    /// Records that they carried, DPD and keepalive included.
     pub records: u64,
 }
 

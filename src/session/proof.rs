@@ -3,7 +3,7 @@
 use std::fmt;
 
 /// What says so, without keys more or less surely.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Proof {
     /// CONNECT was read with keys.
     Connect,
@@ -14,9 +14,8 @@ pub enum Proof {
     /// The same, with a suite that rounds their lengths up.
     CoarseCstp,
     /// DTLS and TLS to the same gateway, of which the capture has no beginning.
-    #[default]
     LateDtls,
-    /// A TLS connection of one exchange that then talks, to a gateway proven by others.
+    /// A TLS connection that began with HTTP and then talks beside question and answer, to a gateway proven by others.
     Quiet {
         /// Its records cannot all be CSTP's.
         is_odd: bool,
@@ -50,9 +49,12 @@ impl fmt::Display for Proof {
             Proof::CoarseCstp => write!(f, "{CSTP}, as far as CBC padding lets tell"),
             Proof::LateDtls => f.write_str("DTLS data beside TLS to the same gateway; both began before the capture"),
             Proof::Quiet { is_odd, is_known } => {
-                let fit = if *is_odd { "do not fit" } else { "fit" };
-                write!(f, "one request and its answer over TLS, then unasked records that {fit} CSTP, to a gateway that other clients \
-                     speak DTLS with")?;
+                let fit = if *is_odd { "that do not all fit" } else { "that may be" };
+                write!(
+                    f,
+                    "HTTP over TLS, then talk beside question and answer in records {fit} CSTP, to a gateway that other clients \
+                     speak DTLS with"
+                )?;
                 if *is_known { f.write_str("; its ClientHello is that of clients with tunnels there") } else { Ok(()) }
             }
             Proof::Inside => f.write_str(
@@ -60,5 +62,21 @@ impl fmt::Display for Proof {
                  the capture stood",
             ),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_proof_says_what_it_rests_on() {
+        let quiet = |is_odd, is_known| Proof::Quiet { is_odd, is_known }.to_string();
+        assert!(quiet(false, false).contains("records that may be CSTP, to a gateway"));
+        assert!(quiet(true, true).contains("that do not all fit CSTP") && quiet(true, true).ends_with("tunnels there"));
+        let hello = "DTLS ClientHello that resumes a session";
+        assert!(Proof::Dtls(hello, Beside::Nothing).to_string().ends_with("its TLS connection was not captured"));
+        assert_ne!(Proof::Dtls(hello, Beside::Tunnel).to_string(), Proof::Dtls(hello, Beside::Tls).to_string());
+        assert!(Proof::CoarseCstp.to_string().starts_with(&Proof::Cstp.to_string()));
     }
 }

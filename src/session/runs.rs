@@ -62,7 +62,7 @@ impl Runs {
             run.add(at, frame, large.again, room);
             return false;
         }
-        // The size is new: where there is no room the smallest size goes, for it is the least telling one.
+        // A run begins: where there is no room the smallest size goes, for it is the least telling one.
         let smallest = kept.iter().map(|run| run.size).min().filter(|_| full);
         if smallest.is_some_and(|size| large.ip_len <= size) {
             return false;
@@ -117,5 +117,65 @@ impl Run {
         }
         self.count = self.count.saturating_add(1);
         self.again = self.again.saturating_add(u32::from(again));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Direction;
+
+    /// Adds packets of those sizes, each so many seconds after the one before; says which began a run that is told.
+    fn add(runs: &mut Runs, sizes: impl IntoIterator<Item = u32>, apart: f64) -> Vec<bool> {
+        let last = runs.iter().map(|run| run.last).max().unwrap_or_default();
+        let moments = (1..).map(|n| last.plus_seconds(f64::from(n) * apart));
+        let frame = |n: u32| FrameRef { capture: 0, number: n };
+        let packet = |ip_len| Large { direction: Direction::ToClient, ip_len, again: false };
+        moments.zip(sizes).zip(1..).map(|((at, size), n)| runs.add(at, frame(n), packet(size))).collect()
+    }
+
+    fn sizes(runs: &Runs) -> Vec<u32> {
+        runs.iter().map(|run| run.size).collect()
+    }
+
+    #[test]
+    fn equal_packets_without_a_pause_are_one_run_and_few_runs_are_told() {
+        let mut runs = Runs::default();
+        assert!(runs.is_empty());
+        assert_eq!(add(&mut runs, [1400, 1400, 900, 1400, 900], 0.1), [true, false, true, false, false]);
+        assert_eq!(add(&mut runs, [1400], 2.0), [true], "after a pause");
+        assert_eq!(sizes(&runs), [1400, 900, 1400]);
+        assert_eq!(runs.iter().map(|run| run.count).collect::<Vec<_>>(), [3, 2, 1]);
+        let told = add(&mut runs, 1001..1006, 0.1).into_iter().filter(|told| *told).count();
+        assert_eq!(told, TOLD - 3);
+    }
+
+    #[test]
+    fn where_there_is_no_room_the_smallest_size_goes() {
+        let full = || {
+            let mut runs = Runs::default();
+            add(&mut runs, (0..MAX_RUNS as u32).map(|n| 1000 + n), 0.1);
+            runs
+        };
+        let mut runs = full();
+        add(&mut runs, [900, 1000], 2.0);
+        assert_eq!(sizes(&runs), sizes(&full()), "smaller, and one of them again, pause or not");
+        add(&mut runs, [1400], 0.1);
+        assert_eq!(sizes(&runs), sizes(&full()).into_iter().skip(1).chain([1400]).collect::<Vec<_>>());
+        // The one that began last may be the smallest.
+        let mut runs = Runs::default();
+        add(&mut runs, (0..MAX_RUNS as u32).rev().map(|n| 1000 + n), 0.1);
+        add(&mut runs, [1400], 0.1);
+        assert_eq!(sizes(&runs).last_chunk(), Some(&[1002, 1001, 1400]));
+    }
+
+    #[test]
+    fn frames_are_kept_while_there_is_room() {
+        let mut runs = Runs::default();
+        add(&mut runs, vec![1400; 100], 0.001);
+        add(&mut runs, vec![900; 100], 0.001);
+        add(&mut runs, vec![1400; 100], 0.001);
+        let kept: Vec<(u32, usize)> = runs.iter().map(|run| (run.count, run.frames().count())).collect();
+        assert_eq!(kept, [(200, MAX_FRAMES), (100, MAX_FRAMES / 2)]);
     }
 }

@@ -2,6 +2,7 @@
 //! at that moment. How much that proves depends on how busy the tunnels are, so that chance is reckoned with.
 
 use super::facts::{IcmpFacts, Runs};
+use super::limits::stuck_toward_client;
 use super::maps::{HashMap, HashSet};
 use super::meetings::{Meeting, Place};
 use super::pace::{Busy, Pace, Paces, TOGETHER};
@@ -23,7 +24,8 @@ pub(super) struct Client {
     pub points: BTreeSet<PointId>,
 }
 
-/// Whose packets make up less of what the tunnels carried is hardly their client.
+/// Who has less than this of the packets of another that fits the same session, or of the records of its tunnels, is hardly its
+/// client.
 const SHARE: f32 = 0.01;
 /// Sessions that may be a client's, the likeliest: what lies beyond is chance.
 const MOST_HOMES: usize = 16;
@@ -61,8 +63,8 @@ pub(super) fn homes(
     const CHANCE: f32 = 0.7;
     /// So much more makes it certain: 1 to 160,000.
     const CERTAIN: f32 = 12.0;
-    /// Beyond it more of it proves no more, as what chance is, is only a model: then whoever explains more of the tunnel's load fits
-    /// better. Less than a fiftieth of the load leaves it uncertain.
+    /// Beyond it more proves no more, as what chance is, is only a model: of clients that fit so well, the one with more packets fits
+    /// better. Less than a fiftieth of the tunnels' records, or many times as many, leaves it uncertain.
     const MOST: f32 = CERTAIN + 4.0;
     let mut homes: Vec<Option<Home>> = vec![None; clients.len()];
     if clients.is_empty() {
@@ -87,14 +89,25 @@ pub(super) fn homes(
     let mut networks: HashMap<IpAddr, [u32; 2]> = HashMap::default();
     clients.iter().for_each(|client| networks.entry(client.network()).or_default()[0] += 1);
     let paces = pace.of(sessions, meetings);
-    let rank = |rival: &Rival| rival.weight.min(enough + MOST) + rival.share.min(1.0).ln();
     let mut rivals = rivals(clients, meetings, paces);
-    rivals.sort_by(|a, b| rank(b).total_cmp(&rank(a)).then((a.session, a.client).cmp(&(b.session, b.client))));
-    // One packet is no traffic, unless a gateway said that it does not fit.
+    // The packets of the busiest client that fits each session.
+    let mut busiest: HashMap<usize, u64> = HashMap::default();
+    for rival in rivals.iter().filter(|rival| rival.weight >= enough) {
+        let most = busiest.entry(rival.session).or_default();
+        *most = rival.packets.max(*most);
+    }
+    let part = |rival: &Rival| rival.packets as f32 / busiest.get(&rival.session).map_or(1.0, |most| *most as f32);
+    for rival in &mut rivals {
+        rival.rank = rival.weight.min(enough + MOST) + part(rival).min(1.0).ln();
+    }
+    // Of a client's sessions, whose ranks are often equal, the weight tells.
+    let best_first = |a: &Rival, b: &Rival| b.rank.total_cmp(&a.rank).then(b.weight.total_cmp(&a.weight));
+    rivals.sort_by(|a, b| best_first(a, b).then((a.session, a.client).cmp(&(b.session, b.client))));
+    // One packet is no traffic, unless a gateway said that it does not fit, or its sender has to repeat it.
     let refused: HashSet<IpAddr> = icmp.iter().filter(|i| i.error.is_frag_needed()).map(|i| i.quoted.dst).collect();
-    let is_refused = |client: &Client| refused.contains(&client.address);
-    let is_telling = |rival: &Rival, client: &Client| rival.is_telling || is_refused(client);
-    let has_share = |share: f32, client: &Client| share >= SHARE || is_refused(client);
+    let is_faulty = |client: &Client| {
+        refused.contains(&client.address) || client.flows.iter().any(|flow| stuck_toward_client(flow).is_some())
+    };
     // Those whom chance cannot explain; then those of whose neighbours a third are clients; then those that merely fit.
     let steps = if guesses == Guesses::Any { 3 } else { 2 };
     for step in 0..steps {
@@ -103,18 +116,25 @@ pub(super) fn homes(
             let Some(taken) = taken.get_mut(rival.session).and_then(|t| t.get_mut(client.family())) else { continue };
             let [all, known] = networks.get(&client.network()).copied().unwrap_or_default();
             let fits = match step {
-                0 => is_telling(rival, client) && rival.weight >= enough,
+                // The less of the tunnels' load it is, the more has to speak for it.
+                0 => {
+                    let is_likely = rival.weight + (rival.share / SHARE).min(1.0).ln() >= enough;
+                    is_likely && (rival.is_telling || is_faulty(client))
+                }
                 1 => known > 1 && known * 3 >= all,
-                _ => rival.is_telling && rival.weight > 0.0 && (rival.alone || rival.common > 1) || sessions.len() == 1,
+                _ => {
+                    let is_near = rival.weight > 0.0 && (rival.alone || rival.common > 1);
+                    rival.is_telling && (is_near || sessions.len() == 1)
+                }
             };
-            if fits && has_share(rival.share, client) && home.is_none() && !*taken {
+            if fits && home.is_none() && !*taken && (part(rival) >= SHARE || is_faulty(client)) {
                 *taken = true;
                 let guessed = (step == 1)
                     .then_some("by hardly more than one moment in common, and because its neighbours are clients");
                 *home = Some(Home {
                     session: rival.session,
                     guessed,
-                    is_certain: step == 0 && rank(rival) >= enough + CERTAIN,
+                    is_certain: step == 0 && rival.rank - rival.share.ln().abs() >= enough + CERTAIN,
                 });
                 networks.entry(client.network()).or_default()[1] += 1;
             }
@@ -123,25 +143,82 @@ pub(super) fn homes(
     if guesses == Guesses::Neighbours {
         return homes;
     }
-    for (home, client) in homes.iter_mut().zip(clients) {
-        if home.is_some() {
-            continue;
-        }
-        let (span, family) = (client.span(), client.family());
-        let free = |taken: &[bool; 2]| taken.get(family) == Some(&false);
-        let mut overlapping =
-            sessions.iter().zip(&taken).enumerate().filter(|(_, (s, taken))| free(taken) && overlaps(s, span));
-        let (Some((only, _)), None) = (overlapping.next(), overlapping.next()) else { continue };
-        let share = paces.busy.get(only).map_or(0.0, |busy| client.share(busy));
-        if !(has_share(share, client) && (client.packets() > 1 || is_refused(client))) {
-            continue;
-        }
-        *home = Some(Home { session: only, guessed: Some("by elimination, not by its timing"), is_certain: false });
-        if let Some(taken) = taken.get_mut(only).and_then(|t| t.get_mut(family)) {
-            *taken = true;
+    let may_be_left = |client: &Client, session: usize| {
+        let share = paces.busy.get(session).map_or(0.0, |busy| client.share(busy));
+        is_faulty(client) || share >= SHARE && client.packets() > 1
+    };
+    eliminate(sessions, clients, may_be_left, &mut homes, &mut taken);
+    homes
+}
+
+/// Gives clients to the only session that is left for them.
+fn eliminate(
+    sessions: &[Session],
+    clients: &[Client],
+    may_be: impl Fn(&Client, usize) -> bool,
+    homes: &mut [Option<Home>],
+    taken: &mut [[bool; 2]],
+) {
+    /// Each time round some that were one of two may have become the only one.
+    const ROUNDS: usize = 4;
+    for family in [0, 1] {
+        for _ in 0..ROUNDS {
+            let free = sessions.iter().zip(&*taken).enumerate();
+            let free = free.filter(|(_, (_, taken))| taken.get(family) == Some(&false)).map(|(i, (s, _))| (i, s));
+            let left = Left::of(free);
+            let mut found = false;
+            for (home, client) in homes.iter_mut().zip(clients).filter(|(_, client)| client.family() == family) {
+                let Some(only) = home.is_none().then(|| left.only(client.span())).flatten() else { continue };
+                let Some(taken) = taken.get_mut(only).and_then(|taken| taken.get_mut(family)) else { continue };
+                if !*taken && may_be(client, only) {
+                    (*taken, found) = (true, true);
+                    let guessed = Some("by elimination, not by its timing");
+                    *home = Some(Home { session: only, guessed, is_certain: false });
+                }
+            }
+            if !found {
+                break;
+            }
         }
     }
-    homes
+}
+
+/// When sessions were, of which it is asked which one alone was at some time.
+struct Left {
+    /// In order.
+    starts: Vec<Timestamp>,
+    /// In order.
+    ends: Vec<Timestamp>,
+    /// The session that ends last of all that began by then, in order of their starts.
+    latest: Vec<(Timestamp, usize)>,
+}
+
+impl Left {
+    /// Seconds that clocks and the ends of sessions may be off.
+    const SLACK: f64 = 2.0;
+
+    /// Of sessions in order of start.
+    fn of<'a>(sessions: impl Iterator<Item = (usize, &'a Session)>) -> Left {
+        let mut left = Left { starts: Vec::new(), ends: Vec::new(), latest: Vec::new() };
+        for (index, session) in sessions {
+            let end = session.end.plus_seconds(Left::SLACK);
+            left.starts.push(session.start.plus_seconds(-Left::SLACK));
+            left.ends.push(end);
+            left.latest.push(left.latest.last().copied().filter(|(known, _)| *known >= end).unwrap_or((end, index)));
+        }
+        left.ends.sort_unstable();
+        left
+    }
+
+    /// The only one then.
+    fn only(&self, (first, last): (Timestamp, Timestamp)) -> Option<usize> {
+        let begun = self.starts.partition_point(|start| *start <= last);
+        let over = self.ends.partition_point(|end| *end < first);
+        if begun.checked_sub(over) != Some(1) {
+            return None;
+        }
+        Some(self.latest.get(begun - 1)?.1)
+    }
 }
 
 /// A session that may be a client's.
@@ -152,7 +229,11 @@ struct Rival {
     common: u32,
     /// How surprising it is if the two have nothing to do with each other: a negative logarithm.
     weight: f32,
-    /// The client's packets for each record of data.
+    /// The two combined that decide who is first: how well it fits, and how much the client sends.
+    rank: f32,
+    /// The client's packets.
+    packets: u64,
+    /// The same for each record of the session's tunnels.
     share: f32,
     /// Nothing else is busy when the client is.
     alone: bool,
@@ -172,7 +253,7 @@ fn rivals(clients: &[Client], meetings: &[Meeting], paces: &Paces) -> Vec<Rival>
     let met = met(clients, meetings, places);
     let mut all = Vec::new();
     for (c, client) in clients.iter().enumerate() {
-        let [must, may] = client.moments();
+        let ([must, may], packets) = (client.moments(), client.packets());
         // Common bursts, and what meetings say.
         let mut near: BTreeMap<usize, (u32, f32)> = BTreeMap::new();
         let mut close: Vec<usize> = Vec::new();
@@ -202,9 +283,19 @@ fn rivals(clients: &[Client], meetings: &[Meeting], paces: &Paces) -> Vec<Rival>
             if is_only || hits >= HITS_PER_MISS * misses {
                 let weight =
                     hits as f32 * tunnel.surprise - misses as f32 * MISS + meetings - met.packets as f32 * MEETING;
-                let is_telling = must.len() > 1 || client.packets() > 1;
+                let is_telling = must.len() > 1 || packets > 1;
                 let share = client.share(tunnel);
-                fitting.push(Rival { session, client: c, common, weight, share, alone, is_telling });
+                fitting.push(Rival {
+                    session,
+                    client: c,
+                    common,
+                    weight,
+                    rank: weight,
+                    packets,
+                    share,
+                    alone,
+                    is_telling,
+                });
             }
         }
         fitting.sort_by(|a, b| b.weight.total_cmp(&a.weight).then(a.session.cmp(&b.session)));
@@ -297,7 +388,7 @@ impl Client {
 }
 
 fn overlaps(session: &Session, (start, end): (Timestamp, Timestamp)) -> bool {
-    start <= session.end.plus_seconds(2.0) && end >= session.start.plus_seconds(-2.0)
+    start <= session.end.plus_seconds(Left::SLACK) && end >= session.start.plus_seconds(-Left::SLACK)
 }
 
 fn client_bursts(client: &Client) -> Vec<Timestamp> {
@@ -319,8 +410,8 @@ fn client_bursts(client: &Client) -> Vec<Timestamp> {
 pub(super) mod tests {
     use super::*;
     use crate::event::{Direction, Ended, Endpoints, FlowId, FrameRef, Large, Opened, Protocol};
-    use crate::session::DtlsFlow;
     use crate::session::facts::{DtlsFacts, FlowFacts, FlowNotes};
+    use crate::session::{DtlsFlow, Proof};
 
     const LIFE: (f64, f64) = (0.0, 1000.0);
 
@@ -343,7 +434,7 @@ pub(super) mod tests {
         let mut view = facts(id, ends, Protocol::Udp, LIFE, 100);
         view.dtls = Some(Box::new(dtls));
         let dtls = vec![DtlsFlow { views: vec![Box::new(view)], continues: None }];
-        Session { start: at(LIFE.0), end: at(LIFE.1), dtls, ..Session::new(ends.0, Some(ends.1), 443) }
+        Session { start: at(LIFE.0), end: at(LIFE.1), dtls, ..Session::new(ends.0, Some(ends.1), 443, Proof::LateDtls) }
     }
 
     /// An inner client with one flow, whose large packets begin at those moments and are its first and last ones.
@@ -386,8 +477,7 @@ pub(super) mod tests {
     #[test]
     fn a_single_packet_is_nobodys_unless_its_neighbours_are_clients() {
         let single = || client([10, 9, 0, 9], 101, &[209.005], 1);
-        let near =
-            Meeting { at: at(209.005), inner: (PointId(0), FlowId(101)), outer: (PointId(0), FlowId(9)), weight: 8.0 };
+        let near = meeting(209.005, 101, 9, 8.0);
         assert_eq!(found(&[single()], &[near]), [None]);
         let neighbour = |n: u8| {
             let first = f64::from(n) + 0.005;
@@ -396,33 +486,76 @@ pub(super) mod tests {
         assert_eq!(found(&[neighbour(1), neighbour(2), single()], &[near]), [Some(1), Some(2), Some(9)]);
     }
 
+    /// One session, busy every half second with so many records.
+    fn busy(records: u32) -> Session {
+        let mut busy = session(1, &(0..2_000).map(|n| f64::from(n) / 2.0).collect::<Vec<_>>());
+        if let Some(dtls) = busy.dtls.first_mut().and_then(|d| d.views.first_mut()?.dtls.as_mut()) {
+            dtls.records = [records, 0];
+        }
+        busy
+    }
+
+    fn meeting(seconds: f64, inner: u32, outer: u32, weight: f32) -> Meeting {
+        Meeting { at: at(seconds), inner: (PointId(0), FlowId(inner)), outer: (PointId(0), FlowId(outer)), weight }
+    }
+
+    /// Twelve moments of a busy session's life.
+    fn moments() -> Vec<f64> {
+        (0..12).map(|n| 3.0 + 80.0 * f64::from(n)).collect()
+    }
+
     #[test]
     fn of_all_that_a_busy_tunnel_meets_its_client_is_who_explains_its_load() {
-        let all: Vec<f64> = (0..2_000).map(|n| f64::from(n) / 2.0).collect();
-        let mut busy = session(1, &all);
-        if let Some(dtls) = busy.dtls.first_mut().and_then(|d| d.views.first_mut()?.dtls.as_mut()) {
-            dtls.records = [1_500, 500];
-        }
-        let moments: Vec<f64> = (0..12).map(|n| 3.0 + 80.0 * f64::from(n)).collect();
-        let meet = |id: u32, seconds: &f64, weight: f32| {
-            let (inner, outer) = ((PointId(0), FlowId(id)), (PointId(0), FlowId(1)));
-            Meeting { at: at(*seconds), inner, outer, weight }
+        let (mine, stray) = (client([10, 9, 0, 7], 100, &moments(), 900), client([192, 0, 2, 9], 101, &moments(), 8));
+        let mut stray_v6 = client([192, 0, 2, 9], 102, &moments(), 8);
+        stray_v6.address = IpAddr::V6(Ipv6Addr::LOCALHOST);
+        let near = |seconds: &f64| [(100, 7.0), (101, 12.0), (102, 12.0)].map(|(id, w)| meeting(*seconds, id, 1, w));
+        let meetings: Vec<Meeting> = moments().iter().flat_map(near).collect();
+        let found = |clients: &[Client], icmp: &[IcmpFacts]| {
+            let homes = homes(&[busy(2_000)], clients, icmp, &meetings, &Pace::default(), Guesses::Any);
+            homes.iter().map(|home| home.map(|home| home.is_certain)).collect::<Vec<_>>()
         };
-        let (mine, stray) = (client([10, 9, 0, 7], 100, &moments, 900), client([192, 0, 2, 9], 101, &moments, 13));
-        let other = client([192, 0, 2, 8], 102, &[500.0, 501.0], 3);
-        let meetings: Vec<Meeting> =
-            moments.iter().flat_map(|seconds| [meet(100, seconds, 7.0), meet(101, seconds, 12.0)]).collect();
-        let homes = homes(&[busy], &[stray, mine, other], &[], &meetings, &Pace::default(), Guesses::Any);
-        assert_eq!(homes.iter().map(Option::is_some).collect::<Vec<_>>(), [false, true, false]);
-        assert!(homes.iter().flatten().all(|home| home.is_certain));
+        assert_eq!(found(&[stray, mine, stray_v6], &[]), [None, Some(true), None]);
+        // Alone it fits well enough, but so little of the load is no proof.
+        assert_eq!(found(&[client([192, 0, 2, 9], 101, &moments(), 8)], &[]), [Some(false)]);
+    }
+
+    #[test]
+    fn of_two_sessions_that_fit_beyond_doubt_the_better_one_counts() {
+        let moments = [100.0, 200.0, 300.0];
+        let all = vec![session(1, &moments), session(2, &moments.map(|at| at + 0.001)), session(3, &[50.0])];
+        let mine = client([10, 9, 0, 7], 100, &moments.map(|at| at + 0.005), 30);
+        let near = moments.map(|seconds| meeting(seconds + 0.005, 100, 2, 8.0));
+        let found = homes(&all, &[mine], &[], &near, &Pace::default(), Guesses::Any);
+        assert_eq!(found.iter().flatten().map(|home| home.session).collect::<Vec<_>>(), [1]);
+    }
+
+    #[test]
+    fn who_is_left_gets_the_only_session_left_if_it_may_be_its_own() {
+        let span = |id: u32, from: f64, until: f64| {
+            let mut session = session(id, &[]);
+            (session.start, session.end) = (at(from), at(until));
+            session
+        };
+        let sessions = [span(1, 0.0, 500.0), span(2, 100.0, 200.0), span(3, 600.0, 900.0)];
+        let left = |n: u8, from: f64, until: f64| client([10, 9, 0, n], 100 + u32::from(n), &[from, until], 30);
+        let found = |clients: &[Client], may_be: &dyn Fn(usize) -> bool| {
+            let (mut homes, mut taken) = (vec![None; clients.len()], vec![[false; 2]; sessions.len()]);
+            eliminate(&sessions, clients, |_, session| may_be(session), &mut homes, &mut taken);
+            homes.into_iter().map(|home| home.map(|home| home.session)).collect::<Vec<_>>()
+        };
+        assert_eq!(found(&[left(1, 110.0, 190.0)], &|_| true), [None], "two sessions then");
+        assert_eq!(found(&[left(1, 300.0, 400.0), left(2, 110.0, 190.0)], &|_| true), [Some(0), Some(1)]);
+        assert_eq!(found(&[left(1, 110.0, 190.0), left(2, 300.0, 400.0)], &|_| true), [Some(1), Some(0)]);
+        assert_eq!(found(&[left(1, 700.0, 800.0), left(2, 700.0, 800.0)], &|_| true), [Some(2), None], "each once");
+        assert_eq!(found(&[left(1, 700.0, 800.0), left(2, 520.0, 590.0)], &|session| session != 2), [None, None]);
     }
 
     #[test]
     fn the_nearest_record_tells_sessions_apart_that_are_busy_together() {
         let all = vec![session(1, &[100.0, 200.0]), session(2, &[100.001, 200.001]), session(3, &[50.0])];
         let mine = client([10, 9, 0, 7], 100, &[100.005], 30);
-        let near =
-            Meeting { at: at(100.005), inner: (PointId(0), FlowId(100)), outer: (PointId(0), FlowId(2)), weight: 8.0 };
+        let near = meeting(100.005, 100, 2, 8.0);
         let found = homes(&all, &[mine], &[], &[near], &Pace::default(), Guesses::Any);
         assert_eq!(
             found.iter().map(|home| home.map(|home| (home.session, home.guessed))).collect::<Vec<_>>(),

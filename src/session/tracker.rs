@@ -593,4 +593,48 @@ mod tests {
             hello(&again)
         ]));
     }
+
+    #[test]
+    fn records_count_for_the_attempt_and_the_version_before_them() {
+        let suites = [CipherSuite(0x0035), CipherSuite(0xc030)];
+        let empty = |suite: CipherSuite, version| {
+            let length = suite.class().map_or(0, |class| Protection::new(class, version, false).dtls_record_len(0));
+            DtlsRecordSeen {
+                content_type: 23,
+                version,
+                epoch: 1,
+                sequence: 1,
+                length: length as u16,
+                ip_len: 100,
+                dont_fragment: false,
+                unfinished: false,
+            }
+        };
+        let mut dtls = DtlsFacts::default();
+        let mut seconds = 0.0;
+        let mut told = |dtls: &mut DtlsFacts, what: Result<DtlsMessage<'_>, DtlsRecordSeen>| {
+            seconds += 1.0;
+            let (at, frame) = (Timestamp::default().plus_seconds(seconds), FrameRef::default());
+            match what {
+                Ok(message) => {
+                    observe_handshake(dtls, (at, frame), Direction::ToServer, 0, &message, &mut HashSet::default());
+                }
+                Err(record) => observe_record(dtls, at, frame, Direction::ToServer, &record),
+            }
+            dtls.unanswered.of(Direction::ToServer).control
+        };
+        for (n, suite) in (1..).zip(suites) {
+            let hello = resuming(n, n);
+            let answer =
+                ServerHello { version: Version::DTLS_1_2, cipher_suite: Some(suite), ..ServerHello::default() };
+            told(&mut dtls, Ok(DtlsMessage::ClientHello(&hello, Version::DTLS_1_2)));
+            told(&mut dtls, Ok(DtlsMessage::ServerHello(&answer)));
+            assert_eq!(told(&mut dtls, Err(empty(suite, Version::DTLS_1_2))), u32::from(n), "its own empty records");
+        }
+        let [_, last] = suites;
+        assert_eq!(told(&mut dtls, Err(empty(suites[0], Version::DTLS_1_2))), 2, "those of the attempt before");
+        assert_eq!(told(&mut dtls, Err(empty(last, Version::DTLS_1_0))), 3, "of another version");
+        let protected = dtls.attempts.iter().map(|attempt| attempt.protected.map(|first| first.is_some()));
+        assert_eq!(protected.collect::<Vec<_>>(), [[true, false]; 2]);
+    }
 }
