@@ -587,7 +587,6 @@ fn a_report_beside_the_capture_is_found() {
 }
 
 #[test]
-#[expect(clippy::disallowed_methods, reason = "how long a hostile file keeps Wireshark busy is what is asked")]
 fn hostile_reports_do_no_harm() {
     if !has_tshark() {
         return;

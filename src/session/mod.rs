@@ -19,6 +19,7 @@ pub mod beside;
 mod chunks;
 pub mod clock;
 pub mod coverage;
+mod eliminate;
 pub mod facts;
 pub mod inner;
 pub mod join;

@@ -1,6 +1,7 @@
 //! Whose session traffic inside the tunnels belongs to, told by when it flowed: what passes inside was in a record of the tunnel
 //! at that moment. How much that proves depends on how busy the tunnels are, so that chance is reckoned with.
 
+use super::eliminate::{SLACK, eliminate};
 use super::facts::{IcmpFacts, Runs};
 use super::limits::stuck_toward_client;
 use super::maps::{HashMap, HashSet};
@@ -70,19 +71,7 @@ pub(super) fn homes(
     if clients.is_empty() {
         return homes;
     }
-    // An address that a decrypted CONNECT gave to one session needs no guess.
-    let mut by_address: HashMap<IpAddr, Vec<usize>> = HashMap::default();
-    for (i, address) in sessions.iter().enumerate().flat_map(|(i, s)| s.inner_addresses.iter().map(move |a| (i, a))) {
-        by_address.entry(*address).or_default().push(i);
-    }
-    for (home, client) in homes.iter_mut().zip(clients) {
-        let Some(given) = by_address.get(&client.address) else { continue };
-        let span = client.span();
-        let mut given = given.iter().copied().filter(|i| sessions.get(*i).is_some_and(|s| overlaps(s, span)));
-        if let (Some(only), None) = (given.next(), given.next()) {
-            *home = Some(Home { session: only, guessed: None, is_certain: true });
-        }
-    }
+    give(sessions, clients, &mut homes);
     // One client may have an IPv4 and an IPv6 address, hence two inner clients per session: one of each family.
     let mut taken: Vec<[bool; 2]> = vec![[false; 2]; sessions.len()];
     let enough = CHANCE + (sessions.len() as f32).ln();
@@ -90,19 +79,7 @@ pub(super) fn homes(
     clients.iter().for_each(|client| networks.entry(client.network()).or_default()[0] += 1);
     let paces = pace.of(sessions, meetings);
     let mut rivals = rivals(clients, meetings, paces);
-    // The packets of the busiest client that fits each session.
-    let mut busiest: HashMap<usize, u64> = HashMap::default();
-    for rival in rivals.iter().filter(|rival| rival.weight >= enough) {
-        let most = busiest.entry(rival.session).or_default();
-        *most = rival.packets.max(*most);
-    }
-    let part = |rival: &Rival| rival.packets as f32 / busiest.get(&rival.session).map_or(1.0, |most| *most as f32);
-    for rival in &mut rivals {
-        rival.rank = rival.weight.min(enough + MOST) + part(rival).min(1.0).ln();
-    }
-    // Of a client's sessions, whose ranks are often equal, the weight tells.
-    let best_first = |a: &Rival, b: &Rival| b.rank.total_cmp(&a.rank).then(b.weight.total_cmp(&a.weight));
-    rivals.sort_by(|a, b| best_first(a, b).then((a.session, a.client).cmp(&(b.session, b.client))));
+    rank(&mut rivals, enough, enough + MOST);
     // One packet is no traffic, unless a gateway said that it does not fit, or its sender has to repeat it.
     let refused: HashSet<IpAddr> = icmp.iter().filter(|i| i.error.is_frag_needed()).map(|i| i.quoted.dst).collect();
     let is_faulty = |client: &Client| {
@@ -127,7 +104,7 @@ pub(super) fn homes(
                     rival.is_telling && (is_near || sessions.len() == 1)
                 }
             };
-            if fits && home.is_none() && !*taken && (part(rival) >= SHARE || is_faulty(client)) {
+            if fits && home.is_none() && !*taken && (rival.part >= SHARE || is_faulty(client)) {
                 *taken = true;
                 let guessed = (step == 1)
                     .then_some("by hardly more than one moment in common, and because its neighbours are clients");
@@ -151,74 +128,36 @@ pub(super) fn homes(
     homes
 }
 
-/// Gives clients to the only session that is left for them.
-fn eliminate(
-    sessions: &[Session],
-    clients: &[Client],
-    may_be: impl Fn(&Client, usize) -> bool,
-    homes: &mut [Option<Home>],
-    taken: &mut [[bool; 2]],
-) {
-    /// Each time round some that were one of two may have become the only one.
-    const ROUNDS: usize = 4;
-    for family in [0, 1] {
-        for _ in 0..ROUNDS {
-            let free = sessions.iter().zip(&*taken).enumerate();
-            let free = free.filter(|(_, (_, taken))| taken.get(family) == Some(&false)).map(|(i, (s, _))| (i, s));
-            let left = Left::of(free);
-            let mut found = false;
-            for (home, client) in homes.iter_mut().zip(clients).filter(|(_, client)| client.family() == family) {
-                let Some(only) = home.is_none().then(|| left.only(client.span())).flatten() else { continue };
-                let Some(taken) = taken.get_mut(only).and_then(|taken| taken.get_mut(family)) else { continue };
-                if !*taken && may_be(client, only) {
-                    (*taken, found) = (true, true);
-                    let guessed = Some("by elimination, not by its timing");
-                    *home = Some(Home { session: only, guessed, is_certain: false });
-                }
-            }
-            if !found {
-                break;
-            }
+/// An address that a decrypted CONNECT gave to one session needs no guess.
+fn give(sessions: &[Session], clients: &[Client], homes: &mut [Option<Home>]) {
+    let mut by_address: HashMap<IpAddr, Vec<usize>> = HashMap::default();
+    for (i, address) in sessions.iter().enumerate().flat_map(|(i, s)| s.inner_addresses.iter().map(move |a| (i, a))) {
+        by_address.entry(*address).or_default().push(i);
+    }
+    for (home, client) in homes.iter_mut().zip(clients) {
+        let Some(given) = by_address.get(&client.address) else { continue };
+        let span = client.span();
+        let mut given = given.iter().copied().filter(|i| sessions.get(*i).is_some_and(|s| overlaps(s, span)));
+        if let (Some(only), None) = (given.next(), given.next()) {
+            *home = Some(Home { session: only, guessed: None, is_certain: true });
         }
     }
 }
 
-/// When sessions were, of which it is asked which one alone was at some time.
-struct Left {
-    /// In order.
-    starts: Vec<Timestamp>,
-    /// In order.
-    ends: Vec<Timestamp>,
-    /// The session that ends last of all that began by then, in order of their starts.
-    latest: Vec<(Timestamp, usize)>,
-}
-
-impl Left {
-    /// Seconds that clocks and the ends of sessions may be off.
-    const SLACK: f64 = 2.0;
-
-    /// Of sessions in order of start.
-    fn of<'a>(sessions: impl Iterator<Item = (usize, &'a Session)>) -> Left {
-        let mut left = Left { starts: Vec::new(), ends: Vec::new(), latest: Vec::new() };
-        for (index, session) in sessions {
-            let end = session.end.plus_seconds(Left::SLACK);
-            left.starts.push(session.start.plus_seconds(-Left::SLACK));
-            left.ends.push(end);
-            left.latest.push(left.latest.last().copied().filter(|(known, _)| *known >= end).unwrap_or((end, index)));
-        }
-        left.ends.sort_unstable();
-        left
+/// Best first: clients of a session by how well they fit, up to `most`, and how much they send beside those that fit with at least
+/// `enough`; sessions of a client, which often rank alike, by how well they fit.
+fn rank(rivals: &mut [Rival], enough: f32, most: f32) {
+    let mut busiest: HashMap<usize, u64> = HashMap::default();
+    for rival in rivals.iter().filter(|rival| rival.weight >= enough) {
+        let packets = busiest.entry(rival.session).or_default();
+        *packets = rival.packets.max(*packets);
     }
-
-    /// The only one then.
-    fn only(&self, (first, last): (Timestamp, Timestamp)) -> Option<usize> {
-        let begun = self.starts.partition_point(|start| *start <= last);
-        let over = self.ends.partition_point(|end| *end < first);
-        if begun.checked_sub(over) != Some(1) {
-            return None;
-        }
-        Some(self.latest.get(begun - 1)?.1)
+    for rival in &mut *rivals {
+        rival.part = rival.packets as f32 / busiest.get(&rival.session).map_or(1.0, |packets| *packets as f32);
+        rival.rank = rival.weight.min(most) + rival.part.min(1.0).ln();
     }
+    let best_first = |a: &Rival, b: &Rival| b.rank.total_cmp(&a.rank).then(b.weight.total_cmp(&a.weight));
+    rivals.sort_by(|a, b| best_first(a, b).then((a.session, a.client).cmp(&(b.session, b.client))));
 }
 
 /// A session that may be a client's.
@@ -229,7 +168,9 @@ struct Rival {
     common: u32,
     /// How surprising it is if the two have nothing to do with each other: a negative logarithm.
     weight: f32,
-    /// The two combined that decide who is first: how well it fits, and how much the client sends.
+    /// The client's packets for each one of the busiest client that fits the session.
+    part: f32,
+    /// The higher, the earlier it is looked at: see [`rank`].
     rank: f32,
     /// The client's packets.
     packets: u64,
@@ -290,6 +231,7 @@ fn rivals(clients: &[Client], meetings: &[Meeting], paces: &Paces) -> Vec<Rival>
                     client: c,
                     common,
                     weight,
+                    part: 1.0,
                     rank: weight,
                     packets,
                     share,
@@ -338,7 +280,7 @@ fn met(clients: &[Client], meetings: &[Meeting], outer: &HashMap<Place, usize>) 
 
 impl Client {
     /// First and last packet.
-    fn span(&self) -> (Timestamp, Timestamp) {
+    pub(super) fn span(&self) -> (Timestamp, Timestamp) {
         let start = self.flows.iter().map(|f| f.facts.opened.first).min().unwrap_or_default();
         (start, self.flows.iter().map(|f| f.facts.ended.last).max().unwrap_or_default())
     }
@@ -382,13 +324,13 @@ impl Client {
     }
 
     /// 0 for IPv4, 1 for IPv6.
-    fn family(&self) -> usize {
+    pub(super) fn family(&self) -> usize {
         usize::from(self.address.is_ipv6())
     }
 }
 
 fn overlaps(session: &Session, (start, end): (Timestamp, Timestamp)) -> bool {
-    start <= session.end.plus_seconds(Left::SLACK) && end >= session.start.plus_seconds(-Left::SLACK)
+    start <= session.end.plus_seconds(SLACK) && end >= session.start.plus_seconds(-SLACK)
 }
 
 fn client_bursts(client: &Client) -> Vec<Timestamp> {
@@ -415,7 +357,7 @@ pub(super) mod tests {
 
     const LIFE: (f64, f64) = (0.0, 1000.0);
 
-    fn at(seconds: f64) -> Timestamp {
+    pub fn at(seconds: f64) -> Timestamp {
         Timestamp::default().plus_seconds(seconds)
     }
 
@@ -528,27 +470,6 @@ pub(super) mod tests {
         let near = moments.map(|seconds| meeting(seconds + 0.005, 100, 2, 8.0));
         let found = homes(&all, &[mine], &[], &near, &Pace::default(), Guesses::Any);
         assert_eq!(found.iter().flatten().map(|home| home.session).collect::<Vec<_>>(), [1]);
-    }
-
-    #[test]
-    fn who_is_left_gets_the_only_session_left_if_it_may_be_its_own() {
-        let span = |id: u32, from: f64, until: f64| {
-            let mut session = session(id, &[]);
-            (session.start, session.end) = (at(from), at(until));
-            session
-        };
-        let sessions = [span(1, 0.0, 500.0), span(2, 100.0, 200.0), span(3, 600.0, 900.0)];
-        let left = |n: u8, from: f64, until: f64| client([10, 9, 0, n], 100 + u32::from(n), &[from, until], 30);
-        let found = |clients: &[Client], may_be: &dyn Fn(usize) -> bool| {
-            let (mut homes, mut taken) = (vec![None; clients.len()], vec![[false; 2]; sessions.len()]);
-            eliminate(&sessions, clients, |_, session| may_be(session), &mut homes, &mut taken);
-            homes.into_iter().map(|home| home.map(|home| home.session)).collect::<Vec<_>>()
-        };
-        assert_eq!(found(&[left(1, 110.0, 190.0)], &|_| true), [None], "two sessions then");
-        assert_eq!(found(&[left(1, 300.0, 400.0), left(2, 110.0, 190.0)], &|_| true), [Some(0), Some(1)]);
-        assert_eq!(found(&[left(1, 110.0, 190.0), left(2, 300.0, 400.0)], &|_| true), [Some(1), Some(0)]);
-        assert_eq!(found(&[left(1, 700.0, 800.0), left(2, 700.0, 800.0)], &|_| true), [Some(2), None], "each once");
-        assert_eq!(found(&[left(1, 700.0, 800.0), left(2, 520.0, 590.0)], &|session| session != 2), [None, None]);
     }
 
     #[test]
