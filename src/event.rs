@@ -224,6 +224,8 @@ pub struct Ended {
     pub sizes: SizesByDirection,
     /// Segments above the peer's MSS: pictures of offload, never on the wire like that.
     pub super_frames: u32,
+    /// The longest silence before either side said something new that is longer than an alert, seconds (TCP only).
+    pub silence: u32,
 }
 
 /// A DTLS handshake message in the clear.

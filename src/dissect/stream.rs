@@ -25,6 +25,8 @@ pub(super) struct Tcp {
     zero_windows: [u32; 2],
     /// Sequence number, IP id and time of the last data segment each way.
     last: [Option<(u32, u16, Timestamp)>; 2],
+    /// The longest silence, seconds: see [`Ended::silence`].
+    silence: u32,
     tls: Tls,
 }
 
@@ -64,6 +66,18 @@ impl Tcp {
         (self.syn, self.syn_ack, self.third)
     }
 
+    /// Notes how long nobody had said anything before this new segment, if it is longer than any alert.
+    fn silence(&mut self, payload_len: u32, at: Timestamp) {
+        /// The longest record of an alert, bytes: with SHA-384, padded to 64, behind a header and an IV (RFC 5246 §6.2.3.2).
+        const ALERT: u32 = 5 + 16 + 64;
+        if payload_len > ALERT
+            && let Some((_, _, before)) = self.last.iter().flatten().max_by_key(|(_, _, then)| *then)
+        {
+            let seconds = at.nanos_since(*before) / 1_000_000_000;
+            self.silence = self.silence.max(u32::try_from(seconds).unwrap_or(0));
+        }
+    }
+
     /// Is this segment the frame before it, captured a second time (a span of two ports, a doubled file)?
     fn captured_twice(&mut self, direction: Direction, segment: &TcpSegment<'_>, id: u16, at: Timestamp) -> bool {
         /// No retransmission comes this soon (seconds): the least timeout in use is 0.2 s.
@@ -88,6 +102,7 @@ impl Tcp {
     pub(super) fn total(&self, ended: &mut Ended) {
         ended.retransmissions = self.again;
         ended.zero_windows = self.zero_windows;
+        ended.silence = self.silence;
         ended.sizes = SizesByDirection::of(&self.probes);
     }
 }
@@ -137,6 +152,9 @@ pub(super) fn take(
     let Bench { limits, losses, keys, carried, things } = bench;
     let mut seen = Seen { flow, things, lost_syncs: 0, carried };
     let kind = feed(tcp, limits, segment, direction, keys, &mut seen);
+    if kind != Kind::Retransmission {
+        tcp.silence(segment.payload_len, place.at);
+    }
     let twice = tcp.captured_twice(direction, segment, packet.ip.id, place.at);
     let again = kind == Kind::Retransmission && segment.payload_len > 0 && !twice;
     let resent = direction.of_mut(&mut tcp.again);
@@ -409,4 +427,26 @@ pub(super) fn finish(told: &mut Told<'_>, losses: &mut Losses, sink: &mut impl F
     }
     let Seen { things, lost_syncs, .. } = seen;
     tell_seen(told, things, lost_syncs, losses, sink);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_silence_ends_with_bytes_that_are_no_alert() {
+        let at = |seconds: f64| Timestamp::default().plus_seconds(seconds);
+        let mut tcp = Tcp::default();
+        tcp.silence(1000, at(900.0));
+        assert_eq!(tcp.silence, 0, "nothing was said before");
+        tcp.last = [Some((1, 1, at(10.0))), Some((1, 1, at(20.0)))];
+        tcp.silence(85, at(400.0));
+        assert_eq!(tcp.silence, 0, "an alert");
+        tcp.silence(86, at(400.9));
+        assert_eq!(tcp.silence, 380);
+        for earlier in [30.0, 5.0] {
+            tcp.silence(1000, at(earlier));
+        }
+        assert_eq!(tcp.silence, 380, "the longest counts, and no clock that jumped back");
+    }
 }

@@ -699,11 +699,13 @@ mod tests {
     struct Told {
         tracker: Tracker,
         flows: u8,
+        /// The longest silence of the flows told next, seconds.
+        silence: u32,
     }
 
     impl Told {
         fn new() -> Told {
-            Told { tracker: Tracker::new(Limits::default()), flows: 0 }
+            Told { tracker: Tracker::new(Limits::default()), flows: 0, silence: 0 }
         }
 
         fn flow(&mut self, protocol: Protocol, ends: (u8, [u8; 4]), span: (f64, f64), events: Vec<(f64, What<'_>)>) {
@@ -711,7 +713,7 @@ mod tests {
             let client = ([192, 0, 2, ends.0], 40_000 + u16::from(self.flows)).into();
             let endpoints = Endpoints { client, server: (ends.1, 443).into() };
             let opened = Opened { stream: u32::from(self.flows), ..Opened::bare(protocol, endpoints, at(span.0)) };
-            let ended = Ended { last: at(span.1), ..Ended::default() };
+            let ended = Ended { last: at(span.1), silence: self.silence, ..Ended::default() };
             let (frame, point, id) = (FrameRef::default(), PointId(0), self.next());
             let mut tell = |seconds, what| self.tracker.observe(&Event { at: at(seconds), frame, point, what });
             tell(span.0, What::Opened(id, &opened));
@@ -797,6 +799,18 @@ mod tests {
         assert!(is_session(GATEWAY, 1, 200.0, &[ASKED, ANSWERED, (60.0, ToServer, 120)]), "too short for a request");
         let later = [ASKED, ANSWERED, (400.0, ToServer, 900), (400.1, ToClient, 900)];
         assert!(is_session(GATEWAY, 1, 500.0, &later), "no web server waits so long");
+    }
+
+    #[test]
+    fn bytes_after_a_long_silence_tell_a_tunnel_though_their_record_never_became_whole() {
+        let found = |silence: u32| {
+            let mut told = Told::proven();
+            told.silence = silence;
+            told.tls((2, GATEWAY), 1, (0.0, 500.0), &[ASKED, ANSWERED]);
+            told.sessions().len()
+        };
+        assert_eq!(found(400), 2);
+        assert_eq!(found(200), 1, "some web servers wait so long");
     }
 
     #[test]

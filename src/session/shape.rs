@@ -42,6 +42,8 @@ pub struct Shape {
     pub coarse: bool,
     /// The suite was not captured, so lengths tell little.
     pub suite_unknown: bool,
+    /// Data came after a silence in which any web server had hung up, in a record that need not have become whole.
+    pub goes_on: bool,
 }
 
 impl Shape {
@@ -68,6 +70,7 @@ impl Shape {
             suite_unknown: false,
             coarse: matches!(tls.server_hello.and_then(|hello| hello.suite.class()), Some(Class::Cbc { .. })),
             began_with_http,
+            goes_on: goes_on(flow),
             against: !began_with_http
                 || speaks_ppp(tls, &len)
                 || tls.data.iter().any(|d| d.largest_late > MAX_CSTP_RECORD)
@@ -88,7 +91,8 @@ impl Shape {
 
     /// Did it begin as a tunnel does, whatever came then?
     pub fn began_as_tunnel(&self) -> bool {
-        self.began_with_http && !self.suite_unknown && self.records >= 3
+        let behind = if self.goes_on { 2 } else { 3 };
+        self.began_with_http && !self.suite_unknown && self.records >= behind
     }
 
     /// Is this a tunnel by its looks?
@@ -118,7 +122,7 @@ fn begins_with_http(tls: &TlsFacts) -> bool {
     length >= HEADERS && answers.take(3).any(|(_, length)| length >= HEADERS)
 }
 
-/// Is there talk beside question and answer, or did both go on after a silence in which any web server had hung up?
+/// Is there talk beside question and answer, or did either go on after a silence in which any web server had hung up?
 pub fn converses(flow: &FlowFacts) -> bool {
     let Some(tls) = flow.tls.as_deref() else { return false };
     let idle = |pair: &[Stretch]| {
@@ -126,7 +130,11 @@ pub fn converses(flow: &FlowFacts) -> bool {
         let (records, bytes) = (now.records.iter().sum::<u32>(), now.bytes.iter().sum::<u64>());
         now.first.seconds_since(before.last) >= HUNG_UP && bytes >= u64::from(LONGER_THAN_ALERT) * u64::from(records)
     };
-    tls.converses || tls.activity.stretches.windows(2).any(idle)
+    tls.converses || goes_on(flow) || tls.activity.stretches.windows(2).any(idle)
+}
+
+fn goes_on(flow: &FlowFacts) -> bool {
+    f64::from(flow.ended.silence) >= HUNG_UP
 }
 
 /// Request and answer pairs at the beginning, before data: more than one means that somebody logged in here.
