@@ -190,7 +190,7 @@ fn due(session: &Session, over: &Oversized) -> u64 {
     let udp = session.inner.iter().any(|f| {
         f.facts.point == over.point
             && f.facts.opened.protocol == Protocol::Udp
-            && f.facts.large.get(f.toward_client.index()).is_some_and(|runs| runs.iter().any(|r| r.size > over.limit))
+            && f.large_toward_client().any(|run| run.size > over.limit)
     });
     over.stuck_to_client + u64::from(udp)
 }

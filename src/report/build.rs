@@ -281,7 +281,7 @@ fn tunnels(case: &Case<'_>) -> Vec<Tunnel> {
             tunnel.version = flow.version().map(|v| v.to_string());
             tunnel.cipher = flow.suite().map(|s| s.to_string());
             tunnel.data = view.dtls.as_ref().map_or_else(Vec::new, |dtls| data(session, &dtls.activity.stretches));
-            tunnel.packets = view.dtls.as_ref().and_then(|dtls| dtls.seldom().inside.as_deref()).map(inside::packets);
+            tunnel.packets = view.packets().map(inside::packets);
             all.push(tunnel);
         }
     }

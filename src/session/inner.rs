@@ -2,7 +2,7 @@
 
 use super::facts::{FlowFacts, IcmpFacts, View};
 use super::limits::{lowered_after_trouble, stuck_toward_client};
-use super::maps::HashMap;
+use super::maps::{HashMap, HashSet};
 use super::meetings::Meeting;
 use super::pace::Pace;
 use super::timing::{self, Client, Guesses, Home};
@@ -163,9 +163,10 @@ fn assign(
         }
     }
     let mut unclaimed = Vec::new();
+    let refused = timing::refused(icmp);
     for client in left {
         let stuck = stuck(&client);
-        if let Some(session) = inside_only(client, icmp, points, outer_sessions == 0) {
+        if let Some(session) = inside_only(client, &refused, points, outer_sessions == 0) {
             sessions.push(session);
         } else {
             unclaimed.extend(stuck);
@@ -189,19 +190,17 @@ fn stuck(client: &Client) -> Option<Unclaimed> {
 
 /// A session of which only the inside was captured: believed where the point is known to be an inner one, or where the
 /// client lowers its MTU after packets toward it got stuck, as only the client of a tunnel does.
-fn inside_only(client: Client, icmp: &[IcmpFacts], points: &[Point], alone: bool) -> Option<Session> {
+fn inside_only(client: Client, refused: &HashSet<IpAddr>, points: &[Point], alone: bool) -> Option<Session> {
     let known =
         client.points.iter().filter_map(|p| points.get(p.0 as usize)).any(|p| p.vantage.is_some_and(|v| !v.is_outer()));
-    let stuck = client.flows.iter().any(|f| stuck_toward_client(f).is_some());
-    let refused = icmp.iter().any(|i| i.error.is_frag_needed() && i.quoted.dst == client.address);
-    if !(stuck || refused || known && alone) {
+    if !(client.is_faulty(refused) || known && alone) {
         return None;
     }
-    let first = client.flows.first()?;
-    let (_, server) = first.ends();
+    let (_, server) = client.flows.first()?.ends();
+    let (start, end) = client.span();
     let session = Session {
-        start: client.flows.iter().map(|f| f.facts.opened.first).min()?,
-        end: client.flows.iter().map(|f| f.facts.ended.last).max()?,
+        start,
+        end,
         inner_addresses: vec![client.address],
         inner: client.flows,
         ..Session::new(client.address, None, server.port(), Proof::Inside)
@@ -214,8 +213,7 @@ pub fn attach_icmp(sessions: &mut [Session], icmp: Vec<IcmpFacts>) {
     let mut by_outer: HashMap<(IpAddr, u16, u8), usize> = HashMap::default();
     let mut by_inner: HashMap<IpAddr, usize> = HashMap::default();
     for (i, session) in sessions.iter().enumerate() {
-        let views = session.connections.iter().flat_map(|c| &c.views).chain(session.dtls.iter().flat_map(|d| &d.views));
-        for view in views {
+        for view in session.outer_views() {
             let client = view.opened.endpoints.client;
             by_outer.insert((client.ip(), client.port(), view.opened.protocol.number()), i);
         }

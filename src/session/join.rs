@@ -115,8 +115,7 @@ fn quiet_neighbours(sessions: &mut Vec<Session>, others: &mut Vec<View>, points:
     let proven = sessions.iter().filter(|s| s.confidence >= Confidence::Medium && !s.dtls.is_empty());
     let mut programs: HashMap<(IpAddr, u16), HashSet<u64>> = HashMap::default();
     for (gateway, session) in proven.filter_map(|s| Some(((s.gateway?, s.port), s))) {
-        let tunnels = session.connections.iter().filter(|c| c.role.is_tunnel());
-        programs.entry(gateway).or_default().extend(tunnels.filter_map(|c| program(c.best())));
+        programs.entry(gateway).or_default().extend(session.tunnels().filter_map(|c| program(c.best())));
     }
     let is_known = |flow: &FlowFacts| -> Option<bool> {
         let server = flow.opened.endpoints.server;
@@ -250,13 +249,11 @@ fn group(flows: Vec<View>, points: &[Point]) -> Vec<Group> {
         let (random, ends) = (random(&flow), ends(&flow));
         let told_by_ends = nameless.contains(&ends);
         let same = |g: &Group| {
-            let elsewhere = g.views.iter().all(|v| v.point != flow.point);
-            let overlaps = || {
-                flow.opened.first.seconds_since(g.end()) < SAME_TIME
-                    && g.start.seconds_since(flow.ended.last) < SAME_TIME
-            };
-            // Two different randoms are two connections, however alike their ends.
-            elsewhere && overlaps() && (random.is_none() || g.views.iter().all(|v| self::random(v).is_none()))
+            g.views.iter().all(|v| v.point != flow.point)
+                && flow.opened.first.seconds_since(g.end()) < SAME_TIME
+                && g.start.seconds_since(flow.ended.last) < SAME_TIME
+                // Two different randoms are two connections, however alike their ends.
+                && (random.is_none() || g.views.iter().all(|v| self::random(v).is_none()))
         };
         let same_ends = || {
             let known = by_ends.get(&ends)?;

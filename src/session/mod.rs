@@ -533,7 +533,7 @@ impl DtlsFlow {
 
     /// The packets read in it with keys, where most was.
     pub fn inside(&self) -> Option<&facts::Packets> {
-        let read = self.views.iter().filter_map(|v| v.dtls.as_ref()?.seldom().inside.as_deref());
+        let read = self.views.iter().filter_map(|view| view.packets());
         read.max_by_key(|packets| packets.unsealed.opened)
     }
 

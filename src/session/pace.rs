@@ -48,7 +48,7 @@ pub(super) struct Busy {
     /// How surprising it is that something else falls into them: the negative logarithm of their share of the session's life.
     pub surprise: f32,
     /// Records that they carried, DPD and keepalive included.
-    pub records: u64,
+    records: u64,
 }
 
 impl Busy {
@@ -75,6 +75,11 @@ impl Busy {
         Busy { stretches, surprise: -(busy / life).clamp(1e-6, 1.0).ln() as f32, records: session.records() }
     }
 
+    /// How much of what they carried so many packets inside make up: a record carries one.
+    pub(super) fn share(&self, packets: u64) -> f32 {
+        packets as f32 / self.records.max(1) as f32
+    }
+
     /// Did it carry data at that moment?
     pub(super) fn at(&self, at: Timestamp) -> bool {
         let begun = self.stretches.partition_point(|(from, _)| *from <= at);
@@ -90,8 +95,7 @@ impl Busy {
 
 /// The flows that carried a session's data, and when they did.
 fn activities(session: &Session) -> impl Iterator<Item = (&FlowFacts, &Activity)> {
-    let tunnels = session.connections.iter().filter(|c| c.role.is_tunnel()).flat_map(|c| &c.views);
-    let tls = tunnels.filter_map(|view| Some((&**view, &view.tls.as_ref()?.activity)));
+    let tls = session.tunnels().flat_map(|c| &c.views).filter_map(|view| Some((&**view, &view.tls.as_ref()?.activity)));
     let dtls = session.dtls.iter().flat_map(|d| &d.views);
     tls.chain(dtls.filter_map(|view| Some((&**view, &view.dtls.as_ref()?.activity))))
 }

@@ -6,7 +6,7 @@ use super::facts::{IcmpFacts, Runs};
 use super::limits::stuck_toward_client;
 use super::maps::{HashMap, HashSet};
 use super::meetings::{Meeting, Place};
-use super::pace::{Busy, Pace, Paces, TOGETHER};
+use super::pace::{Pace, Paces, TOGETHER};
 use super::{InnerFlow, Session};
 use crate::event::{PointId, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
@@ -79,12 +79,11 @@ pub(super) fn homes(
     clients.iter().for_each(|client| networks.entry(client.network()).or_default()[0] += 1);
     let paces = pace.of(sessions, meetings);
     let mut rivals = rivals(clients, meetings, paces);
-    rank(&mut rivals, enough, enough + MOST);
-    // One packet is no traffic, unless a gateway said that it does not fit, or its sender has to repeat it.
-    let refused: HashSet<IpAddr> = icmp.iter().filter(|i| i.error.is_frag_needed()).map(|i| i.quoted.dst).collect();
-    let is_faulty = |client: &Client| {
-        refused.contains(&client.address) || client.flows.iter().any(|flow| stuck_toward_client(flow).is_some())
-    };
+    let most = enough + MOST;
+    sort(&mut rivals, enough, most);
+    // One packet is no traffic, unless it does not get through.
+    let refused = refused(icmp);
+    let is_faulty = |client: &Client| client.is_faulty(&refused);
     // Those whom chance cannot explain; then those of whose neighbours a third are clients; then those that merely fit.
     let steps = if guesses == Guesses::Any { 3 } else { 2 };
     for step in 0..steps {
@@ -111,7 +110,7 @@ pub(super) fn homes(
                 *home = Some(Home {
                     session: rival.session,
                     guessed,
-                    is_certain: step == 0 && rival.rank - rival.share.ln().abs() >= enough + CERTAIN,
+                    is_certain: step == 0 && rival.rank(most) - rival.share.ln().abs() >= enough + CERTAIN,
                 });
                 networks.entry(client.network()).or_default()[1] += 1;
             }
@@ -121,11 +120,17 @@ pub(super) fn homes(
         return homes;
     }
     let may_be_left = |client: &Client, session: usize| {
-        let share = paces.busy.get(session).map_or(0.0, |busy| client.share(busy));
-        is_faulty(client) || share >= SHARE && client.packets() > 1
+        let packets = client.packets();
+        let share = paces.busy.get(session).map_or(0.0, |tunnels| tunnels.share(packets));
+        is_faulty(client) || share >= SHARE && packets > 1
     };
     eliminate(sessions, clients, may_be_left, &mut homes, &mut taken);
     homes
+}
+
+/// To whom packets did not fit, as ICMP said.
+pub(super) fn refused(icmp: &[IcmpFacts]) -> HashSet<IpAddr> {
+    icmp.iter().filter(|i| i.error.is_frag_needed()).map(|i| i.quoted.dst).collect()
 }
 
 /// An address that a decrypted CONNECT gave to one session needs no guess.
@@ -146,7 +151,7 @@ fn give(sessions: &[Session], clients: &[Client], homes: &mut [Option<Home>]) {
 
 /// Best first: clients of a session by how well they fit, up to `most`, and how much they send beside those that fit with at least
 /// `enough`; sessions of a client, which often rank alike, by how well they fit.
-fn rank(rivals: &mut [Rival], enough: f32, most: f32) {
+fn sort(rivals: &mut [Rival], enough: f32, most: f32) {
     let mut busiest: HashMap<usize, u64> = HashMap::default();
     for rival in rivals.iter().filter(|rival| rival.weight >= enough) {
         let packets = busiest.entry(rival.session).or_default();
@@ -154,9 +159,8 @@ fn rank(rivals: &mut [Rival], enough: f32, most: f32) {
     }
     for rival in &mut *rivals {
         rival.part = rival.packets as f32 / busiest.get(&rival.session).map_or(1.0, |packets| *packets as f32);
-        rival.rank = rival.weight.min(most) + rival.part.min(1.0).ln();
     }
-    let best_first = |a: &Rival, b: &Rival| b.rank.total_cmp(&a.rank).then(b.weight.total_cmp(&a.weight));
+    let best_first = |a: &Rival, b: &Rival| b.rank(most).total_cmp(&a.rank(most)).then(b.weight.total_cmp(&a.weight));
     rivals.sort_by(|a, b| best_first(a, b).then((a.session, a.client).cmp(&(b.session, b.client))));
 }
 
@@ -170,8 +174,6 @@ struct Rival {
     weight: f32,
     /// The client's packets for each one of the busiest client that fits the session.
     part: f32,
-    /// The higher, the earlier it is looked at: see [`rank`].
-    rank: f32,
     /// The client's packets.
     packets: u64,
     /// The same for each record of the session's tunnels.
@@ -180,6 +182,13 @@ struct Rival {
     alone: bool,
     /// Is there more than one moment to judge by?
     is_telling: bool,
+}
+
+impl Rival {
+    /// How well it fits, which counts up to `most`, and how much the client sends beside others.
+    fn rank(&self, most: f32) -> f32 {
+        self.weight.min(most) + self.part.min(1.0).ln()
+    }
 }
 
 /// Who is busy at the same moments: all that hardly ever missed each other.
@@ -225,14 +234,13 @@ fn rivals(clients: &[Client], meetings: &[Meeting], paces: &Paces) -> Vec<Rival>
                 let weight =
                     hits as f32 * tunnel.surprise - misses as f32 * MISS + meetings - met.packets as f32 * MEETING;
                 let is_telling = must.len() > 1 || packets > 1;
-                let share = client.share(tunnel);
+                let share = tunnel.share(packets);
                 fitting.push(Rival {
                     session,
                     client: c,
                     common,
                     weight,
                     part: 1.0,
-                    rank: weight,
                     packets,
                     share,
                     alone,
@@ -289,9 +297,9 @@ impl Client {
         self.flows.iter().flat_map(|f| f.facts.ended.packets).sum()
     }
 
-    /// How much of what a session's tunnels carried its packets make up: a record carries one.
-    fn share(&self, tunnels: &Busy) -> f32 {
-        self.packets() as f32 / tunnels.records.max(1) as f32
+    /// Packets toward it do not get through: a gateway said that they do not fit, or their sender repeats them in vain.
+    pub(super) fn is_faulty(&self, refused: &HashSet<IpAddr>) -> bool {
+        refused.contains(&self.address) || self.flows.iter().any(|flow| stuck_toward_client(flow).is_some())
     }
 
     /// Moments at which its tunnel must have carried data: a flow's first and last packet, and large ones from the client; and those
