@@ -3,6 +3,7 @@
 pub mod analysis;
 pub mod anyconnect;
 pub mod capture;
+mod chunks;
 pub mod cli;
 pub mod decrypt;
 pub mod detect;

@@ -12,17 +12,18 @@ use syn::parse::{ParseStream, Parser};
 /// Room, and the rooms it may name. A room may always name itself.
 const FLOORS: &[(&str, &[&str])] = &[
     ("error", &[]),
+    ("chunks", &[]),
     ("tls", &[]),
     ("anyconnect", &[]),
     // Secrets stay in: who may not name this room cannot show one.
     ("decrypt", &["tls"]),
     ("capture", &["error"]),
     ("packet", &["capture"]),
-    ("flow", &["capture", "packet"]),
+    ("flow", &["capture", "chunks", "packet"]),
     // First waist: what was seen.
     ("event", &["anyconnect", "capture", "flow", "packet", "tls"]),
     ("dissect", &["anyconnect", "capture", "decrypt", "event", "flow", "packet", "tls"]),
-    ("session", &["event"]),
+    ("session", &["chunks", "event"]),
     // Second waist: what it means.
     ("finding", &["event", "session"]),
     ("detect", &["event", "finding", "session"]),

@@ -2,7 +2,6 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-mod arena;
 pub mod probe;
 pub mod table;
 pub mod tcp;

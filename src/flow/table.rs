@@ -6,10 +6,10 @@
 use foldhash::fast::RandomState;
 use hashbrown::{HashMap, HashTable};
 
-use super::arena::Arena;
 use super::tuple::{Key, Tuple, hash_of};
 use super::{Direction, Endpoints, FlowId, Protocol};
 use crate::capture::Timestamp;
+use crate::chunks::Chunks;
 use crate::packet::icmp::Quoted;
 use crate::packet::{IpHeader, TcpSegment, UdpDatagram};
 
@@ -83,10 +83,10 @@ pub struct Table<S> {
     hasher: RandomState,
     /// Slots of `flows`, by 5-tuple and capture point; of several incarnations the newest.
     by_point: HashTable<u32>,
-    flows: Arena<Flow<S>>,
+    flows: Chunks<Flow<S>>,
     /// Slots of `conversations`, by 5-tuple.
     by_tuple: HashTable<u32>,
-    conversations: Arena<Conversation>,
+    conversations: Chunks<Conversation>,
     /// Slots of flows that took the place of an evicted one; all others stand at their own id.
     moved: HashMap<u32, u32, RandomState>,
     flow_hand: usize,
@@ -155,9 +155,9 @@ impl<S: Default> Table<S> {
             limits,
             hasher: RandomState::default(),
             by_point: HashTable::new(),
-            flows: Arena::default(),
+            flows: Chunks::default(),
             by_tuple: HashTable::new(),
-            conversations: Arena::default(),
+            conversations: Chunks::default(),
             moved: HashMap::with_hasher(RandomState::default()),
             flow_hand: 0,
             conversation_hand: 0,
@@ -456,7 +456,7 @@ impl<S: Default> Table<S> {
         } else {
             let packets = self.packets;
             let age = |known: &Conversation| packets.wrapping_sub(known.used);
-            let slot = self.conversations.idlest(&mut self.conversation_hand, age);
+            let slot = idlest(&self.conversations, &mut self.conversation_hand, age);
             self.changes = self.changes.wrapping_add(1);
             let old = std::mem::replace(self.conversations.existing(slot), conversation);
             let old_hash = self.hash(&old.key.tuple(), 0);
@@ -478,7 +478,7 @@ impl<S: Default> Table<S> {
             self.flows.push(flow)
         } else {
             let packets = self.packets;
-            let slot = self.flows.idlest(&mut self.flow_hand, |known| packets.wrapping_sub(known.used));
+            let slot = idlest(&self.flows, &mut self.flow_hand, |known| packets.wrapping_sub(known.used));
             let old = std::mem::replace(self.flows.existing(slot), flow);
             let old_hash = self.hash(&old.key.tuple(), old.point);
             if let Ok(entry) = self.by_point.find_entry(old_hash, |&other| other == slot) {
@@ -509,6 +509,17 @@ impl<S: Default> Table<S> {
         let same = |&slot: &u32| self.flows.get(slot).is_some_and(|flow| flow.point == point && flow.key.is(tuple));
         self.by_point.find(hash, same).copied()
     }
+}
+
+/// The place of the greatest age among the next few; the hand goes round.
+fn idlest<T>(all: &Chunks<T>, hand: &mut usize, age: impl Fn(&T) -> u32) -> u32 {
+    /// Neighbours compared: enough to hit an idle one, few enough to be constant time.
+    const SAMPLE: usize = 16;
+    let len = all.len().max(1);
+    let start = *hand % len;
+    *hand = (start + SAMPLE) % len;
+    let sample = (start..start + SAMPLE.min(len)).map(|place| (place % len) as u32);
+    sample.max_by_key(|&place| all.get(place).map(&age)).unwrap_or(0)
 }
 
 fn take_next(next: &mut [u32; 2], protocol: Protocol) -> u32 {

@@ -12,7 +12,7 @@ const MAX_FRAMES: usize = 16;
 
 /// The neighbourhood of a session.
 #[derive(Clone, Debug, Default)]
-pub struct Beside {
+pub struct Neighbourhood {
     /// QUIC of the same client to other hosts: the control for UDP/443.
     pub quic: Quic,
     /// DTLS handshakes of servers that the client had not asked, to a port it asks from.
@@ -21,9 +21,9 @@ pub struct Beside {
     pub incomplete: Vec<(PointId, Incomplete)>,
 }
 
-impl Beside {
+impl Neighbourhood {
     /// Nothing was seen.
-    pub const NOTHING: &Beside = &Beside {
+    pub const NOTHING: &Neighbourhood = &Neighbourhood {
         quic: Quic { asked: BTreeSet::new(), answered: BTreeSet::new(), frames: Vec::new() },
         strangers: Vec::new(),
         incomplete: Vec::new(),
@@ -75,7 +75,7 @@ pub fn attach(sessions: &mut [Session], others: &[View], incomplete: &[(PointId,
         return;
     }
     for session in sessions {
-        let mut beside = Beside::default();
+        let mut beside = Neighbourhood::default();
         let mut clients: BTreeSet<(PointId, IpAddr)> = BTreeSet::new();
         let mut asking: BTreeSet<(PointId, SocketAddr)> = BTreeSet::new();
         let mut gateways: BTreeSet<(PointId, IpAddr)> = BTreeSet::new();

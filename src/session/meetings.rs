@@ -3,7 +3,7 @@
 //! Only for what one capture saw with one clock. How much a meeting says depends on how busy the tunnels are: records that are
 //! everywhere meet every packet.
 
-use super::chunks::Chunks;
+use crate::chunks::Chunks;
 use crate::event::{FlowId, PointId, Timestamp};
 
 /// A gateway that takes longer than this from one side to the other is not waited for, nanoseconds.

@@ -1,6 +1,5 @@
 //! Folds events into facts, one tracker per capture. Bounded: see [`Limits`].
 
-use super::chunks::Chunks;
 use super::facts::{
     AttemptFacts, Closed, DtlsFacts, FlowNotes, IcmpFacts, InsideTls, Known, MAX_ATTEMPTS, MAX_FRAMES, MessageKind,
     Packets, RecordNumber, ServerHelloFacts, TlsFacts, View, keep,
@@ -8,6 +7,7 @@ use super::facts::{
 use super::maps::{HashMap, HashSet, Places};
 use super::meetings::{Meeting, Meetings};
 use super::mtu::Protection;
+use crate::chunks::Chunks;
 use crate::event::{
     ClientHello, Direction, DtlsMessage, DtlsRecordSeen, Ended, Event, FlowId, FrameRef, IcmpSeen, Incomplete, Opened,
     PointId, Timestamp, Version, What,
@@ -254,7 +254,7 @@ impl Tracker {
 
     fn end(&mut self, flow: FlowId, opened: &Opened, ended: &Ended) {
         if let Some(place) = self.place(flow)
-            && let Some(notes) = self.notes.get_mut(place as usize)
+            && let Some(notes) = self.notes.get_mut(place)
         {
             self.ended.push((place, Box::new(notes.take(flow, opened.clone(), ended.clone()))));
         }
@@ -271,7 +271,7 @@ impl Tracker {
 
     fn flow(&mut self, flow: FlowId) -> Option<&mut FlowNotes> {
         let place = self.place(flow)?;
-        self.notes.get_mut(place as usize)
+        self.notes.get_mut(place)
     }
 
     fn tls(&mut self, flow: FlowId) -> Option<&mut TlsFacts> {

@@ -1,0 +1,81 @@
+//! A list that grows without copying what it holds, and without holes: in chunks.
+
+/// The list; a place is never given up.
+#[derive(Debug)]
+pub(crate) struct Chunks<T>(Vec<Vec<T>>);
+
+/// Items of a chunk.
+const CHUNK: usize = 256;
+
+impl<T> Default for Chunks<T> {
+    fn default() -> Chunks<T> {
+        Chunks(Vec::new())
+    }
+}
+
+impl<T> Chunks<T> {
+    pub(crate) fn len(&self) -> usize {
+        self.0.last().map_or(0, |last| (self.0.len() - 1) * CHUNK + last.len())
+    }
+
+    /// Adds an item; its place. The caller caps the count below 2^32.
+    pub(crate) fn push(&mut self, item: T) -> u32 {
+        let place = self.len();
+        match self.0.last_mut() {
+            Some(last) if last.len() < CHUNK => last.push(item),
+            _ => {
+                let mut chunk = Vec::with_capacity(CHUNK);
+                chunk.push(item);
+                self.0.push(chunk);
+            }
+        }
+        place as u32
+    }
+
+    #[inline]
+    pub(crate) fn get(&self, place: u32) -> Option<&T> {
+        let place = place as usize;
+        self.0.get(place / CHUNK)?.get(place % CHUNK)
+    }
+
+    #[inline]
+    pub(crate) fn get_mut(&mut self, place: u32) -> Option<&mut T> {
+        let place = place as usize;
+        self.0.get_mut(place / CHUNK)?.get_mut(place % CHUNK)
+    }
+
+    /// The item at a place that [`Chunks::push`] gave out.
+    #[inline]
+    #[expect(
+        clippy::indexing_slicing,
+        reason = "places are given out by push and never given up; no input reaches them"
+    )]
+    pub(crate) fn existing(&mut self, place: u32) -> &mut T {
+        let place = place as usize;
+        &mut self.0[place / CHUNK][place % CHUNK]
+    }
+
+    /// The items, in order; what was given is freed on the way.
+    pub(crate) fn into_iter(self) -> impl Iterator<Item = T> {
+        self.0.into_iter().flatten()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn items_stay_where_they_were_put() {
+        let mut list = Chunks::default();
+        let count = 2 * CHUNK as u32 + 3;
+        for item in 0..count {
+            assert_eq!((list.len(), list.push(item)), (item as usize, item));
+        }
+        assert!((0..count).all(|place| list.get(place) == Some(&place) && list.get_mut(place).copied() == Some(place)));
+        assert_eq!(list.get(count), None);
+        assert_eq!(list.get_mut(count), None);
+        *list.existing(7) = 0;
+        assert!(list.into_iter().eq((0..count).map(|item| if item == 7 { 0 } else { item })));
+    }
+}
