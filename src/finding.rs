@@ -328,9 +328,19 @@ pub fn count(n: u64, noun: &str) -> String {
     if n == 1 { format!("1 {noun}") } else { format!("{n} {noun}s") }
 }
 
+/// `7.0 s`, `31 ms`.
+pub fn elapsed(seconds: f64) -> String {
+    if seconds < 0.1 { format!("{:.0} ms", seconds * 1000.0) } else { format!("{seconds:.1} s") }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn short_times_are_told_in_milliseconds() {
+        assert_eq!([0.0, 0.0314, 0.1, 7.04].map(elapsed), ["0 ms", "31 ms", "0.1 s", "7.0 s"]);
+    }
 
     #[test]
     fn frame_filters_fold_runs() {

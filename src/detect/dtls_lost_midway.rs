@@ -2,7 +2,9 @@
 
 use super::remedy;
 use crate::event::{Direction, FrameRef, Timestamp, Vantage};
-use crate::finding::{Case, Detector, Evidence, Filter, Finding, Grade, Outcome, RuledOut, Severity, Sight, count};
+use crate::finding::{
+    Case, Detector, Evidence, Filter, Finding, Grade, Outcome, RuledOut, Severity, Sight, count, elapsed,
+};
 use crate::session::facts::{Stretch, Unanswered};
 use crate::session::{Connection, DtlsFlow, Session};
 
@@ -255,7 +257,7 @@ fn ruled_out(case: &Case<'_>, death: &Death<'_>, likely: &str) -> Vec<RuledOut> 
     }
     if likely != "udp-idle-timeout" && death.unanswered.records > 0 {
         let silence = death.unanswered.silence();
-        let why = format!("only {silence:.1} s of silence went before the first unanswered record");
+        let why = format!("only {} of silence went before the first unanswered record", elapsed(silence));
         all.push(RuledOut { what: "an idle timeout", why });
     }
     let point = death.flow.best().point;

@@ -3,7 +3,7 @@
 use super::remedy;
 use crate::event::{Alert, Direction, FrameRef, PointId, Timestamp, TunnelAnswer, Vantage};
 use crate::finding::{
-    Case, Detector, Evidence, Filter, Finding, Grade, Outcome, RuledOut, Severity, Sight, Wanted, count,
+    Case, Detector, Evidence, Filter, Finding, Grade, Outcome, RuledOut, Severity, Sight, Wanted, count, elapsed,
 };
 use crate::session::Oversized;
 use crate::session::attempt::{AttemptOutcome, Episode, Judged, episodes, icmp_words};
@@ -414,10 +414,11 @@ impl<'a> Failure<'a> {
         attempts.sort_unstable();
         attempts.dedup();
         let tries = if attempts.len() > 1 { format!(" ({} attempts)", attempts.len()) } else { String::new() };
+        let over = if here.hellos > 1 { format!(" in {}", elapsed(here.last - here.first)) } else { String::new() };
         let mut text = format!(
-            "{} in {:.1} s{tries} from the client, seen at {}: {}.",
+            "{}{}{tries} from the client, seen at {}: {}.",
             count(u64::from(here.hellos), "ClientHello"),
-            here.last - here.first,
+            over,
             self.case.place(self.near),
             self.stage_words()
         );

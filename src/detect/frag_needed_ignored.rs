@@ -1,14 +1,10 @@
 //! Fragmentation Needed came, and the sender went on as before, or could do nothing with it.
 
 use super::remedy;
-use crate::event::{Direction, FrameRef, Timestamp, Vantage};
+use crate::event::Vantage;
 use crate::finding::{Case, Detector, Evidence, Finding, Grade, Outcome, Severity, count, frame_filters};
-use crate::session::facts::Run;
-use crate::session::limits::is_useful;
-use crate::session::{Icmp, Session};
-
-/// Packets in flight when the ICMP was sent do not count: grace, seconds.
-const GRACE: f64 = 0.5;
+use crate::session::Icmp;
+use crate::session::heed::{Ignored, frag_needed, ignored};
 
 const USELESS: Grade = Grade::high("the MTU in the message is of no use to its receiver");
 const SEVERAL: Grade = Grade::high("two or more packets above the MTU followed the message");
@@ -38,7 +34,7 @@ the smallest MTU allowed (68 for IPv4, 1280 for IPv6).",
 
 fn check(case: &Case<'_>) -> Outcome {
     let session = case.session;
-    let came: Vec<&Icmp> = session.icmp.iter().filter(|i| i.facts.error.is_frag_needed()).collect();
+    let came: Vec<&Icmp> = frag_needed(session).collect();
     if came.is_empty() {
         return Outcome::Clear("none came".to_owned());
     }
@@ -103,65 +99,4 @@ fn check(case: &Case<'_>) -> Outcome {
         ],
         ..Finding::default()
     }))
-}
-
-struct Ignored<'a> {
-    icmp: &'a Icmp,
-    useless: bool,
-    after: u32,
-    seconds: f64,
-    frames: Vec<FrameRef>,
-}
-
-fn ignored<'a>(session: &'a Session, icmp: &'a Icmp) -> Option<Ignored<'a>> {
-    let facts = &icmp.facts;
-    let useful: Vec<u32> =
-        facts.mtus.iter().copied().filter(|m| is_useful(facts.error.v6, *m, facts.quoted.total_len)).collect();
-    let useless = useful.is_empty();
-    let limit = useful.iter().copied().min().unwrap_or_else(|| facts.quoted.total_len.saturating_sub(1));
-    let runs: Vec<&Run> = runs_of(session, icmp)
-        .into_iter()
-        .filter(|r| r.size > limit && r.last.seconds_since(facts.first) >= GRACE)
-        .collect();
-    let late = |run: &&Run| -> u32 { if run.first.seconds_since(facts.first) >= GRACE { run.count } else { 1 } };
-    let after: u32 = runs.iter().map(late).sum();
-    let last: Option<Timestamp> = runs.iter().map(|r| r.last).max();
-    // A message without a usable MTU is a fault only if the sender did not find its way by itself.
-    if after == 0 {
-        return None;
-    }
-    Some(Ignored {
-        icmp,
-        useless,
-        after,
-        seconds: last.map_or(0.0, |at| at.seconds_since(facts.first)),
-        frames: runs.iter().flat_map(|r| r.frames()).take(crate::session::facts::MAX_FRAMES).collect(),
-    })
-}
-
-/// Large packets of the quoted flow in the quoted direction, at the point that saw the message.
-fn runs_of<'a>(session: &'a Session, icmp: &Icmp) -> Vec<&'a Run> {
-    let q = icmp.facts.quoted;
-    let all = session
-        .inner
-        .iter()
-        .map(|f| &f.facts)
-        .chain(session.connections.iter().flat_map(|c| &c.views))
-        .chain(session.dtls.iter().flat_map(|d| &d.views));
-    all.filter(|f| f.point == icmp.facts.point && f.opened.protocol.number() == q.protocol)
-        .filter_map(|f| {
-            let ends = f.opened.endpoints;
-            let (a, b) = ((ends.client.ip(), ends.client.port()), (ends.server.ip(), ends.server.port()));
-            let (src, dst) = q.ports?;
-            let way = if (q.src, src) == a && (q.dst, dst) == b {
-                Direction::ToServer
-            } else if (q.src, src) == b && (q.dst, dst) == a {
-                Direction::ToClient
-            } else {
-                return None;
-            };
-            f.large.get(way.index())
-        })
-        .flat_map(|runs| runs.iter())
-        .collect()
 }

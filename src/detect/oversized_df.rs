@@ -3,8 +3,9 @@
 use super::remedy;
 use crate::event::Vantage;
 use crate::finding::{
-    Case, Detector, Evidence, Finding, Grade, Outcome, RuledOut, Severity, Wanted, count, frame_filters,
+    Case, Detector, Evidence, Finding, Grade, Outcome, RuledOut, Severity, Wanted, count, elapsed, frame_filters,
 };
+use crate::session::heed::is_ignored;
 use crate::session::limits::{largest_passed_to_client, standstill, stuck_toward_client};
 use crate::session::{Channel, Limit, Oversized, Session};
 
@@ -171,7 +172,11 @@ fn summary(case: &Case<'_>, session: &Session, over: &Oversized, limit: Option<&
     };
     let mut text = format!("{ways} at {}; limit {}", case.place(over.point), limit_words(limit, over));
     if over.most_repeats > 1 {
-        text.push_str(&format!(". One segment was sent {} times over {:.1} s", over.most_repeats, over.repeat_seconds));
+        text.push_str(&format!(
+            ". One segment was sent {} times over {}",
+            over.most_repeats,
+            elapsed(over.repeat_seconds)
+        ));
     }
     if over.stuck_to_client > 0 {
         text.push_str(&match largest_passed_to_client(session) {
@@ -181,10 +186,11 @@ fn summary(case: &Case<'_>, session: &Session, over: &Oversized, limit: Option<&
             _ => "; none of them got through".to_owned(),
         });
     } else if over.frag_needed > 0 {
-        text.push_str(&format!(
-            ". {} told the sender, which then sent smaller packets",
-            count(u64::from(over.frag_needed), "ICMP Fragmentation Needed message")
-        ));
+        let told = count(u64::from(over.frag_needed), "ICMP Fragmentation Needed message");
+        text.push_str(&match is_ignored(session, over.point, over.channel == Channel::Inner) {
+            true => format!(". {told} came and changed nothing (frag-needed-ignored)"),
+            false => format!(". {told} told the sender, which then sent smaller packets"),
+        });
     } else if over.delivered == over.total() {
         text.push_str(". All of them got through all the same");
     }

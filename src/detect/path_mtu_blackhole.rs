@@ -2,7 +2,7 @@
 
 use crate::event::{Direction, FrameRef, PointId, Timestamp, Vantage};
 use crate::finding::{
-    Case, Detector, Evidence, Finding, Grade, Outcome, RuledOut, Severity, Sight, count, frame_filters,
+    Case, Detector, Evidence, Finding, Grade, Outcome, RuledOut, Severity, Sight, count, elapsed, frame_filters,
 };
 use crate::session::facts::{FlowFacts, Probe};
 use crate::session::mtu::LinkMtu;
@@ -134,10 +134,10 @@ impl Hole {
         let what = if self.dtls { "DTLS probe" } else { "packet" };
         let never = if self.dtls { "answered" } else { "acknowledged" };
         let mut summary = format!(
-            "A {} B {what} toward the {to} was sent {} over {:.1} s and never {never}, while {passed}.",
+            "A {} B {what} toward the {to} was sent {} over {} and never {never}, while {passed}.",
             self.bytes,
             count(u64::from(self.times), "time"),
-            self.span.1.seconds_since(self.span.0),
+            elapsed(self.span.1.seconds_since(self.span.0)),
         );
         if let Some(hint) = self.passed.and_then(|p| LinkMtu(u16::try_from(p).ok()?).hint()) {
             summary.push_str(&format!(" That limit is typical of {hint}."));

@@ -2,7 +2,7 @@
 
 use super::remedy;
 use crate::event::{TunnelAnswer, Vantage};
-use crate::finding::{Case, Detector, Evidence, Filter, Finding, Grade, Outcome, Severity};
+use crate::finding::{Case, Detector, Evidence, Filter, Finding, Grade, Outcome, Severity, elapsed};
 use crate::session::limits::lowered_after_trouble;
 use crate::session::reconnect::{Cause, Reconnect};
 use crate::session::{Connection, Session};
@@ -85,7 +85,7 @@ fn finding(case: &Case<'_>, seam: &Reconnect) -> Finding {
         summary.push_str(&format!(", {since:.1} s after the first unanswered ClientHello"));
     }
     summary.push_str(&if seam.gap >= 0.0 {
-        format!("; a new one opened {:.1} s later without a login", seam.gap)
+        format!("; a new one opened {} later without a login", elapsed(seam.gap))
     } else {
         "; a new one opened without a login".to_owned()
     });

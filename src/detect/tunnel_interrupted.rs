@@ -1,7 +1,7 @@
 //! The TLS tunnel ended before its time, or was replaced by another one.
 
 use crate::event::{Direction, FrameRef, Vantage};
-use crate::finding::{Case, Detector, Evidence, Filter, Finding, Grade, Outcome, RuledOut, Severity};
+use crate::finding::{Case, Detector, Evidence, Filter, Finding, Grade, Outcome, RuledOut, Severity, elapsed};
 use crate::session::facts::Closed;
 use crate::session::reconnect::{Cause, Reconnect};
 use crate::session::{Connection, Session};
@@ -192,7 +192,11 @@ impl<'a> Break<'a> {
     fn summary(&self, case: &Case<'_>, seams: usize) -> String {
         if let Some(hop) = &self.hop {
             let gap = case.session.start.seconds_since(hop.left);
-            return format!("The client came from gateway {}, whose tunnel it left {gap:.1} s before.", hop.gateway);
+            return format!(
+                "The client came from gateway {}, whose tunnel it left {} before.",
+                hop.gateway,
+                elapsed(gap)
+            );
         }
         let mut text = match (&self.reset, self.seam) {
             (Some(reset), _) => reset_words(reset),
@@ -204,7 +208,7 @@ impl<'a> Break<'a> {
             return text;
         };
         match seam.gap {
-            gap if gap >= 0.0 => text.push_str(&format!("; a new one opened {gap:.1} s later without a login")),
+            gap if gap >= 0.0 => text.push_str(&format!("; a new one opened {} later without a login", elapsed(gap))),
             _ => text.push_str("; a new one had opened beside it without a login"),
         }
         if let Some(seconds) = seam.without_data {

@@ -5,9 +5,7 @@
 
 use super::rungs;
 use super::told;
-use super::{
-    Answer, Basis, Capture, Confidence, Finding, FrameNumber, Limit, Reason, Report, Session, Severity, Summary,
-};
+use super::{Answer, Basis, Capture, Confidence, Finding, FrameNumber, Limit, Reason, Report, Session, Severity};
 use anstyle::{AnsiColor, Style};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -406,7 +404,7 @@ impl<W: Write + ?Sized> Page<'_, W> {
         let sessions = &report.sessions;
         if report.summary.sessions > 1 {
             self.line("")?;
-            self.hang(&[(BOLD, &overview(&report.summary))], "")?;
+            self.hang(&[(BOLD, &overview(report))], "")?;
         }
         let fold = sessions.len() > CALM_SESSIONS;
         let (mut told, mut calm, mut ill) = (0_u64, 0_u64, 0_u64);
@@ -977,22 +975,41 @@ pub(super) fn is_healthy(session: &Session, findings: &[&Finding]) -> bool {
         && findings.iter().all(|finding| finding.severity == Severity::Info)
 }
 
-/// `12 sessions: 1 high, 2 medium, 9 without findings`.
-pub(super) fn overview(summary: &Summary) -> String {
-    let all = summary.severities;
+/// `12 sessions: 1 high (session 7), 2 medium (sessions 3 and 9), 9 without findings`.
+pub(super) fn overview(report: &Report) -> String {
+    let all = report.summary.severities;
     let parts = [
-        (all.high, "high"),
-        (all.medium, "medium"),
-        (all.low, "low"),
-        (all.info, "with notes only"),
-        (all.none, "without findings"),
+        (all.high, "high", Some(Severity::High)),
+        (all.medium, "medium", Some(Severity::Medium)),
+        (all.low, "low", None),
+        (all.info, "with notes only", None),
+        (all.none, "without findings", None),
     ];
     let parts: Vec<String> = parts
         .iter()
-        .filter(|(number, _)| *number > 0)
-        .map(|(number, word)| format!("{} {word}", grouped(*number)))
+        .filter(|(number, ..)| *number > 0)
+        .map(|(number, word, severity)| {
+            let which = severity.map(|severity| which(report, severity, *number)).unwrap_or_default();
+            format!("{} {word}{which}", grouped(*number))
+        })
         .collect();
-    format!("{}: {}", counted(summary.sessions, "session"), parts.join(", "))
+    format!("{}: {}", counted(report.summary.sessions, "session"), parts.join(", "))
+}
+
+/// ` (sessions 3 and 9)`: those of a severity, as far as they are told.
+fn which(report: &Report, severity: Severity, number: u64) -> String {
+    /// Named at most.
+    const MOST: usize = 4;
+    let those = report.sessions.iter().filter(|session| session.severity == Some(severity));
+    let mut named: Vec<&str> = those.take(MOST).map(|session| session.id.as_str()).collect();
+    let more = number.saturating_sub(named.len() as u64);
+    let more = (more > 0).then(|| format!("{} more", grouped(more)));
+    named.extend(more.as_deref());
+    match named.split_last() {
+        Some((only, [])) => format!(" (session {only})"),
+        Some((last, named)) => format!(" (sessions {} and {last})", named.join(", ")),
+        None => String::new(),
+    }
 }
 
 pub(super) fn inner(addresses: &[String]) -> String {
@@ -1211,7 +1228,7 @@ pub(super) fn nanoseconds(rfc3339: &str) -> Option<i128> {
 mod tests {
     use super::super::Check;
     use super::*;
-    use crate::report::{Evidence, Filter, Interface, Loss, NextCapture, SCHEMA_VERSION, TimelineEntry};
+    use crate::report::{Evidence, Filter, Interface, Loss, NextCapture, SCHEMA_VERSION, Summary, TimelineEntry};
     use proptest::prelude::*;
 
     fn page(report: &Report, look: Look) -> String {
@@ -1552,7 +1569,7 @@ mod tests {
     #[test]
     fn many_sessions_stay_readable() {
         let text = plain(&many(30, 10));
-        assert!(text.contains("30 sessions: 3 high, 27 without findings"), "{text}");
+        assert!(text.contains("30 sessions: 3 high (sessions 10, 20 and 30), 27 without findings"), "{text}");
         assert_eq!(text.lines().filter(|line| line.starts_with("SESSION")).count(), 30);
         assert_eq!(text.matches("reconnected to lower").count(), 3);
         assert_eq!(text.matches("DTLS carried").count(), 0);

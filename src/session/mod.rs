@@ -16,11 +16,11 @@ use std::net::IpAddr;
 
 pub mod attempt;
 pub mod beside;
-mod chunks;
 pub mod clock;
 pub mod coverage;
 mod eliminate;
 pub mod facts;
+pub mod heed;
 pub mod inner;
 pub mod join;
 pub mod limits;
@@ -212,7 +212,7 @@ pub struct Session {
     /// The gateway its client left just before it came here.
     pub came_from: Option<moves::Hop>,
     /// See [`Session::beside`].
-    beside: Option<Box<beside::Beside>>,
+    beside: Option<Box<beside::Neighbourhood>>,
 }
 
 /// The role of a TLS connection.
@@ -574,8 +574,8 @@ impl Session {
     }
 
     /// What was seen beside it and bears on it.
-    pub fn beside(&self) -> &beside::Beside {
-        self.beside.as_deref().unwrap_or(beside::Beside::NOTHING)
+    pub fn beside(&self) -> &beside::Neighbourhood {
+        self.beside.as_deref().unwrap_or(beside::Neighbourhood::NOTHING)
     }
 
     /// Tunnel connections (not the parents), in order of start.

@@ -105,8 +105,11 @@ pub(super) fn homes(
             };
             if fits && home.is_none() && !*taken && (rival.part >= SHARE || is_faulty(client)) {
                 *taken = true;
-                let guessed = (step == 1)
-                    .then_some("by hardly more than one moment in common, and because its neighbours are clients");
+                let guessed = match step {
+                    0 => None,
+                    1 => Some("by hardly more than one moment in common, and because its neighbours are clients"),
+                    _ => Some("because its timing fits, which may be chance"),
+                };
                 *home = Some(Home {
                     session: rival.session,
                     guessed,

@@ -149,7 +149,7 @@ impl<'a, W: Write + ?Sized> Page<'a, W> {
             return Ok(());
         };
         if self.order.len() > 1 {
-            write!(self.out, "<p>{}. The worst of them:</p>", Esc(&overview(&self.report.summary)))?;
+            write!(self.out, "<p>{}. The worst of them:</p>", Esc(&overview(self.report)))?;
         }
         self.verdict_card(worst)?;
         let findings = self.index.findings(&worst.id).to_vec();
