@@ -140,7 +140,9 @@ fn records(
     parse_datagram(datagram.payload, &mut |record| {
         if record.epoch == 0 && record.content_type == ContentType::HANDSHAKE {
             let version = record.version;
-            let reader = direction.of_mut(readers.get_or_insert_default());
+            // Kept only while a message lacks a piece, as hardly any does.
+            let mut fresh = DtlsHandshakeReader::new();
+            let reader = readers.as_deref_mut().map_or(&mut fresh, |readers| direction.of_mut(readers));
             reader.push_raw(&record, &mut |handshake, bytes| {
                 if let Some(opened) = opened {
                     opened.hello(direction, &handshake, bytes, bench.keys.keyring);
@@ -158,6 +160,9 @@ fn records(
                 };
                 sink(&place.event(What::DtlsHandshake(flow, direction, handshake.message_seq, message)));
             });
+            if !fresh.is_idle() {
+                *direction.of_mut(readers.get_or_insert_default()) = fresh;
+            }
             readers.take_if(|readers| readers.iter().all(DtlsHandshakeReader::is_idle));
         }
         if let Some(alert) = record.alert() {

@@ -38,8 +38,11 @@ const BURST_GAP: i64 = 50_000_000;
 
 /// Pushes; grows by half, for these lists are many and most of them short.
 pub(super) fn keep<T>(list: &mut Vec<T>, item: T) {
+    /// No allocation is smaller, bytes.
+    const LEAST: usize = 16;
     if list.len() == list.capacity() {
-        list.reserve_exact(list.len() / 2 + 1);
+        let more = if list.is_empty() { LEAST / size_of::<T>().max(1) } else { list.len() / 2 + 1 };
+        list.reserve_exact(more.max(1));
     }
     list.push(item);
 }
@@ -937,6 +940,10 @@ impl AttemptFacts {
             known.count = known.count.saturating_add(1);
             known.last = known.last.max(at);
         } else if self.messages.len() < MAX_MESSAGES {
+            // One, where nothing comes back; else a handshake's eight, or a few more.
+            if !self.messages.is_empty() && self.messages.len() == self.messages.capacity() {
+                self.messages.reserve_exact(if self.messages.len() < 4 { 7 } else { 4 });
+            }
             keep(&mut self.messages, Message { kind, direction, count: 1, first: (at, frame), last: at });
         }
     }

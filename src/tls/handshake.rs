@@ -6,16 +6,14 @@
 use super::record::Record;
 use super::{CipherSuite, ContentType, Version, be16, be24};
 use std::fmt;
-use tls_parser::{TlsExtension, TlsMessageHandshake};
+use tls_parser::TlsMessageHandshake;
 
 /// Longest hello held, bytes; what lies behind is passed over and the hello is `partial`.
 pub const MAX_HELLO: usize = 1 << 16;
-/// Cipher suites, extension types and supported versions kept of one hello; real ones have some 20 to 60.
+/// Cipher suites and extension types kept of one hello; real ones have some 20 to 60.
 const MAX_LISTED: usize = 256;
-/// ALPN names kept of one hello.
-const MAX_ALPN: usize = 4;
-/// Bytes kept of one server name (RFC 1035 §2.3.4) or ALPN name (RFC 7301 §3.1).
-const MAX_NAME: usize = 255;
+/// Hardly a hello has more extensions.
+const USUAL_EXTENSIONS: usize = 16;
 /// Longest message believed, bytes: chains of certificates stay well below.
 const MAX_MESSAGE: u32 = 1 << 18;
 
@@ -162,7 +160,7 @@ impl fmt::Debug for SessionId {
 /// What a ClientHello says (RFC 5246 §7.4.1.2, RFC 6347 §4.2.1, RFC 8446 §4.1.2).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ClientHello {
-    /// Version in the body; TLS 1.3 clients write TLS 1.2 here and list the rest in `supported_versions`.
+    /// Version in the body; TLS 1.3 clients write TLS 1.2 here and list the rest in an extension.
     pub version: Version,
     /// Client random; `None` when cut.
     pub random: Option<[u8; 32]>,
@@ -174,12 +172,6 @@ pub struct ClientHello {
     pub cipher_suites: Vec<CipherSuite>,
     /// Extension types in order of appearance (IANA "TLS ExtensionType Values").
     pub extensions: Vec<u16>,
-    /// Server name (RFC 6066 §3); capture text, hostile.
-    pub sni: Option<String>,
-    /// First ALPN names (RFC 7301 §3.1); capture text, hostile.
-    pub alpn: Vec<String>,
-    /// supported_versions extension (RFC 8446 §4.2.1); empty when absent.
-    pub supported_versions: Vec<Version>,
     /// A session ticket comes with it (RFC 5077 §3.2); an empty one only asks for tickets.
     pub has_ticket: bool,
     /// Not all of it was captured or well-formed: absent fields prove nothing.
@@ -277,24 +269,10 @@ impl ClientHello {
 
     /// False when an extension is cut.
     fn read_extensions(&mut self, bytes: &[u8]) -> bool {
+        self.extensions.reserve(USUAL_EXTENSIONS.min(bytes.len() / 4));
         each_extension(bytes, |number, extension| {
             self.extensions.push(number);
             self.has_ticket |= number == 35 && extension.len() > 4;
-            // Only these three are wanted: tls-parser would allocate for the others in vain.
-            if !matches!(number, 0 | 16 | 43) {
-                return;
-            }
-            match tls_parser::parse_tls_client_hello_extension(extension) {
-                Ok((_, TlsExtension::SNI(names))) => self.sni = names.first().map(|(_, name)| text(name)),
-                Ok((_, TlsExtension::ALPN(names))) => {
-                    self.alpn = names.iter().take(MAX_ALPN).map(|name| text(name)).collect()
-                }
-                Ok((_, TlsExtension::SupportedVersions(versions))) => {
-                    self.supported_versions =
-                        versions.iter().take(MAX_LISTED).map(|version| Version(version.0)).collect();
-                }
-                _ => {}
-            }
         })
     }
 }
@@ -361,6 +339,7 @@ impl ServerHello {
     }
 
     fn read_extensions(&mut self, bytes: &[u8]) -> bool {
+        self.extensions.reserve(USUAL_EXTENSIONS.min(bytes.len() / 4));
         each_extension(bytes, |number, extension| {
             self.extensions.push(number);
             if number == 43
@@ -441,14 +420,18 @@ impl HandshakeReader {
             }
             let (now, rest) = bytes.split_at_checked(self.left as usize).unwrap_or((bytes, &[]));
             self.left -= now.len() as u32;
-            if self.kind().is_hello() {
-                let room = MAX_HELLO - self.hello.len();
-                self.hello.extend_from_slice(now.get(..room).unwrap_or(now));
+            if now.len() == self.len as usize {
+                self.give(now, sink);
+            } else {
+                if self.kind().is_hello() {
+                    let room = MAX_HELLO - self.hello.len();
+                    self.hello.extend_from_slice(now.get(..room).unwrap_or(now));
+                }
+                if self.left > 0 {
+                    return;
+                }
+                self.give_held(sink);
             }
-            if self.left > 0 {
-                return;
-            }
-            self.give(sink);
             bytes = rest;
         }
     }
@@ -456,16 +439,21 @@ impl HandshakeReader {
     /// The rest of the record is lost: gives a hello as far as it came, and starts anew with the next record.
     fn break_off(&mut self, sink: &mut impl FnMut(Handshake)) {
         if usize::from(self.header_len) == self.header.len() && self.kind().is_hello() {
-            self.give(sink);
+            self.give_held(sink);
         }
         self.rest();
     }
 
-    fn give(&mut self, sink: &mut impl FnMut(Handshake)) {
-        let whole = self.hello.len() == self.len as usize;
+    fn give_held(&mut self, sink: &mut impl FnMut(Handshake)) {
+        let hello = std::mem::take(&mut self.hello);
+        self.give(&hello, sink);
+    }
+
+    fn give(&mut self, body: &[u8], sink: &mut impl FnMut(Handshake)) {
+        let whole = body.len() == self.len as usize;
         let message = match self.kind() {
-            HandshakeType::CLIENT_HELLO => Handshake::ClientHello(Box::new(ClientHello::parse(&self.hello, whole))),
-            HandshakeType::SERVER_HELLO => Handshake::ServerHello(Box::new(ServerHello::parse(&self.hello, whole))),
+            HandshakeType::CLIENT_HELLO => Handshake::ClientHello(Box::new(ClientHello::parse(body, whole))),
+            HandshakeType::SERVER_HELLO => Handshake::ServerHello(Box::new(ServerHello::parse(body, whole))),
             HandshakeType::CERTIFICATE => Handshake::Certificate { len: self.len },
             HandshakeType::SERVER_HELLO_DONE => Handshake::ServerHelloDone,
             HandshakeType::CLIENT_KEY_EXCHANGE => Handshake::ClientKeyExchange,
@@ -508,10 +496,6 @@ fn each_extension(bytes: &[u8], mut visit: impl FnMut(u16, &[u8])) -> bool {
         rest = after;
     }
     rest.is_empty()
-}
-
-fn text(name: &[u8]) -> String {
-    String::from_utf8_lossy(name.get(..MAX_NAME).unwrap_or(name)).into_owned()
 }
 
 fn numbers(bytes: &[u8]) -> impl Iterator<Item = u16> {
@@ -598,11 +582,9 @@ mod tests {
     fn client_hello_offering_1_3() {
         let hello = client(&hex(CLIENT_HELLO));
         assert_eq!(hello.version, Version::TLS_1_2);
-        assert_eq!(hello.supported_versions, [Version::TLS_1_3, Version::TLS_1_2, Version::TLS_1_1, Version::TLS_1_0]);
         assert_eq!(hello.cipher_suites.len(), 35);
         assert_eq!(hello.session_id.len(), 32);
         assert!(hello.has_extension(43) && !hello.has_extension(22) && !hello.partial);
-        assert_eq!((hello.sni, hello.alpn), (None, vec![]));
     }
 
     #[test]
@@ -616,31 +598,6 @@ mod tests {
         let body = [&[3, 3][..], &[7; 32], &hex("00 003d 00 0008 0016 0000 0017 0000")].concat();
         let both = ServerHello::parse(&body, true);
         assert!(both.encrypt_then_mac() && both.extended_master_secret() && !both.partial);
-    }
-
-    #[test]
-    fn names_are_read_and_capped() {
-        let long = "x".repeat(300);
-        for name in ["vpn.example.com", long.as_str()] {
-            let n = name.len();
-            let mut extensions = [
-                [0, 0].as_slice(),
-                &(n as u16 + 5).to_be_bytes(),
-                &(n as u16 + 3).to_be_bytes(),
-                &[0],
-                &(n as u16).to_be_bytes(),
-                name.as_bytes(),
-            ]
-            .concat();
-            extensions.extend(hex("0010 000b 0009 08 687474702f312e31"));
-            let mut body =
-                [&[3, 3][..], &[7; 32], &[0, 0, 2, 0, 0x35, 1, 0], &(extensions.len() as u16).to_be_bytes()].concat();
-            body.extend(extensions);
-            let hello = ClientHello::parse(&body, true);
-            assert_eq!(hello.sni.as_deref(), Some(&name[..n.min(MAX_NAME)]));
-            assert_eq!(hello.alpn, ["http/1.1"]);
-            assert_eq!(hello, ClientHello::visible(&body, false, true), "both readers agree");
-        }
     }
 
     #[test]
