@@ -8,6 +8,7 @@ use crate::session::coverage::hides;
 use crate::session::{Point, Session};
 use schemars::JsonSchema;
 use serde::Serialize;
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
@@ -115,12 +116,22 @@ pub enum Outcome {
     /// It is there.
     Found(Box<Finding>),
     /// It is not there, and would have shown. The reason.
-    Clear(String),
+    Clear(Cow<'static, str>),
     /// This capture cannot show it. The reason, and what would.
-    CannotTell(String, Option<Wanted>),
+    CannotTell(Cow<'static, str>, Option<Wanted>),
 }
 
 impl Outcome {
+    /// It is not there, for that reason.
+    pub fn clear(reason: impl Into<Cow<'static, str>>) -> Outcome {
+        Outcome::Clear(reason.into())
+    }
+
+    /// This capture cannot show it, for that reason; what would.
+    pub fn cannot_tell(reason: impl Into<Cow<'static, str>>, wanted: Option<Wanted>) -> Outcome {
+        Outcome::CannotTell(reason.into(), wanted)
+    }
+
     /// Which of the three it is.
     pub fn answer(&self) -> Answer {
         match self {

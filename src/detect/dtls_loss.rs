@@ -65,19 +65,19 @@ fn check(case: &Case<'_>) -> Outcome {
     let flows = case.session.dtls.iter().filter(|d| d.worked()).flat_map(|d| &d.views);
     let all: Vec<Loss<'_>> = flows.flat_map(|view| directions(case, view)).collect();
     if all.is_empty() {
-        return Outcome::Clear("DTLS carried nothing here that could be lost".to_owned());
+        return Outcome::clear("DTLS carried nothing here that could be lost");
     }
     if let Some(point) =
         all.iter().map(|l| l.view.point).filter_map(|p| case.point(p)).find(|p| p.interface.dropped > Some(0))
     {
         let dropped = point.interface.dropped.unwrap_or_default();
-        return Outcome::CannotTell(format!("the capture on {} dropped {dropped} frames itself", point.name), None);
+        return Outcome::cannot_tell(format!("the capture on {} dropped {dropped} frames itself", point.name), None);
     }
     let lossy = all.iter().filter(|l| l.total.missing >= MANY && l.share() >= SHARE);
     let Some(worst) = lossy.max_by(|a, b| a.share().total_cmp(&b.share())) else {
         let missing: u32 = all.iter().map(|l| l.total.missing).sum();
         let seen: u64 = all.iter().map(|l| u64::from(l.total.seen)).sum();
-        return Outcome::Clear(format!("{missing} of {} records are missing", seen + u64::from(missing)));
+        return Outcome::clear(format!("{missing} of {} records are missing", seen + u64::from(missing)));
     };
     Outcome::Found(Box::new(finding(case, worst)))
 }

@@ -67,7 +67,7 @@ fn check(case: &Case<'_>) -> Outcome {
     let session = case.session;
     let worked: Vec<&DtlsFlow> = session.dtls.iter().filter(|d| d.worked()).collect();
     let Some(last) = worked.last() else {
-        return Outcome::Clear("DTLS never came up in this capture, so it was not lost midway".to_owned());
+        return Outcome::clear("DTLS never came up in this capture, so it was not lost midway");
     };
     let deaths: Vec<Death<'_>> =
         worked.iter().filter(|d| d.continues.is_none()).filter_map(|flow| Death::of(session, flow)).collect();
@@ -75,11 +75,11 @@ fn check(case: &Case<'_>) -> Outcome {
         return Outcome::Found(Box::new(finding(case, death, deaths.len())));
     }
     match last_answer(last) {
-        Some((_, frame)) => Outcome::Clear(format!(
+        Some((_, frame)) => Outcome::clear(format!(
             "DTLS carried data to the end; last record from the gateway in frame {}",
             frame.number
         )),
-        None => Outcome::CannotTell("DTLS carried no data toward the client".to_owned(), None),
+        None => Outcome::cannot_tell("DTLS carried no data toward the client", None),
     }
 }
 

@@ -32,8 +32,8 @@ fn check(case: &Case<'_>) -> Outcome {
     let moved: Vec<&DtlsFlow> = session.dtls.iter().filter(|d| d.continues.is_some()).collect();
     let Some(first) = moved.first() else {
         return match session.dtls.iter().any(|d| d.worked()) {
-            true => Outcome::Clear("DTLS stayed on the ports it was set up on".to_owned()),
-            false => Outcome::Clear("DTLS was not up, so it did not move".to_owned()),
+            true => Outcome::clear("DTLS stayed on the ports it was set up on"),
+            false => Outcome::clear("DTLS was not up, so it did not move"),
         };
     };
     let to = first.best().opened.endpoints.client;

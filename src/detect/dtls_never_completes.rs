@@ -7,6 +7,7 @@ use crate::finding::{
 };
 use crate::session::Oversized;
 use crate::session::attempt::{AttemptOutcome, Episode, Judged, episodes, icmp_words};
+use crate::session::facts::AttemptFacts;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
@@ -82,21 +83,21 @@ fn check(case: &Case<'_>) -> Outcome {
         return Outcome::Found(Box::new(Failure::new(case, episode, &episodes).finding()));
     }
     if episodes.iter().any(|e| e.worked) {
-        return Outcome::Clear(completed_words(&episodes));
+        return Outcome::clear(completed_words(&episodes));
     }
     let undecided: Vec<&Judged<'_>> = episodes.iter().flat_map(|e| &e.judged).collect();
     if let Some(why) = undecided.iter().find_map(|j| match &j.outcome {
         AttemptOutcome::NotObservable(why) => Some(why),
         _ => None,
     }) {
-        return Outcome::CannotTell(
+        return Outcome::cannot_tell(
             format!("{}, but {why}", count(undecided.iter().map(|j| u64::from(j.facts.hellos)).sum(), "ClientHello")),
             Some(Wanted { vantage: Vantage::Client, why: DETECTOR.question }),
         );
     }
     if !undecided.is_empty() {
-        return Outcome::CannotTell(
-            "the capture ends less than 12 s after the first ClientHello; nobody can tell yet".to_owned(),
+        return Outcome::cannot_tell(
+            "the capture ends less than 12 s after the first ClientHello; nobody can tell yet",
             Some(Wanted {
                 vantage: Vantage::Client,
                 why: "whether DTLS comes up at all: let the capture run for two minutes",
@@ -110,9 +111,8 @@ fn completed_words(episodes: &[Episode<'_>]) -> String {
     let completed = |e: &Episode<'_>| {
         let first = e.judged.iter().map(|j| j.facts.first).min()?;
         let done = e.judged.iter().filter_map(|j| j.facts.completed_at()).map(|(at, _)| at).min()?;
-        let tries: BTreeMap<[u8; 32], ()> =
-            e.judged.iter().filter(|j| j.facts.first <= done).map(|j| (j.facts.random, ())).collect();
-        Some((done.seconds_since(first), tries.len()))
+        let tries = e.judged.iter().filter(|j| j.facts.first <= done);
+        Some((done.seconds_since(first), distinct(tries.map(|j| j.facts))))
     };
     match episodes.iter().filter(|e| e.worked).find_map(completed) {
         Some((seconds, tries @ 2..)) => {
@@ -123,16 +123,24 @@ fn completed_words(episodes: &[Episode<'_>]) -> String {
     }
 }
 
+/// How many attempts these are: several points see one each.
+fn distinct<'a>(attempts: impl Iterator<Item = &'a AttemptFacts>) -> usize {
+    let mut randoms: Vec<[u8; 32]> = attempts.map(|attempt| attempt.random).collect();
+    randoms.sort_unstable();
+    randoms.dedup();
+    randoms.len()
+}
+
 fn no_attempt(case: &Case<'_>) -> Outcome {
     if case.session.proxied_to().is_some() {
-        return Outcome::Clear(
-            "the client reaches the gateway through a web proxy, where no UDP can go: DTLS was not tried".to_owned(),
+        return Outcome::clear(
+            "the client reaches the gateway through a web proxy, where no UDP can go: DTLS was not tried",
         );
     }
     let granted = case.session.granted().find(|(_, _, answer)| answer.offers_dtls());
     if let (None, Some((_, _, answer))) = (granted, case.session.granted().next()) {
         let status = answer.status;
-        return Outcome::Clear(format!(
+        return Outcome::clear(format!(
             "the gateway did not offer DTLS: its answer to CONNECT ({status}) names neither session nor suite for it; that is \
              configuration, or no suite both know"
         ));
@@ -140,8 +148,8 @@ fn no_attempt(case: &Case<'_>) -> Outcome {
     let wanted = Some(Wanted { vantage: Vantage::Client, why: "whether the client sends DTLS ClientHellos at all" });
     let tunnels: Vec<_> = case.session.tunnels().filter(|t| t.settled().is_some()).collect();
     let Some(tunnel) = tunnels.first() else {
-        return Outcome::CannotTell(
-            "the capture began after the tunnel; a DTLS attempt before that would not be in it".to_owned(),
+        return Outcome::cannot_tell(
+            "the capture began after the tunnel; a DTLS attempt before that would not be in it",
             None,
         );
     };
@@ -158,14 +166,13 @@ fn no_attempt(case: &Case<'_>) -> Outcome {
                  client's NIC or keys can tell"
             }
         };
-        return Outcome::CannotTell(why.to_owned(), wanted);
+        return Outcome::cannot_tell(why, wanted);
     };
     match case.window(client, Sight::Udp(case.session.port), tunnel.start(), tunnel.end()) {
-        Err(why) => Outcome::CannotTell(format!("no DTLS packet was seen, but {why}"), wanted),
-        Ok(_) => Outcome::Clear(
+        Err(why) => Outcome::cannot_tell(format!("no DTLS packet was seen, but {why}"), wanted),
+        Ok(_) => Outcome::clear(
             "the client never tried DTLS: not offered by the gateway, or switched off; that is configuration, not a \
-             fault of the path"
-                .to_owned(),
+             fault of the path",
         ),
     }
 }
@@ -181,9 +188,9 @@ fn never_arrived(case: &Case<'_>, granted: &(Timestamp, FrameRef, TunnelAnswer),
         Ok(window) if window.seconds() >= AT_ONCE => window,
         Ok(_) => {
             let why = "DTLS was offered; the capture ends before a ClientHello could be missed";
-            return Outcome::CannotTell(why.to_owned(), wanted);
+            return Outcome::cannot_tell(why, wanted);
         }
-        Err(why) => return Outcome::CannotTell(format!("DTLS was offered, but {why}"), wanted),
+        Err(why) => return Outcome::cannot_tell(format!("DTLS was offered, but {why}"), wanted),
     };
     Outcome::Found(Box::new(Finding {
         severity: Severity::Medium,
@@ -410,10 +417,8 @@ impl<'a> Failure<'a> {
 
     fn summary(&self, likely: &str) -> String {
         let here = self.here();
-        let mut attempts: Vec<[u8; 32]> = self.failed.iter().map(|j| j.facts.random).collect();
-        attempts.sort_unstable();
-        attempts.dedup();
-        let tries = if attempts.len() > 1 { format!(" ({} attempts)", attempts.len()) } else { String::new() };
+        let attempts = distinct(self.failed.iter().map(|j| j.facts));
+        let tries = if attempts > 1 { format!(" ({attempts} attempts)") } else { String::new() };
         let over = if here.hellos > 1 { format!(" in {}", elapsed(here.last - here.first)) } else { String::new() };
         let mut text = format!(
             "{}{}{tries} from the client, seen at {}: {}.",

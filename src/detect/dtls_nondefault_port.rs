@@ -36,19 +36,18 @@ worth knowing (info); where it never did, the port is the likeliest cause (mediu
 
 fn check(case: &Case<'_>) -> Outcome {
     let session = case.session;
-    let tried: Vec<&DtlsFlow> = session.dtls.iter().collect();
-    if tried.is_empty() {
+    if session.dtls.is_empty() {
         let named = session.granted().filter_map(|(_, frame, answer)| Some((*frame, answer.dtls_port?))).last();
         match named {
-            Some((_, DEFAULT)) => return Outcome::Clear(format!("the gateway names udp/{DEFAULT} (X-DTLS-Port)")),
+            Some((_, DEFAULT)) => return Outcome::clear(format!("the gateway names udp/{DEFAULT} (X-DTLS-Port)")),
             Some((frame, port)) => return Outcome::Found(Box::new(only_named(frame, port))),
             None => {}
         }
-        return Outcome::CannotTell("no DTLS packet was seen, so neither was its port".to_owned(), None);
+        return Outcome::cannot_tell("no DTLS packet was seen, so neither was its port", None);
     }
-    let odd: Vec<&&DtlsFlow> = tried.iter().filter(|d| port(d) != DEFAULT).collect();
+    let odd: Vec<&DtlsFlow> = session.dtls.iter().filter(|d| port(d) != DEFAULT).collect();
     let Some(first) = odd.first() else {
-        return Outcome::Clear(format!("DTLS goes to port {DEFAULT}"));
+        return Outcome::clear(format!("DTLS goes to port {DEFAULT}"));
     };
     let port = port(first);
     let works = odd.iter().any(|d| d.worked());

@@ -36,12 +36,12 @@ fn check(case: &Case<'_>) -> Outcome {
     let session = case.session;
     let came: Vec<&Icmp> = frag_needed(session).collect();
     if came.is_empty() {
-        return Outcome::Clear("none came".to_owned());
+        return Outcome::clear("none came");
     }
     let ignored: Vec<Ignored<'_>> = came.iter().filter_map(|icmp| ignored(session, icmp)).collect();
     let Some(worst) = ignored.iter().max_by_key(|i| i.after) else {
         let total: u32 = came.iter().map(|i| i.facts.count).sum();
-        return Outcome::Clear(format!(
+        return Outcome::clear(format!(
             "{} came, and no packet above the MTU followed",
             count(u64::from(total), "message")
         ));

@@ -34,7 +34,7 @@ fn check(case: &Case<'_>) -> Outcome {
     let session = case.session;
     let v6 = |f: &&crate::session::InnerFlow| f.facts.opened.endpoints.client.is_ipv6();
     let Some(flow) = session.inner.iter().find(v6) else {
-        return Outcome::Clear("no IPv6 was seen inside the tunnel".to_owned());
+        return Outcome::clear("no IPv6 was seen inside the tunnel");
     };
     let too_big =
         session.icmp.iter().find(|i| i.inner && i.facts.error.v6 && i.facts.mtus.iter().any(|m| *m < SMALLEST_V6));
@@ -46,7 +46,7 @@ fn check(case: &Case<'_>) -> Outcome {
             (mtu, format!("Packet Too Big from {}", icmp.facts.sender), icmp.facts.frames.clone())
         }
         (None, Some(limit)) => (limit.bytes, limit.source.clone(), limit.frames.clone()),
-        (None, None) => return Outcome::Clear("no limit below 1280 was met".to_owned()),
+        (None, None) => return Outcome::clear("no limit below 1280 was met"),
     };
     frames.push(flow.facts.opened.first_frame);
     Outcome::Found(Box::new(Finding {

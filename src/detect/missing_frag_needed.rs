@@ -52,8 +52,8 @@ fn check(case: &Case<'_>) -> Outcome {
     let session = case.session;
     let inside: Vec<PointId> = case.at(Vantage::Inside);
     if inside.is_empty() {
-        return Outcome::CannotTell(
-            "only the gateway's inside interface shows whether its ICMP goes out".to_owned(),
+        return Outcome::cannot_tell(
+            "only the gateway's inside interface shows whether its ICMP goes out",
             Some(Wanted { vantage: Vantage::Inside, why: DETECTOR.question }),
         );
     }
@@ -64,27 +64,27 @@ fn check(case: &Case<'_>) -> Outcome {
     let Some(over) = over.max_by_key(|o| (o.stuck_to_client, o.to_client())) else {
         if standstill(session).is_some() {
             let why = "packets toward the client got stuck, but perhaps because the tunnel itself stood still: then none was due";
-            return Outcome::CannotTell(why.to_owned(), None);
+            return Outcome::cannot_tell(why.to_owned(), None);
         }
-        return Outcome::Clear("no packet toward the client was above the limit, so none was due".to_owned());
+        return Outcome::clear("no packet toward the client was above the limit, so none was due");
     };
     if over.frag_needed > 0 {
         let came = count(u64::from(over.frag_needed), "Fragmentation Needed message");
         return match late(session, over) {
             Some(seconds) => Outcome::Found(Box::new(late_finding(case, over, seconds))),
-            None => Outcome::Clear(format!("{came} came for them")),
+            None => Outcome::clear(format!("{came} came for them")),
         };
     }
     if due(session, over) == 0 {
-        return Outcome::Clear("the packets above the limit got through all the same, so none was due".to_owned());
+        return Outcome::clear("the packets above the limit got through all the same, so none was due");
     }
     match case.window(over.point, Sight::Icmp, over.first, over.last.plus_seconds(PATIENCE)) {
-        Err(why) => Outcome::CannotTell(
+        Err(why) => Outcome::cannot_tell(
             format!("none was seen, but {why}"),
             Some(Wanted { vantage: Vantage::Inside, why: DETECTOR.question }),
         ),
         Ok(window) if window.seconds() < PATIENCE => {
-            Outcome::CannotTell("the capture ends within a second of the packet".to_owned(), None)
+            Outcome::cannot_tell("the capture ends within a second of the packet", None)
         }
         Ok(window) => Outcome::Found(Box::new(never_finding(case, over, window))),
     }

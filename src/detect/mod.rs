@@ -50,7 +50,13 @@ pub fn ask(detector: &Detector, case: &Case<'_>) -> Outcome {
     if stood {
         return (detector.check)(case);
     }
-    let places: Vec<&str> = detector.judged_from.iter().map(|v| v.phrase()).collect();
+    let mut why = String::with_capacity(96);
+    for (place, or) in
+        detector.judged_from.iter().zip(std::iter::once("nothing was captured at ").chain(std::iter::repeat(" or ")))
+    {
+        why.push_str(or);
+        why.push_str(place.phrase());
+    }
     let wanted = detector.judged_from.first().map(|v| Wanted { vantage: *v, why: detector.question });
-    Outcome::CannotTell(format!("nothing was captured at {}", places.join(" or ")), wanted)
+    Outcome::cannot_tell(why, wanted)
 }

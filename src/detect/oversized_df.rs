@@ -106,15 +106,15 @@ fn ruled_out(session: &Session, over: &Oversized) -> Vec<RuledOut> {
 fn absent(session: &Session) -> Outcome {
     if session.inner.is_empty() {
         if let Some(bytes) = session.largest_read() {
-            return Outcome::Clear(format!("packets inside the tunnel measure {bytes} B at most, as keys show"));
+            return Outcome::clear(format!("packets inside the tunnel measure {bytes} B at most, as keys show"));
         }
-        return Outcome::CannotTell(
-            "packets inside the tunnel cannot be seen here without keys; outer packets met no known limit".to_owned(),
+        return Outcome::cannot_tell(
+            "packets inside the tunnel cannot be seen here without keys; outer packets met no known limit",
             Some(Wanted { vantage: Vantage::Inside, why: DETECTOR.question }),
         );
     }
     if let Some(still) = standstill(session) {
-        return Outcome::CannotTell(
+        return Outcome::cannot_tell(
             format!(
                 "packets of {} B toward the client got stuck from {:.1} s on, but as large ones had passed before, and nothing is \
                  seen to pass meanwhile: the tunnel itself may have stood still, which only the outer path shows",
@@ -126,13 +126,11 @@ fn absent(session: &Session) -> Outcome {
     }
     let stuck = session.inner.iter().any(|f| stuck_toward_client(f).is_some());
     match largest_passed_to_client(session) {
-        _ if stuck => {
-            Outcome::Clear("what got stuck toward the client did so for another reason than its size".to_owned())
-        }
+        _ if stuck => Outcome::clear("what got stuck toward the client did so for another reason than its size"),
         Some((bytes, _)) => {
-            Outcome::Clear(format!("packets up to {bytes} B got through toward the client, and no size got stuck"))
+            Outcome::clear(format!("packets up to {bytes} B got through toward the client, and no size got stuck"))
         }
-        None => Outcome::Clear("no packet above 576 B got stuck and no limit was met".to_owned()),
+        None => Outcome::clear("no packet above 576 B got stuck and no limit was met"),
     }
 }
 

@@ -51,10 +51,10 @@ fn check(case: &Case<'_>) -> Outcome {
         return Outcome::Found(Box::new(finding(case, seam)));
     }
     match session.reconnects.len() {
-        0 => Outcome::Clear(no_reconnect(session)),
+        0 => Outcome::clear(no_reconnect(session)),
         n => {
             let causes: Vec<&str> = session.reconnects.iter().map(|r| r.cause.word()).collect();
-            Outcome::Clear(format!(
+            Outcome::clear(format!(
                 "{n} reconnect{}, with another pattern: {}",
                 if n == 1 { "" } else { "s" },
                 causes.join(", ")
@@ -155,18 +155,18 @@ fn stream_filter(connection: &Connection) -> Filter {
 fn inside_only(case: &Case<'_>) -> Outcome {
     let session = case.session;
     let Some(mtu) = lowered_after_trouble(session) else {
-        return Outcome::CannotTell(
-            "the outer connections were not captured".to_owned(),
+        return Outcome::cannot_tell(
+            "the outer connections were not captured",
             Some(crate::finding::Wanted { vantage: Vantage::Outside, why: DETECTOR.question }),
         );
     };
     let mut announced: Vec<_> = session.inner.iter().filter_map(|f| f.client_mss()).collect();
     announced.sort_by_key(|(_, _, at)| *at);
     let Some((before, first, _)) = announced.first().copied() else {
-        return Outcome::Clear("no inner SYN was seen".to_owned());
+        return Outcome::clear("no inner SYN was seen");
     };
     let Some((after, second, at)) = announced.iter().copied().find(|(mss, _, _)| *mss < before) else {
-        return Outcome::Clear("the inner MSS did not change".to_owned());
+        return Outcome::clear("the inner MSS did not change");
     };
     Outcome::Found(Box::new(Finding {
         severity: Severity::Medium,

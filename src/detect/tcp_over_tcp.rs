@@ -46,16 +46,16 @@ fn check(case: &Case<'_>) -> Outcome {
     let up = |c: &Connection| session.dtls.iter().any(|d| d.worked() && d.start() < c.end() && d.end() > c.start());
     let tunnels: Vec<&Connection> = session.tunnels().collect();
     if tunnels.is_empty() {
-        return Outcome::CannotTell("the TLS tunnel was not captured".to_owned(), None);
+        return Outcome::cannot_tell("the TLS tunnel was not captured", None);
     }
     let bare: Vec<&&Connection> = tunnels.iter().filter(|c| !up(c)).collect();
     let views = bare.iter().flat_map(|c| &c.views);
     let both = [Direction::ToServer, Direction::ToClient];
     let all = views.flat_map(|view| both.map(|direction| Load { view, direction }));
     let Some(worst) = all.filter(|l| l.is_bad()).max_by(|a, b| a.share().total_cmp(&b.share())) else {
-        return Outcome::Clear(match bare.len() {
-            0 => "DTLS carried the data".to_owned(),
-            _ => "the TLS tunnel resent next to nothing, and no window was closed".to_owned(),
+        return Outcome::clear(match bare.len() {
+            0 => "DTLS carried the data",
+            _ => "the TLS tunnel resent next to nothing, and no window was closed",
         });
     };
     Outcome::Found(Box::new(worst.finding(case)))

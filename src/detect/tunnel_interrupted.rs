@@ -54,7 +54,7 @@ not this. Medium when it was reset or went unanswered, low when there was no tun
 fn check(case: &Case<'_>) -> Outcome {
     let session = case.session;
     if session.tunnels().next().is_none() {
-        return Outcome::CannotTell("the TLS tunnel was not captured".to_owned(), None);
+        return Outcome::cannot_tell("the TLS tunnel was not captured", None);
     }
     let seams: Vec<&Reconnect> = session.reconnects.iter().filter(|r| r.cause != Cause::Mtu).collect();
     let breaks: Vec<Break<'_>> = seams.iter().map(|seam| Break::seam(case, seam)).collect();
@@ -62,10 +62,10 @@ fn check(case: &Case<'_>) -> Outcome {
     let worst = all.reduce(|a, b| if b.severity() > a.severity() { b } else { a });
     let Some(worst) = worst else {
         let words = match session.reconnects.len() {
-            0 => "one tunnel connection, ended by neither a reset nor silence".to_owned(),
-            _ => "the only reconnect came for the MTU".to_owned(),
+            0 => "one tunnel connection, ended by neither a reset nor silence",
+            _ => "the only reconnect came for the MTU",
         };
-        return Outcome::Clear(words);
+        return Outcome::clear(words);
     };
     Outcome::Found(Box::new(worst.finding(case, seams.len())))
 }

@@ -11,6 +11,7 @@ use crate::finding::{self, Answer, Case, Confidence, Detector, Outcome, Severity
 use crate::session::attempt::{AttemptOutcome, icmp_words, judge};
 use crate::session::facts::{AttemptFacts, FlowFacts, Stretch};
 use crate::session::{self, Point, link_name};
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// An empty report of this version.
@@ -55,7 +56,7 @@ pub fn session(
             Outcome::Found(finding) => {
                 let reason = finding.summary.clone();
                 found.push((detector, finding));
-                (Answer::Found, reason)
+                (Answer::Found, Cow::Owned(reason))
             }
             Outcome::Clear(reason) => (Answer::Clear, reason),
             Outcome::CannotTell(reason, want) => {
@@ -63,7 +64,12 @@ pub fn session(
                 (Answer::CannotTell, reason)
             }
         };
-        report.checks.push(Check { detector: detector.id.to_owned(), session: id.clone(), outcome: answer, reason });
+        report.checks.push(Check {
+            detector: detector.id.to_owned(),
+            session: id.clone(),
+            outcome: answer,
+            reason: reason.into_owned(),
+        });
     }
     let mut shown = evidence_frames(&found);
     let findings = findings(&id, &case, found);

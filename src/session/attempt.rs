@@ -115,23 +115,19 @@ pub fn fingerprint(attempt: &AttemptFacts) -> Option<(&'static str, Confidence)>
 }
 
 /// All attempts of a DTLS flow, judged point by point, in order of points then time.
-pub fn judge<'a>(session: &Session, flow: &'a DtlsFlow, points: &[Point]) -> Vec<Judged<'a>> {
-    flow.attempts()
-        .map(|(view, facts)| {
-            let point = points.get(view.point.0 as usize);
-            let end = point.and_then(|p| p.span).map_or(view.ended.last, |(_, last)| last);
-            let outcome = judge_one(view, facts, &session.icmp, end);
-            let port = view.opened.endpoints.server.port();
-            let unseen = || hides(point?, Sight::Udp(port), facts.hellos);
-            let outcome = match outcome {
-                failed if failed.failed() && !failed.is_told() => {
-                    unseen().map_or(failed, AttemptOutcome::NotObservable)
-                }
-                other => other,
-            };
-            Judged { view, facts, outcome }
-        })
-        .collect()
+pub fn judge<'a>(session: &'a Session, flow: &'a DtlsFlow, points: &'a [Point]) -> impl Iterator<Item = Judged<'a>> {
+    flow.attempts().map(|(view, facts)| {
+        let point = points.get(view.point.0 as usize);
+        let end = point.and_then(|p| p.span).map_or(view.ended.last, |(_, last)| last);
+        let outcome = judge_one(view, facts, &session.icmp, end);
+        let port = view.opened.endpoints.server.port();
+        let unseen = || hides(point?, Sight::Udp(port), facts.hellos);
+        let outcome = match outcome {
+            failed if failed.failed() && !failed.is_told() => unseen().map_or(failed, AttemptOutcome::NotObservable),
+            other => other,
+        };
+        Judged { view, facts, outcome }
+    })
 }
 
 /// What one tunnel connection tried: a client names a new DTLS session with each.
@@ -146,7 +142,7 @@ pub struct Episode<'a> {
 }
 
 /// What was tried on each tunnel connection, in order of time.
-pub fn episodes<'a>(session: &'a Session, points: &[Point]) -> Vec<Episode<'a>> {
+pub fn episodes<'a>(session: &'a Session, points: &'a [Point]) -> Vec<Episode<'a>> {
     let mut all: BTreeMap<Option<Timestamp>, Episode<'a>> = BTreeMap::new();
     for flow in &session.dtls {
         let tunnel = session.tunnel_at(flow.start()).map(|c| c.start());
@@ -158,7 +154,7 @@ pub fn episodes<'a>(session: &'a Session, points: &[Point]) -> Vec<Episode<'a>> 
 }
 
 /// All attempts of a session, judged.
-pub fn judge_all<'a>(session: &'a Session, points: &[Point]) -> Vec<Judged<'a>> {
+pub fn judge_all<'a>(session: &'a Session, points: &'a [Point]) -> Vec<Judged<'a>> {
     session.dtls.iter().flat_map(|d| judge(session, d, points)).collect()
 }
 

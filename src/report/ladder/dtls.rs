@@ -12,7 +12,7 @@ use std::collections::BTreeSet;
 
 /// The attempt that got furthest, told from the point nearest to the client.
 pub(super) fn handshake(case: &Case<'_>, flow: &DtlsFlow) -> Option<Candidate> {
-    let judged = judge(case.session, flow, case.points);
+    let judged = judge(case.session, flow, case.points).collect::<Vec<_>>();
     let near = flow.best().point;
     let told = judged.iter().filter(|j| j.view.point == near);
     let told = told.max_by_key(|j| (j.outcome.stage(), std::cmp::Reverse(j.facts.first)))?;
