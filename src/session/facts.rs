@@ -940,9 +940,9 @@ impl AttemptFacts {
             known.count = known.count.saturating_add(1);
             known.last = known.last.max(at);
         } else if self.messages.len() < MAX_MESSAGES {
-            // One, where nothing comes back; else a handshake's eight, or a few more.
+            // One, where nothing comes back; else the eight of a handshake, or a few more.
             if !self.messages.is_empty() && self.messages.len() == self.messages.capacity() {
-                self.messages.reserve_exact(if self.messages.len() < 4 { 7 } else { 4 });
+                self.messages.reserve_exact(if self.messages.len() < 4 { 9 } else { 4 });
             }
             keep(&mut self.messages, Message { kind, direction, count: 1, first: (at, frame), last: at });
         }
