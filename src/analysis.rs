@@ -9,7 +9,7 @@ use crate::decrypt::{Keyring, Lines};
 use crate::detect::{self, DETECTORS};
 use crate::dissect::{self, Dissector};
 use crate::error::Error;
-use crate::event::{Direction, Event, FlowId, FrameRef, Opened, PointId, Protocol, What};
+use crate::event::{Event, FlowId, FrameRef, Opened, PointId, Protocol, What};
 use crate::finding::{self, Answer, Case, Detector, Severity, count};
 use crate::packet::Undecoded;
 use crate::report::build::rfc3339;
@@ -64,8 +64,6 @@ pub struct Tick {
     pub source: usize,
     /// Bytes of it read so far, decompressed.
     pub bytes: u64,
-    /// Frames of it read so far.
-    pub frames: u64,
 }
 
 /// What came of a run.
@@ -133,14 +131,10 @@ pub struct InnerPacket<'a> {
     pub at: Timestamp,
     /// That frame.
     pub frame: FrameRef,
-    /// Index of the interface it was captured on, in that capture.
-    pub interface: u32,
     /// The tunnel connection: the capture (or rotated set), and its flow there.
     pub tunnel: (u16, FlowId),
     /// How that connection began, when it is remembered.
     pub carrier: Option<&'a Opened>,
-    /// Which way it went.
-    pub direction: Direction,
     /// Its bytes, from the IP header on.
     pub data: &'a [u8],
 }
@@ -196,7 +190,7 @@ fn run<'a>(
         interrupted: false,
     };
     for (index, source) in sources.enumerate() {
-        run.interrupted |= index > 0 && tick(Tick { source: index, bytes: 0, frames: 0 }).is_break();
+        run.interrupted |= index > 0 && tick(Tick { source: index, bytes: 0 }).is_break();
         if run.interrupted {
             break;
         }
@@ -230,7 +224,7 @@ impl Run<'_> {
         let mut reader = match Reader::ahead(&source.path, source.input, limits, read_ahead) {
             Ok(reader) => reader,
             Err(error) => {
-                self.fail(error, tick(Tick { source: index, bytes: 0, frames: 0 }));
+                self.fail(error, tick(Tick { source: index, bytes: 0 }));
                 return;
             }
         };
@@ -287,14 +281,12 @@ impl Run<'_> {
                     {
                         carriers.insert((set_number, *flow), (*opened).clone());
                     }
-                    if let (Some(listener), What::Inner(flow, direction, data)) = (listener.as_mut(), &event.what) {
+                    if let (Some(listener), What::Inner(flow, _, data)) = (listener.as_mut(), &event.what) {
                         listener(InnerPacket {
                             at: event.at,
                             frame: event.frame,
-                            interface: frame.interface,
                             tunnel: (set_number, *flow),
                             carrier: carriers.get(&(set_number, *flow)),
-                            direction: *direction,
                             data,
                         });
                     }
@@ -303,13 +295,13 @@ impl Run<'_> {
                 if frames.is_multiple_of(TICK) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
             });
             if let Err(error) = result {
-                self.fail(error, tick(Tick { source: index, bytes: reader.bytes(), frames }));
+                self.fail(error, tick(Tick { source: index, bytes: reader.bytes() }));
                 break;
             }
             if reader.is_finished() {
                 break;
             }
-            if tick(Tick { source: index, bytes: reader.bytes(), frames }).is_break() {
+            if tick(Tick { source: index, bytes: reader.bytes() }).is_break() {
                 self.interrupted = true;
                 break;
             }
@@ -366,7 +358,7 @@ impl Run<'_> {
             }
             while self.points.len() <= place {
                 let id = PointId(self.points.len() as u16);
-                self.points.push(Point::unknown(id, capture, index as u32, interface.link));
+                self.points.push(Point::unknown(id, capture, interface.link));
             }
             let Some(point) = self.points.get_mut(place) else { continue };
             if point.interface.name.is_none() {
@@ -729,8 +721,8 @@ fn point(points: &mut Vec<Point>, first_point: usize, capture: u16, frame: &Fram
     let place = first_point + frame.interface as usize;
     while points.len() <= place {
         let id = PointId(points.len() as u16);
-        let index = (points.len() - first_point) as u32;
-        points.push(Point::unknown(id, capture, index, frame.link));
+        let _index = (points.len() - first_point) as u32;
+        points.push(Point::unknown(id, capture, frame.link));
     }
     if let Some(point) = points.get_mut(place) {
         point.frames += 1;

@@ -212,8 +212,6 @@ pub struct Ended {
     pub last_frame: FrameRef,
     /// Packets each way.
     pub packets: [u64; 2],
-    /// Transport payload bytes each way.
-    pub bytes: [u64; 2],
     /// TCP segments sent again, each way.
     pub retransmissions: [u32; 2],
     /// Time of the last packet each way.
@@ -258,8 +256,6 @@ pub struct DtlsRecordSeen {
     pub length: u16,
     /// IP total length of the datagram.
     pub ip_len: u32,
-    /// DF bit of the datagram.
-    pub dont_fragment: bool,
     /// A handshake message of this direction still lacks a piece.
     pub unfinished: bool,
 }
@@ -282,8 +278,6 @@ pub struct IcmpSeen {
     pub error: IcmpError,
     /// Its sender.
     pub sender: IpAddr,
-    /// Its receiver.
-    pub receiver: IpAddr,
     /// The flow it quotes, when that flow was seen at this point, and which way the quoted packet went.
     pub quotes: Option<(FlowId, Direction)>,
 }

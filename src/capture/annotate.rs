@@ -8,7 +8,6 @@
 
 use std::io::{self, Read, Write};
 use std::ops::ControlFlow;
-use std::sync::Arc;
 
 use pcap_parser::{DSB_MAGIC, EPB_MAGIC, IDB_MAGIC, ISB_MAGIC, SHB_MAGIC, SPB_MAGIC};
 
@@ -99,7 +98,7 @@ pub fn copy(
     out: &mut dyn Write,
 ) -> Result<Copied, Failure> {
     let refused = |stop| refuse(path, stop);
-    let opened = decompress::open(input, Arc::default()).map_err(|error| refused(error.into()))?;
+    let opened = decompress::open(input).map_err(|error| refused(error.into()))?;
     let Opened { input, .. } = opened;
     let mut copier =
         Copier { window: Window::new(input), limits, scope, choose, out, number: 0, copied: Copied::default() };

@@ -5,8 +5,6 @@
 
 use std::fmt;
 use std::io::{self, BufRead, BufReader, Cursor, Read};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use flate2::{Decompress, FlushDecompress, Status};
 use lz4_flex::frame::FrameDecoder;
@@ -28,9 +26,9 @@ pub(super) struct Opened {
     pub(super) compression: Option<&'static str>,
 }
 
-/// Looks at the first four bytes and puts the fitting decompressor in between. `raw` counts bytes as they are read.
-pub(super) fn open(input: Input, raw: Arc<AtomicU64>) -> io::Result<Opened> {
-    let mut source = Source { input, raw };
+/// Looks at the first four bytes and puts the fitting decompressor in between.
+pub(super) fn open(input: Input) -> io::Result<Opened> {
+    let mut source = Source(input);
     let mut magic = [0u8; 4];
     let mut known = 0;
     while let Some(space) = magic.get_mut(known..).filter(|space| !space.is_empty()) {
@@ -76,20 +74,14 @@ pub(super) fn blame(error: io::Error) -> Blame {
     }
 }
 
-/// Counts bytes, retries interrupted reads and marks every other error as the source's own.
-struct Source {
-    input: Input,
-    raw: Arc<AtomicU64>,
-}
+/// Retries interrupted reads and marks every other error as the source's own.
+struct Source(Input);
 
 impl Read for Source {
     fn read(&mut self, space: &mut [u8]) -> io::Result<usize> {
         loop {
-            match self.input.read(space) {
-                Ok(n) => {
-                    self.raw.fetch_add(n as u64, Ordering::Relaxed);
-                    return Ok(n);
-                }
+            match self.0.read(space) {
+                Ok(n) => return Ok(n),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(io::Error::other(SourceError(error))),
             }

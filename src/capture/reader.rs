@@ -6,8 +6,6 @@
 use std::fmt;
 use std::io::Read;
 use std::ops::ControlFlow;
-use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 
 use super::blocks::{self, Lane, Section, Sight};
 use super::decompress::{self, Opened};
@@ -50,7 +48,6 @@ pub struct Reader {
     compression: Option<&'static str>,
     layout: Layout,
     limits: Limits,
-    raw: Arc<AtomicU64>,
     interfaces: Vec<Interface>,
     /// Every interface description of a pcapng, over all sections: all the hot path needs.
     lanes: Vec<Lane>,
@@ -83,8 +80,7 @@ impl Reader {
         limits: Limits,
         ahead: Option<ReadAhead>,
     ) -> Result<Reader, Error> {
-        let raw = Arc::new(AtomicU64::new(0));
-        let opened = decompress::open(input, Arc::clone(&raw));
+        let opened = decompress::open(input);
         let Opened { input, compression } = opened.map_err(|error| refuse(path, 0, Stop::from(error)))?;
         let input = match ahead.filter(|_| compression.is_some()) {
             Some(ahead) => ahead(input),
@@ -96,7 +92,6 @@ impl Reader {
             compression,
             layout: Layout::PcapNg(Section { order: Order::Little, first: 0 }),
             limits,
-            raw,
             interfaces: Vec::new(),
             places: Vec::new(),
             lanes: Vec::new(),
@@ -153,11 +148,6 @@ impl Reader {
     /// Bytes of the decompressed file consumed so far.
     pub fn bytes(&self) -> u64 {
         self.window.consumed()
-    }
-
-    /// Bytes read from the source so far, compressed when it is; keeps counting while the reader runs elsewhere.
-    pub fn raw_bytes(&self) -> Arc<AtomicU64> {
-        Arc::clone(&self.raw)
     }
 
     /// Frames lent so far.
@@ -388,7 +378,6 @@ fn is_same(a: &Interface, b: &Interface) -> bool {
 #[allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 mod tests {
     use std::io::{self, Cursor, Write};
-    use std::sync::atomic::Ordering;
 
     use pcap_parser::SHB_MAGIC;
     use proptest::prelude::*;
@@ -772,7 +761,6 @@ mod tests {
             assert_eq!(reader.damage(), None);
             assert_eq!(reader.format(), name);
             assert_eq!(reader.bytes(), plain.len() as u64);
-            assert_eq!(reader.raw_bytes().load(Ordering::Relaxed), bytes.len() as u64);
         }
     }
 

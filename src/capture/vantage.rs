@@ -17,9 +17,6 @@ pub enum Vantage {
 }
 
 impl Vantage {
-    /// All four, client end first.
-    pub const ALL: [Vantage; 4] = [Vantage::Client, Vantage::Outside, Vantage::Inside, Vantage::VirtualAdapter];
-
     /// Does it see the encrypted (outer) packets?
     pub fn is_outer(self) -> bool {
         matches!(self, Vantage::Client | Vantage::Outside)

@@ -84,7 +84,6 @@ fn is_hello_of_server(payload: &[u8], direction: Direction) -> bool {
 fn swap(state: &mut super::State) {
     state.swapped = !state.swapped;
     state.packets.reverse();
-    state.bytes.reverse();
     state.last.reverse();
     state.ttl.reverse();
 }
@@ -175,7 +174,6 @@ fn records(
             sequence: record.sequence,
             length: record.length,
             ip_len: packet.ip.total_len,
-            dont_fragment: packet.ip.dont_fragment,
             unfinished: readers.as_deref().is_some_and(|readers| direction.of(readers).is_unfinished()),
         };
         sink(&place.event(What::DtlsRecord(flow, direction, seen)));

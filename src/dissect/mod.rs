@@ -106,7 +106,6 @@ struct State {
     first_frame: FrameRef,
     last_frame: FrameRef,
     packets: [u32; 2],
-    bytes: [u64; 2],
     last: [Option<Timestamp>; 2],
     ttl: [u8; 2],
     super_frames: u32,
@@ -291,7 +290,7 @@ fn take(
     match &packet.transport {
         Transport::Tcp(segment) => {
             let (direction, flow) = table.tcp(point, place.at, ip, segment);
-            let direction = count(&mut flow.state, place, ip, direction, segment.payload_len);
+            let direction = count(&mut flow.state, place, ip, direction);
             if !matches!(flow.state.body, Body::Tcp(_)) {
                 flow.state.body = Body::Tcp(Box::default());
             }
@@ -300,7 +299,7 @@ fn take(
         }
         Transport::Udp(datagram) => {
             let (direction, flow) = table.udp(point, place.at, ip, datagram);
-            let direction = count(&mut flow.state, place, ip, direction, datagram.payload_len);
+            let direction = count(&mut flow.state, place, ip, direction);
             if !matches!(flow.state.body, Body::Udp(_)) {
                 flow.state.body = Body::Udp(datagram::Udp::default());
             }
@@ -320,14 +319,14 @@ fn take(
                 Told { flow, place }.open(sink);
             }
             let quotes = quotes.map(|(id, direction)| (place.id(id), direction));
-            sink(&place.event(What::Icmp(IcmpSeen { error: *error, sender: ip.src, receiver: ip.dst, quotes })));
+            sink(&place.event(What::Icmp(IcmpSeen { error: *error, sender: ip.src, quotes })));
         }
         _ => {}
     }
 }
 
 /// Counts a packet and settles its direction.
-fn count(state: &mut State, place: Place, ip: &IpHeader, direction: Direction, payload: u32) -> Direction {
+fn count(state: &mut State, place: Place, ip: &IpHeader, direction: Direction) -> Direction {
     let direction = if state.swapped { direction.reverse() } else { direction };
     if state.packets == [0, 0] {
         state.first_frame = place.frame;
@@ -335,11 +334,10 @@ fn count(state: &mut State, place: Place, ip: &IpHeader, direction: Direction, p
     }
     state.last_frame = place.frame;
     let d = direction.index();
-    if let (Some(packets), Some(bytes), Some(last), Some(ttl)) =
-        (state.packets.get_mut(d), state.bytes.get_mut(d), state.last.get_mut(d), state.ttl.get_mut(d))
+    if let (Some(packets), Some(last), Some(ttl)) =
+        (state.packets.get_mut(d), state.last.get_mut(d), state.ttl.get_mut(d))
     {
         *packets = packets.saturating_add(1);
-        *bytes = bytes.saturating_add(u64::from(payload));
         *last = Some(last.map_or(place.at, |at| at.max(place.at)));
         if *ttl == 0 {
             *ttl = ip.ttl;
@@ -445,7 +443,6 @@ fn end(mut flow: Flow<State>, losses: &mut Losses, sink: &mut impl FnMut(&Event<
         last: flow.last,
         last_frame: state.last_frame,
         packets: state.packets.map(u64::from),
-        bytes: state.bytes,
         last_by_direction: state.last,
         super_frames: state.super_frames,
         ..Ended::default()

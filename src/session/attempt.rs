@@ -153,11 +153,6 @@ pub fn episodes<'a>(session: &'a Session, points: &'a [Point]) -> Vec<Episode<'a
     all.into_values().collect()
 }
 
-/// All attempts of a session, judged.
-pub fn judge_all<'a>(session: &'a Session, points: &'a [Point]) -> Vec<Judged<'a>> {
-    session.dtls.iter().flat_map(|d| judge(session, d, points)).collect()
-}
-
 fn judge_one(view: &FlowFacts, attempt: &AttemptFacts, icmp: &[Icmp], capture_end: Timestamp) -> AttemptOutcome {
     let [up, down] = attempt.protected;
     if up.is_some() && down.is_some() {

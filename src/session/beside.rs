@@ -48,8 +48,6 @@ pub struct Quic {
 /// A server that answered from another address than the one asked.
 #[derive(Clone, Copy, Debug)]
 pub struct Stranger {
-    /// Where it was seen.
-    pub point: PointId,
     /// The address it answers from.
     pub address: IpAddr,
     /// Handshake messages.
@@ -119,6 +117,6 @@ impl Stranger {
     fn of(flow: &FlowFacts) -> Option<Stranger> {
         let (messages, first) = flow.dtls.as_ref()?.seldom().unasked;
         let address = flow.opened.endpoints.server.ip();
-        Some(Stranger { point: flow.point, address, messages, frame: first?.1 })
+        Some(Stranger { address, messages, frame: first?.1 })
     }
 }

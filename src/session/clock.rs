@@ -220,7 +220,7 @@ mod tests {
     use crate::event::LinkType;
 
     fn point(set: u16, vantage: Vantage) -> Point {
-        let mut point = Point::unknown(PointId(set), set, 0, LinkType::ETHERNET);
+        let mut point = Point::unknown(PointId(set), set, LinkType::ETHERNET);
         point.vantage = Some(vantage);
         point
     }

@@ -483,11 +483,6 @@ impl Packets {
     pub fn any(&self) -> bool {
         self.counts.iter().flatten().any(|count| *count > 0)
     }
-
-    /// How many of that kind that way.
-    pub fn count(&self, direction: Direction, kind: PacketKind) -> u32 {
-        direction.of(&self.counts).get(kind.index()).copied().unwrap_or(0)
-    }
 }
 
 /// What a ServerHello settled.

@@ -7,7 +7,7 @@ use super::meetings::Meeting;
 use super::pace::Pace;
 use super::timing::{self, Client, Guesses, Home};
 use super::{InnerFlow, Point, Proof, Session, outer_addresses};
-use crate::event::{Direction, Endpoints, FlowId, PointId, Protocol, Vantage};
+use crate::event::{Direction, Endpoints, FlowId, PointId, Vantage};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
@@ -236,9 +236,4 @@ pub fn attach_icmp(sessions: &mut [Session], icmp: Vec<IcmpFacts>) {
             session.icmp.push(super::Icmp { facts: error, inner: is_inner, toward_client });
         }
     }
-}
-
-/// Inner TCP flows of a session.
-pub fn tcp(session: &Session) -> impl Iterator<Item = &InnerFlow> {
-    session.inner.iter().filter(|f| f.facts.opened.protocol == Protocol::Tcp)
 }

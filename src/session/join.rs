@@ -751,7 +751,6 @@ mod tests {
                 sequence: 1,
                 length: 100,
                 ip_len: 141,
-                dont_fragment: false,
                 unfinished: false,
             };
             let mut events = vec![(span.0, What::DtlsHandshake(id, ToServer, 0, message))];

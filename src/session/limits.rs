@@ -272,8 +272,6 @@ fn outer_swallowed(session: &Session, stuck: &Stuck) -> bool {
 /// before, and nothing else is seen to pass meanwhile.
 #[derive(Clone, Copy, Debug)]
 pub struct Standstill {
-    /// Where.
-    pub point: PointId,
     /// The packet.
     pub ip_len: u32,
     /// When it was first sent.
@@ -284,8 +282,8 @@ pub struct Standstill {
 pub fn standstill(session: &Session) -> Option<Standstill> {
     let stuck = session.inner.iter().filter_map(|f| Some((stuck_toward_client(f)?, f)));
     let still = stuck.filter(|(stuck, flow)| !outer_swallowed(session, stuck) && stood_still(session, flow, stuck));
-    let first = still.min_by_key(|(stuck, _)| stuck.first)?;
-    Some(Standstill { point: first.1.facts.point, ip_len: first.0.ip_len, since: first.0.first })
+    let (first, _) = still.min_by_key(|(stuck, _)| stuck.first)?;
+    Some(Standstill { ip_len: first.ip_len, since: first.first })
 }
 
 fn stood_still(session: &Session, stuck_flow: &InnerFlow, stuck: &Stuck) -> bool {
@@ -539,7 +537,6 @@ fn tally(
         point: flow.point,
         channel,
         limit,
-        since,
         is_bracketed,
         packets: [0, 0],
         segments: [0, 0],

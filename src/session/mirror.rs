@@ -82,7 +82,7 @@ mod tests {
 
     /// Where flows of clients that are busy at those moments end up, all captured at the outside with forty sessions.
     fn parted(busy: &[&[f64]]) -> (usize, Vec<PointId>) {
-        let mut outside = Point::unknown(PointId(0), 0, 0, LinkType::ETHERNET);
+        let mut outside = Point::unknown(PointId(0), 0, LinkType::ETHERNET);
         outside.vantage = Some(Vantage::Outside);
         let mut points = vec![outside];
         let flows =

@@ -76,8 +76,6 @@ pub struct Point {
     pub capture: u16,
     /// The captures of one rotated set are one run of frames: index of the set.
     pub set: u16,
-    /// Index of the interface in that capture.
-    pub index: u32,
     /// What the file says about it.
     pub interface: Interface,
     /// Name for people: `if_name`, or the file's stem.
@@ -115,13 +113,12 @@ pub const QUIET: f64 = 30.0;
 
 impl Point {
     /// A point of which nothing is known yet.
-    pub fn unknown(id: PointId, capture: u16, index: u32, link: LinkType) -> Point {
+    pub fn unknown(id: PointId, capture: u16, link: LinkType) -> Point {
         let interface = Interface { name: None, description: None, filter: None, link, snap_len: 0, dropped: None };
         Point {
             id,
             capture,
             set: capture,
-            index,
             interface,
             name: String::new(),
             frames: 0,
@@ -371,8 +368,6 @@ pub struct Oversized {
     pub channel: Channel,
     /// The limit, bytes.
     pub limit: u32,
-    /// Since when it held, when it did not hold from the start.
-    pub since: Option<Timestamp>,
     /// Nobody says the limit: nothing of that size and above got through.
     pub is_bracketed: bool,
     /// How many, to the server side and to the client.

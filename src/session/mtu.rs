@@ -41,8 +41,6 @@ pub const UDP_HEADER: u16 = 8;
 pub const DTLS_TYPE: u16 = 1;
 /// Bytes the timestamps option takes from each TCP segment, padding included (RFC 7323 §3.2).
 pub const TIMESTAMPS: u16 = 12;
-/// Smallest inner IP packet, bytes: an IPv4 header alone. A record with less carries control, never data.
-pub const SMALLEST_PACKET: u16 = 20;
 
 impl Mss {
     /// What one segment can really carry: the smaller of both ends' options, less the timestamps when agreed.

@@ -606,7 +606,6 @@ mod tests {
                 sequence: 1,
                 length: length as u16,
                 ip_len: 100,
-                dont_fragment: false,
                 unfinished: false,
             }
         };

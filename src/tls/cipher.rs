@@ -72,13 +72,6 @@ impl CipherSuite {
         TABLE.iter().find(matches).map(|suite| CipherSuite(suite.id))
     }
 
-    /// A signalling value, not a cipher: TLS_EMPTY_RENEGOTIATION_INFO_SCSV (RFC 5746 §3.3), TLS_FALLBACK_SCSV
-    /// (RFC 7507 §4) or GREASE (RFC 8701 §2).
-    pub fn is_signalling(self) -> bool {
-        let [high, low] = self.0.to_be_bytes();
-        matches!(self.0, 0x00ff | 0x5600) || (high == low && low & 0x0f == 0x0a)
-    }
-
     fn known(self) -> Option<&'static Known> {
         let at = TABLE.binary_search_by_key(&self.0, |suite| suite.id).ok()?;
         TABLE.get(at)
@@ -263,8 +256,5 @@ mod tests {
     fn unknown_ids_stay_numbers() {
         assert_eq!(CipherSuite(0xcafe).to_string(), "suite 0xcafe");
         assert_eq!(CipherSuite(0xcafe).class(), None);
-        assert!(CipherSuite(0x5a5a).is_signalling());
-        assert!(CipherSuite(0x00ff).is_signalling());
-        assert!(!CipherSuite(0x0035).is_signalling());
     }
 }

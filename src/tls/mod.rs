@@ -135,16 +135,6 @@ impl Alert {
         }
     }
 
-    /// Level 2: the connection ends here.
-    pub fn is_fatal(self) -> bool {
-        self.level == 2
-    }
-
-    /// close_notify: the orderly end.
-    pub fn is_close_notify(self) -> bool {
-        self.description == 0
-    }
-
     /// RFC name of the description, when it has one (IANA "TLS Alerts").
     pub fn name(self) -> Option<&'static str> {
         Some(match self.description {

@@ -50,7 +50,6 @@ pub enum Verdict {
 pub struct RecordScanner {
     /// Fragment of a kept record split over segments; empty at rest.
     body: Vec<u8>,
-    missing: u64,
     lost_syncs: u32,
     /// Bytes passed over since sync was last known, for [`PATIENCE`].
     hunted: u32,
@@ -103,11 +102,6 @@ impl RecordScanner {
         self.lost_syncs
     }
 
-    /// Stream bytes reported by [`RecordScanner::missing`], in all.
-    pub fn missing_bytes(&self) -> u64 {
-        self.missing
-    }
-
     /// The next bytes of the stream, in order. A chunk's start is taken for a segment's start when sync must be found.
     pub fn push(&mut self, chunk: &[u8], sink: &mut impl FnMut(Record<'_>)) {
         if self.verdict == Verdict::NotTls || (self.phase == Phase::Hunting && !self.find_sync(chunk)) {
@@ -133,7 +127,6 @@ impl RecordScanner {
         if self.verdict == Verdict::NotTls || count == 0 {
             return;
         }
-        self.missing = self.missing.saturating_add(u64::from(count));
         match self.phase {
             Phase::Header => self.lose_sync(),
             Phase::Hunting => self.hunt_on(count),
@@ -385,7 +378,7 @@ mod tests {
             seen.iter().map(|r| (r.0, r.2, r.4)).collect::<Vec<_>>(),
             [(22, 4, false), (23, 1000, true), (23, 8, false)]
         );
-        assert_eq!((scanner.lost_syncs(), scanner.missing_bytes()), (0, 914));
+        assert_eq!(scanner.lost_syncs(), 0);
     }
 
     #[test]
