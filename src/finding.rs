@@ -67,6 +67,13 @@ pub struct Detector {
     pub check: fn(&Case<'_>) -> Outcome,
 }
 
+impl Detector {
+    /// Does it judge from the outer path alone?
+    pub fn judges_outside(&self) -> bool {
+        self.judged_from.iter().all(|vantage| vantage.is_outer())
+    }
+}
+
 /// One step of a detector's confidence: what it gives, and the evidence that earns it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Grade {

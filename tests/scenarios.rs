@@ -13,7 +13,7 @@ mod frames;
 mod lab;
 
 use acpcap::analysis::{self, Options, Source};
-use acpcap::report::{Answer, Report, note, text};
+use acpcap::report::{Answer, Report, Summary, note, text};
 use lab::Tap;
 use lab::scenario::{Expect, Scenario};
 use std::collections::{BTreeMap, BTreeSet};
@@ -169,7 +169,8 @@ fn differences(report: &Report, expect: &Expect) -> Vec<String> {
     wrong
 }
 
-/// What of a report does not keep to its measure: 100 columns of text; 40 lines of 80 columns of ASCII as a note.
+/// What of a report does not keep to its measure: 100 columns of text; 40 lines of 80 columns of ASCII as a note; what is summed up is
+/// what is told.
 fn misfits(report: &Report) -> Vec<String> {
     let mut wrong = Vec::new();
     let mut page = Vec::new();
@@ -186,6 +187,10 @@ fn misfits(report: &Report) -> Vec<String> {
     }
     let odd = page.lines().filter(|line| line.len() > note::WIDTH || !line.is_ascii());
     wrong.extend(odd.map(|line| format!("not a line of a note: {line}")));
+    let told = Summary::of(&report.sessions, &report.checks).severities;
+    if report.summary.severities != told {
+        wrong.push(format!("summed up {:?}, told {told:?}", report.summary.severities));
+    }
     wrong
 }
 

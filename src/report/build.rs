@@ -7,7 +7,7 @@ use super::{
 };
 use super::{inside, ladder, sizes, timeline};
 use crate::event::{FrameRef, PointId, Timestamp, Vantage};
-use crate::finding::{self, Answer, Case, Confidence, Detector, Outcome, Severity, Wanted, by_capture};
+use crate::finding::{self, Answer, Case, Detector, Outcome, Severity, Wanted, by_capture};
 use crate::session::attempt::{AttemptOutcome, icmp_words, judge};
 use crate::session::facts::{AttemptFacts, FlowFacts, Stretch};
 use crate::session::{self, Point, link_name};
@@ -191,17 +191,12 @@ fn one_finding(
         (_, Some(_)) => "effect",
         (_, None) => "cause",
     };
-    // A judgement about an outer connection is no surer than that it is AnyConnect's, and no alarm on a guess.
-    let (mut confidence, mut severity) = (finding.grade.gives, finding.severity);
+    // A judgement about an outer connection is no surer than that it is AnyConnect's.
+    let mut confidence = finding.grade.gives;
     let mut basis = finding.grade.when.to_owned();
-    if detector.judged_from.iter().all(|v| v.is_outer()) {
-        if case.session.confidence < confidence {
-            confidence = case.session.confidence;
-            basis.push_str("; no surer than that this is AnyConnect");
-        }
-        if case.session.confidence == Confidence::Low {
-            severity = severity.min(Severity::Medium);
-        }
+    if detector.judges_outside() && case.session.confidence < confidence {
+        confidence = case.session.confidence;
+        basis.push_str("; no surer than that this is AnyConnect");
     }
     let filter_notes: Vec<Filter> = finding
         .filters
@@ -213,7 +208,7 @@ fn one_finding(
     Finding {
         detector: detector.id.to_owned(),
         session: id.to_owned(),
-        severity,
+        severity: finding.severity,
         confidence,
         confidence_basis: basis,
         likely_cause: finding.likely.map(str::to_owned),
