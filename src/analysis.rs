@@ -1,25 +1,25 @@
 //! The conductor: sources in, report out. One dissector and one tracker per capture or rotated set.
 
 mod budget;
+mod telling;
+
+pub use telling::Sessions;
 
 use crate::capture::reader::{self, Reader};
 use crate::capture::vantage::Vantage;
 use crate::capture::{Frame, Item, ReadAhead, Timestamp};
 use crate::decrypt::{Keyring, Lines};
-use crate::detect::{self, DETECTORS};
 use crate::dissect::{self, Dissector};
 use crate::error::Error;
 use crate::event::{Event, FlowId, FrameRef, Opened, PointId, Protocol, What};
-use crate::finding::{self, Answer, Case, Detector, Severity, count};
+use crate::finding::count;
 use crate::packet::Undecoded;
 use crate::report::build::rfc3339;
-use crate::report::summary::Tally;
 use crate::report::{self, Capture, Decryption, Loss, Report};
 use crate::session::facts::{IcmpFacts, View};
 use crate::session::limits::Told;
 use crate::session::tracker::{self, Facts, Tracker};
-use crate::session::{self, Point, Session};
-use std::cmp::Reverse;
+use crate::session::{self, Point};
 use std::collections::{BTreeMap, HashMap};
 use std::io::Read;
 use std::ops::ControlFlow;
@@ -43,10 +43,13 @@ pub struct Options {
     pub tls_mtu: Option<u32>,
     /// Inner MTU of the DTLS tunnel, bytes.
     pub dtls_mtu: Option<u32>,
-    /// Sessions reported; about 10 KiB each in the report. Further ones are counted and left out.
+    /// Sessions reported. Further ones are counted and left out.
     pub max_sessions: Option<usize>,
-    /// Sessions told in the report one by one, those with the worst findings; the others are only summed up. All, if not told.
+    /// Sessions told in the report one by one, some 15 KiB each, those with the worst findings; the others are only summed up. All, if
+    /// not told.
     pub max_told: Option<usize>,
+    /// Keep what is known of all sessions, to tell them one after the other: [`Outcome::sessions`].
+    pub keeps_sessions: bool,
     /// Caps of the file reader.
     pub reader: reader::Limits,
     /// How compressed captures are read ahead, if they are.
@@ -67,18 +70,17 @@ pub struct Tick {
 }
 
 /// What came of a run.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Outcome {
     /// What was found.
     pub report: Report,
+    /// All sessions, if they were to be kept: a list that can be told, not one that is.
+    pub sessions: Sessions,
     /// Sources that could not be read (to the end).
     pub errors: Vec<Error>,
     /// A capture brought secrets behind frames they may open: a second run with the same keyring opens more.
     pub late_secrets: bool,
 }
-
-/// The worse a session's findings, the less; then whether something could not be told.
-type Rank = Reverse<(Option<Severity>, bool)>;
 
 /// Secrets of the TLS key log kind in a Decryption Secrets Block (pcapng §4.7).
 const TLS_KEY_LOG: u32 = 0x544c_534b;
@@ -589,42 +591,6 @@ impl Run<'_> {
         self.report.decryption = Some(told);
     }
 
-    /// Judges every session and asks about it, and tells of the worst as many as are wanted; the others go at once.
-    fn tell(&mut self, sessions: Vec<Session>, told: Told) {
-        let Run { points, report, options, .. } = self;
-        let ask = |session: &Session| -> Vec<(&'static Detector, finding::Outcome)> {
-            let case = Case { session, points };
-            DETECTORS.iter().map(|detector| (*detector, detect::ask(detector, &case))).collect()
-        };
-        let most = options.max_told.filter(|most| *most < sessions.len());
-        let mut tally = Tally::default();
-        let mut worst: Vec<(Rank, usize, Session)> = Vec::new();
-        for (index, mut session) in sessions.into_iter().enumerate() {
-            session.judge(told, points);
-            let answers = ask(&session);
-            let severity = answers.iter().filter_map(|(_, outcome)| outcome.severity()).max();
-            let words = answers.iter().map(|(detector, outcome)| (detector.id, outcome.answer(), outcome.reason()));
-            let id = (index + 1).to_string();
-            tally.add(&id, severity, words);
-            let Some(most) = most else {
-                report::build::session(report, id, &session, points, answers);
-                continue;
-            };
-            let is_unsure = answers.iter().any(|(_, outcome)| outcome.answer() == Answer::CannotTell);
-            worst.push((Reverse((severity, is_unsure)), index, session));
-            if worst.len() > 2 * most {
-                keep_worst(&mut worst, most);
-            }
-        }
-        report.summary = tally.finish();
-        keep_worst(&mut worst, most.unwrap_or(0));
-        worst.sort_unstable_by_key(|(_, index, _)| *index);
-        // Answers are not kept for all: of the few that are told they are asked again.
-        for (_, index, session) in worst {
-            report::build::session(report, (index + 1).to_string(), &session, points, ask(&session));
-        }
-    }
-
     fn finish(mut self) -> Outcome {
         self.close_set();
         let mut flows: Vec<View> = Vec::new();
@@ -649,7 +615,9 @@ impl Run<'_> {
             }
         }
         report::build::interfaces(&mut self.report.captures, &self.points);
-        self.tell(sessions, told);
+        let mut sessions = Sessions::new(sessions, &self.points, told);
+        sessions.report(&mut self.report, &self.options);
+        let sessions = if self.options.keeps_sessions { sessions } else { Sessions::default() };
         if let Some(ipsec) = report::build::ipsec(&ike) {
             self.report.losses.push(ipsec);
         }
@@ -680,7 +648,7 @@ impl Run<'_> {
         let no_limit = !self.report.losses.iter().any(|l| l.limit);
         self.report.complete =
             !self.interrupted && self.errors.is_empty() && no_limit && self.report.captures.iter().all(whole);
-        Outcome { report: self.report, errors: self.errors, late_secrets: self.late_secrets }
+        Outcome { report: self.report, sessions, errors: self.errors, late_secrets: self.late_secrets }
     }
 }
 
@@ -703,13 +671,6 @@ pub fn key_log_losses(report: &mut Report, capture: Option<u16>, name: &str, lin
     }
     let left_out = count(lines.left_out, "line");
     lose(lines.left_out, true, format!("{left_out} of {name} left out because of the cap on secrets"));
-}
-
-fn keep_worst(sessions: &mut Vec<(Rank, usize, Session)>, most: usize) {
-    if sessions.len() > most {
-        sessions.select_nth_unstable_by_key(most, |(rank, index, _)| (*rank, *index));
-        sessions.truncate(most);
-    }
 }
 
 fn widen(span: Option<(Timestamp, Timestamp)>, at: Timestamp) -> (Timestamp, Timestamp) {

@@ -156,6 +156,18 @@ impl Outcome {
         }
     }
 
+    /// No alarm on a guess: what is found on the outer path of a session that may be none is no worse than medium.
+    #[must_use]
+    pub fn modest(mut self, detector: &Detector, confidence: Confidence) -> Outcome {
+        if let Outcome::Found(finding) = &mut self
+            && confidence == Confidence::Low
+            && detector.judges_outside()
+        {
+            finding.severity = finding.severity.min(Severity::Medium);
+        }
+        self
+    }
+
     /// How bad what was found is.
     pub fn severity(&self) -> Option<Severity> {
         match self {
@@ -364,5 +376,30 @@ mod tests {
     fn frame_filters_fold_runs() {
         assert_eq!(frame_filter(&[93, 94, 95, 106, 107, 212]), "frame.number in {93..95, 106, 107, 212}");
         assert_eq!(frame_filter(&[7]), "frame.number in {7}");
+    }
+
+    #[test]
+    fn no_alarm_about_the_outer_path_of_what_may_be_no_session() {
+        let told = |confidence, judged_from| {
+            let detector = Detector {
+                id: "",
+                title: "",
+                severity: Severity::High,
+                judged_from,
+                leads_to: &[],
+                question: "",
+                explanation: "",
+                confidence: &[],
+                remedy: &[],
+                references: &[],
+                since: "",
+                check: |_| Outcome::clear(""),
+            };
+            let found = Outcome::Found(Box::new(Finding { severity: Severity::High, ..Finding::default() }));
+            found.modest(&detector, confidence).severity()
+        };
+        assert_eq!(told(Confidence::Low, &[Vantage::Client, Vantage::Outside]), Some(Severity::Medium));
+        assert_eq!(told(Confidence::Medium, &[Vantage::Client, Vantage::Outside]), Some(Severity::High));
+        assert_eq!(told(Confidence::Low, &[Vantage::Inside, Vantage::Client]), Some(Severity::High), "seen inside too");
     }
 }

@@ -12,7 +12,7 @@ const FOLLOWED: u64 = 640;
 /// Bytes of a flow with TLS, DTLS or large packets. Measured on sessions of three flows: 0.9 KiB where they are short, 3 KiB where
 /// they are long.
 const REMEMBERED: u64 = 3 << 10;
-/// Bytes of its share of a report that tells every session. Measured on the same sessions: 4 to 5 KiB.
+/// Bytes of its share of what a report keeps of a session. Measured on the same sessions: 4 to 5 KiB.
 const TOLD: u64 = 5 << 10;
 /// Flows of a session: TLS, DTLS, and one inside.
 const FLOWS: u64 = 3;

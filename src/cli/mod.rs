@@ -393,8 +393,9 @@ fn analyze(args: AnalyzeArgs, console: Console) -> Exit {
         }
     };
     let mut options = options(args.tls_mtu, args.dtls_mtu);
-    let most = wanted.iter().map(|wanted| wanted.format.max_told()).collect::<Option<Vec<usize>>>();
-    options.max_told = most.and_then(|most| most.into_iter().max());
+    let most = || wanted.iter().map(|wanted| wanted.format.max_told());
+    options.max_told = Some(most().flatten().max().unwrap_or(0));
+    options.keeps_sessions = most().any(|most| most.is_none());
     if let Some(memory) = args.max_memory {
         options = options.within(memory);
     }
@@ -424,18 +425,19 @@ fn analyze(args: AnalyzeArgs, console: Console) -> Exit {
     for hint in files::hints(&inputs) {
         console.complain(&hint);
     }
-    let written = write_reports(&wanted, &outcome.report, (args.why, args.ladder), console);
+    let written = write_reports(&wanted, &mut outcome, (args.why, args.ladder), console);
     exit_for(&outcome, written, args.fail_on.map(Severity::from))
 }
 
 /// Writes them all. The first that finds no room goes to standard output, when no other does: reading may have taken an hour.
-fn write_reports(wanted: &[Wanted], report: &Report, (why, ladder): (bool, bool), console: Console) -> bool {
+fn write_reports(wanted: &[Wanted], outcome: &mut Outcome, (why, ladder): (bool, bool), console: Console) -> bool {
+    let Outcome { report, sessions, .. } = outcome;
     let mut is_free = !wanted.iter().any(|wanted| wanted.to == Destination::Stdout);
     let mut written = true;
     for Wanted { format, to } in wanted {
-        let write = |to: &Destination| {
+        let mut write = |to: &Destination| {
             let look = output::look(to, console.colour, console.ascii, why);
-            output::write(to, Look { ladder, ..look }, |look, out| format.render(report, look, out))
+            output::write(to, Look { ladder, ..look }, |look, out| format.render(report, sessions, look, out))
         };
         let Err(error) = write(to) else { continue };
         written = false;
@@ -460,7 +462,7 @@ fn unless_interrupted(outcome: &Outcome, exit: Exit) -> Exit {
 /// The exit code of an analysis: see [`Exit`] for the order.
 fn exit_for(outcome: &Outcome, written: bool, fail_on: Option<Severity>) -> Exit {
     let report = &outcome.report;
-    let worst = report.findings.iter().map(|finding| finding.severity).max();
+    let worst = report.summary.severities.worst();
     if unless_interrupted(outcome, Exit::Done) == Exit::Interrupted {
         return Exit::Interrupted;
     }
@@ -535,24 +537,10 @@ fn man(of: Option<&str>, dir: Option<PathBuf>, console: Console) -> Exit {
 mod tests {
     use super::*;
     use crate::error::Error;
-    use crate::report::{Capture, Confidence, Finding, Loss};
+    use crate::report::{Capture, Loss};
 
     fn loss(kind: &str, limit: bool) -> Loss {
         Loss { kind: kind.to_owned(), limit, ..Loss::default() }
-    }
-
-    fn finding(severity: Severity) -> Finding {
-        Finding {
-            detector: "x".to_owned(),
-            session: "1".to_owned(),
-            severity,
-            confidence: Confidence::High,
-            title: String::new(),
-            summary: String::new(),
-            rank: "cause".to_owned(),
-            evidence: Vec::new(),
-            ..Finding::default()
-        }
     }
 
     #[test]
@@ -562,8 +550,7 @@ mod tests {
 
     #[test]
     fn exit_codes_in_their_order() {
-        let mut outcome =
-            Outcome { report: Report { complete: true, ..Report::default() }, errors: Vec::new(), late_secrets: false };
+        let mut outcome = Outcome { report: Report { complete: true, ..Report::default() }, ..Outcome::default() };
         let high = Some(Severity::High);
         assert_eq!(exit_for(&outcome, true, high), Exit::Done);
 
@@ -573,7 +560,7 @@ mod tests {
         outcome.report.losses.push(loss("flow-cap", true));
         assert_eq!(exit_for(&outcome, true, high), Exit::LimitHit);
 
-        outcome.report.findings.push(finding(Severity::Medium));
+        outcome.report.summary.severities.medium = 1;
         assert_eq!(exit_for(&outcome, true, high), Exit::LimitHit);
         assert_eq!(exit_for(&outcome, true, None), Exit::LimitHit);
         assert_eq!(exit_for(&outcome, true, Some(Severity::Medium)), Exit::Findings);
@@ -601,7 +588,7 @@ mod tests {
 
     #[test]
     fn an_incomplete_report_is_never_a_plain_success() {
-        let outcome = Outcome { report: Report::default(), errors: Vec::new(), late_secrets: false };
+        let outcome = Outcome::default();
         assert_eq!(exit_for(&outcome, true, None), Exit::Damaged);
     }
 }

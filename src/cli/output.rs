@@ -6,7 +6,7 @@
 use super::Colour;
 use crate::error::Error;
 use crate::report::text::Look;
-use crate::report::{Report, csv, html, json, md, note, text};
+use crate::report::{Every, Report, csv, html, json, md, note, text};
 use anstream::{AutoStream, ColorChoice};
 use std::ffi::OsString;
 use std::fmt;
@@ -37,12 +37,19 @@ impl Kind {
         }
     }
 
-    pub(super) fn render(self, report: &Report, look: Look, out: &mut dyn Write) -> io::Result<()> {
+    /// Writes it; what tells all sessions does so one after the other.
+    pub(super) fn render(
+        self,
+        report: &Report,
+        every: &mut dyn Every,
+        look: Look,
+        out: &mut dyn Write,
+    ) -> io::Result<()> {
         match self {
             Kind::Text => text::render(report, look, out),
-            Kind::Json => json::render(report, out),
+            Kind::Json => json::render_every(report, every, out),
             Kind::Note => note::render(report, out),
-            Kind::Csv => csv::render(report, out),
+            Kind::Csv => csv::render_every(report, every, out),
             Kind::Md => md::render(report, out),
             Kind::Html => html::render(report, out),
         }

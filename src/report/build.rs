@@ -7,11 +7,10 @@ use super::{
 };
 use super::{inside, ladder, sizes, timeline};
 use crate::event::{FrameRef, PointId, Timestamp, Vantage};
-use crate::finding::{self, Answer, Case, Detector, Outcome, Severity, Wanted, by_capture};
+use crate::finding::{self, Case, Detector, Outcome, Severity, Wanted, by_capture};
 use crate::session::attempt::{AttemptOutcome, icmp_words, judge};
 use crate::session::facts::{AttemptFacts, FlowFacts, Stretch};
 use crate::session::{self, Point, link_name};
-use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// An empty report of this version.
@@ -40,50 +39,30 @@ pub fn interfaces(captures: &mut [Capture], points: &[Point]) {
     }
 }
 
-/// Adds one session with its findings and checks; `answers` in the detectors' order.
+/// Every detector's answer about a session, in their order.
+pub type Answers = Vec<(&'static Detector, Outcome)>;
+
+type Found = Vec<(&'static Detector, Box<finding::Finding>)>;
+
+/// What is told of one session: itself, what is wrong in it, and every detector's answer.
 pub fn session(
-    report: &mut Report,
     id: String,
     session: &session::Session,
     points: &[Point],
-    answers: Vec<(&'static Detector, Outcome)>,
-) {
+    answers: Answers,
+) -> (Session, Vec<Finding>, Vec<Check>) {
     let case = Case { session, points };
-    let mut found: Vec<(&'static Detector, Box<finding::Finding>)> = Vec::new();
-    let mut wanted: Vec<Wanted> = Vec::new();
-    for (detector, outcome) in answers {
-        let (answer, reason) = match outcome {
-            Outcome::Found(finding) => {
-                let reason = finding.summary.clone();
-                found.push((detector, finding));
-                (Answer::Found, Cow::Owned(reason))
-            }
-            Outcome::Clear(reason) => (Answer::Clear, reason),
-            Outcome::CannotTell(reason, want) => {
-                wanted.extend(want);
-                (Answer::CannotTell, reason)
-            }
-        };
-        report.checks.push(Check {
-            detector: detector.id.to_owned(),
-            session: id.clone(),
-            outcome: answer,
-            reason: reason.into_owned(),
-        });
-    }
+    let checks = checks(&id, &answers);
+    let found = found(answers);
     let mut shown = evidence_frames(&found);
-    let findings = findings(&id, &case, found);
+    let findings = ordered(&id, &case, found);
     let of_finding = |f: &Finding| (f.detector.clone(), shown.remove(f.detector.as_str()).unwrap_or_default());
     let shown: Vec<_> = findings.iter().map(of_finding).collect();
-    let severity = findings.iter().map(|f| f.severity).max();
     let faults = findings.iter().filter(|f| f.severity > Severity::Info);
     let headlines: Vec<String> = faults.map(|f| f.headline.clone()).collect();
-    let verdict = super::verdict::of(&case, &headlines);
-    let faulty = severity.is_some_and(|s| s > Severity::Info);
-    report.findings.extend(findings);
     let mut entries = timeline::of(&case);
     let timeline_dropped = entries.dropped;
-    report.sessions.push(Session {
+    let told = Session {
         id,
         client: session.client.to_string(),
         gateway: gateway_words(session),
@@ -93,8 +72,8 @@ pub fn session(
         start: rfc3339(session.start),
         end: rfc3339(session.end),
         inner_addresses: session.inner_addresses.iter().map(ToString::to_string).collect(),
-        severity,
-        verdict,
+        severity: findings.iter().map(|f| f.severity).max(),
+        verdict: super::verdict::of(&case, &headlines),
         identified_by: session.identified_by.to_string(),
         confidence: session.confidence,
         ambiguities: session.ambiguities.clone(),
@@ -110,14 +89,36 @@ pub fn session(
         ladders: ladder::of(&case, &shown),
         timeline: std::mem::take(&mut entries.entries),
         timeline_dropped,
-    });
-    for want in wanted {
-        next_capture(report, session, want, faulty);
-    }
+    };
+    (told, findings, checks)
+}
+
+/// Every detector's answer, told.
+pub fn checks(id: &str, answers: &Answers) -> Vec<Check> {
+    let check = |(detector, outcome): &(&'static Detector, Outcome)| Check {
+        detector: detector.id.to_owned(),
+        session: id.to_owned(),
+        outcome: outcome.answer(),
+        reason: outcome.reason().to_owned(),
+    };
+    answers.iter().map(check).collect()
+}
+
+/// What is wrong in a session, root causes first.
+pub fn findings(id: &str, session: &session::Session, points: &[Point], answers: Answers) -> Vec<Finding> {
+    ordered(id, &Case { session, points }, found(answers))
+}
+
+fn found(answers: Answers) -> Found {
+    let finding = |(detector, outcome)| match outcome {
+        Outcome::Found(finding) => Some((detector, finding)),
+        _ => None,
+    };
+    answers.into_iter().filter_map(finding).collect()
 }
 
 /// The frames each detector shows, by its id.
-fn evidence_frames(found: &[(&'static Detector, Box<finding::Finding>)]) -> BTreeMap<&'static str, BTreeSet<FrameRef>> {
+fn evidence_frames(found: &Found) -> BTreeMap<&'static str, BTreeSet<FrameRef>> {
     let frames = |finding: &finding::Finding| {
         let shown = finding.evidence.iter().filter_map(|evidence| match evidence {
             finding::Evidence::Frames(frames, _) => Some(frames),
@@ -148,7 +149,7 @@ fn gateway_words(session: &session::Session) -> String {
 }
 
 /// Root causes first, the worst of them first of all, each followed by what follows from it; facts worth knowing last.
-fn findings(id: &str, case: &Case<'_>, found: Vec<(&'static Detector, Box<finding::Finding>)>) -> Vec<Finding> {
+fn ordered(id: &str, case: &Case<'_>, found: Found) -> Vec<Finding> {
     // The nearest cause is the last detector asked that leads to this one.
     let cause_of = |(detector, finding): &(&'static Detector, Box<finding::Finding>)| {
         let lone = finding.severity == Severity::Info || finding.stands_alone;
@@ -569,22 +570,52 @@ fn is_private(ip: std::net::IpAddr) -> bool {
 }
 
 /// The exact command for a capture at that vantage, for the session last added; one per vantage, of a faulty session if possible.
-fn next_capture(report: &mut Report, session: &session::Session, want: Wanted, faulty: bool) {
-    /// More than this nobody takes.
-    const MOST: usize = 4;
-    let is_faulty = |n: &NextCapture| {
-        n.session.is_empty()
-            || report.sessions.iter().any(|s| s.id == n.session && s.severity.is_some_and(|s| s > Severity::Info))
-    };
-    let vantage = want.vantage.word();
-    match report.next_captures.iter().position(|n| n.vantage == vantage) {
-        Some(known) if faulty && !report.next_captures.get(known).is_some_and(is_faulty) => {
-            report.next_captures.remove(known);
+/// What to capture next, as the sessions ask for it.
+#[derive(Default)]
+pub struct Wishes(Vec<Wish>);
+
+struct Wish {
+    capture: NextCapture,
+    /// Something is wrong in the session that asks.
+    is_urgent: bool,
+}
+
+impl Wishes {
+    /// Adds what answers about a session want.
+    pub fn add(&mut self, id: &str, session: &session::Session, answers: &Answers) {
+        let severity = answers.iter().filter_map(|(_, outcome)| outcome.severity()).max();
+        let is_urgent = severity.is_some_and(|severity| severity > Severity::Info);
+        for (_, outcome) in answers {
+            if let Outcome::CannotTell(_, Some(wanted)) = outcome
+                && self.has_room(*wanted, is_urgent)
+            {
+                self.0.push(Wish { capture: next_capture(id, session, *wanted), is_urgent });
+            }
         }
-        Some(_) => return,
-        None if report.next_captures.len() >= MOST => return,
-        None => {}
     }
+
+    /// Is it wanted more than what was? One of each vantage is told.
+    fn has_room(&mut self, wanted: Wanted, is_urgent: bool) -> bool {
+        /// More than this nobody takes.
+        const MOST: usize = 4;
+        let known = self.0.iter().position(|wish| wish.capture.vantage == wanted.vantage.word());
+        match known {
+            Some(known) if is_urgent && self.0.get(known).is_some_and(|wish| !wish.is_urgent) => {
+                self.0.remove(known);
+                true
+            }
+            Some(_) => false,
+            None => self.0.len() < MOST,
+        }
+    }
+
+    /// The list.
+    pub fn into_list(self) -> Vec<NextCapture> {
+        self.0.into_iter().map(|wish| wish.capture).collect()
+    }
+}
+
+fn next_capture(id: &str, session: &session::Session, want: Wanted) -> NextCapture {
     let (client, gateway) = (session.client, session.gateway.map_or("GATEWAY".to_owned(), |g| g.to_string()));
     let inner = session.inner_addresses.first().map_or("INNER-ADDRESS".to_owned(), ToString::to_string);
     let outer_client = match (session.gateway, session.nat()) {
@@ -607,7 +638,6 @@ fn next_capture(report: &mut Report, session: &session::Session, want: Wanted, f
         }
         Vantage::VirtualAdapter => "dumpcap -i \"Cisco AnyConnect\" -w adapter.pcapng".to_owned(),
     };
-    let of = report.sessions.last().map(|s| s.id.clone()).unwrap_or_default();
-    let next = NextCapture { vantage: vantage.to_owned(), session: of, why: want.why.to_owned(), command };
-    report.next_captures.push(next);
+    let (vantage, session) = (want.vantage.word().to_owned(), id.to_owned());
+    NextCapture { vantage, session, why: want.why.to_owned(), command }
 }

@@ -4,9 +4,10 @@
 //! it alike; no cell that a spreadsheet takes for a formula. Refuses: to say how the sessions went, which is the other formats' work.
 
 use super::text::{basis_word, confidence_word, escape_ascii, severity_word};
-use super::{Answer, Check, Finding, Limit, Report, Session};
+use super::{Answer, Check, Every, Finding, Limit, List, Piece, Report, Session};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::{self, Write};
+use std::ops::ControlFlow;
 
 /// Names of the columns, and what stands in them. An empty cell means not known, or none. Several values in a cell are separated
 /// by a space.
@@ -62,12 +63,23 @@ const FORMULA: [char; 6] = ['=', '+', '-', '@', '\t', '\r'];
 ///
 /// What `out` says.
 pub fn render(report: &Report, out: &mut (impl Write + ?Sized)) -> io::Result<()> {
+    render_every(report, &mut &*report, out)
+}
+
+/// The same, with the sessions that `every` tells instead of the report's own.
+///
+/// # Errors
+///
+/// As [`render`].
+pub fn render_every(report: &Report, every: &mut dyn Every, out: &mut (impl Write + ?Sized)) -> io::Result<()> {
     line(COLUMNS.iter().map(|(name, _)| (*name).to_owned()), out)?;
-    let index = Index::new(report);
-    for session in &report.sessions {
-        line(row(report, session, &index).into_iter(), out)?;
-    }
-    Ok(())
+    let mut result = Ok(());
+    every.each(List::Sessions, &mut |piece| {
+        let index = Index::new(&piece);
+        result = piece.sessions.iter().try_for_each(|session| line(row(report, session, &index).into_iter(), out));
+        if result.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    });
+    result
 }
 
 fn line(cells: impl Iterator<Item = String>, out: &mut (impl Write + ?Sized)) -> io::Result<()> {
@@ -100,12 +112,12 @@ struct Index<'a> {
 }
 
 impl<'a> Index<'a> {
-    fn new(report: &'a Report) -> Index<'a> {
+    fn new(piece: &Piece<'a>) -> Index<'a> {
         let mut index = Index::default();
-        for finding in &report.findings {
+        for finding in piece.findings {
             index.findings.entry(&finding.session).or_default().push(finding);
         }
-        for check in report.checks.iter().filter(|check| check.outcome == Answer::CannotTell) {
+        for check in piece.checks.iter().filter(|check| check.outcome == Answer::CannotTell) {
             index.unsure.entry(&check.session).or_default().push(check);
         }
         index

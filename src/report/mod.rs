@@ -5,6 +5,7 @@
 pub mod build;
 pub mod comments;
 pub mod csv;
+mod every;
 pub mod html;
 pub mod inside;
 pub mod json;
@@ -20,6 +21,7 @@ mod told;
 mod verdict;
 
 pub use crate::finding::{Answer, Basis, Confidence, Severity};
+pub use every::{Every, List, Piece};
 pub use ladder::{Ladder, Rung};
 pub use sizes::SizeRun;
 

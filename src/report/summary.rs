@@ -97,6 +97,18 @@ impl Summary {
 }
 
 impl Severities {
+    /// The worst of all; nothing where no session has a finding.
+    pub fn worst(&self) -> Option<Severity> {
+        [
+            (self.high, Severity::High),
+            (self.medium, Severity::Medium),
+            (self.low, Severity::Low),
+            (self.info, Severity::Info),
+        ]
+        .into_iter()
+        .find_map(|(sessions, severity)| (sessions > 0).then_some(severity))
+    }
+
     fn add(&mut self, severity: Option<Severity>) {
         *match severity {
             Some(Severity::High) => &mut self.high,

@@ -695,6 +695,11 @@ impl Session {
         limits::judge(self, told, points);
     }
 
+    /// Forgets what [`Session::judge`] found: much of it can be found again.
+    pub fn forget(&mut self) {
+        (self.reconnects, self.limits, self.oversized) = (Vec::new(), Vec::new(), Vec::new());
+    }
+
     /// All outer flows of it, as each point saw them.
     pub fn outer_views(&self) -> impl Iterator<Item = &FlowFacts> {
         let tls = self.connections.iter().flat_map(|c| &c.views);
