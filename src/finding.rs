@@ -49,6 +49,8 @@ pub struct Detector {
     pub severity: Severity,
     /// Vantages of which at least one must have been captured; without one the answer is cannot-tell.
     pub judged_from: &'static [Vantage],
+    /// That it is not there can be told only where both directions were seen.
+    pub needs_both_ways: bool,
     /// Ids of what follows from it.
     pub leads_to: &'static [&'static str],
     /// What a capture from there would settle, a clause after "shows".
@@ -283,6 +285,15 @@ impl Case<'_> {
         }
     }
 
+    /// Of the points that saw its outer or inner packets one, where all of them saw only one direction.
+    pub fn one_way(&self, outer: bool, inner: bool) -> Option<&Point> {
+        let inside = self.session.inner.iter().map(|flow| &*flow.facts).filter(|_| inner);
+        let views = self.session.outer_views().filter(|_| outer).chain(inside);
+        let mut points = views.filter_map(|view| self.point(view.point)).peekable();
+        let first = *points.peek()?;
+        points.all(|point| point.one_way).then_some(first)
+    }
+
     /// Points of this session that stood at that vantage.
     pub fn at(&self, vantage: Vantage) -> Vec<PointId> {
         self.session
@@ -386,6 +397,7 @@ mod tests {
                 title: "",
                 severity: Severity::High,
                 judged_from,
+                needs_both_ways: false,
                 leads_to: &[],
                 question: "",
                 explanation: "",

@@ -21,6 +21,7 @@ pub static DETECTOR: Detector = Detector {
     title: "DTLS records are lost on the way",
     severity: Severity::Medium,
     judged_from: &[Vantage::Client, Vantage::Outside],
+    needs_both_ways: false,
     leads_to: &[],
     question: "whether DTLS records are lost",
     explanation: "\

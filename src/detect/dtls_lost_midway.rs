@@ -29,6 +29,7 @@ pub static DETECTOR: Detector = Detector {
     title: "DTLS worked, died, and the tunnel fell back to TLS",
     severity: Severity::High,
     judged_from: &[Vantage::Client, Vantage::Outside],
+    needs_both_ways: true,
     leads_to: &["oversized-df", "missing-frag-needed", "frag-needed-ignored", "reconnect-for-mtu", "tcp-over-tcp"],
     question: "whether DTLS dies while TLS lives on",
     explanation: "\

@@ -11,6 +11,7 @@ pub static DETECTOR: Detector = Detector {
     title: "DTLS goes on from another port or address",
     severity: Severity::Info,
     judged_from: &[Vantage::Client, Vantage::Outside],
+    needs_both_ways: false,
     leads_to: &[],
     question: "whether DTLS moves",
     explanation: "\

@@ -18,6 +18,8 @@ const FEW: Grade = Grade::medium("fewer ClientHellos, or the gateway's end alone
 
 /// Ports Cisco and everybody else expects DTLS on.
 const DEFAULT_PORT: u16 = 443;
+/// What a path carries that carries anything (RFC 791), IP bytes.
+const LARGE: u32 = 576;
 /// So many different cookies, each echoed and none accepted, are a loop.
 const LOOP: u32 = 3;
 
@@ -30,6 +32,7 @@ pub static DETECTOR: Detector = Detector {
     title: "The DTLS handshake never completes",
     severity: Severity::High,
     judged_from: &[Vantage::Client, Vantage::Outside],
+    needs_both_ways: true,
     leads_to: &["oversized-df", "missing-frag-needed", "frag-needed-ignored", "reconnect-for-mtu", "tcp-over-tcp"],
     question: "whether DTLS comes up and, if not, where it dies",
     explanation: "\
@@ -219,9 +222,18 @@ fn never_arrived(case: &Case<'_>, granted: &(Timestamp, FrameRef, TunnelAnswer),
 struct Seen {
     hellos: u32,
     answers: u32,
+    /// The largest datagram of the gateway's handshake, IP bytes.
+    largest: u32,
     first: f64,
     last: f64,
     furthest: Option<AttemptOutcome>,
+}
+
+impl Seen {
+    /// Would answers have shown there?
+    fn sees_answers(&self) -> bool {
+        !matches!(self.furthest, Some(AttemptOutcome::NotObservable(_)))
+    }
 }
 
 /// One tunnel connection on which DTLS failed.
@@ -241,7 +253,8 @@ impl<'a> Failure<'a> {
     fn new(case: &'a Case<'a>, episode: &'a Episode<'a>, all: &[Episode<'_>]) -> Failure<'a> {
         let failed: Vec<&Judged<'_>> = episode.judged.iter().filter(|j| j.outcome.failed()).collect();
         let mut seen: BTreeMap<PointId, Seen> = BTreeMap::new();
-        for judged in &failed {
+        let unseen = |j: &&Judged<'_>| matches!(j.outcome, AttemptOutcome::NotObservable(_));
+        for judged in episode.judged.iter().filter(|j| j.outcome.failed() || unseen(j)) {
             let seen = seen.entry(judged.view.point).or_insert_with(|| Seen {
                 first: f64::MAX,
                 last: f64::MIN,
@@ -249,14 +262,16 @@ impl<'a> Failure<'a> {
             });
             seen.hellos += judged.facts.hellos;
             seen.answers += judged.facts.hello_verify.0 + judged.facts.server_hellos.0;
+            seen.largest = seen.largest.max(judged.facts.largest_flight);
             seen.first = seen.first.min(judged.facts.first.nanos() as f64 / 1e9);
             seen.last = seen.last.max(judged.facts.last.nanos() as f64 / 1e9);
             if seen.furthest.as_ref().is_none_or(|f| f.stage() < judged.outcome.stage()) {
                 seen.furthest = Some(judged.outcome.clone());
             }
         }
-        let client = case.at(Vantage::Client).into_iter().find(|p| seen.contains_key(p));
-        let near = client.or_else(|| seen.keys().next().copied()).unwrap_or_default();
+        let judges = |point: &&PointId| failed.iter().any(|j| j.view.point == **point);
+        let client = case.at(Vantage::Client).into_iter().find(|point| judges(&point));
+        let near = client.or_else(|| seen.keys().find(judges).copied()).unwrap_or_default();
         let outcome = seen.get(&near).and_then(|s| s.furthest.clone()).unwrap_or(AttemptOutcome::NoReply);
         let is_first = all.first().is_some_and(|first| first.tunnel == episode.tunnel);
         let later = episode.tunnel.filter(|_| !is_first).map(|at| at.seconds_since(case.session.start));
@@ -267,12 +282,32 @@ impl<'a> Failure<'a> {
     }
 
     fn here(&self) -> &Seen {
-        const NOTHING: &Seen = &Seen { hellos: 0, answers: 0, first: 0.0, last: 0.0, furthest: None };
+        const NOTHING: &Seen = &Seen { hellos: 0, answers: 0, largest: 0, first: 0.0, last: 0.0, furthest: None };
         self.seen.get(&self.near).unwrap_or(NOTHING)
     }
 
     fn at_client(&self) -> bool {
-        self.case.point(self.near).and_then(|p| p.vantage) == Some(Vantage::Client)
+        self.vantage() == Some(Vantage::Client)
+    }
+
+    fn vantage(&self) -> Option<Vantage> {
+        self.case.point(self.near).and_then(|p| p.vantage)
+    }
+
+    /// What the gateway's outside interface saw of it, when captured too.
+    fn there(&self) -> Option<&Seen> {
+        self.seen.get(&self.gateway_point()?)
+    }
+
+    /// IP fragments between the two arrived, and never all of a datagram.
+    fn lacks_fragments(&self) -> bool {
+        self.case.session.beside().incomplete.iter().any(|(point, _)| *point == self.near)
+    }
+
+    /// The gateway went further than what arrived here shows.
+    fn is_lost_on_the_way_back(&self) -> bool {
+        let stage = |seen: &Seen| seen.furthest.as_ref().map_or(0, AttemptOutcome::stage);
+        self.there().is_some_and(|there| there.sees_answers() && stage(there) > stage(self.here()))
     }
 
     /// The gateway's outside interface, when captured too.
@@ -305,7 +340,7 @@ impl<'a> Failure<'a> {
     }
 
     fn grade(&self) -> Grade {
-        if self.gateway_point().is_some() {
+        if self.gateway_point().is_some() && self.there().is_none_or(Seen::sees_answers) {
             return PLACED;
         }
         match &self.outcome {
@@ -331,7 +366,17 @@ impl<'a> Failure<'a> {
             AttemptOutcome::StalledAfterHelloVerify => {
                 let facts = || self.failed.iter().filter(|j| j.view.point == self.near).map(|j| j.facts);
                 let (cookies, echoed) = facts().fold((0, 0), |(c, e), f| (c.max(f.cookies), e.max(f.echoed)));
-                if cookies >= LOOP && echoed >= LOOP - 1 {
+                if self.lacks_fragments() {
+                    "fragments-lost"
+                } else if facts().any(AttemptFacts::lacks_messages) {
+                    "large-datagrams-lost"
+                } else if self.is_lost_on_the_way_back() {
+                    if self.there().is_some_and(|there| there.largest > LARGE) {
+                        "large-datagrams-lost"
+                    } else {
+                        "answers-lost"
+                    }
+                } else if cookies >= LOOP && echoed >= LOOP - 1 {
                     "hello-verify-loop"
                 } else if !self.at_client() && facts().all(|f| f.with_cookie == 0) {
                     "answers-lost"
@@ -349,12 +394,11 @@ impl<'a> Failure<'a> {
         if !beside.strangers.is_empty() {
             return "answers-from-other-address";
         }
-        let there = self.gateway_point().and_then(|p| self.seen.get(&p));
-        match there {
+        match self.there() {
             Some(there) if there.answers > 0 => return "answers-lost",
-            Some(_) => return "gateway-silent",
-            None if !self.at_client() => return "gateway-silent",
-            None => {}
+            Some(there) if there.sees_answers() => return "gateway-silent",
+            None if self.vantage() == Some(Vantage::Outside) => return "gateway-silent",
+            _ => {}
         }
         let quic = &beside.quic;
         if port == DEFAULT_PORT && !quic.asked.is_empty() && quic.answered.is_empty() {
@@ -369,9 +413,8 @@ impl<'a> Failure<'a> {
     /// A ServerHello came: why not the rest.
     fn half_way(&self) -> &'static str {
         let near = || self.failed.iter().filter(|j| j.view.point == self.near).map(|j| j.facts);
-        let fragments = self.case.session.beside().incomplete.iter().any(|(point, _)| *point == self.near);
         let goes_on = |f: &&crate::session::facts::AttemptFacts| f.server_hellos.1.is_some_and(|(at, _)| f.last > at);
-        if fragments {
+        if self.lacks_fragments() {
             "fragments-lost"
         } else if near().any(|f| f.lacks_messages()) {
             "large-datagrams-lost"
@@ -441,6 +484,13 @@ impl<'a> Failure<'a> {
             AttemptOutcome::Refused(error, sender, frame) => {
                 format!("refused by {sender} with {} in frame {}", icmp_words(error), frame.number)
             }
+            AttemptOutcome::StalledAfterHelloVerify if self.here().answers == 0 => {
+                "with the cookie of a HelloVerifyRequest that came before the capture; nothing more came back".to_owned()
+            }
+            AttemptOutcome::StalledAfterHelloVerify if self.lacks_fragments() => {
+                "the gateway sent HelloVerifyRequest, and after the ClientHello with its cookie only pieces of what followed"
+                    .to_owned()
+            }
             AttemptOutcome::StalledAfterHelloVerify => {
                 "the gateway sent HelloVerifyRequest, and after the ClientHello with its cookie nothing more".to_owned()
             }
@@ -462,6 +512,9 @@ impl<'a> Failure<'a> {
         let (here, place) = (self.here(), self.case.place(gateway));
         match self.seen.get(&gateway) {
             None => format!(" None arrived at {place}: lost between the two."),
+            Some(there) if !there.sees_answers() => {
+                format!(" At {place} {} of them arrived; answers would not have shown there.", there.hellos)
+            }
             Some(there) if there.answers > here.answers => format!(
                 " At {place} {} arrived and the gateway answered {}: its answers are lost on the way back.",
                 there.hellos,
@@ -504,10 +557,12 @@ impl<'a> Failure<'a> {
                 " Its session id is that of an earlier tunnel connection; each connection has its own.".to_owned()
             }
             "large-datagrams-lost" => {
-                let largest = self.failed.iter().map(|j| j.facts.largest_flight).max().unwrap_or_default();
-                format!(
-                    " The largest datagram of the handshake that came measures {largest} B; messages behind it lack pieces."
-                )
+                let (largest, sent) = (self.here().largest, self.there().map_or(0, |there| there.largest));
+                let behind = match sent > largest {
+                    true => format!("the gateway sent some of {sent} B"),
+                    false => "messages behind it lack pieces".to_owned(),
+                };
+                format!(" The largest datagram of the handshake that came measures {largest} B; {behind}.")
             }
             "fragments-lost" => {
                 let lost: u32 = session.beside().incomplete.iter().map(|(_, i)| i.datagrams).sum();

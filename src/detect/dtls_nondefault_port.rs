@@ -16,6 +16,7 @@ pub static DETECTOR: Detector = Detector {
     title: "DTLS uses a port other than 443",
     severity: Severity::Medium,
     judged_from: &[Vantage::Client, Vantage::Outside],
+    needs_both_ways: false,
     leads_to: &["dtls-never-completes", "oversized-df", "missing-frag-needed", "frag-needed-ignored", "reconnect-for-mtu"],
     question: "which port DTLS uses",
     explanation: "\
@@ -50,15 +51,15 @@ fn check(case: &Case<'_>) -> Outcome {
         return Outcome::clear(format!("DTLS goes to port {DEFAULT}"));
     };
     let port = port(first);
-    let works = odd.iter().any(|d| d.worked());
-    let summary = if works {
-        format!("DTLS goes to udp/{port} instead of udp/{DEFAULT}, TLS to tcp/{}. It came up.", session.port)
-    } else {
-        format!(
-            "DTLS goes to udp/{port} instead of udp/{DEFAULT}, and never came up; TLS to tcp/{} works. A firewall that permits only udp/{DEFAULT} explains both.",
-            session.port
-        )
+    let tls = session.port;
+    let passed = passed(case, &odd);
+    let summary = match passed {
+        Some(how) => format!("DTLS goes to udp/{port} instead of udp/{DEFAULT}, TLS to tcp/{tls}. {how}."),
+        None => format!(
+            "DTLS goes to udp/{port} instead of udp/{DEFAULT}, and never came up; TLS to tcp/{tls} works. A firewall that permits only udp/{DEFAULT} explains both.",
+        ),
     };
+    let is_innocent = passed.is_some();
     let placed = !case.at(Vantage::Client).is_empty() && !case.at(Vantage::Outside).is_empty();
     let mut frames: Vec<FrameRef> =
         odd.iter().flat_map(|d| d.attempts()).filter_map(|(_, a)| a.hello_frames.first().map(|(f, _)| *f)).collect();
@@ -67,8 +68,8 @@ fn check(case: &Case<'_>) -> Outcome {
     }
     let capture = first.best().opened.first_frame.capture;
     Outcome::Found(Box::new(Finding {
-        severity: if works { Severity::Info } else { Severity::Medium },
-        grade: if works {
+        severity: if is_innocent { Severity::Info } else { Severity::Medium },
+        grade: if is_innocent {
             SEEN
         } else if placed {
             PLACED
@@ -84,7 +85,7 @@ fn check(case: &Case<'_>) -> Outcome {
             shows: format!("ClientHellos to udp/{port}"),
             frames: None,
         }],
-        remedy: if works {
+        remedy: if is_innocent {
             Vec::new()
         } else {
             vec![
@@ -99,6 +100,22 @@ fn check(case: &Case<'_>) -> Outcome {
         },
         ..Finding::default()
     }))
+}
+
+/// What shows that packets to that port pass, if anything does.
+fn passed(case: &Case<'_>, odd: &[&DtlsFlow]) -> Option<&'static str> {
+    let attempts = || odd.iter().flat_map(|flow| flow.attempts());
+    if odd.iter().any(|flow| flow.worked()) {
+        Some("It came up")
+    } else if attempts().any(|(_, attempt)| attempt.is_answered()) {
+        Some("It never came up, but the gateway answered from there: packets pass both ways, so the port is not why")
+    } else if attempts().any(|(view, _)| case.at(Vantage::Outside).contains(&view.point)) {
+        Some(
+            "It never came up, but ClientHellos reach the gateway's outside interface, so a firewall before it is not why",
+        )
+    } else {
+        None
+    }
 }
 
 /// The gateway names another port, and no packet to it was seen.

@@ -15,6 +15,7 @@ pub static DETECTOR: Detector = Detector {
     title: "Fragmentation Needed came and changed nothing",
     severity: Severity::High,
     judged_from: &[Vantage::Inside, Vantage::VirtualAdapter, Vantage::Client, Vantage::Outside],
+    needs_both_ways: true,
     leads_to: &[],
     question: "whether Fragmentation Needed comes and is heeded",
     explanation: "\

@@ -12,6 +12,7 @@ pub static DETECTOR: Detector = Detector {
     title: "The tunnel carries less than IPv6 needs",
     severity: Severity::Medium,
     judged_from: &[Vantage::Inside, Vantage::VirtualAdapter],
+    needs_both_ways: false,
     leads_to: &["oversized-df", "missing-frag-needed", "frag-needed-ignored"],
     question: "whether IPv6 fits into the tunnel",
     explanation: "\

@@ -24,6 +24,7 @@ pub static DETECTOR: Detector = Detector {
     title: "Fragmentation Needed is expected and does not come in time",
     severity: Severity::High,
     judged_from: &[Vantage::Inside],
+    needs_both_ways: true,
     leads_to: &[],
     question: "whether ICMP Fragmentation Needed leaves the gateway",
     explanation: "\

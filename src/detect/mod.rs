@@ -1,5 +1,6 @@
 //! Sessions to findings: one judgement a file, and the table of them.
 
+use crate::event::Vantage;
 use crate::finding::{Case, Detector, Outcome, Wanted};
 
 mod dtls_loss;
@@ -41,6 +42,19 @@ pub fn find(id: &str) -> Option<&'static Detector> {
     DETECTORS.iter().copied().find(|d| d.id == id)
 }
 
+/// Nothing was seen is not that nothing was, where one direction was not.
+fn both_ways(outcome: Outcome, detector: &Detector, case: &Case<'_>) -> Outcome {
+    let is_outer = |vantage: &Vantage| vantage.is_outer();
+    let (outer, inner) = (detector.judged_from.iter().any(is_outer), !detector.judged_from.iter().all(is_outer));
+    match (outcome, case.one_way(outer, inner)) {
+        (Outcome::Clear(_), Some(point)) => {
+            let wanted = detector.judged_from.first().map(|v| Wanted { vantage: *v, why: detector.question });
+            Outcome::cannot_tell(format!("{} shows only one direction of the traffic", point.name), wanted)
+        }
+        (outcome, _) => outcome,
+    }
+}
+
 /// Asks one detector about one session; without a capture from where it can judge, the answer is cannot-tell.
 pub fn ask(detector: &Detector, case: &Case<'_>) -> Outcome {
     let session = case.session;
@@ -48,7 +62,8 @@ pub fn ask(detector: &Detector, case: &Case<'_>) -> Outcome {
     let sees_inner = !session.inner.is_empty();
     let stood = detector.judged_from.iter().any(|v| if v.is_outer() { sees_outer } else { sees_inner });
     if stood {
-        return (detector.check)(case).modest(detector, session.confidence);
+        let outcome = (detector.check)(case).modest(detector, session.confidence);
+        return if detector.needs_both_ways { both_ways(outcome, detector, case) } else { outcome };
     }
     let mut why = String::with_capacity(96);
     for (place, or) in

@@ -12,6 +12,7 @@ pub static DETECTOR: Detector = Detector {
     title: "The MSS of SYNs is changed on the way",
     severity: Severity::Info,
     judged_from: &[Vantage::Client, Vantage::Outside, Vantage::Inside, Vantage::VirtualAdapter],
+    needs_both_ways: false,
     leads_to: &[],
     question: "whether the MSS is the same at both ends",
     explanation: "\

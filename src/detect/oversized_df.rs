@@ -19,6 +19,7 @@ pub static DETECTOR: Detector = Detector {
     title: "Packets with DF are larger than the limit in force",
     severity: Severity::High,
     judged_from: &[Vantage::Inside, Vantage::VirtualAdapter, Vantage::Client, Vantage::Outside],
+    needs_both_ways: true,
     leads_to: &["missing-frag-needed", "frag-needed-ignored"],
     question: "whether packets too big for the tunnel come from the servers",
     explanation: "\

@@ -23,6 +23,7 @@ pub static DETECTOR: Detector = Detector {
     title: "Large packets of the tunnel itself vanish on the way",
     severity: Severity::High,
     judged_from: &[Vantage::Client, Vantage::Outside],
+    needs_both_ways: true,
     leads_to: &["oversized-df", "missing-frag-needed"],
     question: "whether large packets of the tunnel itself vanish",
     explanation: "\

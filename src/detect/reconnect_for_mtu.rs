@@ -20,6 +20,7 @@ pub static DETECTOR: Detector = Detector {
     title: "The client reconnects after a minute to apply a new MTU",
     severity: Severity::Medium,
     judged_from: &[Vantage::Client, Vantage::Outside, Vantage::Inside, Vantage::VirtualAdapter],
+    needs_both_ways: false,
     leads_to: &[],
     question: "whether the client replaces its tunnel after a minute",
     explanation: "\

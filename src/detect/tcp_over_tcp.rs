@@ -22,6 +22,7 @@ pub static DETECTOR: Detector = Detector {
     title: "The TLS tunnel resends and stalls",
     severity: Severity::Medium,
     judged_from: &[Vantage::Client, Vantage::Outside],
+    needs_both_ways: true,
     leads_to: &[],
     question: "whether the TLS tunnel loses packets",
     explanation: "\

@@ -19,6 +19,7 @@ pub static DETECTOR: Detector = Detector {
     title: "The tunnel was interrupted or replaced",
     severity: Severity::Medium,
     judged_from: &[Vantage::Client, Vantage::Outside],
+    needs_both_ways: true,
     leads_to: &[],
     question: "what ends the tunnel",
     explanation: "\

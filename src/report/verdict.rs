@@ -13,6 +13,9 @@ pub fn of(case: &Case<'_>, headlines: &[String]) -> String {
 
 fn healthy(case: &Case<'_>) -> &'static str {
     let session = case.session;
+    if case.one_way(true, true).is_some() {
+        return "Only one direction of it was captured, in which nothing wrong was seen.";
+    }
     match (session.gateway, session.dtls.iter().any(|d| d.worked())) {
         (None, _) if standstill(session).is_some() => {
             "Downloads stand still; whether the tunnel itself does, this capture cannot show."

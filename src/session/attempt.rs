@@ -169,9 +169,9 @@ fn judge_one(view: &FlowFacts, attempt: &AttemptFacts, icmp: &[Icmp], capture_en
         return AttemptOutcome::CutShort;
     }
     if attempt.server_hellos.0 == 0 {
-        return match attempt.hello_verify.0 {
-            0 => AttemptOutcome::NoReply,
-            _ => AttemptOutcome::StalledAfterHelloVerify,
+        return match attempt.is_answered() {
+            false => AttemptOutcome::NoReply,
+            true => AttemptOutcome::StalledAfterHelloVerify,
         };
     }
     let [client_ccs, server_ccs] = attempt.ccs;

@@ -948,6 +948,11 @@ impl AttemptFacts {
         self.server_version.unwrap_or(self.hello_version)
     }
 
+    /// Did an answer reach the client? It echoes the cookie of a HelloVerifyRequest that was not captured.
+    pub fn is_answered(&self) -> bool {
+        self.hello_verify.0 > 0 || self.server_hellos.0 > 0 || self.with_cookie > 0
+    }
+
     /// Did nothing come back?
     pub fn is_unanswered(&self) -> bool {
         self.hello_verify.0 == 0

@@ -5,6 +5,7 @@
 use super::facts::{FlowFacts, InsideTls, View};
 use super::maps::{HashMap, HashSet};
 use super::proof::{Beside, Proof};
+use super::reconnect::MINUTE;
 use super::shape::{Shape, converses, exchanges};
 use super::{Confidence, Connection, DtlsFlow, Point, Role, Session, attempt};
 use crate::event::{Direction, Timestamp, Token, Vantage};
@@ -23,6 +24,8 @@ const TOO_CLOSE: f64 = 2.0;
 /// A connection this long is no visit to a web page, seconds; and of a program that others tunnel with.
 const QUIET_TUNNEL: f64 = 120.0;
 const KNOWN_TUNNEL: f64 = 10.0;
+/// A login or a download over a connection is done by then, seconds.
+const FETCHED: f64 = 2.0;
 /// Candidates looked at, nearest first, wherever connections are matched: a bound on the work thousands of connections
 /// between the same two hosts can cause. What lies beyond it is hardly the likeliest.
 const MOST_CANDIDATES: usize = 256;
@@ -190,6 +193,11 @@ impl Group {
             .unwrap_or_default()
     }
 
+    /// What its ClientHello looks like.
+    fn program(&self) -> Option<u64> {
+        self.views.iter().find_map(|view| program(view))
+    }
+
     fn exchanges(&self) -> usize {
         self.views.iter().map(|view| exchanges(view)).max().unwrap_or(0)
     }
@@ -339,8 +347,8 @@ fn pair_sessions(mut connections: Vec<Group>, mut dtls: Vec<Group>, others: &mut
     };
     settle(&mut is_tunnel);
     let sure = !dtls.is_empty() || is_tunnel.contains(&true);
-    for (tunnel, shape) in is_tunnel.iter_mut().zip(&shapes).filter(|_| sure) {
-        *tunnel |= shape.may_be_cstp();
+    for ((tunnel, shape), group) in is_tunnel.iter_mut().zip(&shapes).zip(&connections).filter(|_| sure) {
+        *tunnel |= shape.may_be_cstp() && group.end().seconds_since(group.start) >= FETCHED;
     }
     settle(&mut is_tunnel);
     if !sure {
@@ -449,14 +457,14 @@ fn candidates(connections: &[Group], flow: &Group, open: &Open, busy: &[Option<T
     let lateness = |group: &Group| match group.first_answer() {
         Some(answer) if answer <= flow.start.plus_seconds(0.5) => Some(flow.start.seconds_since(answer).max(0.0)),
         Some(_) => None,
-        // Its answers were not captured: it may have begun long before.
-        None => Some(1e6),
+        // Its answers were not captured: it may have begun long before. Of several such the last is the likeliest.
+        None => Some(1e6 + flow.start.seconds_since(group.start).max(0.0)),
     };
     let taken = |i: usize| busy.get(i).copied().flatten().is_some_and(|until| until > flow.start);
     let mut found: Vec<(bool, f64, usize)> = begun
         .chain(coming)
         .filter_map(|i| Some((i, connections.get(i)?)))
-        .filter(|(_, group)| group.spoke() || late || group.first_data().is_none())
+        .filter(|(_, group)| group.spoke() || late || group.first_answer().is_none())
         .filter_map(|(i, group)| Some((taken(i), lateness(group)?, i)))
         .collect();
     found.sort_by(|a, b| a.0.cmp(&b.0).then(a.1.total_cmp(&b.1)).then(a.2.cmp(&b.2)));
@@ -541,9 +549,9 @@ fn chain(connections: &[Group], is_tunnel: &[bool], over_dtls: &[Option<Timestam
             if has_token && last.tokens().next().is_some() {
                 return false;
             }
-            let logged_in = group.exchanges() > 1 || login.is_some_and(|at| at > last.end());
-            !logged_in
+            !(logged_in(last, group) || login.is_some_and(|at| at > last.end()))
         };
+        let is_same_program = |home: usize| last(home).is_some_and(|last| last.program() == group.program());
         let in_time = |death: &Timestamp| *death <= alive_from && group.start.seconds_since(*death) <= RECONNECT_WITHIN;
         // The one that died last is the likeliest to be continued.
         let home = died
@@ -552,7 +560,7 @@ fn chain(connections: &[Group], is_tunnel: &[bool], over_dtls: &[Option<Timestam
             .take(MOST_CANDIDATES)
             .take_while(|(death, _)| in_time(death))
             .filter(|(_, home)| continues(*home))
-            .max_by_key(|(_, home)| (last(*home).map(Group::end), *home))
+            .max_by_key(|(_, home)| (is_same_program(*home), last(*home).map(Group::end), *home))
             .copied();
         let home = match home {
             Some(entry) => {
@@ -575,6 +583,19 @@ fn chain(connections: &[Group], is_tunnel: &[bool], over_dtls: &[Option<Timestam
         }
     }
     drafts
+}
+
+/// Did somebody log in on this connection, which came after that tunnel? Connections inside a tunnel outlive its reconnect, and what they
+/// say at once looks like further questions and answers.
+fn logged_in(before: &Group, group: &Group) -> bool {
+    /// Nobody types a password this fast, seconds.
+    const AT_ONCE: f64 = 5.0;
+    /// CONNECT, and one more.
+    const FEW: usize = 2;
+    let gap = group.start.seconds_since(before.end());
+    let lived = before.end().seconds_since(before.start);
+    let is_resumed = gap <= AT_ONCE && (group.exchanges() <= FEW || MINUTE.contains(&lived));
+    group.exchanges() > 1 && !is_resumed
 }
 
 /// Gives each login connection to the session whose tunnel follows it.

@@ -93,7 +93,7 @@ pub struct Reconnect {
 }
 
 /// Seconds of the note's minute.
-const MINUTE: RangeInclusive<f64> = 55.0..=65.0;
+pub(super) const MINUTE: RangeInclusive<f64> = 55.0..=65.0;
 /// How long the gateway must have been silent for the path to count as lost, seconds.
 const LOST: f64 = 5.0;
 /// A client silent so long, though keepalives were due, slept, seconds (keepalive 20 s, DPD 30 s).

@@ -391,13 +391,15 @@ fn observe_handshake(
         attempt.first = attempt.first.min(at);
         attempt.last = attempt.last.max(at);
         attempt.hellos = attempt.hellos.saturating_add(1);
-        attempt.with_cookie = attempt.with_cookie.saturating_add(u32::from(!hello.cookie.is_empty()));
+        // Its number tells, where the snap length cut the cookie off (RFC 6347 §4.2.2).
+        let has_cookie = !hello.cookie.is_empty() || hello.partial && sequence > 0;
+        attempt.with_cookie = attempt.with_cookie.saturating_add(u32::from(has_cookie));
         let echoes = !hello.cookie.is_empty() && hash(&hello.cookie) == attempt.cookie;
         attempt.echoed = attempt.echoed.saturating_add(u32::from(echoes));
         if attempt.hello_frames.len() < MAX_FRAMES {
             keep(&mut attempt.hello_frames, (frame, at));
         }
-        let kind = if hello.cookie.is_empty() { MessageKind::CLIENT_HELLO } else { MessageKind::HelloWithCookie };
+        let kind = if has_cookie { MessageKind::HelloWithCookie } else { MessageKind::CLIENT_HELLO };
         attempt.note(kind, direction, at, frame);
         return;
     }
