@@ -2,7 +2,7 @@
 
 use super::remedy;
 use crate::event::{TunnelAnswer, Vantage};
-use crate::finding::{Case, Detector, Evidence, Filter, Finding, Grade, Outcome, Severity, elapsed};
+use crate::finding::{Case, Detector, Evidence, Filter, Finding, Grade, Outcome, Severity, Wanted, elapsed};
 use crate::session::limits::lowered_after_trouble;
 use crate::session::reconnect::{Cause, Reconnect};
 use crate::session::{Connection, Session};
@@ -51,6 +51,15 @@ fn check(case: &Case<'_>) -> Outcome {
     if let Some(seam) = session.reconnects.iter().find(|r| r.cause == Cause::Mtu) {
         return Outcome::Found(Box::new(finding(case, seam)));
     }
+    if session.reconnects.iter().any(Reconnect::may_be_for_mtu) {
+        return Outcome::cannot_tell(
+            "a tunnel that began before the capture was replaced; whether it had lived a minute is not known",
+            Some(Wanted {
+                vantage: Vantage::Client,
+                why: "whether the client reconnects after a minute: from the start on",
+            }),
+        );
+    }
     match session.reconnects.len() {
         0 => Outcome::clear(no_reconnect(session)),
         n => {
@@ -81,7 +90,10 @@ fn no_reconnect(session: &Session) -> String {
 fn finding(case: &Case<'_>, seam: &Reconnect) -> Finding {
     let session = case.session;
     let hellos = session.dtls.iter().flat_map(|d| d.attempts()).next().is_some();
-    let mut summary = format!("The tunnel was closed {:.1} s after it came up", seam.lived);
+    let mut summary = match seam.lived {
+        Some(seconds) => format!("The tunnel was closed {seconds:.1} s after it came up"),
+        None => "The tunnel, which began before the capture, was closed".to_owned(),
+    };
     if let Some(since) = seam.since_hello {
         summary.push_str(&format!(", {since:.1} s after the first unanswered ClientHello"));
     }
@@ -131,6 +143,8 @@ fn finding(case: &Case<'_>, seam: &Reconnect) -> Finding {
         grade,
         headline: if grade == MINUTE {
             "the tunnel was replaced after a minute without a login, as a client does to lower its MTU".to_owned()
+        } else if seam.lived.is_none() {
+            "the client reconnects to lower its MTU".to_owned()
         } else {
             "after a minute the client reconnects to lower its MTU".to_owned()
         },
@@ -158,7 +172,7 @@ fn inside_only(case: &Case<'_>) -> Outcome {
     let Some(mtu) = lowered_after_trouble(session) else {
         return Outcome::cannot_tell(
             "the outer connections were not captured",
-            Some(crate::finding::Wanted { vantage: Vantage::Outside, why: DETECTOR.question }),
+            Some(Wanted { vantage: Vantage::Outside, why: DETECTOR.question }),
         );
     };
     let mut announced: Vec<_> = session.inner.iter().filter_map(|f| f.client_mss()).collect();

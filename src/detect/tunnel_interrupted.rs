@@ -201,7 +201,8 @@ impl<'a> Break<'a> {
         }
         let mut text = match (&self.reset, self.seam) {
             (Some(reset), _) => reset_words(reset),
-            (None, Some(seam)) => format!("The tunnel ended after {:.1} s", seam.lived),
+            (None, Some(Reconnect { lived: Some(seconds), .. })) => format!("The tunnel ended after {seconds:.1} s"),
+            (None, Some(_)) => "The tunnel, which began before the capture, ended".to_owned(),
             (None, None) => String::new(),
         };
         let Some(seam) = self.seam else {
@@ -245,12 +246,13 @@ impl<'a> Break<'a> {
     fn ruled_out(&self) -> Vec<RuledOut> {
         let mut all = Vec::new();
         let Some(seam) = self.seam else { return all };
-        if !seam.after_a_minute() {
-            let why = format!("the tunnel ended after {:.1} s, not after a minute", seam.lived);
-            all.push(RuledOut { what: "a reconnect for the MTU", why });
-        } else if seam.dtls_worked {
-            all.push(RuledOut { what: "a reconnect for the MTU", why: "DTLS had come up".to_owned() });
-        }
+        let why = match seam.lived {
+            Some(seconds) if !seam.after_a_minute() => {
+                Some(format!("the tunnel ended after {seconds:.1} s, not after a minute"))
+            }
+            _ => seam.dtls_worked.then(|| "DTLS had come up".to_owned()),
+        };
+        all.extend(why.map(|why| RuledOut { what: "a reconnect for the MTU", why }));
         all
     }
 

@@ -495,7 +495,10 @@ fn reconnects(session: &session::Session) -> Vec<Reconnect> {
         .reconnects
         .iter()
         .map(|r| {
-            let mut detail = format!("the old tunnel had lived {:.1} s", r.lived);
+            let mut detail = match r.lived {
+                Some(seconds) => format!("the old tunnel had lived {seconds:.1} s"),
+                None => "the old tunnel began before the capture".to_owned(),
+            };
             if let Some(since) = r.since_hello {
                 detail.push_str(&format!(", {since:.1} s after its first ClientHello"));
             }

@@ -435,6 +435,15 @@ impl Connection {
         self.views.iter().map(|v| v.ended.last).max().unwrap_or_default()
     }
 
+    /// Was its beginning captured: a SYN or a hello?
+    pub fn is_whole(&self) -> bool {
+        let begins = |view: &View| {
+            let hellos = view.tls.as_ref().is_some_and(|t| t.client_hello.is_some() || t.server_hello.is_some());
+            hellos || view.opened.syn.is_some() || view.opened.syn_ack.is_some()
+        };
+        self.views.iter().any(begins)
+    }
+
     /// Version and suite, when a ServerHello was seen.
     pub fn settled(&self) -> Option<facts::ServerHelloFacts> {
         self.views.iter().find_map(|v| v.tls.as_ref()?.server_hello)

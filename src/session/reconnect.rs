@@ -68,8 +68,8 @@ pub struct Reconnect {
     pub new: usize,
     /// Seconds from the old connection's end to the new one's begin.
     pub gap: f64,
-    /// Seconds the old tunnel had lived: from its first packet to its end.
-    pub lived: f64,
+    /// Seconds the old tunnel had lived: from its first packet to its end; absent when it began before the capture.
+    pub lived: Option<f64>,
     /// Seconds from the first DTLS ClientHello on the old tunnel to its end, when there was one.
     pub since_hello: Option<f64>,
     /// DTLS came up while the old tunnel lived.
@@ -107,9 +107,14 @@ impl Reconnect {
         self.inner_mss.is_some_and(|((before, _), (after, _))| after < before)
     }
 
+    /// May it have come for a new MTU, of which nothing shows because the old tunnel began before the capture?
+    pub fn may_be_for_mtu(&self) -> bool {
+        self.lived.is_none() && self.inner_mss.is_none() && !self.dtls_worked && self.cause == Cause::ClientClosed
+    }
+
     /// Does the timing fit the minute of note 116881: 55 to 65 s after the tunnel came up or its first ClientHello?
     pub fn after_a_minute(&self) -> bool {
-        MINUTE.contains(&self.lived) || self.since_hello.is_some_and(|s| MINUTE.contains(&s))
+        self.lived.is_some_and(|s| MINUTE.contains(&s)) || self.since_hello.is_some_and(|s| MINUTE.contains(&s))
     }
 }
 
@@ -136,7 +141,7 @@ fn seam(session: &Session, points: &[Point], old: usize, new: usize) -> Option<R
         old,
         new,
         gap: start.seconds_since(end),
-        lived: end.seconds_since(before.start()),
+        lived: before.is_whole().then(|| end.seconds_since(before.start())),
         since_hello: first_hello.map(|hello| end.seconds_since(hello)),
         dtls_worked: flows.iter().any(|d| d.worked()),
         without_data: without_data(session, before, &flows, after),
@@ -178,7 +183,9 @@ fn cause(session: &Session, points: &[Point], seam: &Reconnect, closed: Option<C
     // A connection that is closed after its successor opened was given up for another reason.
     let closer = closed.filter(|c| c.at <= seam.at.plus_seconds(1.0)).map(|c| c.direction);
     let mss_fits = seam.inner_mss.is_none() || seam.lowered();
-    if !seam.dtls_worked && seam.after_a_minute() && closer != Some(Direction::ToClient) && mss_fits {
+    // Of a tunnel that began before the capture only the lower MSS tells.
+    let in_time = seam.after_a_minute() || seam.lived.is_none() && seam.lowered();
+    if !seam.dtls_worked && in_time && closer != Some(Direction::ToClient) && mss_fits {
         return Cause::Mtu;
     }
     if seam.unheard.is_some_and(|(seconds, records)| is_dpd(seconds, records)) {
@@ -188,7 +195,7 @@ fn cause(session: &Session, points: &[Point], seam: &Reconnect, closed: Option<C
     if beside && seam.at.seconds_since(before.start()) < SOON {
         return Cause::Optimising;
     }
-    if is_hours(seam.lived) && closer != Some(Direction::ToClient) {
+    if seam.lived.is_some_and(is_hours) && closer != Some(Direction::ToClient) {
         return Cause::Rekey;
     }
     match closer {
