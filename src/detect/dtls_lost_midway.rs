@@ -5,7 +5,7 @@ use crate::event::{Direction, FrameRef, Timestamp, Vantage};
 use crate::finding::{
     Case, Detector, Evidence, Filter, Finding, Grade, Outcome, RuledOut, Severity, Sight, count, elapsed,
 };
-use crate::session::facts::{Stretch, Unanswered};
+use crate::session::facts::{FlowFacts, Stretch, Unanswered};
 use crate::session::{Connection, DtlsFlow, Session};
 
 /// Records of data each way on TLS that count as "the data is back", beyond stray control records.
@@ -84,6 +84,11 @@ fn check(case: &Case<'_>) -> Outcome {
     }
 }
 
+/// Did records of the gateway show there?
+fn hears_both(view: &FlowFacts) -> bool {
+    view.dtls.as_ref().is_some_and(|dtls| Direction::ToClient.of(&dtls.last).is_some())
+}
+
 /// A DTLS flow that died while its tunnel lived.
 struct Death<'a> {
     flow: &'a DtlsFlow,
@@ -117,8 +122,8 @@ impl<'a> Death<'a> {
         if onward.iter().any(|d| last_answer(d).is_some()) {
             return None;
         }
-        let views = || flow.views.iter().chain(onward.iter().flat_map(|d| &d.views));
-        let up = views().filter_map(|v| Some(v.dtls.as_ref()?.unanswered.of(Direction::ToServer)));
+        let views = flow.views.iter().filter(|v| hears_both(v)).chain(onward.iter().flat_map(|d| &d.views));
+        let up = views.filter_map(|v| Some(v.dtls.as_ref()?.unanswered.of(Direction::ToServer)));
         let unanswered = up.max_by_key(|u| u.records).unwrap_or_default();
         let ended = last_record(flow).unwrap_or(answered.0);
         let since = ended.min(answered.0.plus_seconds(SILENT)).max(answered.0);
@@ -140,12 +145,22 @@ impl<'a> Death<'a> {
         found.then_some(Death { flow, answered, unanswered, retries, again, back, rekey })
     }
 
+    /// Records of the client that went that way after the last answer. Where answers do not show, only that there were none.
+    fn unanswered_at(&self, view: &FlowFacts) -> Option<u32> {
+        let dtls = view.dtls.as_ref()?;
+        if hears_both(view) {
+            return Some(dtls.unanswered.of(Direction::ToServer).records);
+        }
+        let (last, _) = (*Direction::ToServer.of(&dtls.last))?;
+        (last <= self.answered.0.plus_seconds(0.5)).then_some(0)
+    }
+
     fn likely(&self, case: &Case<'_>) -> &'static str {
         let client = case.at(Vantage::Client);
         let outside = case.at(Vantage::Outside);
         let seen_by = |points: &[_]| {
             let views = self.flow.views.iter().filter(|v| points.contains(&v.point));
-            views.filter_map(|v| Some(v.dtls.as_ref()?.unanswered.of(Direction::ToServer).records)).max()
+            views.filter_map(|v| self.unanswered_at(v)).max()
         };
         if self.rekey.is_some() {
             return "rekey-failed";

@@ -42,8 +42,9 @@ adapter was already configured for: the root cause of note 116881.
 
 Each attempt (one client random, or several while nothing came back) is judged at each capture point by what came back: nothing \
 (`no-reply`), an ICMP unreachable (`refused`), only a HelloVerifyRequest (`stalled-after-hello-verify`), a ServerHello without the \
-rest (`stalled-after-server-hello`), a whole server flight the client did not answer (`client-did-not-finish`), an alert. It \
-counts as completed only with epoch-1 records in both directions. The finding needs at least one failed attempt and no completed \
+rest (`stalled-after-server-hello`), a whole server flight the client did not answer (`client-did-not-finish`), a Finished that the \
+server repeats and never goes on from (`finished-lost`), an alert. It counts as completed only with epoch-1 records in both \
+directions. The finding needs at least one failed attempt and no completed \
 one on the same tunnel connection: each new tunnel names a new DTLS session. With captures at both ends the loss is placed \
 between them.
 
@@ -62,6 +63,7 @@ The likely cause is told apart by what else was seen:
 - `full-handshake`: the gateway does not resume the session named in the tunnel but shows a certificate, which the client refuses
 - `stale-session`: the client names the session of an earlier tunnel connection
 - `no-common-cipher`, `protocol-version`, `alert`: what the alert says
+- `finished-lost`: both Finished went, and the gateway repeats its own: the client's does not reach it
 - `finished-rejected`: both Finished went, and an encrypted alert answered: the two ends do not share the secret
 
 An attempt whose capture ends less than 12 s after its first ClientHello, with fewer than five of them, is `cut-short`; one whose \
@@ -363,6 +365,7 @@ impl<'a> Failure<'a> {
             AttemptOutcome::Alert(alert, _) => alert_cause(*alert),
             AttemptOutcome::SealedAlert(_) => "finished-rejected",
             AttemptOutcome::NoReply => self.silence(port),
+            AttemptOutcome::FinishedLost => "finished-lost",
             AttemptOutcome::StalledAfterHelloVerify => {
                 let facts = || self.failed.iter().filter(|j| j.view.point == self.near).map(|j| j.facts);
                 let (cookies, echoed) = facts().fold((0, 0), |(c, e), f| (c.max(f.cookies), e.max(f.echoed)));
@@ -449,6 +452,7 @@ impl<'a> Failure<'a> {
             "stale-session" => "the client names the session of an earlier tunnel",
             "no-common-cipher" => "client and gateway have no cipher in common",
             "protocol-version" => "client and gateway speak no common DTLS version",
+            "finished-lost" => "the client's Finished does not reach the gateway",
             "finished-rejected" => "the two ends do not share the secret",
             _ => "an alert ends the handshake",
         };
@@ -499,6 +503,9 @@ impl<'a> Failure<'a> {
             }
             AttemptOutcome::ClientDidNotFinish => {
                 "the gateway sent its whole flight, the client never answered it".to_owned()
+            }
+            AttemptOutcome::FinishedLost => {
+                "both Finished went, and the gateway goes on repeating its own and sends no data".to_owned()
             }
             AttemptOutcome::Alert(alert, direction) => format!("the {} ended it with alert {alert}", from(direction)),
             AttemptOutcome::SealedAlert(direction) => {
@@ -701,6 +708,10 @@ impl<'a> Failure<'a> {
             ("gateway-silent-after-cookie" | "gateway-silent-after-server-hello", _) => {
                 format!("see on the gateway why it does not go on (udp/{port}): `debug webvpn`, `show asp drop`")
             }
+            ("finished-lost", _) => format!(
+                "see what drops the client's datagrams to udp/{port} of {gateway} that are not its ClientHellos: they are sealed, \
+                 and larger or smaller"
+            ),
             ("large-datagrams-lost", _) => format!(
                 "see what drops the larger datagrams between {gateway} and the client: a link with a small MTU, or a \
                  firewall that limits their size"

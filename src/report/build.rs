@@ -390,6 +390,7 @@ pub(super) fn detail(outcome: &AttemptOutcome) -> String {
             "ServerHello came, the handshake stalled before the server's Finished".to_owned()
         }
         AttemptOutcome::ClientDidNotFinish => "the server's flight went unanswered".to_owned(),
+        AttemptOutcome::FinishedLost => "the server repeats its Finished, though the client's went".to_owned(),
         AttemptOutcome::Alert(alert, direction) => {
             let from = if *direction == crate::event::Direction::ToClient { "gateway" } else { "client" };
             format!("alert {alert} from the {from}")

@@ -29,6 +29,8 @@ pub enum AttemptOutcome {
     StalledAfterServerHello,
     /// The server's flight was complete, the client did not answer it.
     ClientDidNotFinish,
+    /// Both sides sent Finished, but the server repeats its own: the client's does not reach it.
+    FinishedLost,
     /// An alert ended it: who sent it.
     Alert(Alert, Direction),
     /// An alert nobody can read ended it just after Finished: who sent it.
@@ -49,6 +51,7 @@ impl AttemptOutcome {
             AttemptOutcome::StalledAfterHelloVerify => "stalled-after-hello-verify",
             AttemptOutcome::StalledAfterServerHello => "stalled-after-server-hello",
             AttemptOutcome::ClientDidNotFinish => "client-did-not-finish",
+            AttemptOutcome::FinishedLost => "finished-lost",
             AttemptOutcome::Alert(..) | AttemptOutcome::SealedAlert(_) => "alert",
             AttemptOutcome::NotObservable(_) => "not-observable",
             AttemptOutcome::CutShort => "cut-short",
@@ -64,8 +67,9 @@ impl AttemptOutcome {
             AttemptOutcome::StalledAfterHelloVerify => 3,
             AttemptOutcome::StalledAfterServerHello => 4,
             AttemptOutcome::ClientDidNotFinish => 5,
-            AttemptOutcome::Alert(..) | AttemptOutcome::SealedAlert(_) => 6,
-            AttemptOutcome::Completed => 7,
+            AttemptOutcome::FinishedLost => 6,
+            AttemptOutcome::Alert(..) | AttemptOutcome::SealedAlert(_) => 7,
+            AttemptOutcome::Completed => 8,
         }
     }
 
@@ -156,8 +160,10 @@ pub fn episodes<'a>(session: &'a Session, points: &'a [Point]) -> Vec<Episode<'a
 fn judge_one(view: &FlowFacts, attempt: &AttemptFacts, icmp: &[Icmp], capture_end: Timestamp) -> AttemptOutcome {
     let [up, down] = attempt.protected;
     if up.is_some() && down.is_some() {
-        let rejected = view.dtls.as_ref().and_then(|dtls| dtls.rejected());
-        return rejected.map_or(AttemptOutcome::Completed, AttemptOutcome::SealedAlert);
+        let dtls = view.dtls.as_ref();
+        let waits = dtls.is_some_and(|dtls| dtls.waits_for_client());
+        let done = if waits { AttemptOutcome::FinishedLost } else { AttemptOutcome::Completed };
+        return dtls.and_then(|dtls| dtls.rejected()).map_or(done, AttemptOutcome::SealedAlert);
     }
     if let Some((_, _, direction, alert)) = attempt.alert {
         return AttemptOutcome::Alert(alert, direction);

@@ -664,6 +664,15 @@ impl DtlsFacts {
         (self.records.contains(&0) && (0.0..AT_ONCE).contains(&after)).then_some(direction)
     }
 
+    /// The gateway repeats its Finished and never says more: the client's own, whether it was sent or not, does not reach it.
+    pub fn waits_for_client(&self) -> bool {
+        /// One Finished of the client may get lost on any path.
+        const REPEATED: u32 = 3;
+        let of_gateway = |m: &&Message| m.kind == MessageKind::Finished && m.direction == Direction::ToClient;
+        let finished = || self.attempts.last()?.messages.iter().find(of_gateway);
+        Direction::ToClient.of(&self.records) == &0 && finished().is_some_and(|m| m.count >= REPEATED)
+    }
+
     /// What few flows show.
     pub fn seldom(&self) -> &SeldomInDtls {
         const NOTHING: &SeldomInDtls = &SeldomInDtls {

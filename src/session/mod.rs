@@ -524,10 +524,11 @@ impl DtlsFlow {
         self.views.iter().map(|v| v.ended.last).max().unwrap_or_default()
     }
 
-    /// Did it carry protected records both ways at any point, and not only to be rejected?
+    /// Did it carry protected records both ways at any point, not only to be rejected, nor waited for in vain elsewhere?
     pub fn worked(&self) -> bool {
         let works = |d: &facts::DtlsFacts| d.protected.iter().all(Option::is_some) && d.rejected().is_none();
-        self.views.iter().filter_map(|v| v.dtls.as_deref()).any(works)
+        let seen = || self.views.iter().filter_map(|v| v.dtls.as_deref());
+        seen().any(works) && !seen().any(facts::DtlsFacts::waits_for_client)
     }
 
     /// Handshake attempts of all views: point, facts.
