@@ -23,11 +23,23 @@ pub(super) struct Tcp {
     probes: [SizeProbe; 2],
     again: [u32; 2],
     zero_windows: [u32; 2],
-    /// Sequence number, IP id and time of the last data segment each way.
-    last: [Option<(u32, u16, Timestamp)>; 2],
+    /// The last data segment each way.
+    last: [Option<Sent>; 2],
     /// The longest silence, seconds: see [`Ended::silence`].
     silence: u32,
     tls: Tls,
+}
+
+/// A data segment, and which bytes of its direction are fresh.
+#[derive(Clone, Copy, Debug)]
+struct Sent {
+    at: Timestamp,
+    /// Bytes from this sequence number on were first seen no more than `age` before `at`.
+    fresh: u32,
+    /// Microseconds.
+    age: u16,
+    /// IP id.
+    id: u16,
 }
 
 /// What is known of the bytes.
@@ -71,25 +83,43 @@ impl Tcp {
         /// The longest record of an alert, bytes: with SHA-384, padded to 64, behind a header and an IV (RFC 5246 §6.2.3.2).
         const ALERT: u32 = 5 + 16 + 64;
         if payload_len > ALERT
-            && let Some((_, _, before)) = self.last.iter().flatten().max_by_key(|(_, _, then)| *then)
+            && let Some(before) = self.last.iter().flatten().map(|sent| sent.at).max()
         {
-            let seconds = at.nanos_since(*before) / 1_000_000_000;
+            let seconds = at.nanos_since(before) / 1_000_000_000;
             self.silence = self.silence.max(u32::try_from(seconds).unwrap_or(0));
         }
     }
 
-    /// Is this segment the frame before it, captured a second time (a span of two ports, a doubled file)?
-    fn captured_twice(&mut self, direction: Direction, segment: &TcpSegment<'_>, id: u16, at: Timestamp) -> bool {
-        /// No retransmission comes this soon (seconds): the least timeout in use is 0.2 s.
-        const AT_ONCE: f64 = 0.01;
+    /// Is this segment a frame seen just before, captured a second time (a span of two ports, a doubled file, a routed copy)? Its bytes
+    /// are fresh, and its sender has not counted its IP id on; where ids say nothing, hardly any time has passed.
+    fn captured_twice(
+        &mut self,
+        direction: Direction,
+        segment: &TcpSegment<'_>,
+        id: u16,
+        at: Timestamp,
+        is_new: bool,
+    ) -> bool {
+        /// No retransmission comes this soon (µs): the least timeout in use is 0.2 s.
+        const AT_ONCE: u16 = 10_000;
+        /// Nor does one that answers duplicate acknowledgments, of whatever id, across any path (µs).
+        const NEXT: u16 = 1_000;
         if segment.payload_len == 0 {
             return false;
         }
         let last = direction.of_mut(&mut self.last);
-        let same = last
-            .is_some_and(|(seq, was, then)| seq == segment.seq && was == id && at.seconds_since(then).abs() < AT_ONCE);
-        *last = Some((segment.seq, id, at));
-        same
+        let Some(known) = last else {
+            *last = Some(Sent { at, fresh: segment.seq, age: 0, id });
+            return false;
+        };
+        let passed = u16::try_from(at.nanos_since(known.at).max(0) / 1000).unwrap_or(u16::MAX);
+        let age = known.age.saturating_add(passed);
+        let is_fresh = (segment.seq.wrapping_sub(known.fresh) as i32) >= 0;
+        let is_copy = age < NEXT || (known.id.wrapping_sub(id) as i16) >= 0;
+        let twice = !is_new && is_fresh && age < AT_ONCE && is_copy;
+        let (fresh, age) = if is_new && age >= AT_ONCE { (segment.seq, 0) } else { (known.fresh, age) };
+        *last = Some(Sent { at, fresh, age, id: if twice { known.id } else { id } });
+        twice
     }
 
     pub(super) fn unsealed(&self) -> Option<Unsealed> {
@@ -155,8 +185,9 @@ pub(super) fn take(
     if kind != Kind::Retransmission {
         tcp.silence(segment.payload_len, place.at);
     }
-    let twice = tcp.captured_twice(direction, segment, packet.ip.id, place.at);
-    let again = kind == Kind::Retransmission && segment.payload_len > 0 && !twice;
+    let is_new = kind != Kind::Retransmission;
+    let twice = tcp.captured_twice(direction, segment, packet.ip.id, place.at, is_new);
+    let again = !is_new && segment.payload_len > 0 && !twice;
     let resent = direction.of_mut(&mut tcp.again);
     *resent = resent.saturating_add(u32::from(again));
     if segment.window == 0 && !segment.has(TcpSegment::RST) && !is_syn {
@@ -439,7 +470,8 @@ mod tests {
         let mut tcp = Tcp::default();
         tcp.silence(1000, at(900.0));
         assert_eq!(tcp.silence, 0, "nothing was said before");
-        tcp.last = [Some((1, 1, at(10.0))), Some((1, 1, at(20.0)))];
+        let sent = |seconds| Some(Sent { at: at(seconds), fresh: 1, age: 0, id: 1 });
+        tcp.last = [sent(10.0), sent(20.0)];
         tcp.silence(85, at(400.0));
         assert_eq!(tcp.silence, 0, "an alert");
         tcp.silence(86, at(400.9));
