@@ -4,6 +4,7 @@ use super::facts::{MAX_FRAMES, Run};
 use super::limits::is_useful;
 use super::{Icmp, Session};
 use crate::event::{Direction, FrameRef, PointId, Timestamp};
+use std::net::IpAddr;
 
 /// Packets in flight when the ICMP was sent do not count: grace, seconds.
 const GRACE: f64 = 0.5;
@@ -44,8 +45,8 @@ pub fn ignored<'a>(session: &'a Session, icmp: &'a Icmp) -> Option<Ignored<'a>> 
         .into_iter()
         .filter(|r| r.size > limit && r.last.seconds_since(facts.first) >= GRACE)
         .collect();
-    let late = |run: &&Run| -> u32 { if run.first.seconds_since(facts.first) >= GRACE { run.count } else { 1 } };
-    let after: u32 = runs.iter().map(late).sum();
+    let from = facts.first.plus_seconds(GRACE);
+    let after: u32 = runs.iter().map(|run| late(run, from)).sum();
     let last: Option<Timestamp> = runs.iter().map(|r| r.last).max();
     // A message without a usable MTU is a fault only if the sender did not find its way by itself.
     if after == 0 {
@@ -58,6 +59,17 @@ pub fn ignored<'a>(session: &'a Session, icmp: &'a Icmp) -> Option<Ignored<'a>> 
         seconds: last.map_or(0.0, |at| at.seconds_since(facts.first)),
         frames: runs.iter().flat_map(|r| r.frames()).take(MAX_FRAMES).collect(),
     })
+}
+
+/// Packets of a run from that moment on; of one that had begun as many as its pace makes of the time that was left, at least its last.
+fn late(run: &Run, from: Timestamp) -> u32 {
+    let before = from.seconds_since(run.first);
+    let lasted = run.last.seconds_since(run.first);
+    if before <= 0.0 || lasted <= 0.0 {
+        return run.count;
+    }
+    let others = f64::from(run.count.saturating_sub(1));
+    (others * (1.0 - before / lasted)).ceil().max(1.0) as u32
 }
 
 /// Large packets of the quoted flow in the quoted direction, at the point that saw the message.
@@ -73,13 +85,14 @@ fn runs_of<'a>(session: &'a Session, icmp: &Icmp) -> Vec<&'a Run> {
         .filter_map(|f| {
             let ends = f.opened.endpoints;
             let (a, b) = ((ends.client.ip(), ends.client.port()), (ends.server.ip(), ends.server.port()));
-            let (src, dst) = q.ports?;
-            let way = if (q.src, src) == a && (q.dst, dst) == b {
-                Direction::ToServer
-            } else if (q.src, src) == b && (q.dst, dst) == a {
-                Direction::ToClient
-            } else {
-                return None;
+            // Ports that were cut off the quote tell nothing; the addresses do.
+            let fits = |from: (IpAddr, u16), to: (IpAddr, u16)| {
+                (q.src, q.dst) == (from.0, to.0) && q.ports.is_none_or(|ports| ports == (from.1, to.1))
+            };
+            let way = match (fits(a, b), fits(b, a)) {
+                (true, _) => Direction::ToServer,
+                (_, true) => Direction::ToClient,
+                _ => return None,
             };
             f.large.get(way.index())
         })
