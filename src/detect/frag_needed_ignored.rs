@@ -60,12 +60,11 @@ fn check(case: &Case<'_>) -> Outcome {
         )
     } else {
         format!(
-            "{} from {} named MTU {} and passed {place}; {} above it followed, over {:.1} s. The message did not reach {}, or {} ignores it.",
+            "{} from {} named MTU {} and passed {place}; {}. The message did not reach {}, or {} ignores it.",
             count(u64::from(icmp.count), "Fragmentation Needed message"),
             icmp.sender,
             mtus.join(", "),
-            count(u64::from(worst.after), "packet"),
-            worst.seconds,
+            followed(worst),
             icmp.quoted.src,
             icmp.quoted.src
         )
@@ -100,4 +99,14 @@ fn check(case: &Case<'_>) -> Outcome {
         ],
         ..Finding::default()
     }))
+}
+
+/// What went on after the message.
+fn followed(ignored: &Ignored<'_>) -> String {
+    match (ignored.is_counted, ignored.seconds) {
+        (true, seconds) => {
+            format!("{} above it followed, over {seconds:.1} s", count(u64::from(ignored.after), "packet"))
+        }
+        (false, seconds) => format!("packets above it went on for {seconds:.1} s"),
+    }
 }

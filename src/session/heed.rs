@@ -26,8 +26,10 @@ pub struct Ignored<'a> {
     pub icmp: &'a Icmp,
     /// It names no MTU that its receiver could use.
     pub useless: bool,
-    /// Packets above the MTU that followed.
+    /// Packets above the MTU that followed: as many as the pace of their runs makes likely, at least one.
     pub after: u32,
+    /// That is their number, for all runs began after the message.
+    pub is_counted: bool,
     /// From the first message to the last of them.
     pub seconds: f64,
     /// They.
@@ -56,6 +58,7 @@ pub fn ignored<'a>(session: &'a Session, icmp: &'a Icmp) -> Option<Ignored<'a>> 
         icmp,
         useless,
         after,
+        is_counted: runs.iter().all(|run| run.first >= from),
         seconds: last.map_or(0.0, |at| at.seconds_since(facts.first)),
         frames: runs.iter().flat_map(|r| r.frames()).take(MAX_FRAMES).collect(),
     })
