@@ -137,7 +137,7 @@ pub fn judge<'a>(session: &'a Session, flow: &'a DtlsFlow, points: &'a [Point]) 
 /// What one tunnel connection tried: a client names a new DTLS session with each.
 #[derive(Debug)]
 pub struct Episode<'a> {
-    /// When that connection opened; absent when DTLS was seen before any.
+    /// When that connection opened; absent when it did before the capture, or DTLS was seen before any.
     pub tunnel: Option<Timestamp>,
     /// The attempts, judged.
     pub judged: Vec<Judged<'a>>,
@@ -149,7 +149,7 @@ pub struct Episode<'a> {
 pub fn episodes<'a>(session: &'a Session, points: &'a [Point]) -> Vec<Episode<'a>> {
     let mut all: BTreeMap<Option<Timestamp>, Episode<'a>> = BTreeMap::new();
     for flow in &session.dtls {
-        let tunnel = session.tunnel_at(flow.start()).map(|c| c.start());
+        let tunnel = session.tunnel_at(flow.start()).filter(|c| c.is_whole()).map(|c| c.start());
         let episode = all.entry(tunnel).or_insert(Episode { tunnel, judged: Vec::new(), worked: false });
         episode.worked |= flow.worked();
         episode.judged.extend(judge(session, flow, points));

@@ -144,6 +144,12 @@ fn quiet_neighbours(sessions: &mut Vec<Session>, others: &mut Vec<View>, points:
     }
 }
 
+/// Was the beginning of a TLS connection captured: a SYN or a hello?
+pub(super) fn begins_here(flow: &FlowFacts) -> bool {
+    let hellos = flow.tls.as_ref().is_some_and(|t| t.client_hello.is_some() || t.server_hello.is_some());
+    hellos || flow.opened.syn.is_some() || flow.opened.syn_ack.is_some()
+}
+
 /// What tells one program's ClientHellos from another's.
 fn program(flow: &FlowFacts) -> Option<u64> {
     flow.tls.as_ref().filter(|tls| tls.client_hello.is_some()).map(|tls| tls.hello_shape)
@@ -191,6 +197,11 @@ impl Group {
             .map(|view| Shape::of(view))
             .max_by_key(|s| (!s.against, s.is_cstp(), s.records))
             .unwrap_or_default()
+    }
+
+    /// Was its beginning captured?
+    fn begins_here(&self) -> bool {
+        self.views.iter().any(|view| begins_here(view))
     }
 
     /// What its ClientHello looks like.
@@ -456,6 +467,8 @@ fn candidates(connections: &[Group], flow: &Group, open: &Open, busy: &[Option<T
     let begun = open.by_start.iter().rev().take(MOST_CANDIDATES).map(|(_, i)| *i);
     let lateness = |group: &Group| match group.first_answer() {
         Some(answer) if answer <= flow.start.plus_seconds(0.5) => Some(flow.start.seconds_since(answer).max(0.0)),
+        // Both began before the capture: which was silent first says nothing.
+        Some(answer) if late && !group.begins_here() => Some(answer.seconds_since(flow.start)),
         Some(_) => None,
         // Its answers were not captured: it may have begun long before. Of several such the last is the likeliest.
         None => Some(1e6 + flow.start.seconds_since(group.start).max(0.0)),

@@ -437,11 +437,7 @@ impl Connection {
 
     /// Was its beginning captured: a SYN or a hello?
     pub fn is_whole(&self) -> bool {
-        let begins = |view: &View| {
-            let hellos = view.tls.as_ref().is_some_and(|t| t.client_hello.is_some() || t.server_hello.is_some());
-            hellos || view.opened.syn.is_some() || view.opened.syn_ack.is_some()
-        };
-        self.views.iter().any(begins)
+        self.views.iter().any(|view| join::begins_here(view))
     }
 
     /// Version and suite, when a ServerHello was seen.
@@ -588,9 +584,11 @@ impl Session {
         self.connections.iter().filter(|c| c.role.is_tunnel())
     }
 
-    /// The tunnel connection in force at that moment: the last one begun by then.
+    /// The tunnel connection in force at that moment: the last one begun by then, or else one that began before the capture and was
+    /// silent until later.
     pub fn tunnel_at(&self, at: Timestamp) -> Option<&Connection> {
-        self.tunnels().filter(|c| c.start() <= at).last()
+        let first = || self.tunnels().next().filter(|c| !c.is_whole());
+        self.tunnels().filter(|c| c.start() <= at).last().or_else(first)
     }
 
     /// Answers to CONNECT that granted a tunnel, read with keys, in order of time; each once however many points saw it.
