@@ -66,12 +66,15 @@ Typical when a new port works at once
 
 fn check(case: &Case<'_>) -> Outcome {
     let session = case.session;
-    let worked: Vec<&DtlsFlow> = session.dtls.iter().filter(|d| d.worked()).collect();
+    let worked: Vec<&DtlsFlow> = session.dtls.iter().filter(|d| d.worked() || d.was_up()).collect();
     let Some(last) = worked.last() else {
         return Outcome::clear("DTLS never came up in this capture, so it was not lost midway");
     };
     let deaths: Vec<Death<'_>> =
         worked.iter().filter(|d| d.continues.is_none()).filter_map(|flow| Death::of(session, flow)).collect();
+    // Without any answer it is dead only where answers would show.
+    let is_seen = case.one_way(true, false).is_none();
+    let deaths: Vec<Death<'_>> = deaths.into_iter().filter(|death| death.is_heard || is_seen).collect();
     if let Some(death) = deaths.first() {
         return Outcome::Found(Box::new(finding(case, death, deaths.len())));
     }
@@ -92,8 +95,10 @@ fn hears_both(view: &FlowFacts) -> bool {
 /// A DTLS flow that died while its tunnel lived.
 struct Death<'a> {
     flow: &'a DtlsFlow,
-    /// The gateway's last record.
+    /// The gateway's last record; where none was captured, the client's first.
     answered: (Timestamp, FrameRef),
+    /// One was captured.
+    is_heard: bool,
     /// What the client sent since.
     unanswered: Unanswered,
     /// ClientHellos on the same tunnel since.
@@ -107,7 +112,11 @@ struct Death<'a> {
 
 impl<'a> Death<'a> {
     fn of(session: &'a Session, flow: &'a DtlsFlow) -> Option<Death<'a>> {
-        let answered = last_answer(flow)?;
+        let began = (flow.start(), flow.best().opened.first_frame);
+        let (answered, is_heard) = last_answer(flow).map_or((began, false), |answered| (answered, true));
+        if !is_heard && !flow.was_up() {
+            return None;
+        }
         let tunnel = session.tunnel_at(flow.start());
         let next = tunnel.and_then(|t| session.tunnels().find(|other| other.start() > t.start()));
         let until = next.map(Connection::start);
@@ -122,7 +131,8 @@ impl<'a> Death<'a> {
         if onward.iter().any(|d| last_answer(d).is_some()) {
             return None;
         }
-        let views = flow.views.iter().filter(|v| hears_both(v)).chain(onward.iter().flat_map(|d| &d.views));
+        let views =
+            flow.views.iter().filter(|v| !is_heard || hears_both(v)).chain(onward.iter().flat_map(|d| &d.views));
         let up = views.filter_map(|v| Some(v.dtls.as_ref()?.unanswered.of(Direction::ToServer)));
         let unanswered = up.max_by_key(|u| u.records).unwrap_or_default();
         let ended = last_record(flow).unwrap_or(answered.0);
@@ -142,7 +152,7 @@ impl<'a> Death<'a> {
             _ => None,
         });
         let rekey = rekey.min().filter(|(at, _)| *at >= answered.0.plus_seconds(-1.0)).map(|(_, frame)| frame);
-        found.then_some(Death { flow, answered, unanswered, retries, again, back, rekey })
+        found.then_some(Death { flow, answered, is_heard, unanswered, retries, again, back, rekey })
     }
 
     /// Records of the client that went that way after the last answer. Where answers do not show, only that there were none.
@@ -183,8 +193,15 @@ fn finding(case: &Case<'_>, death: &Death<'_>, deaths: usize) -> Finding {
     let session = case.session;
     let likely = death.likely(case);
     let (answered, frame) = death.answered;
-    let mut text =
-        format!("DTLS came up and carried data until {:.1} s into the session", answered.seconds_since(session.start));
+    let mut text = match death.is_heard {
+        true => {
+            format!(
+                "DTLS came up and carried data until {:.1} s into the session",
+                answered.seconds_since(session.start)
+            )
+        }
+        false => "DTLS had come up before the capture, in which it gets no answer any more".to_owned(),
+    };
     let Unanswered { records, .. } = death.unanswered;
     if records > 0 {
         text.push_str(&format!(
@@ -195,7 +212,8 @@ fn finding(case: &Case<'_>, death: &Death<'_>, deaths: usize) -> Finding {
     }
     if let Some(back) = &death.back {
         let after = back.first.seconds_since(answered);
-        text.push_str(&format!("; {after:.1} s after the last answer data was back on the TLS tunnel"));
+        let of = if death.is_heard { "the last answer" } else { "its first record" };
+        text.push_str(&format!("; {after:.1} s after {of} data was back on the TLS tunnel"));
     }
     text.push('.');
     match (death.again, death.retries.len()) {
@@ -246,7 +264,8 @@ fn finding(case: &Case<'_>, death: &Death<'_>, deaths: usize) -> Finding {
 }
 
 fn evidence(death: &Death<'_>, answer: FrameRef) -> Vec<Evidence> {
-    let mut evidence = vec![Evidence::Frames(vec![answer], "last DTLS record from the gateway".to_owned())];
+    let heard = if death.is_heard { "last DTLS record from the gateway" } else { "first DTLS record of the client" };
+    let mut evidence = vec![Evidence::Frames(vec![answer], heard.to_owned())];
     if death.unanswered.records > 0 {
         let frames = vec![death.unanswered.first.1, death.unanswered.last.1];
         evidence.push(Evidence::Frames(frames, "first and last record of the client without an answer".to_owned()));
@@ -278,6 +297,7 @@ fn ruled_out(case: &Case<'_>, death: &Death<'_>, likely: &str) -> Vec<RuledOut> 
     }
     let point = death.flow.best().point;
     if let Ok(window) = case.window(point, Sight::Icmp, death.answered.0, death.unanswered.last.0.max(death.answered.0))
+        && window.seconds() > 0.0
         && !case.session.icmp.iter().any(|i| !i.inner && i.facts.point == point)
     {
         let why = format!("no ICMP came in {:.1} s, and the capture would have shown it", window.seconds());

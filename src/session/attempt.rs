@@ -151,7 +151,7 @@ pub fn episodes<'a>(session: &'a Session, points: &'a [Point]) -> Vec<Episode<'a
     for flow in &session.dtls {
         let tunnel = session.tunnel_at(flow.start()).filter(|c| c.is_whole()).map(|c| c.start());
         let episode = all.entry(tunnel).or_insert(Episode { tunnel, judged: Vec::new(), worked: false });
-        episode.worked |= flow.worked();
+        episode.worked |= flow.worked() || flow.was_up();
         episode.judged.extend(judge(session, flow, points));
     }
     all.into_values().collect()

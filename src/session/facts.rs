@@ -673,6 +673,11 @@ impl DtlsFacts {
         Direction::ToClient.of(&self.records) == &0 && finished().is_some_and(|m| m.count >= REPEATED)
     }
 
+    /// Its handshake was before the capture: protected records without any.
+    pub fn was_up(&self) -> bool {
+        self.attempts.is_empty() && self.protected.iter().any(Option::is_some)
+    }
+
     /// What few flows show.
     pub fn seldom(&self) -> &SeldomInDtls {
         const NOTHING: &SeldomInDtls = &SeldomInDtls {

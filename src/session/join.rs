@@ -60,9 +60,9 @@ fn speaks_dtls(flow: &FlowFacts) -> bool {
     })
 }
 
-/// DTLS data both ways whose handshake was before the capture.
+/// DTLS data whose handshake was before the capture.
 fn late(flow: &FlowFacts) -> bool {
-    flow.dtls.as_ref().is_some_and(|d| d.attempts.is_empty() && d.protected.iter().all(Option::is_some))
+    flow.dtls.as_ref().is_some_and(|dtls| dtls.was_up())
 }
 
 /// DTLS that nobody but AnyConnect speaks.

@@ -527,6 +527,11 @@ impl DtlsFlow {
         seen().any(works) && !seen().any(facts::DtlsFacts::waits_for_client)
     }
 
+    /// Was it up before the capture, as far as any point shows?
+    pub fn was_up(&self) -> bool {
+        self.views.iter().filter_map(|v| v.dtls.as_deref()).all(facts::DtlsFacts::was_up)
+    }
+
     /// Handshake attempts of all views: point, facts.
     pub fn attempts(&self) -> impl Iterator<Item = (&FlowFacts, &AttemptFacts)> {
         self.views.iter().flat_map(|v| v.dtls.iter().flat_map(move |d| d.attempts.iter().map(move |a| (&**v, a))))
