@@ -128,6 +128,12 @@ fn handshake_near(flow: &FlowFacts) -> Option<Near> {
     (to_opener > NEARER * to_answerer).then_some(Near::Answerer)
 }
 
+/// Routers that a packet with that TTL has passed, as far as the nearest initial one tells.
+fn hops(ttl: u8) -> u8 {
+    let above = INITIAL_TTLS.iter().filter(|initial| **initial >= ttl);
+    above.map(|initial| initial - ttl).min().unwrap_or(0)
+}
+
 fn vote(votes: &mut Votes, flow: &FlowFacts) {
     if let [Some(up), Some(down)] = flow.opened.ttl() {
         match (INITIAL_TTLS.contains(&up), INITIAL_TTLS.contains(&down)) {
@@ -136,10 +142,14 @@ fn vote(votes: &mut Votes, flow: &FlowFacts) {
             _ => {}
         }
     }
+    /// Farther away no end is near, however long the way to the other one takes.
+    const BESIDE: u8 = 1;
+    let is_beside = |ttl: Option<u8>| ttl.is_none_or(|ttl| hops(ttl) <= BESIDE);
+    let [up, down] = flow.opened.ttl();
     match handshake_near(flow) {
-        Some(Near::Opener) => votes.client_by_gap += 1,
-        Some(Near::Answerer) => votes.gateway_by_gap += 1,
-        None => {}
+        Some(Near::Opener) if is_beside(up) => votes.client_by_gap += 1,
+        Some(Near::Answerer) if is_beside(down) => votes.gateway_by_gap += 1,
+        _ => {}
     }
 }
 
@@ -235,6 +245,11 @@ fn vantage_of_name(name: &str, carries_outer: bool, is_file: bool) -> Option<Van
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn routers_are_counted_from_the_nearest_initial_ttl() {
+        assert_eq!([64, 63, 128, 120, 255, 250, 0].map(hops), [0, 1, 0, 8, 0, 5, 64]);
+    }
 
     #[test]
     fn names_that_tell_and_names_that_do_not() {
