@@ -605,7 +605,7 @@ impl Run<'_> {
         }
         self.tell_decryption(&flows);
         let told = Told { tls: self.options.tls_mtu, dtls: self.options.dtls_mtu };
-        let session::Assembled { mut sessions, clocks, unclaimed, ike } =
+        let session::Assembled { mut sessions, clocks, unclaimed, strays, ike } =
             session::assemble(flows, icmp, incomplete, meetings, &mut self.points);
         let left_out = sessions.len().saturating_sub(self.options.max_sessions.unwrap_or(MAX_SESSIONS));
         sessions.truncate(sessions.len() - left_out);
@@ -620,6 +620,9 @@ impl Run<'_> {
         let sessions = if self.options.keeps_sessions { sessions } else { Sessions::default() };
         if let Some(ipsec) = report::build::ipsec(&ike) {
             self.report.losses.push(ipsec);
+        }
+        if self.report.summary.sessions > 0 {
+            self.report.losses.extend(report::build::strays(&strays));
         }
         for hint in unclaimed {
             report::build::label_hint(&mut self.report, hint, &self.points);

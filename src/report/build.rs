@@ -9,7 +9,7 @@ use super::{inside, ladder, sizes, timeline};
 use crate::event::{FrameRef, PointId, Timestamp, Vantage};
 use crate::finding::{self, Case, Detector, Outcome, Severity, Wanted, by_capture};
 use crate::session::attempt::{AttemptOutcome, icmp_words, judge};
-use crate::session::facts::{AttemptFacts, FlowFacts, Stretch};
+use crate::session::facts::{AttemptFacts, FlowFacts, IcmpFacts, Stretch};
 use crate::session::{self, Point, link_name};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -547,6 +547,24 @@ pub fn label_hint(report: &mut Report, hint: session::inner::Unclaimed, points: 
         path => format!("acpcap analyze {}", quoted(&format!("inside:{path}"))),
     };
     report.next_captures.push(NextCapture { vantage: vantage.to_owned(), session: String::new(), why, command });
+}
+
+/// Fragmentation Needed about packets of no session: it may be about traffic inside a tunnel that could not be told to be that.
+pub fn strays(icmp: &[IcmpFacts]) -> Option<Loss> {
+    let first = icmp.iter().min_by_key(|error| error.first)?;
+    let total: u32 = icmp.iter().map(|error| error.count).sum();
+    let (quoted, mtu) = (first.quoted, first.mtus.first().map_or(String::new(), |mtu| format!(", MTU {mtu}")));
+    let text = format!(
+        "{} about packets of no session: the first from {} about {} B from {} to {}{mtu}. If that is inside a tunnel, a \
+         capture of the inside alone tells whose",
+        finding::count(u64::from(total), "Fragmentation Needed message"),
+        first.sender,
+        quoted.total_len,
+        quoted.src,
+        quoted.dst
+    );
+    let capture = first.frames.first().map(|frame| frame.capture);
+    Some(Loss { kind: "stray-frag-needed".to_owned(), capture, count: u64::from(total), text, limit: false })
 }
 
 /// What to say of IPsec: acpcap does not look into it, and says so rather than nothing.

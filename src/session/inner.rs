@@ -208,8 +208,9 @@ fn inside_only(client: Client, refused: &HashSet<IpAddr>, points: &[Point], alon
     (known || lowered_after_trouble(&session).is_some()).then_some(session)
 }
 
-/// Gives ICMP errors to the sessions whose packets they quote.
-pub fn attach_icmp(sessions: &mut [Session], icmp: Vec<IcmpFacts>) {
+/// Gives ICMP errors to the sessions whose packets they quote, and gives back those that a packet did not fit and quote nobody's.
+pub fn attach_icmp(sessions: &mut [Session], icmp: Vec<IcmpFacts>) -> Vec<IcmpFacts> {
+    let mut strays = Vec::new();
     let mut by_outer: HashMap<(IpAddr, u16, u8), usize> = HashMap::default();
     let mut by_inner: HashMap<IpAddr, usize> = HashMap::default();
     for (i, session) in sessions.iter().enumerate() {
@@ -234,6 +235,54 @@ pub fn attach_icmp(sessions: &mut [Session], icmp: Vec<IcmpFacts>) {
             && let Some(session) = sessions.get_mut(i)
         {
             session.icmp.push(super::Icmp { facts: error, inner: is_inner, toward_client });
+        } else if error.error.is_frag_needed() {
+            strays.push(error);
         }
+    }
+    strays
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::{IcmpError, Quoted, Timestamp};
+
+    #[test]
+    fn fragmentation_needed_of_nobody_is_given_back() {
+        let [client, server, gateway] = [[10, 9, 0, 1], [10, 1, 0, 1], [10, 1, 0, 254]].map(IpAddr::from);
+        let error = |dst: IpAddr, icmp_type, next_hop_mtu| {
+            let quoted = Quoted {
+                src: server,
+                dst,
+                protocol: 6,
+                ports: None,
+                tcp_seq: None,
+                tcp_flags: None,
+                is_readable: false,
+                total_len: 1500,
+                dont_fragment: true,
+                id: 1,
+            };
+            IcmpFacts {
+                point: PointId(0),
+                error: IcmpError { v6: false, icmp_type, code: 4, next_hop_mtu, quoted: Some(quoted) },
+                quoted,
+                quotes: None,
+                sender: gateway,
+                count: 1,
+                mtus: next_hop_mtu.into_iter().collect(),
+                first: Timestamp::default(),
+                last: Timestamp::default(),
+                frames: Vec::new(),
+            }
+        };
+        let mut session = Session::new(IpAddr::from([192, 0, 2, 1]), None, 443, Proof::LateDtls);
+        session.inner_addresses.push(client);
+        let mut sessions = [session];
+        let stranger = IpAddr::from([10, 9, 0, 2]);
+        let told = vec![error(client, 3, Some(1347)), error(stranger, 3, Some(1347)), error(stranger, 11, None)];
+        let strays = attach_icmp(&mut sessions, told);
+        assert_eq!(sessions[0].icmp.len(), 1);
+        assert_eq!(strays.iter().map(|error| error.quoted.dst).collect::<Vec<_>>(), [stranger]);
     }
 }

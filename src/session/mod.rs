@@ -657,6 +657,8 @@ pub struct Assembled {
     pub ike: std::collections::BTreeSet<(IpAddr, IpAddr)>,
     /// What looks like the inside of a tunnel, and was not believed to be.
     pub unclaimed: Vec<inner::Unclaimed>,
+    /// Fragmentation Needed about packets of no session.
+    pub strays: Vec<IcmpFacts>,
 }
 
 /// Puts the sessions of a run together from all its facts, and settles where the points stood.
@@ -686,9 +688,9 @@ pub fn assemble(
     let pace = pace::Pace::default();
     mirror::part(&sessions, &mut others, &mut icmp, &mut meetings, &pace, points);
     let unclaimed = inner::attach(&mut sessions, others, &icmp, &meetings, &pace, points);
-    inner::attach_icmp(&mut sessions, icmp);
+    let strays = inner::attach_icmp(&mut sessions, icmp);
     point::infer_inner(points, &sessions);
-    Assembled { sessions, clocks, unclaimed, ike }
+    Assembled { sessions, clocks, unclaimed, strays, ike }
 }
 
 /// The addresses of the tunnels' ends.
