@@ -1,11 +1,12 @@
 //! DTLS worked, then died, and the data went back to TLS.
 
 use super::remedy;
-use crate::event::{Direction, FrameRef, Timestamp, Vantage};
+use crate::event::{Direction, FrameRef, Protocol, Timestamp, Vantage};
 use crate::finding::{
     Case, Detector, Evidence, Filter, Finding, Grade, Outcome, RuledOut, Severity, Sight, count, elapsed,
 };
-use crate::session::facts::{FlowFacts, Stretch, Unanswered};
+use crate::session::attempt::{icmp_words, is_unreachable};
+use crate::session::facts::{FlowFacts, IcmpFacts, Stretch, Unanswered};
 use crate::session::{Connection, DtlsFlow, Session};
 
 /// Records of data each way on TLS that count as "the data is back", beyond stray control records.
@@ -45,6 +46,7 @@ The likely cause:
 
 - `udp-idle-timeout`: DTLS had been silent for a while when its records began to go unanswered: a NAT or firewall had forgotten it. \
 Typical when a new port works at once
+- `refused-midway`: from then on an ICMP unreachable answers its packets
 - `rekey-failed`: a rekey had just begun that the other side never took part in
 - `lost-to-gateway`: captures at both ends show the client's records leave and not arrive
 - `gateway-silent`: the client's records reach the gateway's outside interface, and it does not answer
@@ -108,6 +110,8 @@ struct Death<'a> {
     /// Data on TLS since.
     back: Option<Stretch>,
     rekey: Option<FrameRef>,
+    /// ICMP that refuses its packets since.
+    refused: Option<&'a IcmpFacts>,
 }
 
 impl<'a> Death<'a> {
@@ -152,7 +156,8 @@ impl<'a> Death<'a> {
             _ => None,
         });
         let rekey = rekey.min().filter(|(at, _)| *at >= answered.0.plus_seconds(-1.0)).map(|(_, frame)| frame);
-        found.then_some(Death { flow, answered, is_heard, unanswered, retries, again, back, rekey })
+        let refused = refused(session, flow, answered.0);
+        found.then_some(Death { flow, answered, is_heard, unanswered, retries, again, back, rekey, refused })
     }
 
     /// Records of the client that went that way after the last answer. Where answers do not show, only that there were none.
@@ -172,6 +177,9 @@ impl<'a> Death<'a> {
             let views = self.flow.views.iter().filter(|v| points.contains(&v.point));
             views.filter_map(|v| self.unanswered_at(v)).max()
         };
+        if self.refused.is_some() {
+            return "refused-midway";
+        }
         if self.rekey.is_some() {
             return "rekey-failed";
         }
@@ -231,6 +239,9 @@ fn finding(case: &Case<'_>, death: &Death<'_>, deaths: usize) -> Finding {
     if likely == "udp-idle-timeout" {
         text.push_str(&format!(" It had been silent for {:.1} s before.", death.unanswered.silence()));
     }
+    if let Some(icmp) = death.refused {
+        text.push_str(&format!(" {} refuses its packets with {}.", icmp.sender, icmp_words(&icmp.error)));
+    }
     if deaths > 1 {
         text.push_str(&format!(" That happened {deaths} times."));
     }
@@ -258,7 +269,7 @@ fn finding(case: &Case<'_>, death: &Death<'_>, deaths: usize) -> Finding {
             shows: "the DTLS tunnel that died".to_owned(),
             frames: None,
         }],
-        remedy: remedies(session, likely),
+        remedy: remedies(session, death, likely),
         ..Finding::default()
     }
 }
@@ -269,6 +280,10 @@ fn evidence(death: &Death<'_>, answer: FrameRef) -> Vec<Evidence> {
     if death.unanswered.records > 0 {
         let frames = vec![death.unanswered.first.1, death.unanswered.last.1];
         evidence.push(Evidence::Frames(frames, "first and last record of the client without an answer".to_owned()));
+    }
+    if let Some(icmp) = death.refused {
+        evidence
+            .push(Evidence::Frames(icmp.frames.clone(), format!("{} from {}", icmp_words(&icmp.error), icmp.sender)));
     }
     if let Some(frame) = death.rekey {
         evidence.push(Evidence::Frames(vec![frame], "a rekey begins".to_owned()));
@@ -306,7 +321,13 @@ fn ruled_out(case: &Case<'_>, death: &Death<'_>, likely: &str) -> Vec<RuledOut> 
     all
 }
 
-fn remedies(session: &Session, likely: &str) -> Vec<String> {
+fn remedies(session: &Session, death: &Death<'_>, likely: &str) -> Vec<String> {
+    if let Some(icmp) = death.refused {
+        let port = death.flow.best().opened.endpoints.server.port();
+        let first =
+            format!("see on {} why it refuses udp/{port} since then ({})", icmp.sender, icmp_words(&icmp.error));
+        return vec![first, remedy::equal_mtus(session)];
+    }
     let first = match likely {
         "udp-idle-timeout" => {
             "keep the mapping open: a DTLS keepalive below the NAT's timeout (`anyconnect ssl keepalive 20`), or a longer timeout there"
@@ -320,6 +341,15 @@ fn remedies(session: &Session, likely: &str) -> Vec<String> {
         _ => "find what blocked UDP to the gateway at that moment: a firewall rule, or a device that lost its state",
     };
     vec![first.to_owned(), remedy::equal_mtus(session)]
+}
+
+/// An unreachable that quotes the client's packets of that flow, from about that moment on.
+fn refused<'a>(session: &'a Session, flow: &DtlsFlow, since: Timestamp) -> Option<&'a IcmpFacts> {
+    let ends = flow.views.iter().map(|view| view.opened.endpoints);
+    let ports: Vec<_> = ends.map(|ends| Some((ends.client.port(), ends.server.port()))).collect();
+    let outer = session.icmp.iter().filter(|icmp| !icmp.inner && !icmp.toward_client).map(|icmp| &icmp.facts);
+    let about = outer.filter(|facts| is_unreachable(&facts.error) && ports.contains(&facts.quoted.ports));
+    about.filter(|facts| facts.quoted.protocol == Protocol::Udp.number()).find(|facts| facts.last >= since)
 }
 
 /// The last DTLS data record from the gateway, wherever it was seen.
