@@ -295,6 +295,16 @@ mod tests {
         assert_eq!(packets(0x0800, &ipv4(47, &gre)), [inner_v6]);
         let gre = join(&[&[0, 0, 0x65, 0x58], &ethernet(0x0800, &v4)]);
         assert_eq!(packets(0x86dd, &ipv6(47, &gre)), [inner_v4]);
+        let frame = ethernet(0x0800, &v4);
+        let mirrored: [&[u8]; 4] = [
+            &[0, 0, 0x88, 0xbe],
+            &[0x10, 0, 0x88, 0xbe, 0, 0, 0, 9, 0x10, 1, 0, 1, 0, 0, 0, 0],
+            &[0x10, 0, 0x22, 0xeb, 0, 0, 0, 9, 0x20, 1, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0],
+            &[0x10, 0, 0x22, 0xeb, 0, 0, 0, 9, 0x20, 1, 0, 1, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0],
+        ];
+        for header in mirrored {
+            assert_eq!(packets(0x0800, &ipv4(47, &join(&[header, &frame]))), [inner_v4], "{header:x?}");
+        }
         let vxlan = udp_to(4789, &join(&[&[8, 0, 0, 0, 0, 0, 5, 0], &ethernet(0x0800, &v4)]));
         assert_eq!(packets(0x0800, &ipv4(17, &vxlan)), ["0: ip 83 udp 1111 > 4789 len 55", inner_v4]);
     }

@@ -1,4 +1,4 @@
-//! Tunnels that carry IP: GRE, IP-in-IP, VXLAN. Finds the inner packet, does not read it.
+//! Tunnels that carry IP: GRE, IP-in-IP, VXLAN, and mirrored frames in ERSPAN. Finds the inner packet, does not read it.
 
 use super::Undecoded;
 use super::ip::protocol;
@@ -27,6 +27,8 @@ fn gre(layer: Layer<'_>) -> Result<Network<'_>, Undecoded> {
     const SEQUENCE: u8 = 0x10;
     const VERSION: u8 = 0x07;
     const TRANSPARENT_ETHERNET: u16 = 0x6558;
+    const ERSPAN: u16 = 0x88be;
+    const ERSPAN_3: u16 = 0x22eb;
 
     let (&[flags, version, high, low], rest) = layer.take()?;
     // version 1 is PPTP, which carries compressible PPP; source routes left the standard in 2000
@@ -38,7 +40,22 @@ fn gre(layer: Layer<'_>) -> Result<Network<'_>, Undecoded> {
     let rest = rest.skip(present * 4)?;
     match u16::from_be_bytes([high, low]) {
         TRANSPARENT_ETHERNET => link::ethernet(rest),
+        // type I has no header of its own, and GRE in front of it no sequence number
+        ERSPAN if flags & SEQUENCE == 0 => link::ethernet(rest),
+        ERSPAN => link::ethernet(rest.skip(8)?),
+        ERSPAN_3 => erspan_3(rest),
         ether_type => link::ether_type(ether_type, rest),
+    }
+}
+
+/// ERSPAN type III (draft-foschiano-erspan-03 §4.3): 12 bytes, 8 more when the last bit says so, then the mirrored frame.
+fn erspan_3(layer: Layer<'_>) -> Result<Network<'_>, Undecoded> {
+    const SUB_HEADER: u8 = 0x01;
+    let (&[.., kind, flags], rest) = layer.take::<12>()?;
+    let rest = if flags & SUB_HEADER != 0 { rest.skip(8)? } else { rest };
+    match kind >> 2 & 0x1f {
+        0 => link::ethernet(rest),
+        _ => Err(Undecoded::NotIp),
     }
 }
 
