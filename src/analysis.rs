@@ -685,7 +685,6 @@ fn point(points: &mut Vec<Point>, first_point: usize, capture: u16, frame: &Fram
     let place = first_point + frame.interface as usize;
     while points.len() <= place {
         let id = PointId(points.len() as u16);
-        let _index = (points.len() - first_point) as u32;
         points.push(Point::unknown(id, capture, frame.link));
     }
     if let Some(point) = points.get_mut(place) {

@@ -4,7 +4,7 @@ pub use crate::session::coverage::Sight;
 pub use crate::session::{Basis, Confidence};
 
 use crate::event::{FrameRef, PointId, Timestamp, Vantage};
-use crate::session::coverage::hides;
+use crate::session::coverage::{hides, only_one_way};
 use crate::session::{Point, Session};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -285,13 +285,13 @@ impl Case<'_> {
         }
     }
 
-    /// Of the points that saw its outer or inner packets one, where all of them saw only one direction.
-    pub fn one_way(&self, outer: bool, inner: bool) -> Option<&Point> {
+    /// Why it cannot be told what its outer or inner packets met: no point saw both directions of them.
+    pub fn one_way(&self, outer: bool, inner: bool) -> Option<String> {
         let inside = self.session.inner.iter().map(|flow| &*flow.facts).filter(|_| inner);
         let views = self.session.outer_views().filter(|_| outer).chain(inside);
         let mut points = views.filter_map(|view| self.point(view.point)).peekable();
         let first = *points.peek()?;
-        points.all(|point| point.one_way).then_some(first)
+        points.all(|point| point.one_way).then(|| only_one_way(first))
     }
 
     /// Points of this session that stood at that vantage.

@@ -36,12 +36,12 @@ impl Sessions {
         let mut worst: Vec<(Rank, usize)> = Vec::new();
         for index in 0..self.all.len() {
             self.ask(index, |id, session, _, answers| {
-                let severity = answers.iter().filter_map(|(_, outcome)| outcome.severity()).max();
+                let severity = severity(&answers);
                 let is_unsure = answers.iter().any(|(_, outcome)| outcome.answer() == Answer::CannotTell);
                 let words = answers.iter().map(|(detector, outcome)| (detector.id, outcome.answer(), outcome.reason()));
                 tally.add(&id, severity, words);
                 if options.keeps_sessions {
-                    wishes.add(&id, session, &answers);
+                    wishes.add(&id, session, severity, &answers);
                 }
                 worst.push((Reverse((severity, is_unsure)), index));
             });
@@ -56,7 +56,7 @@ impl Sessions {
         for (_, index) in worst {
             self.ask(index, |id, session, points, answers| {
                 if !options.keeps_sessions {
-                    wishes.add(&id, session, &answers);
+                    wishes.add(&id, session, severity(&answers), &answers);
                 }
                 let (session, findings, checks) = build::session(id, session, points, answers);
                 report.sessions.push(session);
@@ -97,6 +97,11 @@ impl Every for Sessions {
             }
         }
     }
+}
+
+/// The worst of what was found.
+fn severity(answers: &Answers) -> Option<Severity> {
+    answers.iter().filter_map(|(_, outcome)| outcome.severity()).max()
 }
 
 fn keep_worst(sessions: &mut Vec<(Rank, usize)>, most: usize) {

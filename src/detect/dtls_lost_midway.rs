@@ -1,11 +1,11 @@
 //! DTLS worked, then died, and the data went back to TLS.
 
 use super::remedy;
-use crate::event::{Direction, FrameRef, Protocol, Timestamp, Vantage};
+use crate::event::{Direction, FrameRef, Timestamp, Vantage};
 use crate::finding::{
     Case, Detector, Evidence, Filter, Finding, Grade, Outcome, RuledOut, Severity, Sight, count, elapsed,
 };
-use crate::session::attempt::{icmp_words, is_unreachable};
+use crate::session::attempt::{icmp_words, refusals};
 use crate::session::facts::{FlowFacts, IcmpFacts, Stretch, Unanswered};
 use crate::session::{Connection, DtlsFlow, Session};
 
@@ -68,15 +68,14 @@ Typical when a new port works at once
 
 fn check(case: &Case<'_>) -> Outcome {
     let session = case.session;
-    let worked: Vec<&DtlsFlow> = session.dtls.iter().filter(|d| d.worked() || d.was_up()).collect();
+    let worked: Vec<&DtlsFlow> = session.dtls.iter().filter(|d| d.came_up()).collect();
     let Some(last) = worked.last() else {
         return Outcome::clear("DTLS never came up in this capture, so it was not lost midway");
     };
-    let deaths: Vec<Death<'_>> =
-        worked.iter().filter(|d| d.continues.is_none()).filter_map(|flow| Death::of(session, flow)).collect();
     // Without any answer it is dead only where answers would show.
     let is_seen = case.one_way(true, false).is_none();
-    let deaths: Vec<Death<'_>> = deaths.into_iter().filter(|death| death.is_heard || is_seen).collect();
+    let deaths = worked.iter().filter(|d| d.continues.is_none()).filter_map(|flow| Death::of(session, flow));
+    let deaths: Vec<Death<'_>> = deaths.filter(|death| death.is_heard || is_seen).collect();
     if let Some(death) = deaths.first() {
         return Outcome::Found(Box::new(finding(case, death, deaths.len())));
     }
@@ -156,7 +155,8 @@ impl<'a> Death<'a> {
             _ => None,
         });
         let rekey = rekey.min().filter(|(at, _)| *at >= answered.0.plus_seconds(-1.0)).map(|(_, frame)| frame);
-        let refused = refused(session, flow, answered.0);
+        let mut refusals = flow.views.iter().flat_map(|view| refusals(view, &session.icmp));
+        let refused = refusals.find(|facts| facts.last >= answered.0);
         found.then_some(Death { flow, answered, is_heard, unanswered, retries, again, back, rekey, refused })
     }
 
@@ -201,14 +201,10 @@ fn finding(case: &Case<'_>, death: &Death<'_>, deaths: usize) -> Finding {
     let session = case.session;
     let likely = death.likely(case);
     let (answered, frame) = death.answered;
-    let mut text = match death.is_heard {
-        true => {
-            format!(
-                "DTLS came up and carried data until {:.1} s into the session",
-                answered.seconds_since(session.start)
-            )
-        }
-        false => "DTLS had come up before the capture, in which it gets no answer any more".to_owned(),
+    let mut text = if death.is_heard {
+        format!("DTLS came up and carried data until {:.1} s into the session", answered.seconds_since(session.start))
+    } else {
+        "DTLS had come up before the capture, in which it gets no answer any more".to_owned()
     };
     let Unanswered { records, .. } = death.unanswered;
     if records > 0 {
@@ -341,15 +337,6 @@ fn remedies(session: &Session, death: &Death<'_>, likely: &str) -> Vec<String> {
         _ => "find what blocked UDP to the gateway at that moment: a firewall rule, or a device that lost its state",
     };
     vec![first.to_owned(), remedy::equal_mtus(session)]
-}
-
-/// An unreachable that quotes the client's packets of that flow, from about that moment on.
-fn refused<'a>(session: &'a Session, flow: &DtlsFlow, since: Timestamp) -> Option<&'a IcmpFacts> {
-    let ends = flow.views.iter().map(|view| view.opened.endpoints);
-    let ports: Vec<_> = ends.map(|ends| Some((ends.client.port(), ends.server.port()))).collect();
-    let outer = session.icmp.iter().filter(|icmp| !icmp.inner && !icmp.toward_client).map(|icmp| &icmp.facts);
-    let about = outer.filter(|facts| is_unreachable(&facts.error) && ports.contains(&facts.quoted.ports));
-    about.filter(|facts| facts.quoted.protocol == Protocol::Udp.number()).find(|facts| facts.last >= since)
 }
 
 /// The last DTLS data record from the gateway, wherever it was seen.

@@ -366,27 +366,7 @@ impl<'a> Failure<'a> {
             AttemptOutcome::SealedAlert(_) => "finished-rejected",
             AttemptOutcome::NoReply => self.silence(port),
             AttemptOutcome::FinishedLost => "finished-lost",
-            AttemptOutcome::StalledAfterHelloVerify => {
-                let facts = || self.failed.iter().filter(|j| j.view.point == self.near).map(|j| j.facts);
-                let (cookies, echoed) = facts().fold((0, 0), |(c, e), f| (c.max(f.cookies), e.max(f.echoed)));
-                if self.lacks_fragments() {
-                    "fragments-lost"
-                } else if facts().any(AttemptFacts::lacks_messages) {
-                    "large-datagrams-lost"
-                } else if self.is_lost_on_the_way_back() {
-                    if self.there().is_some_and(|there| there.largest > LARGE) {
-                        "large-datagrams-lost"
-                    } else {
-                        "answers-lost"
-                    }
-                } else if cookies >= LOOP && echoed >= LOOP - 1 {
-                    "hello-verify-loop"
-                } else if !self.at_client() && facts().all(|f| f.with_cookie == 0) {
-                    "answers-lost"
-                } else {
-                    "gateway-silent-after-cookie"
-                }
-            }
+            AttemptOutcome::StalledAfterHelloVerify => self.after_cookie(),
             _ => self.half_way(),
         }
     }
@@ -413,20 +393,42 @@ impl<'a> Failure<'a> {
         }
     }
 
-    /// A ServerHello came: why not the rest.
-    fn half_way(&self) -> &'static str {
-        let near = || self.failed.iter().filter(|j| j.view.point == self.near).map(|j| j.facts);
-        let goes_on = |f: &&crate::session::facts::AttemptFacts| f.server_hellos.1.is_some_and(|(at, _)| f.last > at);
+    /// The attempts as the nearest point saw them.
+    fn near(&self) -> impl Iterator<Item = &AttemptFacts> {
+        self.failed.iter().filter(|j| j.view.point == self.near).map(|j| j.facts)
+    }
+
+    /// HelloVerifyRequest came: why no ServerHello.
+    fn after_cookie(&self) -> &'static str {
+        let (cookies, echoed) = self.near().fold((0, 0), |(c, e), f| (c.max(f.cookies), e.max(f.echoed)));
+        let sent = self.there().filter(|_| self.is_lost_on_the_way_back()).map(|there| there.largest);
         if self.lacks_fragments() {
             "fragments-lost"
-        } else if near().any(|f| f.lacks_messages()) {
+        } else if self.near().any(AttemptFacts::lacks_messages) || sent.is_some_and(|largest| largest > LARGE) {
+            "large-datagrams-lost"
+        } else if sent.is_some() {
+            "answers-lost"
+        } else if cookies >= LOOP && echoed >= LOOP - 1 {
+            "hello-verify-loop"
+        } else if !self.at_client() && self.near().all(|f| f.with_cookie == 0) {
+            "answers-lost"
+        } else {
+            "gateway-silent-after-cookie"
+        }
+    }
+
+    /// A ServerHello came: why not the rest.
+    fn half_way(&self) -> &'static str {
+        let goes_on = |f: &AttemptFacts| f.server_hellos.1.is_some_and(|(at, _)| f.last > at);
+        if self.lacks_fragments() {
+            "fragments-lost"
+        } else if self.near().any(AttemptFacts::lacks_messages) {
             "large-datagrams-lost"
         } else if self.stale {
             "stale-session"
-        } else if near().any(|f| f.certificate) {
+        } else if self.near().any(|f| f.certificate) {
             "full-handshake"
-        } else if !self.at_client() && self.outcome == AttemptOutcome::ClientDidNotFinish && near().any(|f| goes_on(&f))
-        {
+        } else if !self.at_client() && self.outcome == AttemptOutcome::ClientDidNotFinish && self.near().any(goes_on) {
             "answers-lost"
         } else {
             "gateway-silent-after-server-hello"

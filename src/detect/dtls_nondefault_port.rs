@@ -107,7 +107,7 @@ fn passed(case: &Case<'_>, odd: &[&DtlsFlow]) -> Option<&'static str> {
     let attempts = || odd.iter().flat_map(|flow| flow.attempts());
     if odd.iter().any(|flow| flow.worked()) {
         Some("It came up")
-    } else if attempts().any(|(_, attempt)| attempt.is_answered()) {
+    } else if attempts().any(|(_, attempt)| attempt.was_heard()) {
         Some("It never came up, but the gateway answered from there: packets pass both ways, so the port is not why")
     } else if attempts().any(|(view, _)| case.at(Vantage::Outside).contains(&view.point)) {
         Some(

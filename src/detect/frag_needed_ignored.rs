@@ -4,7 +4,7 @@ use super::remedy;
 use crate::event::Vantage;
 use crate::finding::{Case, Detector, Evidence, Finding, Grade, Outcome, Severity, count, frame_filters};
 use crate::session::Icmp;
-use crate::session::heed::{Ignored, frag_needed, ignored};
+use crate::session::heed::{Ignored, ignored};
 
 const USELESS: Grade = Grade::high("the MTU in the message is of no use to its receiver");
 const SEVERAL: Grade = Grade::high("two or more packets above the MTU followed the message");
@@ -35,7 +35,7 @@ the smallest MTU allowed (68 for IPv4, 1280 for IPv6).",
 
 fn check(case: &Case<'_>) -> Outcome {
     let session = case.session;
-    let came: Vec<&Icmp> = frag_needed(session).collect();
+    let came: Vec<&Icmp> = session.frag_needed().collect();
     if came.is_empty() {
         return Outcome::clear("none came");
     }

@@ -46,13 +46,17 @@ pub fn find(id: &str) -> Option<&'static Detector> {
 fn both_ways(outcome: Outcome, detector: &Detector, case: &Case<'_>) -> Outcome {
     let is_outer = |vantage: &Vantage| vantage.is_outer();
     let (outer, inner) = (detector.judged_from.iter().any(is_outer), !detector.judged_from.iter().all(is_outer));
-    match (outcome, case.one_way(outer, inner)) {
-        (Outcome::Clear(_), Some(point)) => {
-            let wanted = detector.judged_from.first().map(|v| Wanted { vantage: *v, why: detector.question });
-            Outcome::cannot_tell(format!("{} shows only one direction of the traffic", point.name), wanted)
+    match outcome {
+        Outcome::Clear(_) => {
+            case.one_way(outer, inner).map_or(outcome, |why| Outcome::cannot_tell(why, wanted(detector)))
         }
-        (outcome, _) => outcome,
+        outcome => outcome,
     }
+}
+
+/// The capture that would settle its question.
+fn wanted(detector: &Detector) -> Option<Wanted> {
+    detector.judged_from.first().map(|vantage| Wanted { vantage: *vantage, why: detector.question })
 }
 
 /// Asks one detector about one session; without a capture from where it can judge, the answer is cannot-tell.
@@ -72,6 +76,5 @@ pub fn ask(detector: &Detector, case: &Case<'_>) -> Outcome {
         why.push_str(or);
         why.push_str(place.phrase());
     }
-    let wanted = detector.judged_from.first().map(|v| Wanted { vantage: *v, why: detector.question });
-    Outcome::cannot_tell(why, wanted)
+    Outcome::cannot_tell(why, wanted(detector))
 }

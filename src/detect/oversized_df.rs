@@ -141,7 +141,7 @@ fn severity(session: &Session, over: &Oversized) -> Severity {
     }
     // Told by ICMP and heeded, or delivered all the same: worth knowing, not a fault.
     let udp_unanswered = over.frag_needed == 0 && over.delivered == 0 && over.to_client() > 0;
-    let useless = session.icmp.iter().any(|i| i.facts.error.is_frag_needed() && i.facts.mtus.iter().all(|m| *m < 68));
+    let useless = session.frag_needed().any(|i| i.facts.mtus.iter().all(|m| *m < 68));
     if udp_unanswered || useless { Severity::Medium } else { Severity::Info }
 }
 

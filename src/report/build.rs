@@ -467,7 +467,7 @@ fn oversized(case: &Case<'_>) -> Vec<Oversized> {
 fn frag_needed(case: &Case<'_>) -> Vec<FragNeeded> {
     let mut by_point: BTreeMap<PointId, FragNeeded> = BTreeMap::new();
     let mut frames: BTreeMap<PointId, Vec<FrameRef>> = BTreeMap::new();
-    for icmp in case.session.icmp.iter().filter(|i| i.facts.error.is_frag_needed()) {
+    for icmp in case.session.frag_needed() {
         let facts = &icmp.facts;
         let entry = by_point.entry(facts.point).or_insert_with(|| FragNeeded {
             vantage: word(case, facts.point),
@@ -603,9 +603,8 @@ struct Wish {
 }
 
 impl Wishes {
-    /// Adds what answers about a session want.
-    pub fn add(&mut self, id: &str, session: &session::Session, answers: &Answers) {
-        let severity = answers.iter().filter_map(|(_, outcome)| outcome.severity()).max();
+    /// Adds what answers about a session want; `severity` is the worst of them.
+    pub fn add(&mut self, id: &str, session: &session::Session, severity: Option<Severity>, answers: &Answers) {
         let is_urgent = severity.is_some_and(|severity| severity > Severity::Info);
         for (_, outcome) in answers {
             if let Outcome::CannotTell(_, Some(wanted)) = outcome

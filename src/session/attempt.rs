@@ -1,7 +1,7 @@
 //! How a DTLS handshake attempt went, as one point saw it and as all of them together tell.
 
 use super::coverage::{Sight, hides};
-use super::facts::{AttemptFacts, FlowFacts};
+use super::facts::{AttemptFacts, FlowFacts, IcmpFacts};
 use super::{Confidence, DtlsFlow, Icmp, Point, Session};
 use crate::event::{Alert, CipherSuite, Direction, FrameRef, IcmpError, Protocol, Timestamp, Version};
 use std::collections::BTreeMap;
@@ -149,9 +149,9 @@ pub struct Episode<'a> {
 pub fn episodes<'a>(session: &'a Session, points: &'a [Point]) -> Vec<Episode<'a>> {
     let mut all: BTreeMap<Option<Timestamp>, Episode<'a>> = BTreeMap::new();
     for flow in &session.dtls {
-        let tunnel = session.tunnel_at(flow.start()).filter(|c| c.is_whole()).map(|c| c.start());
+        let tunnel = session.tunnel_at(flow.start()).filter(|c| c.begins_here()).map(|c| c.start());
         let episode = all.entry(tunnel).or_insert(Episode { tunnel, judged: Vec::new(), worked: false });
-        episode.worked |= flow.worked() || flow.was_up();
+        episode.worked |= flow.came_up();
         episode.judged.extend(judge(session, flow, points));
     }
     all.into_values().collect()
@@ -175,7 +175,7 @@ fn judge_one(view: &FlowFacts, attempt: &AttemptFacts, icmp: &[Icmp], capture_en
         return AttemptOutcome::CutShort;
     }
     if attempt.server_hellos.0 == 0 {
-        return match attempt.is_answered() {
+        return match attempt.was_heard() {
             false => AttemptOutcome::NoReply,
             true => AttemptOutcome::StalledAfterHelloVerify,
         };
@@ -193,16 +193,19 @@ fn judge_one(view: &FlowFacts, attempt: &AttemptFacts, icmp: &[Icmp], capture_en
 
 /// An unreachable (not Fragmentation Needed) that quotes this flow's packets to the server during the attempt.
 fn refusal(view: &FlowFacts, attempt: &AttemptFacts, icmp: &[Icmp]) -> Option<AttemptOutcome> {
-    let ends = view.opened.endpoints;
+    let facts = refusals(view, icmp).find(|facts| facts.first >= attempt.first)?;
+    Some(AttemptOutcome::Refused(facts.error, facts.sender, facts.frames.first().copied().unwrap_or_default()))
+}
+
+/// Unreachables at the same point that quote the client's packets of a UDP flow.
+pub fn refusals<'a>(view: &FlowFacts, icmp: &'a [Icmp]) -> impl Iterator<Item = &'a IcmpFacts> {
+    let (ends, point) = (view.opened.endpoints, view.point);
     icmp.iter()
         .filter(|i| !i.inner && is_unreachable(&i.facts.error))
-        .filter(|i| i.facts.quoted.protocol == Protocol::Udp.number())
-        .filter(|i| i.facts.quoted.ports == Some((ends.client.port(), ends.server.port())))
-        .filter(|i| i.facts.quoted.dst == ends.server.ip() && i.facts.point == view.point)
-        .find(|i| i.facts.first >= attempt.first)
-        .map(|i| {
-            AttemptOutcome::Refused(i.facts.error, i.facts.sender, i.facts.frames.first().copied().unwrap_or_default())
-        })
+        .map(|i| &i.facts)
+        .filter(|facts| facts.quoted.protocol == Protocol::Udp.number())
+        .filter(move |facts| facts.quoted.ports == Some((ends.client.port(), ends.server.port())))
+        .filter(move |facts| facts.quoted.dst == ends.server.ip() && facts.point == point)
 }
 
 /// Destination Unreachable other than Fragmentation Needed.

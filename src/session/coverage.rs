@@ -19,7 +19,7 @@ pub enum Sight {
 pub fn hides(point: &Point, sight: Sight, times: u32) -> Option<String> {
     let name = &point.name;
     if point.one_way {
-        return Some(format!("{name} shows only one direction of the traffic"));
+        return Some(only_one_way(point));
     }
     if let Some(dropped) = point.interface.dropped.filter(|n| *n > 0) {
         /// So unlikely is a loss of all of them that nobody need think of it.
@@ -49,6 +49,11 @@ pub fn hides(point: &Point, sight: Sight, times: u32) -> Option<String> {
         }
     }
     None
+}
+
+/// Why a point that saw one direction cannot tell.
+pub fn only_one_way(point: &Point) -> String {
+    format!("{} shows only one direction of the traffic", point.name)
 }
 
 /// Does a capture filter in libpcap's language let it pass? Read branch by branch, without the parentheses.

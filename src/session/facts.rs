@@ -963,7 +963,7 @@ impl AttemptFacts {
     }
 
     /// Did an answer reach the client? It echoes the cookie of a HelloVerifyRequest that was not captured.
-    pub fn is_answered(&self) -> bool {
+    pub fn was_heard(&self) -> bool {
         self.hello_verify.0 > 0 || self.server_hellos.0 > 0 || self.with_cookie > 0
     }
 

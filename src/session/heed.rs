@@ -9,14 +9,9 @@ use std::net::IpAddr;
 /// Packets in flight when the ICMP was sent do not count: grace, seconds.
 const GRACE: f64 = 0.5;
 
-/// The ICMP errors that say a packet did not fit.
-pub fn frag_needed(session: &Session) -> impl Iterator<Item = &Icmp> {
-    session.icmp.iter().filter(|icmp| icmp.facts.error.is_frag_needed())
-}
-
 /// Was one about the inner or the outer path seen there, and its receiver went on as before?
 pub fn is_ignored(session: &Session, point: PointId, inner: bool) -> bool {
-    let mut there = frag_needed(session).filter(|icmp| icmp.facts.point == point && icmp.inner == inner);
+    let mut there = session.frag_needed().filter(|icmp| icmp.facts.point == point && icmp.inner == inner);
     there.any(|icmp| ignored(session, icmp).is_some())
 }
 

@@ -123,7 +123,7 @@ fn is_told_by_icmp(limit: &Limit) -> bool {
 fn icmp_limits(session: &Session, limits: &mut Vec<Limit>) {
     type Told = (Timestamp, Vec<FrameRef>, IpAddr, u32);
     let mut seen: BTreeMap<(Channel, u32), Told> = BTreeMap::new();
-    for icmp in session.icmp.iter().filter(|i| i.facts.error.is_frag_needed()) {
+    for icmp in session.frag_needed() {
         let facts = &icmp.facts;
         let channel = match (icmp.inner, facts.quoted.protocol) {
             (true, _) => Channel::Inner,
@@ -169,8 +169,7 @@ fn since_for_icmp(session: &Session, channel: Channel, first: Timestamp) -> Opti
         let is_first = session.tunnels().next().is_some_and(|t| t.start() == tunnel.start());
         return (!is_first).then(|| tunnel.start());
     }
-    let quoted =
-        session.icmp.iter().filter(|i| i.inner && i.facts.error.is_frag_needed()).filter_map(|i| i.facts.quotes);
+    let quoted = session.frag_needed().filter(|i| i.inner).filter_map(|i| i.facts.quotes);
     let flows: Vec<_> = quoted.map(|(id, _)| id).collect();
     let first = session.inner.iter().filter(|f| flows.contains(&f.facts.id)).map(|f| f.facts.opened.first).min();
     first.filter(|at| *at > session.start)
@@ -239,7 +238,7 @@ pub fn lowered_after_trouble(session: &Session) -> Option<u32> {
     let (at, after) = *announced.iter().find(|(_, mtu)| *mtu < before)?;
     let trouble =
         session.inner.iter().any(|f| stuck_toward_client(f).is_some_and(|s| s.first < at && s.ip_len > after))
-            || session.icmp.iter().any(|i| i.inner && i.facts.error.is_frag_needed() && i.facts.first < at);
+            || session.frag_needed().any(|i| i.inner && i.facts.first < at);
     trouble.then_some(after)
 }
 
@@ -507,12 +506,8 @@ fn oversized_outer(session: &Session, limit: &Limit, points: &[Point]) -> Vec<Ov
 }
 
 fn frag_needed(session: &Session, point: PointId, inner: bool) -> u32 {
-    session
-        .icmp
-        .iter()
-        .filter(|i| i.inner == inner && i.facts.point == point && i.facts.error.is_frag_needed())
-        .map(|i| i.facts.count)
-        .sum()
+    let there = session.frag_needed().filter(|i| i.inner == inner && i.facts.point == point);
+    there.map(|i| i.facts.count).sum()
 }
 
 /// Adds the packets of one flow, one way, that are above the limit.

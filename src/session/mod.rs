@@ -436,7 +436,7 @@ impl Connection {
     }
 
     /// Was its beginning captured: a SYN or a hello?
-    pub fn is_whole(&self) -> bool {
+    pub fn begins_here(&self) -> bool {
         self.views.iter().any(|view| join::begins_here(view))
     }
 
@@ -527,6 +527,11 @@ impl DtlsFlow {
         seen().any(works) && !seen().any(facts::DtlsFacts::waits_for_client)
     }
 
+    /// Did it come up, in the capture or before?
+    pub fn came_up(&self) -> bool {
+        self.worked() || self.was_up()
+    }
+
     /// Was it up before the capture, as far as any point shows?
     pub fn was_up(&self) -> bool {
         self.views.iter().filter_map(|v| v.dtls.as_deref()).all(facts::DtlsFacts::was_up)
@@ -592,13 +597,18 @@ impl Session {
     /// The tunnel connection in force at that moment: the last one begun by then, or else one that began before the capture and was
     /// silent until later.
     pub fn tunnel_at(&self, at: Timestamp) -> Option<&Connection> {
-        let first = || self.tunnels().next().filter(|c| !c.is_whole());
+        let first = || self.tunnels().next().filter(|c| !c.begins_here());
         self.tunnels().filter(|c| c.start() <= at).last().or_else(first)
     }
 
     /// Answers to CONNECT that granted a tunnel, read with keys, in order of time; each once however many points saw it.
     pub fn granted(&self) -> impl Iterator<Item = &(Timestamp, FrameRef, TunnelAnswer)> {
         self.tunnels().filter_map(Connection::granted)
+    }
+
+    /// ICMP errors that say a packet did not fit.
+    pub fn frag_needed(&self) -> impl Iterator<Item = &Icmp> {
+        self.icmp.iter().filter(|icmp| icmp.facts.error.is_frag_needed())
     }
 
     /// The largest IP packet read inside its tunnels with keys, bytes; `None` when none was.

@@ -64,7 +64,7 @@ pub fn infer_inner(points: &mut [Point], sessions: &[Session]) {
         for flow in &session.inner {
             vote_inner(votes.entry(flow.facts.point).or_default(), flow);
         }
-        for error in session.icmp.iter().filter(|i| i.inner && i.toward_client && i.facts.error.is_frag_needed()) {
+        for error in session.frag_needed().filter(|i| i.inner && i.toward_client) {
             votes.entry(error.facts.point).or_default().dropped_later += 1;
         }
     }

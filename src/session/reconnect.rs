@@ -141,7 +141,7 @@ fn seam(session: &Session, points: &[Point], old: usize, new: usize) -> Option<R
         old,
         new,
         gap: start.seconds_since(end),
-        lived: before.is_whole().then(|| end.seconds_since(before.start())),
+        lived: before.begins_here().then(|| end.seconds_since(before.start())),
         since_hello: first_hello.map(|hello| end.seconds_since(hello)),
         dtls_worked: flows.iter().any(|d| d.worked()),
         without_data: without_data(session, before, &flows, after),
