@@ -13,6 +13,7 @@ use crate::dissect::{self, Dissector};
 use crate::error::Error;
 use crate::event::{Event, FlowId, FrameRef, Opened, PointId, Protocol, What};
 use crate::finding::count;
+use crate::maps::HashMap;
 use crate::packet::Undecoded;
 use crate::report::build::rfc3339;
 use crate::report::{self, Capture, Decryption, Loss, Report};
@@ -20,7 +21,7 @@ use crate::session::facts::{IcmpFacts, View};
 use crate::session::limits::Told;
 use crate::session::tracker::{self, Facts, Tracker};
 use crate::session::{self, Point};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::io::Read;
 use std::ops::ControlFlow;
 
@@ -183,7 +184,7 @@ fn run<'a>(
         keyring,
         late_secrets: false,
         listener,
-        carriers: HashMap::new(),
+        carriers: HashMap::default(),
         report: report::build::empty(),
         errors: Vec::new(),
         points: Vec::new(),

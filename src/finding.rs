@@ -118,6 +118,8 @@ pub struct Case<'a> {
     pub session: &'a Session,
     /// The capture points of the run, indexed by [`PointId`].
     pub points: &'a [Point],
+    /// Only which answer it is, and how bad, will be read: words that merely explain it may be left out.
+    pub in_brief: bool,
 }
 
 /// A detector's answer.
@@ -268,6 +270,11 @@ pub struct Filter {
 }
 
 impl Case<'_> {
+    /// It is not there, for that reason, put into words only where they are read.
+    pub fn clear<R: Into<Cow<'static, str>>>(&self, reason: impl FnOnce() -> R) -> Outcome {
+        Outcome::Clear(if self.in_brief { Cow::Borrowed("") } else { reason().into() })
+    }
+
     /// A point of the run.
     pub fn point(&self, id: PointId) -> Option<&Point> {
         self.points.get(id.0 as usize)

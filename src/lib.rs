@@ -12,6 +12,7 @@ pub mod error;
 pub mod event;
 pub mod finding;
 pub mod flow;
+mod maps;
 pub mod packet;
 pub mod report;
 pub mod session;

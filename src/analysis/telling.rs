@@ -35,7 +35,7 @@ impl Sessions {
         let (mut tally, mut wishes) = (Tally::default(), Wishes::default());
         let mut worst: Vec<(Rank, usize)> = Vec::new();
         for index in 0..self.all.len() {
-            self.ask(index, |id, session, _, answers| {
+            self.ask(index, true, |id, session, _, answers| {
                 let severity = severity(&answers);
                 let is_unsure = answers.iter().any(|(_, outcome)| outcome.answer() == Answer::CannotTell);
                 let words = answers.iter().map(|(detector, outcome)| (detector.id, outcome.answer(), outcome.reason()));
@@ -54,7 +54,7 @@ impl Sessions {
         worst.sort_unstable_by_key(|(_, index)| *index);
         // Answers are not kept for all: of those that are told they are asked again.
         for (_, index) in worst {
-            self.ask(index, |id, session, points, answers| {
+            self.ask(index, false, |id, session, points, answers| {
                 if !options.keeps_sessions {
                     wishes.add(&id, session, severity(&answers), &answers);
                 }
@@ -68,10 +68,15 @@ impl Sessions {
     }
 
     /// Judges a session, asks every detector about it, and forgets all that again.
-    fn ask<T>(&mut self, index: usize, take: impl FnOnce(String, &Session, &[Point], Answers) -> T) -> Option<T> {
+    fn ask<T>(
+        &mut self,
+        index: usize,
+        in_brief: bool,
+        take: impl FnOnce(String, &Session, &[Point], Answers) -> T,
+    ) -> Option<T> {
         let session = self.all.get_mut(index)?;
         session.judge(self.told, &self.points);
-        let case = Case { session, points: &self.points };
+        let case = Case { session, points: &self.points, in_brief };
         let answers = DETECTORS.iter().map(|detector| (*detector, detect::ask(detector, &case))).collect();
         let taken = take((index + 1).to_string(), session, &self.points, answers);
         session.forget();
@@ -82,7 +87,7 @@ impl Sessions {
 impl Every for Sessions {
     fn each(&mut self, list: List, take: &mut dyn FnMut(Piece<'_>) -> ControlFlow<()>) {
         for index in 0..self.all.len() {
-            let flow = self.ask(index, |id, session, points, answers| match list {
+            let flow = self.ask(index, false, |id, session, points, answers| match list {
                 List::Sessions => {
                     let (session, findings, checks) = build::session(id, session, points, answers);
                     take(Piece { sessions: slice::from_ref(&session), findings: &findings, checks: &checks })

@@ -1,6 +1,6 @@
 //! What CONNECT asks for and what its answer grants, as typed values (docs/protocol.md has every header).
 
-use std::hash::{DefaultHasher, Hash, Hasher};
+use crate::maps::hash;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Letters of a text value kept.
@@ -18,9 +18,7 @@ impl Token {
         if secret.is_empty() {
             return None;
         }
-        let mut hasher = DefaultHasher::new();
-        secret.hash(&mut hasher);
-        Some(Token(hasher.finish()))
+        Some(Token(hash(secret)))
     }
 }
 

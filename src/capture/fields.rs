@@ -101,6 +101,18 @@ impl Clock {
     /// The moment `ticks` stand for, at the end of the scale when it does not fit.
     #[inline]
     pub(super) fn at(self, ticks: u64) -> Timestamp {
+        // Nearly all clocks tick in nanoseconds or their multiples, nearly all times fit.
+        if let Unit::Nanoseconds(length) = self.unit
+            && let Some(nanoseconds) = ticks.checked_mul(length).and_then(|n| i64::try_from(n).ok())
+            && let Some(sum) = nanoseconds.checked_add(self.offset)
+        {
+            return Timestamp::from_nanos(sum);
+        }
+        self.at_any(ticks)
+    }
+
+    #[cold]
+    fn at_any(self, ticks: u64) -> Timestamp {
         let nanoseconds = match self.unit {
             Unit::Nanoseconds(length) => i128::from(ticks) * i128::from(length),
             Unit::PerNanosecond(count) => i128::from(ticks / count),

@@ -233,17 +233,21 @@ impl Reader {
 
     #[inline]
     fn pcapng_block(&mut self, section: Section, sink: &mut impl FnMut(Item<'_>) -> ControlFlow<()>) -> Step {
-        let Block { kind, order, claimed, whole } = Block::next(&mut self.window, section.order, self.limits)?;
-        let block = self.window.data().get(..whole).unwrap_or_default();
         let repaired;
-        let block = if whole == claimed {
-            block
+        let plain = blocks::plain_packet(self.window.data(), section, &self.lanes, self.limits.max_block);
+        let (sight, whole) = if let Some((packet, whole)) = plain {
+            (Sight::Packet(packet), whole)
         } else {
-            repaired = blocks::with_length(block, order, whole as u32);
-            &repaired
+            let Block { kind, order, claimed, whole } = Block::next(&mut self.window, section.order, self.limits)?;
+            let block = self.window.data().get(..whole).unwrap_or_default();
+            let block = if whole == claimed {
+                block
+            } else {
+                repaired = blocks::with_length(block, order, whole as u32);
+                &repaired
+            };
+            (blocks::sight(kind, block, order, section, &self.lanes).map_err(Stop::Damage)?, whole)
         };
-
-        let sight = blocks::sight(kind, block, order, section, &self.lanes).map_err(Stop::Damage)?;
         let mut flow = ControlFlow::Continue(());
         match sight {
             Sight::Packet(packet) => {

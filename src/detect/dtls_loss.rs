@@ -78,7 +78,7 @@ fn check(case: &Case<'_>) -> Outcome {
     let Some(worst) = lossy.max_by(|a, b| a.share().total_cmp(&b.share())) else {
         let missing: u32 = all.iter().map(|l| l.total.missing).sum();
         let seen: u64 = all.iter().map(|l| u64::from(l.total.seen)).sum();
-        return Outcome::clear(format!("{missing} of {} records are missing", seen + u64::from(missing)));
+        return case.clear(|| format!("{missing} of {} records are missing", seen + u64::from(missing)));
     };
     Outcome::Found(Box::new(finding(case, worst)))
 }

@@ -80,10 +80,8 @@ fn check(case: &Case<'_>) -> Outcome {
         return Outcome::Found(Box::new(finding(case, death, deaths.len())));
     }
     match last_answer(last) {
-        Some((_, frame)) => Outcome::clear(format!(
-            "DTLS carried data to the end; last record from the gateway in frame {}",
-            frame.number
-        )),
+        Some((_, frame)) => case
+            .clear(|| format!("DTLS carried data to the end; last record from the gateway in frame {}", frame.number)),
         None => Outcome::cannot_tell("DTLS carried no data toward the client", None),
     }
 }

@@ -88,7 +88,7 @@ fn check(case: &Case<'_>) -> Outcome {
         return Outcome::Found(Box::new(Failure::new(case, episode, &episodes).finding()));
     }
     if episodes.iter().any(|e| e.worked) {
-        return Outcome::clear(completed_words(&episodes));
+        return case.clear(|| completed_words(&episodes));
     }
     let undecided: Vec<&Judged<'_>> = episodes.iter().flat_map(|e| &e.judged).collect();
     if let Some(why) = undecided.iter().find_map(|j| match &j.outcome {
@@ -145,7 +145,7 @@ fn no_attempt(case: &Case<'_>) -> Outcome {
     let granted = case.session.granted().find(|(_, _, answer)| answer.offers_dtls());
     if let (None, Some((_, _, answer))) = (granted, case.session.granted().next()) {
         let status = answer.status;
-        return Outcome::clear(format!(
+        return case.clear(|| format!(
             "the gateway did not offer DTLS: its answer to CONNECT ({status}) names neither session nor suite for it; that is \
              configuration, or no suite both know"
         ));
@@ -323,12 +323,16 @@ impl<'a> Failure<'a> {
     }
 
     fn finding(&self) -> Finding {
-        let likely = self.likely();
         let stuck = |o: &Oversized| o.stuck_to_client > 0 && !o.is_beyond_dtls();
         let harm = self.case.session.oversized.iter().any(stuck)
             || self.case.session.reconnects.iter().any(|r| r.lowered() && !r.dtls_worked);
+        let severity = if harm { Severity::High } else { Severity::Medium };
+        if self.case.in_brief {
+            return Finding { severity, ..Finding::default() };
+        }
+        let likely = self.likely();
         Finding {
-            severity: if harm { Severity::High } else { Severity::Medium },
+            severity,
             grade: self.grade(),
             headline: self.headline(likely),
             summary: self.summary(likely),

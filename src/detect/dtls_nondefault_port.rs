@@ -40,7 +40,7 @@ fn check(case: &Case<'_>) -> Outcome {
     if session.dtls.is_empty() {
         let named = session.granted().filter_map(|(_, frame, answer)| Some((*frame, answer.dtls_port?))).last();
         match named {
-            Some((_, DEFAULT)) => return Outcome::clear(format!("the gateway names udp/{DEFAULT} (X-DTLS-Port)")),
+            Some((_, DEFAULT)) => return case.clear(|| format!("the gateway names udp/{DEFAULT} (X-DTLS-Port)")),
             Some((frame, port)) => return Outcome::Found(Box::new(only_named(frame, port))),
             None => {}
         }
@@ -48,7 +48,7 @@ fn check(case: &Case<'_>) -> Outcome {
     }
     let odd: Vec<&DtlsFlow> = session.dtls.iter().filter(|d| port(d) != DEFAULT).collect();
     let Some(first) = odd.first() else {
-        return Outcome::clear(format!("DTLS goes to port {DEFAULT}"));
+        return case.clear(|| format!("DTLS goes to port {DEFAULT}"));
     };
     let port = port(first);
     let tls = session.port;

@@ -42,10 +42,8 @@ fn check(case: &Case<'_>) -> Outcome {
     let ignored: Vec<Ignored<'_>> = came.iter().filter_map(|icmp| ignored(session, icmp)).collect();
     let Some(worst) = ignored.iter().max_by_key(|i| i.after) else {
         let total: u32 = came.iter().map(|i| i.facts.count).sum();
-        return Outcome::clear(format!(
-            "{} came, and no packet above the MTU followed",
-            count(u64::from(total), "message")
-        ));
+        return case
+            .clear(|| format!("{} came, and no packet above the MTU followed", count(u64::from(total), "message")));
     };
     let icmp = &worst.icmp.facts;
     let mtus: Vec<String> = icmp.mtus.iter().map(u32::to_string).collect();

@@ -73,7 +73,7 @@ fn check(case: &Case<'_>) -> Outcome {
         let came = count(u64::from(over.frag_needed), "Fragmentation Needed message");
         return match late(session, over) {
             Some(seconds) => Outcome::Found(Box::new(late_finding(case, over, seconds))),
-            None => Outcome::clear(format!("{came} came for them")),
+            None => case.clear(|| format!("{came} came for them")),
         };
     }
     if due(session, over) == 0 {

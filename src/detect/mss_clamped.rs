@@ -2,8 +2,8 @@
 
 use crate::event::{FrameRef, Syn, Vantage};
 use crate::finding::{Case, Detector, Evidence, Finding, Grade, Outcome, Severity, frame_filters};
+use crate::maps::HashMap;
 use crate::session::facts::FlowFacts;
-use std::collections::HashMap;
 
 const SEEN: Grade = Grade::high("both values are in the packets");
 
@@ -32,7 +32,7 @@ fn check(case: &Case<'_>) -> Outcome {
     let session = case.session;
     let outer = session.connections.iter().filter(|c| c.views.len() > 1);
     let outer = outer.map(|c| c.views.iter().map(|view| &**view).collect::<Vec<_>>());
-    let mut inner: HashMap<_, Vec<&FlowFacts>> = HashMap::new();
+    let mut inner: HashMap<_, Vec<&FlowFacts>> = HashMap::default();
     for flow in &session.inner {
         inner
             .entry((flow.facts.opened.endpoints.client, flow.facts.opened.endpoints.server))
@@ -60,7 +60,7 @@ fn check(case: &Case<'_>) -> Outcome {
     let Some((_, what, before, after)) = changed.first() else {
         return match compared {
             0 => Outcome::cannot_tell("no SYN was captured at two points", None),
-            n => Outcome::clear(format!("{n} SYNs and SYN-ACKs carry the same MSS at both points")),
+            n => case.clear(|| format!("{n} SYNs and SYN-ACKs carry the same MSS at both points")),
         };
     };
     let frames: Vec<FrameRef> = vec![before.1.frame, after.1.frame];

@@ -49,7 +49,7 @@ fn check(case: &Case<'_>) -> Outcome {
         .oversized
         .iter()
         .max_by_key(|o| (o.channel == Channel::Inner, o.stuck_to_client, o.to_client(), o.total()));
-    let Some(worst) = worst else { return absent(session) };
+    let Some(worst) = worst else { return absent(case) };
     let limit = session.limits.iter().find(|l| l.in_force && l.bytes == worst.limit);
     Outcome::Found(Box::new(Finding {
         severity: severity(session, worst),
@@ -104,10 +104,11 @@ fn ruled_out(session: &Session, over: &Oversized) -> Vec<RuledOut> {
     all
 }
 
-fn absent(session: &Session) -> Outcome {
+fn absent(case: &Case<'_>) -> Outcome {
+    let session = case.session;
     if session.inner.is_empty() {
         if let Some(bytes) = session.largest_read() {
-            return Outcome::clear(format!("packets inside the tunnel measure {bytes} B at most, as keys show"));
+            return case.clear(|| format!("packets inside the tunnel measure {bytes} B at most, as keys show"));
         }
         return Outcome::cannot_tell(
             "packets inside the tunnel cannot be seen here without keys; outer packets met no known limit",
@@ -129,7 +130,7 @@ fn absent(session: &Session) -> Outcome {
     match largest_passed_to_client(session) {
         _ if stuck => Outcome::clear("what got stuck toward the client did so for another reason than its size"),
         Some((bytes, _)) => {
-            Outcome::clear(format!("packets up to {bytes} B got through toward the client, and no size got stuck"))
+            case.clear(|| format!("packets up to {bytes} B got through toward the client, and no size got stuck"))
         }
         None => Outcome::clear("no packet above 576 B got stuck and no limit was met"),
     }

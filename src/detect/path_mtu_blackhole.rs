@@ -58,7 +58,7 @@ fn check(case: &Case<'_>) -> Outcome {
     let sizes = session.connections.iter().flat_map(|c| &c.views).flat_map(|v| v.ended.sizes.iter());
     match sizes.filter_map(|s| s.largest_passed.as_ref()).map(|p| p.ip_len).max() {
         Some(bytes) => {
-            Outcome::clear(format!("outer TCP packets up to {bytes} B were acknowledged, and no larger one got stuck"))
+            case.clear(|| format!("outer TCP packets up to {bytes} B were acknowledged, and no larger one got stuck"))
         }
         None if session.connections.is_empty() => Outcome::cannot_tell("the TLS tunnel was not captured", None),
         None => Outcome::clear("no outer TCP packet above 576 B got stuck"),

@@ -61,14 +61,12 @@ fn check(case: &Case<'_>) -> Outcome {
         );
     }
     match session.reconnects.len() {
-        0 => Outcome::clear(no_reconnect(session)),
+        0 => case.clear(|| no_reconnect(session)),
         n => {
             let causes: Vec<&str> = session.reconnects.iter().map(|r| r.cause.word()).collect();
-            Outcome::clear(format!(
-                "{n} reconnect{}, with another pattern: {}",
-                if n == 1 { "" } else { "s" },
-                causes.join(", ")
-            ))
+            case.clear(|| {
+                format!("{n} reconnect{}, with another pattern: {}", if n == 1 { "" } else { "s" }, causes.join(", "))
+            })
         }
     }
 }

@@ -3,7 +3,7 @@
 //! A datagram is complete at the frame that brings its last missing byte, as in Wireshark. Overlapping and
 //! repeated fragments are accepted; where bytes differ, the later ones stay.
 
-use std::collections::{BTreeMap, HashMap, hash_map};
+use std::collections::{BTreeMap, hash_map};
 use std::mem;
 use std::net::IpAddr;
 use std::ops::Range;
@@ -12,6 +12,7 @@ use super::IpHeader;
 use super::ip::Piece;
 use super::layer::Layer;
 use crate::capture::Timestamp;
+use crate::maps::HashMap;
 
 /// Longest datagram payload: the 16-bit total length of IPv4 (RFC 791 §3.1), payload length of IPv6.
 const MAX_DATAGRAM: u32 = u16::MAX as u32;
@@ -125,7 +126,7 @@ impl Reassembler {
     pub fn new(limits: Limits) -> Reassembler {
         Reassembler {
             limits,
-            entries: HashMap::new(),
+            entries: HashMap::default(),
             by_age: BTreeMap::new(),
             next_serial: 0,
             bytes: 0,

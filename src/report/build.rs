@@ -51,7 +51,7 @@ pub fn session(
     points: &[Point],
     answers: Answers,
 ) -> (Session, Vec<Finding>, Vec<Check>) {
-    let case = Case { session, points };
+    let case = Case { session, points, in_brief: false };
     let checks = checks(&id, &answers);
     let found = found(answers);
     let mut shown = evidence_frames(&found);
@@ -106,7 +106,7 @@ pub fn checks(id: &str, answers: &Answers) -> Vec<Check> {
 
 /// What is wrong in a session, root causes first.
 pub fn findings(id: &str, session: &session::Session, points: &[Point], answers: Answers) -> Vec<Finding> {
-    ordered(id, &Case { session, points }, found(answers))
+    ordered(id, &Case { session, points, in_brief: false }, found(answers))
 }
 
 fn found(answers: Answers) -> Found {

@@ -1,7 +1,7 @@
 //! What all sessions of a run add up to, whether told one by one or not.
 
 use super::{Answer, Answers, Check, Reason, Session, Severities, Severity, Summary};
-use std::collections::HashMap;
+use crate::maps::HashMap;
 
 /// Different reasons kept; the sessions of further ones are counted together.
 const MAX_REASONS: usize = 200;
@@ -14,6 +14,8 @@ const OTHER: &str = "other reasons";
 #[derive(Debug, Default)]
 pub struct Tally {
     summary: Summary,
+    /// Each detector's answers; every session is told of in the same order.
+    detectors: Vec<(String, Answers)>,
     reasons: HashMap<String, usize>,
 }
 
@@ -27,14 +29,25 @@ impl Tally {
     ) {
         self.summary.sessions += 1;
         self.summary.severities.add(severity);
-        for (detector, answer, reason) in answers {
-            match self.summary.detectors.get_mut(detector) {
-                Some(answers) => answers.add(answer),
-                None => self.summary.detectors.entry(detector.to_owned()).or_default().add(answer),
-            }
+        for (place, (detector, answer, reason)) in answers.enumerate() {
+            self.add_answer(place, detector, answer);
             if answer == Answer::CannotTell {
                 self.add_reason(id, detector, reason);
             }
+        }
+    }
+
+    /// Adds an answer of a detector, which is likely to stand at that place.
+    fn add_answer(&mut self, place: usize, detector: &str, answer: Answer) {
+        let all = &mut self.detectors;
+        let is_it = |(known, _): &(String, Answers)| known == detector;
+        let place =
+            if all.get(place).is_some_and(is_it) { place } else { all.iter().position(is_it).unwrap_or(all.len()) };
+        if place == all.len() {
+            all.push((detector.to_owned(), Answers::default()));
+        }
+        if let Some((_, answers)) = all.get_mut(place) {
+            answers.add(answer);
         }
     }
 
@@ -66,14 +79,14 @@ impl Tally {
 
     /// The sum.
     pub fn finish(self) -> Summary {
-        self.summary
+        Summary { detectors: self.detectors.into_iter().collect(), ..self.summary }
     }
 }
 
 impl Summary {
     /// The same of sessions that are all told.
     pub fn of(sessions: &[Session], checks: &[Check]) -> Summary {
-        let mut by_session: HashMap<&str, Vec<&Check>> = HashMap::new();
+        let mut by_session: HashMap<&str, Vec<&Check>> = HashMap::default();
         for check in checks {
             by_session.entry(&check.session).or_default().push(check);
         }

@@ -2,8 +2,8 @@
 
 use super::Session;
 use super::facts::{FlowFacts, View};
-use super::maps::HashMap;
 use crate::event::{FrameRef, Incomplete, PointId};
+use crate::maps::HashMap;
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 

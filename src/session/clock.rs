@@ -2,8 +2,8 @@
 
 use super::Point;
 use super::facts::{Activity, FlowFacts, IcmpFacts, Unanswered, View};
-use super::maps::HashMap;
 use crate::event::{Endpoints, PointId, Protocol, Timestamp, Vantage};
+use crate::maps::HashMap;
 use std::collections::BTreeMap;
 
 /// Clocks this close are one clock, seconds: less than a delay on the way could be.

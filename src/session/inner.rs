@@ -2,12 +2,12 @@
 
 use super::facts::{FlowFacts, IcmpFacts, View};
 use super::limits::{lowered_after_trouble, stuck_toward_client};
-use super::maps::{HashMap, HashSet};
 use super::meetings::Meeting;
 use super::pace::Pace;
 use super::timing::{self, Client, Guesses, Home};
 use super::{InnerFlow, Point, Proof, Session, outer_addresses};
 use crate::event::{Direction, Endpoints, FlowId, PointId, Vantage};
+use crate::maps::{HashMap, HashSet};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 

@@ -3,12 +3,12 @@
 //! (the rules are in `docs/protocol.md`).
 
 use super::facts::{FlowFacts, InsideTls, View};
-use super::maps::{HashMap, HashSet};
 use super::proof::{Beside, Proof};
 use super::reconnect::MINUTE;
 use super::shape::{Shape, converses, exchanges};
 use super::{Confidence, Connection, DtlsFlow, Point, Role, Session, attempt};
 use crate::event::{Direction, Timestamp, Token, Vantage};
+use crate::maps::{HashMap, HashSet};
 use std::collections::BTreeSet;
 use std::iter::Peekable;
 use std::net::{IpAddr, SocketAddr};

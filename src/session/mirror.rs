@@ -3,12 +3,12 @@
 
 use super::facts::{IcmpFacts, View};
 use super::inner;
-use super::maps::HashSet;
 use super::meetings::Meeting;
 use super::pace::Pace;
 use super::timing::{self, Guesses};
 use super::{Point, Session, outer_addresses};
 use crate::event::{FlowId, PointId, Vantage};
+use crate::maps::HashSet;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 

@@ -24,13 +24,13 @@ pub mod heed;
 pub mod inner;
 pub mod join;
 pub mod limits;
-mod maps;
 pub mod meetings;
 mod mirror;
 pub mod moves;
 pub mod mtu;
 mod pace;
 pub mod path;
+mod places;
 pub mod point;
 pub mod proof;
 pub mod reconnect;
@@ -686,7 +686,7 @@ pub fn assemble(
     let clocks = clock::align(&mut flows, &mut icmp, points, &guess);
     let join::Joined { mut sessions, mut others } = join::sessions(flows, &guess);
     moves::settle(&mut sessions, &mut others, &guess);
-    let outer: maps::HashSet<(PointId, crate::event::FlowId)> =
+    let outer: crate::maps::HashSet<(PointId, crate::event::FlowId)> =
         sessions.iter().flat_map(|s| s.outer_views()).map(|v| (v.point, v.id)).collect();
     let all = sessions.iter().flat_map(|s| s.outer_views()).chain(others.iter().map(|flow| &**flow));
     point::infer(points, all, |flow| outer.contains(&(flow.point, flow.id)));
@@ -704,7 +704,7 @@ pub fn assemble(
 }
 
 /// The addresses of the tunnels' ends.
-fn outer_addresses(sessions: &[Session]) -> maps::HashSet<IpAddr> {
+fn outer_addresses(sessions: &[Session]) -> crate::maps::HashSet<IpAddr> {
     sessions.iter().flat_map(|s| [Some(s.client), s.gateway]).flatten().collect()
 }
 

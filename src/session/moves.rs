@@ -4,9 +4,9 @@
 //! that moved is only believed where the capture stood on the client itself.
 
 use super::facts::{FlowFacts, RecordNumber, View};
-use super::maps::{HashMap, HashSet};
 use super::{DtlsFlow, Point, Session};
 use crate::event::{Direction, FrameRef, PointId, Timestamp, Vantage};
+use crate::maps::{HashMap, HashSet};
 use std::cell::LazyCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;

@@ -2,9 +2,9 @@
 
 use super::Session;
 use super::facts::{Activity, FlowFacts};
-use super::maps::{HashMap, HashSet};
 use super::meetings::{Meeting, Place};
 use crate::event::Timestamp;
+use crate::maps::{HashMap, HashSet};
 use std::cell::OnceCell;
 
 /// Inner packets and their tunnel records lie at most this far apart, seconds (one clock assumed).

@@ -1,11 +1,6 @@
-//! Hash maps of this room: seeded, so that a crafted capture cannot flood them, and quicker than the standard ones.
-
-use foldhash::fast::RandomState;
+//! Where flows stand.
 
 use crate::event::FlowId;
-
-pub(super) type HashMap<K, V> = std::collections::HashMap<K, V, RandomState>;
-pub(super) type HashSet<K> = std::collections::HashSet<K, RandomState>;
 
 /// A place for each flow id. Ids are given out in a row, so that pages serve better than hashing; of a flood of flows few are
 /// ever asked for, and a page without any takes eight bytes.

@@ -4,11 +4,11 @@
 use super::eliminate::{SLACK, eliminate};
 use super::facts::{IcmpFacts, Runs};
 use super::limits::stuck_toward_client;
-use super::maps::{HashMap, HashSet};
 use super::meetings::{Meeting, Place};
 use super::pace::{Pace, Paces, TOGETHER};
 use super::{InnerFlow, Session};
 use crate::event::{PointId, Timestamp};
+use crate::maps::{HashMap, HashSet};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 

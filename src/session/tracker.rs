@@ -4,15 +4,15 @@ use super::facts::{
     AttemptFacts, Closed, DtlsFacts, FlowNotes, IcmpFacts, InsideTls, Known, MAX_ATTEMPTS, MAX_FRAMES, MessageKind,
     Packets, RecordNumber, ServerHelloFacts, TlsFacts, View, keep,
 };
-use super::maps::{HashMap, HashSet, Places};
 use super::meetings::{Meeting, Meetings};
 use super::mtu::Protection;
+use super::places::Places;
 use crate::chunks::Chunks;
 use crate::event::{
     ClientHello, Direction, DtlsMessage, DtlsRecordSeen, Ended, Event, FlowId, FrameRef, IcmpSeen, Incomplete, Opened,
     PointId, Timestamp, Version, What,
 };
-use std::hash::{DefaultHasher, Hash, Hasher};
+use crate::maps::{HashMap, HashSet, hash};
 use std::num::NonZeroU16;
 
 /// What a tracker may keep.
@@ -525,12 +525,6 @@ fn known_of(dtls: &DtlsFacts, version: Version) -> Known {
     let sealed = suite.and_then(|suite| Some(Protection::new(suite.class()?, version, false)));
     let control = sealed.and_then(|sealed| NonZeroU16::new(u16::try_from(sealed.dtls_record_len(0)).ok()?));
     Known { control, protected: [false; 2] }
-}
-
-fn hash(value: impl Hash) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    value.hash(&mut hasher);
-    hasher.finish()
 }
 
 /// What one program's ClientHellos have in common.
