@@ -7,7 +7,7 @@ pub use telling::Sessions;
 
 use crate::capture::reader::{self, Reader};
 use crate::capture::vantage::Vantage;
-use crate::capture::{Frame, Item, ReadAhead, Timestamp};
+use crate::capture::{Frame, Item, LinkType, ReadAhead, Timestamp};
 use crate::decrypt::{Keyring, Lines};
 use crate::dissect::{self, Dissector};
 use crate::error::Error;
@@ -86,8 +86,8 @@ pub struct Outcome {
 /// Secrets of the TLS key log kind in a Decryption Secrets Block (pcapng §4.7).
 const TLS_KEY_LOG: u32 = 0x544c_534b;
 
-/// Frames of several interfaces may stand out of order by this much, seconds; more is a clock that jumped.
-const REORDERED: f64 = 1.0;
+/// Frames of several interfaces may stand out of order by this much, nanoseconds; more is a clock that jumped.
+const REORDERED: i64 = 1_000_000_000;
 /// Sessions reported unless told otherwise.
 const MAX_SESSIONS: usize = 200_000;
 /// Quiet stretches kept per point.
@@ -247,7 +247,6 @@ impl Run<'_> {
         });
         let mut span: Option<(Timestamp, Timestamp)> = None;
         let (mut frames, mut cut, mut backwards, mut nowhere) = (0_u64, 0_u64, 0_u64, 0_u64);
-        let mut last = Timestamp::from_nanos(i64::MIN);
         loop {
             let Run { points, keyring, late_secrets, listener, carriers, report, .. } = self;
             let Set { dissector, tracker, first_point, number } = &mut set;
@@ -272,9 +271,8 @@ impl Run<'_> {
                         ControlFlow::Continue(())
                     };
                 }
-                span = Some(widen(span, frame.at));
-                backwards += u64::from(frame.at.plus_seconds(REORDERED) < last);
-                last = last.max(frame.at);
+                backwards += u64::from(span.is_some_and(|(_, last)| last.nanos_since(frame.at) > REORDERED));
+                widen(&mut span, frame.at);
                 let is_cut = (frame.data.len() as u64) < u64::from(frame.original_len);
                 cut += u64::from(is_cut);
                 let id = point(points, *first_point, capture, &frame, is_cut);
@@ -677,29 +675,46 @@ pub fn key_log_losses(report: &mut Report, capture: Option<u16>, name: &str, lin
     lose(lines.left_out, true, format!("{left_out} of {name} left out because of the cap on secrets"));
 }
 
-fn widen(span: Option<(Timestamp, Timestamp)>, at: Timestamp) -> (Timestamp, Timestamp) {
-    span.map_or((at, at), |(first, last)| (first.min(at), last.max(at)))
+/// Takes a moment into a stretch of time; the latest before it, and it, if it comes after that.
+#[inline]
+fn widen(span: &mut Option<(Timestamp, Timestamp)>, at: Timestamp) -> Option<(Timestamp, Timestamp)> {
+    let Some((first, last)) = span else {
+        *span = Some((at, at));
+        return None;
+    };
+    if at <= *last {
+        *first = (*first).min(at);
+        return None;
+    }
+    Some((std::mem::replace(last, at), at))
 }
 
 /// The point of a frame, made when first seen.
+#[inline]
 fn point(points: &mut Vec<Point>, first_point: usize, capture: u16, frame: &Frame<'_>, cut: bool) -> PointId {
     let place = first_point + frame.interface as usize;
-    while points.len() <= place {
-        let id = PointId(points.len() as u16);
-        points.push(Point::unknown(id, capture, frame.link));
+    if points.len() <= place {
+        add_points(points, place, capture, frame.link);
     }
     if let Some(point) = points.get_mut(place) {
         point.frames += 1;
         point.cut += u64::from(cut);
-        if let Some((_, last)) = point.span
-            && frame.at.seconds_since(last) > session::QUIET
+        if let Some((before, at)) = widen(&mut point.span, frame.at)
+            && at.seconds_since(before) > session::QUIET
             && point.quiet.len() < MAX_QUIET
         {
-            point.quiet.push((last, frame.at));
+            point.quiet.push((before, at));
         }
-        point.span = Some(widen(point.span, frame.at));
     }
     PointId(place as u16)
+}
+
+#[cold]
+fn add_points(points: &mut Vec<Point>, upto: usize, capture: u16, link: LinkType) {
+    while points.len() <= upto {
+        let id = PointId(points.len() as u16);
+        points.push(Point::unknown(id, capture, link));
+    }
 }
 
 /// A file's name without folders and endings.

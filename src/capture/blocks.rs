@@ -107,24 +107,38 @@ pub(super) fn plain_packet<'a>(
     lanes: &[Lane],
     longest: usize,
 ) -> Option<(Packet<'a>, usize)> {
+    match section.order {
+        Order::Little => plain_packet_in(u32::from_le_bytes, data, section.first, lanes, longest),
+        Order::Big => plain_packet_in(u32::from_be_bytes, data, section.first, lanes, longest),
+    }
+}
+
+/// The same in a byte order.
+#[inline]
+fn plain_packet_in<'a>(
+    number: impl Fn([u8; 4]) -> u32,
+    data: &'a [u8],
+    first: usize,
+    lanes: &[Lane],
+    longest: usize,
+) -> Option<(Packet<'a>, usize)> {
     /// Type, length, interface, time (two fields), captured and original length.
     const HEAD: usize = 28;
     let (head, rest) = data.split_first_chunk::<HEAD>()?;
-    let field = |n: usize| section.order.u32(head, 4 * n).unwrap_or_default();
-    let (length, captured) = (field(1) as usize, field(5) as usize);
+    let (fields, _) = head.as_chunks::<4>();
+    let &[kind, length, interface, high, low, captured, original_len] = fields else { return None };
+    let (length, interface, captured) = (number(length), number(interface) as usize, number(captured) as usize);
     let whole = HEAD + captured.next_multiple_of(4) + 4;
-    if field(0) != EPB_MAGIC || length != whole || whole > longest {
+    if number(kind) != EPB_MAGIC || length as usize != whole || whole > longest {
         return None;
     }
     let (body, end) = rest.get(..whole - HEAD)?.split_last_chunk::<4>()?;
-    let is_framed = section.order.u32(end, 0) == Some(length as u32);
-    let interface = field(2) as usize;
-    let lane = lanes.get(section.first.checked_add(interface)?).filter(|_| is_framed)?;
+    let lane = lanes.get(first.checked_add(interface)?).filter(|_| number(*end) == length)?;
     let packet = Packet {
         interface,
-        at: Some(lane.clock.at(u64::from(field(3)) << 32 | u64::from(field(4)))),
+        at: Some(lane.clock.at(u64::from(number(high)) << 32 | u64::from(number(low)))),
         link: lane.link,
-        original_len: field(6),
+        original_len: number(original_len),
         data: body.get(..captured)?,
         lost: None,
     };
