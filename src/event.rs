@@ -214,6 +214,8 @@ pub struct Ended {
     pub packets: [u64; 2],
     /// TCP segments sent again, each way.
     pub retransmissions: [u32; 2],
+    /// Small segments sent again each way since anything last came the other way (TCP only), up to 255.
+    pub unheard: [u8; 2],
     /// Time of the last packet each way.
     pub last_by_direction: [Option<Timestamp>; 2],
     /// Segments that announce a closed window, each way.

@@ -1,17 +1,22 @@
 //! The TLS tunnel ended before its time, or was replaced by another one.
 
-use crate::event::{Direction, FrameRef, Vantage};
-use crate::finding::{Case, Detector, Evidence, Filter, Finding, Grade, Outcome, RuledOut, Severity, elapsed};
-use crate::session::facts::Closed;
+use crate::event::{Direction, FrameRef, Timestamp, Vantage};
+use crate::finding::{Case, Detector, Evidence, Filter, Finding, Grade, Outcome, RuledOut, Severity, count, elapsed};
+use crate::session::facts::{Closed, FlowFacts, View};
 use crate::session::reconnect::{Cause, Reconnect};
 use crate::session::{Connection, Session};
 
 /// Seconds without a tunnel that users notice.
 const NOTICED: f64 = 5.0;
+/// So many segments are sent again without anything coming back where a path is lost,
+const RESENT: u8 = 3;
+/// for so long, seconds.
+const LOST: f64 = 5.0;
 
 const SEEN: Grade = Grade::high("the packets that ended it, and the new connection, are in the capture");
 const BOTH_ENDS: Grade = Grade::high("one end's capture shows a reset the other end never sent");
 const FORGED: Grade = Grade::high("the reset's TTL is not its sender's");
+const SILENCE: Grade = Grade::high("small segments are sent again and again, and nothing comes back in any channel");
 const TIMING: Grade = Grade::medium("told from silence and timing");
 
 pub static DETECTOR: Detector = Detector {
@@ -23,13 +28,16 @@ pub static DETECTOR: Detector = Detector {
     leads_to: &[],
     question: "what ends the tunnel",
     explanation: "\
-The TLS connection that carries the tunnel ended and another took its place without a login, or it was reset. Users see a pause \
+The TLS connection that carries the tunnel ended and another took its place without a login, or it was reset, or when the capture ends one \
+side has not heard from the other any more. Users see a pause \
 as long as no data flows. What ended it is told apart:
 
 - `reset-by-middlebox`: a RST whose TTL is not that of the connection's other packets, or that one end received and the other never sent
 - `reset-by-gateway`: the gateway's own RST
 - `dpd-unanswered`: the gateway's TCP lives, but for ten seconds or more nothing in the tunnel was answered, DPD included
 - `path-lost`: nothing came back at all: data was sent again and again, or the new connection's SYN waited for its answer
+- `gateway-silent`: the same, while the client's packets are seen to reach the gateway's outside interface
+- `client-silent`: nothing came from the client any more: its network was lost, or its machine slept or was switched off
 - `rekey-failed`: a renegotiation had begun that the other side never took part in
 - `sleep`: the client's own capture shows nothing at all for 45 s or more, and the new connection right after
 - `roaming`: the client has another address
@@ -41,7 +49,7 @@ as long as no data flows. What ended it is told apart:
 
 The reconnect that only lowers the MTU after a minute has a detector of its own. A tunnel the client itself ends with the session is \
 not this. Medium when it was reset or went unanswered, low when there was no tunnel for five seconds or more; else a fact worth knowing.",
-    confidence: &[BOTH_ENDS, FORGED, SEEN, TIMING],
+    confidence: &[BOTH_ENDS, FORGED, SEEN, SILENCE, TIMING],
     remedy: &[
         "for a reset by a middlebox: find the device (its TTL tells how far it is) and exempt the gateway from inspection or its idle timer",
         "for unanswered DPD: the gateway's load and logs at that moment (722037, `DPD failure`)",
@@ -59,7 +67,8 @@ fn check(case: &Case<'_>) -> Outcome {
     }
     let seams: Vec<&Reconnect> = session.reconnects.iter().filter(|r| r.cause != Cause::Mtu).collect();
     let breaks: Vec<Break<'_>> = seams.iter().map(|seam| Break::seam(case, seam)).collect();
-    let all = breaks.into_iter().chain(Break::hop(session)).chain(Break::reset_at_end(case));
+    let at_end = Break::reset_at_end(case).or_else(|| Break::silence_at_end(case));
+    let all = breaks.into_iter().chain(Break::hop(session)).chain(at_end);
     let worst = all.reduce(|a, b| if b.severity() > a.severity() { b } else { a });
     let Some(worst) = worst else {
         let words = match session.reconnects.len() {
@@ -78,6 +87,57 @@ struct Break<'a> {
     old: Option<&'a Connection>,
     reset: Option<Reset>,
     hop: Option<crate::session::moves::Hop>,
+    silence: Option<Silence>,
+}
+
+/// One side heard nothing from the other any more until the capture ended.
+#[derive(Clone, Copy)]
+struct Silence {
+    /// The way its packets went.
+    sent: Direction,
+    /// The other side's last packet, in any channel.
+    since: Timestamp,
+    /// Seconds until its own last packet.
+    seconds: f64,
+    /// Its segments of the tunnel connection that were sent again meanwhile.
+    resent: u8,
+    /// Its DTLS records that went unanswered beside them.
+    records: u32,
+    /// The last packet on the tunnel connection.
+    frame: FrameRef,
+}
+
+impl Silence {
+    /// As that view of the last tunnel shows it, if it does.
+    fn of(session: &Session, tunnel: &Connection, view: &FlowFacts, sent: Direction) -> Option<Silence> {
+        let resent = *sent.of(&view.ended.unheard);
+        let flows = session.dtls.iter().filter(|d| d.start() >= tunnel.start()).flat_map(|d| &d.views);
+        let dtls = flows.filter(|v| v.point == view.point);
+        let all = || std::iter::once(view).chain(dtls.clone().map(|v| &**v));
+        let last = |direction: Direction| all().filter_map(|v| *direction.of(&v.ended.last_by_direction)).max();
+        let since = last(sent.reverse())?;
+        let seconds = last(sent)?.seconds_since(since);
+        let records = dtls.clone().filter_map(|v| Some(v.dtls.as_ref()?.unanswered.of(sent).records)).sum();
+        let found = resent >= RESENT && seconds >= LOST;
+        found.then_some(Silence { sent, since, seconds, resent, records, frame: view.ended.last_frame })
+    }
+
+    fn words(&self, session: &Session) -> String {
+        let (speaker, silent) = match self.sent {
+            Direction::ToServer => ("client", "back from the gateway"),
+            Direction::ToClient => ("gateway", "from the client"),
+        };
+        let mut text = format!(
+            "From {:.1} s into the session on nothing came {silent}: over {} the {speaker} sent TLS segments again {} times",
+            self.since.seconds_since(session.start),
+            elapsed(self.seconds),
+            self.resent,
+        );
+        if self.records > 0 {
+            text.push_str(&format!(", and {} went unanswered", count(u64::from(self.records), "DTLS record")));
+        }
+        text
+    }
 }
 
 /// A RST and what gives it away.
@@ -107,12 +167,12 @@ impl<'a> Break<'a> {
             (Cause::PathLost | Cause::DpdUnanswered | Cause::ClientClosed, _) if rekeyed => "rekey-failed",
             (cause, _) => cause.word(),
         };
-        Break { likely, seam: Some(seam), old, reset, hop: None }
+        Break { likely, seam: Some(seam), old, reset, hop: None, silence: None }
     }
 
     fn hop(session: &'a Session) -> Option<Break<'a>> {
         let hop = session.came_from?;
-        Some(Break { likely: "gateway-hop", seam: None, old: None, reset: None, hop: Some(hop) })
+        Some(Break { likely: "gateway-hop", seam: None, old: None, reset: None, hop: Some(hop), silence: None })
     }
 
     /// The last tunnel was reset, and nothing followed.
@@ -125,17 +185,37 @@ impl<'a> Break<'a> {
             (false, true) => "reset-by-gateway",
             (false, false) => return None,
         };
-        Some(Break { likely, seam: None, old: Some(last), reset: Some(reset), hop: None })
+        Some(Break { likely, seam: None, old: Some(last), reset: Some(reset), hop: None, silence: None })
+    }
+
+    /// The last tunnel is still open, and one side hears nothing any more.
+    fn silence_at_end(case: &Case<'a>) -> Option<Break<'a>> {
+        let session = case.session;
+        let last = session.tunnels().last()?;
+        if last.views.iter().any(|view| view.closed.is_some()) {
+            return None;
+        }
+        let unheard = |sent| last.views.iter().filter_map(move |v| Some((v, Silence::of(session, last, v, sent)?)));
+        let is_outside = |point| case.point(point).and_then(|p| p.vantage) == Some(Vantage::Outside);
+        let to_gateway: Vec<(&View, Silence)> = unheard(Direction::ToServer).collect();
+        let (likely, silence) = match to_gateway.first() {
+            Some((_, silence)) if to_gateway.iter().any(|(view, _)| is_outside(view.point)) => {
+                ("gateway-silent", *silence)
+            }
+            Some((_, silence)) => ("path-lost", *silence),
+            None => ("client-silent", unheard(Direction::ToClient).next()?.1),
+        };
+        Some(Break { likely, seam: None, old: Some(last), reset: None, hop: None, silence: Some(silence) })
     }
 
     fn severity(&self) -> Severity {
         let noticed = self.seam.is_some_and(|s| s.gap >= NOTICED);
         match self.likely {
             "optimising" | "gateway-hop" | "sleep" | "rekey" => Severity::Info,
-            "reset-by-middlebox" | "reset-by-gateway" | "dpd-unanswered" | "rekey-failed" | "path-lost" => {
-                Severity::Medium
-            }
+            "reset-by-middlebox" | "reset-by-gateway" | "dpd-unanswered" | "rekey-failed" | "path-lost"
+            | "gateway-silent" => Severity::Medium,
             "roaming" | "link-mtu-changed" => Severity::Info,
+            "client-silent" => Severity::Low,
             _ if noticed => Severity::Low,
             _ => Severity::Info,
         }
@@ -145,6 +225,7 @@ impl<'a> Break<'a> {
         match (self.reset, self.likely) {
             (Some(Reset { unsent: true, .. }), _) => BOTH_ENDS,
             (Some(reset), _) if reset.is_forged() => FORGED,
+            _ if self.silence.is_some() => SILENCE,
             (_, "dpd-unanswered" | "path-lost" | "sleep" | "rekey" | "rekey-failed") => TIMING,
             _ => SEEN,
         }
@@ -152,6 +233,8 @@ impl<'a> Break<'a> {
 
     fn headline(&self) -> String {
         let what = match self.likely {
+            "client-silent" => "nothing comes from the client any more",
+            _ if self.silence.is_some() => "nothing comes back from the gateway any more",
             "reset-by-middlebox" => "a device on the way resets the tunnel",
             "reset-by-gateway" => "the gateway resets the tunnel",
             "dpd-unanswered" => "the gateway stops answering in the tunnel, and the client reconnects",
@@ -168,6 +251,9 @@ impl<'a> Break<'a> {
             evidence.push(Evidence::Frames(vec![reset.closed.frame], "the reset".to_owned()));
         } else if let Some(closed) = self.old.and_then(|c| c.best().closed) {
             evidence.push(Evidence::Frames(vec![closed.frame], "the old tunnel is closed".to_owned()));
+        }
+        if let Some(silence) = &self.silence {
+            evidence.push(Evidence::Frames(vec![silence.frame], "last packet of the tunnel connection".to_owned()));
         }
         if let Some(seam) = self.seam {
             evidence.push(Evidence::Frames(vec![seam.frame], "the new tunnel connection opens".to_owned()));
@@ -203,7 +289,7 @@ impl<'a> Break<'a> {
             (Some(reset), _) => reset_words(reset),
             (None, Some(Reconnect { lived: Some(seconds), .. })) => format!("The tunnel ended after {seconds:.1} s"),
             (None, Some(_)) => "The tunnel, which began before the capture, ended".to_owned(),
-            (None, None) => String::new(),
+            (None, None) => self.silence.map_or_else(String::new, |silence| silence.words(case.session)),
         };
         let Some(seam) = self.seam else {
             text.push_str(". No new tunnel followed.");
@@ -268,6 +354,9 @@ impl<'a> Break<'a> {
                 "see on the gateway what it did at that moment (load, failover); syslog 722037 `DPD failure` is its side of it"
             }
             "path-lost" => "look at the client's network at that moment: nothing at all came back from the gateway",
+            "gateway-silent" => {
+                "see what the gateway did at that moment (crash, failover, load): packets reach it, and it says nothing"
+            }
             "rekey-failed" => {
                 "see on the gateway why the rekey is not answered; `anyconnect ssl rekey method new-tunnel` avoids the renegotiation"
             }

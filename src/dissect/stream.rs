@@ -5,7 +5,7 @@ use super::proxy::Connect;
 use super::{Bench, Body, Carried, Limits, Losses, Told, is_super_frame, syn};
 use crate::anyconnect::{PacketKind, Token, TunnelAnswer, TunnelRequest};
 use crate::decrypt::Keyring;
-use crate::event::{Direction, Ended, Event, FlowId, Syn, Timestamp, TunnelPacket, Unsealed, What};
+use crate::event::{Direction, Ended, Event, FlowId, LARGE, Syn, Timestamp, TunnelPacket, Unsealed, What};
 use crate::flow::probe::{SizeProbe, SizesByDirection};
 use crate::flow::tcp::{Chunk, Kind, TcpStream};
 use crate::packet::{Packet, TcpSegment};
@@ -19,6 +19,8 @@ pub(super) struct Tcp {
     syn_ack: Option<Syn>,
     third: Option<Timestamp>,
     closed: bool,
+    /// Small segments sent again each way since anything came the other way: no path MTU holds those up.
+    unheard: [u8; 2],
     streams: [TcpStream; 2],
     probes: [SizeProbe; 2],
     again: [u32; 2],
@@ -131,6 +133,7 @@ impl Tcp {
 
     pub(super) fn total(&self, ended: &mut Ended) {
         ended.retransmissions = self.again;
+        ended.unheard = self.unheard;
         ended.zero_windows = self.zero_windows;
         ended.silence = self.silence;
         ended.sizes = SizesByDirection::of(&self.probes);
@@ -190,6 +193,10 @@ pub(super) fn take(
     let again = !is_new && segment.payload_len > 0 && !twice;
     let resent = direction.of_mut(&mut tcp.again);
     *resent = resent.saturating_add(u32::from(again));
+    let is_small = packet.ip.total_len < LARGE;
+    let unheard = direction.of_mut(&mut tcp.unheard);
+    *unheard = unheard.saturating_add(u8::from(again && is_small));
+    *direction.reverse().of_mut(&mut tcp.unheard) = 0;
     if segment.window == 0 && !segment.has(TcpSegment::RST) && !is_syn {
         let closed = direction.of_mut(&mut tcp.zero_windows);
         *closed = closed.saturating_add(1);
