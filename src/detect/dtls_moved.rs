@@ -34,7 +34,7 @@ fn check(case: &Case<'_>) -> Outcome {
     let Some(first) = moved.first() else {
         return match session.dtls.iter().any(|d| d.worked()) {
             true => Outcome::clear("DTLS stayed on the ports it was set up on"),
-            false => Outcome::clear("DTLS was not up, so it did not move"),
+            false => Outcome::clear("DTLS is not seen to be up, so it did not move"),
         };
     };
     let to = first.best().opened.endpoints.client;

@@ -1,6 +1,7 @@
 //! A session's story in one to three sentences, the verdict first.
 
 use crate::finding::Case;
+use crate::session::DtlsFlow;
 use crate::session::limits::standstill;
 
 /// Tells the story the faults make together, each with its clause; `headlines` in the order they are told.
@@ -22,6 +23,9 @@ fn healthy(case: &Case<'_>) -> &'static str {
         }
         (None, _) => "Inner traffic of this address flows; nothing got stuck.",
         (_, true) => "DTLS is up and carries the data. Nothing wrong was seen.",
+        (_, false) if session.dtls.iter().any(DtlsFlow::is_half_seen) => {
+            "The client sends data over DTLS; the answers do not show in this capture. Nothing wrong was seen."
+        }
         (_, false) => "The tunnel runs over TLS. Nothing wrong was seen.",
     }
 }

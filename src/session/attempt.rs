@@ -171,6 +171,10 @@ fn judge_one(view: &FlowFacts, attempt: &AttemptFacts, icmp: &[Icmp], capture_en
     if let Some(refusal) = refusal(view, attempt, icmp) {
         return refusal;
     }
+    if up.is_some() && attempt.server_hellos.0 == 0 {
+        let why = "the client went on to protected records, as it does only when it is answered: the answers do not show here";
+        return AttemptOutcome::NotObservable(why.to_owned());
+    }
     if capture_end.seconds_since(attempt.first) < PATIENCE && attempt.hellos < PERSISTENT {
         return AttemptOutcome::CutShort;
     }

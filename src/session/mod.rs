@@ -532,6 +532,13 @@ impl DtlsFlow {
         self.worked() || self.was_up()
     }
 
+    /// The client sends data over it, as it does only when it is up, but none of the answers shows?
+    pub fn is_half_seen(&self) -> bool {
+        let seen = || self.views.iter().filter_map(|v| v.dtls.as_deref());
+        let is_sent = seen().any(|dtls| !dtls.attempts.is_empty() && *Direction::ToServer.of(&dtls.records) > 0);
+        is_sent && !self.came_up() && seen().flat_map(|dtls| &dtls.attempts).all(|a| a.server_hellos.0 == 0)
+    }
+
     /// Was it up before the capture, as far as any point shows?
     pub fn was_up(&self) -> bool {
         self.views.iter().filter_map(|v| v.dtls.as_deref()).all(facts::DtlsFacts::was_up)

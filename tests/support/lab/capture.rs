@@ -61,7 +61,9 @@ impl Tap {
                 4 => frame[skip + 16..skip + 20] == gateway[..],
                 _ => frame[skip + 24..skip + 40] == gateway[..],
             };
-            self.frames.retain(|(_, frame, _)| goes_out(frame) == (way == "out"));
+            let (what, way) = way.split_once(' ').map_or((None, way.as_str()), |(what, way)| (Some(what), way));
+            let is_meant = |frame: &[u8]| what.is_none_or(|what| what == name(frame));
+            self.frames.retain(|(_, frame, _)| !is_meant(frame) || goes_out(frame) == (way == "out"));
         }
         if how.dropped > 0 {
             let mut n = 0;

@@ -284,7 +284,7 @@ pub struct Capture {
     /// Capture filter, as the file tells it; applied.
     #[serde(default)]
     pub filter: Option<Filter>,
-    /// Only packets this way: `out` or `back`.
+    /// Only packets this way: `out` or `back`; of one protocol only: `udp out`.
     #[serde(default)]
     pub only: Option<String>,
     #[serde(default)]
