@@ -53,7 +53,7 @@ fn check(case: &Case<'_>) -> Outcome {
     }
     if session.reconnects.iter().any(Reconnect::may_be_for_mtu) {
         return Outcome::cannot_tell(
-            "a tunnel that began before the capture was replaced; whether it had lived a minute is not known",
+            "a tunnel was replaced whose beginning or end was not captured; whether it had lived a minute is not known",
             Some(Wanted {
                 vantage: Vantage::Client,
                 why: "whether the client reconnects after a minute: from the start on",
@@ -89,6 +89,7 @@ fn finding(case: &Case<'_>, seam: &Reconnect) -> Finding {
     let session = case.session;
     let hellos = session.dtls.iter().flat_map(|d| d.attempts()).next().is_some();
     let mut summary = match seam.lived {
+        Some(seconds) if !seam.is_closed => format!("The tunnel was last heard {seconds:.1} s after it came up"),
         Some(seconds) => format!("The tunnel was closed {seconds:.1} s after it came up"),
         None => "The tunnel, which began before the capture, was closed".to_owned(),
     };

@@ -3,7 +3,7 @@
 use crate::event::{Direction, FrameRef, Timestamp, Vantage};
 use crate::finding::{Case, Detector, Evidence, Filter, Finding, Grade, Outcome, RuledOut, Severity, count, elapsed};
 use crate::session::facts::{Closed, FlowFacts, View};
-use crate::session::reconnect::{Cause, Reconnect};
+use crate::session::reconnect::{Cause, Reconnect, Unheard};
 use crate::session::{Connection, Session};
 
 /// Seconds without a tunnel that users notice.
@@ -287,7 +287,12 @@ impl<'a> Break<'a> {
         }
         let mut text = match (&self.reset, self.seam) {
             (Some(reset), _) => reset_words(reset),
-            (None, Some(Reconnect { lived: Some(seconds), .. })) => format!("The tunnel ended after {seconds:.1} s"),
+            (None, Some(Reconnect { lived: Some(seconds), is_closed: true, .. })) => {
+                format!("The tunnel ended after {seconds:.1} s")
+            }
+            (None, Some(Reconnect { lived: Some(seconds), .. })) => {
+                format!("The tunnel was last heard {seconds:.1} s after it came up")
+            }
             (None, Some(_)) => "The tunnel, which began before the capture, ended".to_owned(),
             (None, None) => self.silence.map_or_else(String::new, |silence| silence.words(case.session)),
         };
@@ -303,7 +308,7 @@ impl<'a> Break<'a> {
             text.push_str(&format!(". From the last data before to the first after it {seconds:.1} s passed"));
         }
         text.push('.');
-        if let (Some((seconds, records)), "dpd-unanswered" | "path-lost") = (seam.unheard, self.likely) {
+        if let (Some(Unheard { seconds, records, .. }), "dpd-unanswered" | "path-lost") = (seam.unheard, self.likely) {
             let plural = if records == 1 { "" } else { "s" };
             text.push_str(&format!(
                 " Before that {records} record{plural} of the client went unanswered over {seconds:.1} s."

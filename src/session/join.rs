@@ -268,9 +268,11 @@ fn group(flows: Vec<View>, points: &[Point]) -> Vec<Group> {
         let (random, ends) = (random(&flow), ends(&flow));
         let told_by_ends = nameless.contains(&ends);
         let same = |g: &Group| {
+            let is_broken_off = g.views.iter().any(|v| goes_on(v, &flow) || goes_on(&flow, v));
+            let is_near = flow.opened.first.seconds_since(g.end()) < SAME_TIME
+                && g.start.seconds_since(flow.ended.last) < SAME_TIME;
             g.views.iter().all(|v| v.point != flow.point)
-                && flow.opened.first.seconds_since(g.end()) < SAME_TIME
-                && g.start.seconds_since(flow.ended.last) < SAME_TIME
+                && (is_near || is_broken_off)
                 // Two different randoms are two connections, however alike their ends.
                 && (random.is_none() || g.views.iter().all(|v| self::random(v).is_none()))
         };
@@ -309,6 +311,12 @@ fn group(flows: Vec<View>, points: &[Point]) -> Vec<Group> {
         group.views.sort_by_key(|view| rank(view));
     }
     groups
+}
+
+/// Was the connection still open where one capture of it ended, and had begun long before the other did?
+fn goes_on(before: &FlowFacts, after: &FlowFacts) -> bool {
+    let begins = begins_here(after) || random(after).is_some();
+    before.closed.is_none() && !begins && before.ended.last <= after.opened.first
 }
 
 fn random(flow: &FlowFacts) -> Option<[u8; 32]> {
@@ -730,13 +738,15 @@ mod tests {
     struct Told {
         tracker: Tracker,
         flows: u8,
+        /// Where the flows told next are captured.
+        point: PointId,
         /// The longest silence of the flows told next, seconds.
         silence: u32,
     }
 
     impl Told {
         fn new() -> Told {
-            Told { tracker: Tracker::new(Limits::default()), flows: 0, silence: 0 }
+            Told { tracker: Tracker::new(Limits::default()), flows: 0, point: PointId(0), silence: 0 }
         }
 
         fn flow(&mut self, protocol: Protocol, ends: (u8, [u8; 4]), span: (f64, f64), events: Vec<(f64, What<'_>)>) {
@@ -745,7 +755,7 @@ mod tests {
             let endpoints = Endpoints { client, server: (ends.1, 443).into() };
             let opened = Opened { stream: u32::from(self.flows), ..Opened::bare(protocol, endpoints, at(span.0)) };
             let ended = Ended { last: at(span.1), silence: self.silence, ..Ended::default() };
-            let (frame, point, id) = (FrameRef::default(), PointId(0), self.next());
+            let (frame, point, id) = (FrameRef::default(), self.point, self.next());
             let mut tell = |seconds, what| self.tracker.observe(&Event { at: at(seconds), frame, point, what });
             tell(span.0, What::Opened(id, &opened));
             events.into_iter().for_each(|(seconds, what)| tell(seconds, what));
@@ -754,7 +764,7 @@ mod tests {
         }
 
         fn next(&self) -> FlowId {
-            FlowId(u32::from(self.flows))
+            FlowId(u32::from(self.flows) + 1000 * u32::from(self.point.0))
         }
 
         /// TLS of a program, named by the suite it offers, with records behind its handshake.
@@ -877,5 +887,26 @@ mod tests {
         };
         assert_eq!(sessions(60.0), 1, "a reconnect");
         assert_eq!(sessions(390.0), 2, "two clients behind one address");
+    }
+
+    #[test]
+    fn a_connection_that_one_capture_broke_off_goes_on_in_another() {
+        let connections = |is_closed: bool, later: f64| {
+            let mut told = Told::new();
+            let flow = told.next();
+            let record = |flow, at| (at, What::TlsData(flow, ToServer, 480));
+            let closed = What::Closed { flow, direction: ToServer, reset: false, ttl: 64 };
+            let mut events = vec![record(flow, 1.0)];
+            events.extend(is_closed.then_some((30.0, closed)));
+            told.flow(Protocol::Tcp, (1, GATEWAY), (1.0, 30.0), events);
+            // The same ports, captured elsewhere.
+            (told.flows, told.point) = (0, PointId(1));
+            let rest = vec![record(told.next(), later)];
+            told.flow(Protocol::Tcp, (1, GATEWAY), (later, later + 9.0), rest);
+            group(told.tracker.finish().flows, &[]).len()
+        };
+        assert_eq!(connections(false, 90.0), 1);
+        assert_eq!(connections(false, 33.0), 1);
+        assert_eq!(connections(true, 90.0), 2, "it had ended: the ports were used again");
     }
 }

@@ -1,6 +1,6 @@
 //! The seam between two tunnel connections of one session: what ended the first, what the user lost, what the MTU was.
 
-use super::facts::{Closed, FlowFacts, Unanswered, View};
+use super::facts::{Closed, FlowFacts, View};
 use super::{Connection, DtlsFlow, Point, Session};
 use crate::event::{Direction, FrameRef, Timestamp, Vantage};
 use std::net::IpAddr;
@@ -70,14 +70,18 @@ pub struct Reconnect {
     pub gap: f64,
     /// Seconds the old tunnel had lived: from its first packet to its end; absent when it began before the capture.
     pub lived: Option<f64>,
+    /// Its end is where it was closed (FIN or RST), not merely where it was last heard, over TLS or DTLS.
+    pub is_closed: bool,
+    /// Seconds from its first packet to the new connection's; absent when it began before the capture.
+    pub opened_after: Option<f64>,
     /// Seconds from the first DTLS ClientHello on the old tunnel to its end, when there was one.
     pub since_hello: Option<f64>,
     /// DTLS came up while the old tunnel lived.
     pub dtls_worked: bool,
     /// Seconds from the last data of the old tunnel, over TLS or DTLS, to the first of the new one.
     pub without_data: Option<f64>,
-    /// Seconds the gateway had been silent in the tunnel while the client sent, and how many records it sent.
-    pub unheard: Option<(f64, u32)>,
+    /// The gateway had been silent in the tunnel while the client sent.
+    pub unheard: Option<Unheard>,
     /// How the old connection ended: the RST, when one did.
     pub reset: Option<Closed>,
     /// Inner MSS before and after, bytes, with the frames that show it.
@@ -90,6 +94,17 @@ pub struct Reconnect {
     pub moved: Option<(IpAddr, IpAddr)>,
     /// Why.
     pub cause: Cause,
+}
+
+/// A silence of the gateway, while the client sent.
+#[derive(Clone, Copy, Debug)]
+pub struct Unheard {
+    /// Its last word in the tunnel, over TLS or DTLS.
+    pub since: Timestamp,
+    /// Seconds until the client's last record.
+    pub seconds: f64,
+    /// Records of the client that went unanswered, in the channel with more of them.
+    pub records: u32,
 }
 
 /// Seconds of the note's minute.
@@ -107,9 +122,11 @@ impl Reconnect {
         self.inner_mss.is_some_and(|((before, _), (after, _))| after < before)
     }
 
-    /// May it have come for a new MTU, of which nothing shows because the old tunnel began before the capture?
+    /// May it have come for a new MTU, of which nothing shows because the old tunnel's beginning or end was not captured?
     pub fn may_be_for_mtu(&self) -> bool {
-        self.lived.is_none() && self.inner_mss.is_none() && !self.dtls_worked && self.cause == Cause::ClientClosed
+        let began_before = self.lived.is_none() && self.inner_mss.is_none() && self.cause == Cause::ClientClosed;
+        let end_unseen = self.cause == Cause::Unknown && self.opened_after.is_some_and(|s| MINUTE.contains(&s));
+        (began_before || end_unseen) && !self.dtls_worked
     }
 
     /// Does the timing fit the minute of note 116881: 55 to 65 s after the tunnel came up or its first ClientHello?
@@ -129,11 +146,13 @@ pub fn find(session: &Session, points: &[Point]) -> Vec<Reconnect> {
 fn seam(session: &Session, points: &[Point], old: usize, new: usize) -> Option<Reconnect> {
     let (before, after) = (session.connections.get(old)?, session.connections.get(new)?);
     let closed = before.views.iter().filter_map(|v| v.closed).min_by_key(|c| c.at);
-    let end = closed.map_or_else(|| before.end(), |c| c.at);
     let start = after.start();
-    let until = start.min(end).max(before.start().plus_seconds(1.0));
+    let until = closed.map_or(start, |c| start.min(c.at)).max(before.start().plus_seconds(1.0));
     let flows: Vec<&DtlsFlow> =
         session.dtls.iter().filter(|d| d.start() >= before.start() && d.start() < until).collect();
+    // Without FIN or RST it lived as long as anything was said in it, over DTLS too.
+    let over_dtls = flows.iter().filter(|d| d.came_up()).map(|d| d.end().min(start)).max();
+    let end = closed.map_or_else(|| before.end().max(over_dtls.unwrap_or(before.start())), |c| c.at);
     let first_hello = flows.iter().flat_map(|d| d.attempts()).map(|(_, a)| a.first).min();
     let mut seam = Reconnect {
         at: start,
@@ -142,6 +161,8 @@ fn seam(session: &Session, points: &[Point], old: usize, new: usize) -> Option<R
         new,
         gap: start.seconds_since(end),
         lived: before.begins_here().then(|| end.seconds_since(before.start())),
+        is_closed: closed.is_some(),
+        opened_after: before.begins_here().then(|| start.seconds_since(before.start())),
         since_hello: first_hello.map(|hello| end.seconds_since(hello)),
         dtls_worked: flows.iter().any(|d| d.worked()),
         without_data: without_data(session, before, &flows, after),
@@ -188,8 +209,10 @@ fn cause(session: &Session, points: &[Point], seam: &Reconnect, closed: Option<C
     if !seam.dtls_worked && in_time && closer != Some(Direction::ToClient) && mss_fits {
         return Cause::Mtu;
     }
-    if seam.unheard.is_some_and(|(seconds, records)| is_dpd(seconds, records)) {
-        return Cause::DpdUnanswered;
+    if let Some(unheard) = seam.unheard.filter(|u| is_dpd(u.seconds, u.records)) {
+        let last = |v: &View| *Direction::ToClient.of(&v.ended.last_by_direction);
+        let tcp_lives = before.views.iter().filter_map(last).any(|at| at.seconds_since(unheard.since) >= LOST);
+        return if tcp_lives { Cause::DpdUnanswered } else { Cause::PathLost };
     }
     let beside = seam.gap < 0.5 && closed.is_none_or(|c| c.at > seam.at && c.direction == Direction::ToServer);
     if beside && seam.at.seconds_since(before.start()) < SOON {
@@ -250,22 +273,26 @@ fn lost(before: &Connection, after: &Connection) -> bool {
 }
 
 /// How long nothing came from the gateway in any channel of the old tunnel while the client sent.
-fn unheard(before: &Connection, flows: &[&DtlsFlow]) -> Option<(f64, u32)> {
-    let tls = before.views.iter().filter_map(|v| Some(v.tls.as_ref()?.unanswered.of(Direction::ToServer)));
+fn unheard(before: &Connection, flows: &[&DtlsFlow]) -> Option<Unheard> {
+    let of_tls = |v: &View| {
+        let tls = v.tls.as_ref()?;
+        let heard = tls.data.last().and_then(|data| data.last);
+        Some((heard, tls.unanswered.of(Direction::ToServer)))
+    };
+    let of_dtls = |v: &View| {
+        let dtls = v.dtls.as_ref()?;
+        Some((*Direction::ToClient.of(&dtls.last), dtls.unanswered.of(Direction::ToServer)))
+    };
     let last_dtls = flows.iter().filter(|d| d.worked()).max_by_key(|d| d.start());
-    let dtls = last_dtls
-        .into_iter()
-        .flat_map(|d| &d.views)
-        .filter_map(|v| Some(v.dtls.as_ref()?.unanswered.of(Direction::ToServer)));
-    let channels: Vec<Unanswered> = tls.chain(dtls).collect();
-    // A channel whose last word was the gateway's speaks against it.
-    if channels.is_empty() || channels.iter().any(|side| side.records == 0) {
-        return None;
-    }
-    // Keepalives are never answered, but both channels fall silent only together.
-    let since = channels.iter().map(|side| side.after.unwrap_or(side.first.0)).max()?;
-    let until = channels.iter().map(|side| side.last.0).max()?;
-    Some((until.seconds_since(since), channels.iter().map(|side| side.records).max()?))
+    let dtls = last_dtls.into_iter().flat_map(|d| &d.views).filter_map(of_dtls);
+    let channels: Vec<_> = before.views.iter().filter_map(of_tls).chain(dtls).collect();
+    // The gateway's latest word in any of them; where none is known, the client's first that went unanswered.
+    let heard = channels.iter().filter_map(|(heard, said)| said.after.or(heard.map(|(at, _)| at))).max();
+    let sent = || channels.iter().map(|(_, said)| said).filter(|said| said.records > 0);
+    let since = heard.or_else(|| sent().map(|said| said.first.0).min())?;
+    let until = sent().map(|said| said.last.0).max().filter(|until| *until > since)?;
+    let records = sent().filter(|said| said.last.0 > since).map(|said| said.records).max()?;
+    Some(Unheard { since, seconds: until.seconds_since(since), records })
 }
 
 fn without_data(session: &Session, before: &Connection, flows: &[&DtlsFlow], after: &Connection) -> Option<f64> {
