@@ -13,25 +13,26 @@ use syn::parse::{ParseStream, Parser};
 const FLOORS: &[(&str, &[&str])] = &[
     ("error", &[]),
     ("chunks", &[]),
+    ("maps", &[]),
     ("tls", &[]),
-    ("anyconnect", &[]),
+    ("anyconnect", &["maps"]),
     // Secrets stay in: who may not name this room cannot show one.
     ("decrypt", &["tls"]),
     ("capture", &["error"]),
-    ("packet", &["capture"]),
+    ("packet", &["capture", "maps"]),
     ("flow", &["capture", "chunks", "packet"]),
     // First waist: what was seen.
     ("event", &["anyconnect", "capture", "flow", "packet", "tls"]),
     ("dissect", &["anyconnect", "capture", "decrypt", "event", "flow", "packet", "tls"]),
-    ("session", &["chunks", "event"]),
+    ("session", &["chunks", "event", "maps"]),
     // Second waist: what it means.
     ("finding", &["event", "session"]),
-    ("detect", &["event", "finding", "session"]),
-    ("report", &["event", "finding", "session"]),
+    ("detect", &["event", "finding", "maps", "session"]),
+    ("report", &["event", "finding", "maps", "session"]),
     (
         "analysis",
         &[
-            "capture", "decrypt", "detect", "dissect", "error", "event", "finding", "flow", "packet", "report",
+            "capture", "decrypt", "detect", "dissect", "error", "event", "finding", "flow", "maps", "packet", "report",
             "session", "tls",
         ],
     ),

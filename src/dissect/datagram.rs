@@ -20,6 +20,8 @@ pub(super) struct Udp {
     media: bool,
     quic: [u8; 2],
     is_dtls: bool,
+    /// Of the session id that the last ClientHello named, its first bytes; 0 when it named none.
+    session: u64,
     /// What puts handshake messages together, while there are pieces of them.
     readers: Option<Box<[DtlsHandshakeReader; 2]>>,
     /// There are keys, perhaps for it.
@@ -27,6 +29,11 @@ pub(super) struct Udp {
 }
 
 impl Udp {
+    /// Does this datagram begin another connection from the same ports? Its ClientHello names another session than the one before.
+    pub(super) fn begins_anew(&self, datagram: &UdpDatagram<'_>) -> bool {
+        self.session != 0 && session_of(datagram.payload).is_some_and(|session| session != self.session)
+    }
+
     pub(super) fn unsealed(&self) -> Option<Unsealed> {
         let counts = self.opened.as_ref()?.counts();
         Some(Unsealed { opened: counts.opened, failed: counts.failed, misframed: 0 })
@@ -71,6 +78,18 @@ pub(super) fn take(
             told.large(&packet.ip, direction, false, sink);
         }
     }
+}
+
+/// The first bytes of the session id in a ClientHello that begins a datagram; nothing when it names none (RFC 6347 §4.2.1).
+#[inline]
+fn session_of(payload: &[u8]) -> Option<u64> {
+    /// Record and handshake header, version and random.
+    const BEFORE: usize = dtls::HEADER_LEN + dtls::HANDSHAKE_HEADER_LEN + 2 + 32;
+    let is_handshake = payload.first() == Some(&ContentType::HANDSHAKE.0) && payload.get(3..5) == Some(&[0, 0]);
+    let is_hello = is_handshake && payload.get(dtls::HEADER_LEN) == Some(&HandshakeType::CLIENT_HELLO.0);
+    let (length, id) = payload.get(BEFORE..).filter(|_| is_hello)?.split_first()?;
+    let first = u64::from_be_bytes(*id.first_chunk().filter(|_| *length >= 8)?);
+    (first != 0).then_some(first)
 }
 
 /// A ClientHello that goes "to the client": the table guessed the ends by port numbers, and wrongly.
@@ -135,7 +154,8 @@ fn records(
     told.open(sink);
     let flow = told.id();
     let place = told.place;
-    let Body::Udp(Udp { readers, opened, .. }) = &mut told.flow.state.body else { return };
+    let Body::Udp(Udp { readers, opened, session, .. }) = &mut told.flow.state.body else { return };
+    *session = session_of(datagram.payload).unwrap_or(*session);
     parse_datagram(datagram.payload, &mut |record| {
         if record.epoch == 0 && record.content_type == ContentType::HANDSHAKE {
             let version = record.version;

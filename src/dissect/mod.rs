@@ -298,7 +298,12 @@ fn take(
             stream::take(&mut told, bench, packet, segment, direction, sink);
         }
         Transport::Udp(datagram) => {
-            let (direction, flow) = table.udp(point, place.at, ip, datagram);
+            let (direction, mut flow) = table.udp(point, place.at, ip, datagram);
+            if matches!(&flow.state.body, Body::Udp(udp) if udp.begins_anew(datagram)) {
+                let known = flow.id;
+                let Some(renewed) = table.renew(known, place.at) else { return };
+                flow = renewed;
+            }
             let direction = count(&mut flow.state, place, ip, direction);
             if !matches!(flow.state.body, Body::Udp(_)) {
                 flow.state.body = Body::Udp(datagram::Udp::default());

@@ -361,9 +361,7 @@ impl<S: Default> Table<S> {
                 return slot;
             }
         }
-        let id = FlowId(self.next_flow);
-        self.next_flow = self.next_flow.saturating_add(1);
-        let slot = self.keep(Flow {
+        self.add(hash, tuple, |id, used| Flow {
             key: Key::new(tuple),
             first: at,
             last: at,
@@ -373,10 +371,41 @@ impl<S: Default> Table<S> {
             conversation: number,
             conversation_slot,
             settled: 0,
-            used: self.packets,
+            used,
+            client_is_low,
+            state: S::default(),
+        })
+    }
+
+    /// Another flow in place of that one, in the same conversation: UDP does not tell that its ports are used anew, but what it carries may.
+    #[cold]
+    pub fn renew(&mut self, id: FlowId, at: Timestamp) -> Option<&mut Flow<S>> {
+        let &Flow { ref key, point, stream, conversation, conversation_slot, client_is_low, .. } = self.get(id)?;
+        let tuple = key.tuple();
+        let slot = self.add(self.hash(&tuple, point), &tuple, |id, used| Flow {
+            key: Key::new(&tuple),
+            first: at,
+            last: at,
+            id,
+            point,
+            stream,
+            conversation,
+            conversation_slot,
+            settled: 0,
+            used,
             client_is_low,
             state: S::default(),
         });
+        self.flows.get_mut(slot)
+    }
+
+    /// Keeps a flow and enters it in the index, in place of an older one of the same 5-tuple and point.
+    fn add(&mut self, hash: u64, tuple: &Tuple, flow: impl FnOnce(FlowId, u32) -> Flow<S>) -> u32 {
+        let id = FlowId(self.next_flow);
+        self.next_flow = self.next_flow.saturating_add(1);
+        let flow = flow(id, self.packets);
+        let point = flow.point;
+        let slot = self.keep(flow);
         let (flows, hasher) = (&self.flows, &self.hasher);
         let same = |&slot: &u32| flows.get(slot).is_some_and(|flow| flow.point == point && flow.key.is(tuple));
         if let Some(entry) = self.by_point.find_mut(hash, same) {
@@ -713,6 +742,20 @@ mod tests {
     fn late_packets_belong_to_the_newest_stream() {
         let mut lab = Lab::new();
         assert_eq!([lab.c(100, 0, SYN), lab.c(200, 0, SYN), lab.s(501, 101, ACK), lab.c(101, 502, ACK)], [0, 1, 1, 1]);
+    }
+
+    #[test]
+    fn a_renewed_flow_keeps_its_stream_and_takes_the_packets() {
+        let mut lab = Lab::new();
+        let (a, b) = (("10.0.0.1", 50_123), ("10.0.0.2", 443));
+        let (stream, first, _) = lab.udp(a, b);
+        let renewed = lab.table.renew(first, Timestamp::from_nanos(5)).map(|flow| (flow.stream, flow.id)).unwrap();
+        assert_eq!(renewed.0, stream);
+        assert_ne!(renewed.1, first);
+        assert_eq!([lab.udp(a, b).1, lab.udp(b, a).1], [renewed.1; 2]);
+        let mut left = Vec::new();
+        lab.table.drain(|flow| left.push(flow.id));
+        assert_eq!(left, [first, renewed.1]);
     }
 
     #[test]

@@ -237,7 +237,8 @@ impl World {
     fn start_dtls(&mut self) {
         let generation = self.client.generation;
         let how = self.scenario.client.clone();
-        let local = SocketAddr::new(self.client.address, self.client.next_port());
+        let port = self.scenario.client.dtls_local_port.unwrap_or_else(|| self.client.next_port());
+        let local = SocketAddr::new(self.client.address, port);
         let (random, id) = (self.rng.bytes(32), self.client.session_id.clone());
         let end = DtlsEnd::new(self.dtls_suite(), how.dtls, true);
         let now = self.now;

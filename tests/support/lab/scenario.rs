@@ -72,6 +72,8 @@ pub struct Client {
     pub proxy: bool,
     /// Login and tunnel on connections of their own, as AnyConnect does; else on one, as openconnect does.
     pub separate_login: bool,
+    /// Every DTLS flow comes from this port.
+    pub dtls_local_port: Option<u16>,
     pub dtls: Generation,
     /// Seconds after the first ClientHello at which it is sent again.
     pub hellos: Vec<f64>,
@@ -106,6 +108,7 @@ impl Default for Client {
             dials: true,
             proxy: false,
             separate_login: true,
+            dtls_local_port: None,
             dtls: Generation::Legacy,
             hellos: vec![0.0, 1.0, 3.0, 7.0, 15.0, 31.0],
             patience: 60.0,
