@@ -21,6 +21,7 @@ use crate::session::facts::{IcmpFacts, View};
 use crate::session::limits::Told;
 use crate::session::tracker::{self, Facts, Tracker};
 use crate::session::{self, Point};
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::ops::ControlFlow;
@@ -190,6 +191,7 @@ fn run<'a>(
         points: Vec::new(),
         facts: Vec::new(),
         set: None,
+        ether_types: Vec::new(),
         interrupted: false,
     };
     for (index, source) in sources.enumerate() {
@@ -218,6 +220,8 @@ struct Run<'a> {
     points: Vec<Point>,
     facts: Vec<Facts>,
     set: Option<Set>,
+    /// EtherTypes that were not understood: in which set, which, how many frames.
+    ether_types: Vec<(u16, u16, u64)>,
     interrupted: bool,
 }
 
@@ -469,6 +473,10 @@ impl Run<'_> {
         for (reason, count) in &losses.undecoded {
             let text = match reason {
                 Undecoded::NotIp => continue,
+                Undecoded::EtherType(ether_type) => {
+                    self.ether_types.push((capture, *ether_type, *count));
+                    continue;
+                }
                 Undecoded::LinkType(link) => format!("{count} frames have link type {link}, which is not supported"),
                 Undecoded::Cut => format!("{count} frames are cut inside their headers"),
                 Undecoded::Malformed => format!("{count} frames have headers that contradict themselves"),
@@ -544,6 +552,39 @@ impl Run<'_> {
                 losses.lost_syncs
             ),
         );
+    }
+
+    /// Which EtherTypes hid what a capture could have shown: of a set with a session that is told only when most frames have one.
+    fn tell_ether_types(&mut self) {
+        /// Named at most.
+        const MOST: usize = 3;
+        let is_none = self.report.summary.sessions == 0;
+        let all = std::mem::take(&mut self.ether_types);
+        for of_set in all.chunk_by(|one, other| one.0 == other.0) {
+            let Some((set, ..)) = of_set.first().copied() else { continue };
+            let frames = self.points.iter().filter(|point| point.set == set).map(|point| point.frames).sum::<u64>();
+            let count = of_set.iter().map(|(.., count)| count).sum::<u64>();
+            if !is_none && count <= frames / 2 {
+                continue;
+            }
+            let mut named = of_set.to_vec();
+            named.sort_by_key(|(_, ether_type, count)| (Reverse(*count), *ether_type));
+            let more = if named.len() > MOST { " and others" } else { "" };
+            let named: Vec<String> =
+                named.iter().take(MOST).map(|(_, ether_type, _)| format!("{ether_type:#06x}")).collect();
+            let verb = if count == 1 { "is" } else { "are" };
+            let text = format!(
+                "{count} of {frames} frames {verb} of EtherType {}{more}, which is not understood here",
+                named.join(", ")
+            );
+            self.report.losses.push(Loss {
+                kind: "undecoded".to_owned(),
+                capture: Some(set),
+                count,
+                text,
+                limit: false,
+            });
+        }
     }
 
     /// What the secrets opened, and which of them do not fit.
@@ -623,6 +664,7 @@ impl Run<'_> {
         if self.report.summary.sessions > 0 {
             self.report.losses.extend(report::build::strays(&strays));
         }
+        self.tell_ether_types();
         for hint in unclaimed {
             report::build::label_hint(&mut self.report, hint, &self.points);
         }

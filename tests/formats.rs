@@ -127,10 +127,30 @@ fn every_link_layer_gives_the_same_report() {
         ("SLL", of(sll(&frames), SLL), &ip_verdict),
         ("SLL2", of(sll2(&frames), SLL2), &ip_verdict),
         ("GRE", of(gre(&frames), ETHERNET), &ip_verdict),
+        ("security group tags", of(security_group(&frames), ETHERNET), &usual),
     ];
     for (name, bytes, expected) in variants {
         assert_eq!(verdict(bytes), *expected, "{name}");
     }
+}
+
+#[test]
+fn frames_that_nobody_understands_are_told_where_they_could_hide_a_session() {
+    let frames = base();
+    let undecoded = |frames: &[Wire]| {
+        let report = report([ng(frames)]);
+        let losses = report.losses.iter().filter(|loss| loss.kind == "undecoded");
+        (report.sessions.len(), losses.map(|loss| loss.text.clone()).collect::<Vec<_>>())
+    };
+    let sealed = macsec(&frames);
+    let text = |count: usize, all: usize| {
+        format!("{count} of {all} frames are of EtherType 0x88e5, which is not understood here")
+    };
+    assert_eq!(undecoded(&sealed), (0, vec![text(sealed.len(), sealed.len())]));
+    let few = [&frames, &sealed[..10]].concat();
+    assert_eq!(undecoded(&few), (1, vec![]), "there is a session, and few could hide more");
+    let most = [&frames, &sealed[..], &sealed[..1]].concat();
+    assert_eq!(undecoded(&most), (1, vec![text(sealed.len() + 1, most.len())]));
 }
 
 #[test]

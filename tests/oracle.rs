@@ -170,6 +170,7 @@ fn made() -> Vec<(&'static str, Capture, &'static str)> {
         frames::gre("10.1.0.1", "10.1.0.2", &from_client(100, SYN)),
         frames::vxlan("10.1.0.1:999", "10.1.0.2:4789", &datagram()),
         frames::gre("10.1.0.1", "10.1.0.2", &frames::udp(client6, server6, b"data")),
+        frames::geneve("10.1.0.1:999", "10.1.0.2:6081", &datagram()),
         from_server(500, 101, SYN | ACK),
         datagram(),
     ]);
@@ -198,7 +199,7 @@ fn made() -> Vec<(&'static str, Capture, &'static str)> {
         ("cut-fragments", cut_fragments, "u0, -, -, t0, t1, u1"),
         ("fragments-at-two-interfaces", twice, "-, -, u0, u0"),
         ("odd-headers", cut_headers, "-, t0, t0, t1, -, -, u0, u1"),
-        ("tunnels", tunnels, "t0, u0 u1, u2, t0, u1"),
+        ("tunnels", tunnels, "t0, u0 u1, u2, u3 u1, t0, u1"),
         ("interfaces", interfaces, "t0, t0, t1, t1, u0, u0, u0"),
     ]
 }

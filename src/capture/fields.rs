@@ -137,13 +137,19 @@ pub(super) fn interface(block: &InterfaceDescriptionBlock<'_>) -> Interface {
     Interface {
         name: value(&block.options, OptionCode::IfName).map(|v| text(v, MAX_NAME)),
         description: value(&block.options, OptionCode::IfDescription).map(|v| text(v, MAX_NAME)),
-        // A leading 0 means a libpcap string; other codes are byte code nobody reads.
-        filter: value(&block.options, OptionCode::IfFilter)
-            .and_then(|v| v.strip_prefix(&[0]))
-            .map(|v| text(v, MAX_FILTER)),
+        filter: value(&block.options, OptionCode::IfFilter).map(filter),
         link: LinkType(block.linktype.0 as u16),
         snap_len: block.snaplen,
         dropped: None,
+    }
+}
+
+/// A leading 0 means a libpcap string; other codes are byte code nobody reads, but it is there. One that was cut says so.
+fn filter(option: &[u8]) -> String {
+    match option.strip_prefix(&[0]) {
+        Some(string) if string.len() > MAX_FILTER => text(string, MAX_FILTER) + "…",
+        Some(string) => text(string, MAX_FILTER),
+        None => "byte code".to_owned(),
     }
 }
 
@@ -191,6 +197,13 @@ mod tests {
         assert_eq!(Clock::new(0x80 | 32, 0).at((5 << 32) | (1 << 31)), Timestamp::from_nanos(5_500_000_000));
         assert_eq!(Clock::new(0xff, 0).at(u64::MAX), Timestamp::from_nanos(0));
         assert_eq!(Clock::new(0x7f, 0).at(u64::MAX), Timestamp::from_nanos(0));
+    }
+
+    #[test]
+    fn filters_as_text_as_byte_code_and_cut() {
+        assert_eq!([filter(b"\0icmp\0"), filter(b"\x01\x28\0\0\x0c"), filter(b"\0")], ["icmp", "byte code", ""]);
+        let long = filter(&[b"\0".as_slice(), &b"tcp or ".repeat(200)].concat());
+        assert!(long.ends_with("…") && long.len() < 2 * MAX_FILTER);
     }
 
     #[test]

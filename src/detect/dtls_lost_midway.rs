@@ -2,9 +2,7 @@
 
 use super::remedy;
 use crate::event::{Direction, FrameRef, Timestamp, Vantage};
-use crate::finding::{
-    Case, Detector, Evidence, Filter, Finding, Grade, Outcome, RuledOut, Severity, Sight, count, elapsed,
-};
+use crate::finding::{Case, Detector, Evidence, Filter, Finding, Grade, Outcome, RuledOut, Severity, count, elapsed};
 use crate::session::attempt::{icmp_words, refusals};
 use crate::session::facts::{FlowFacts, IcmpFacts, Stretch, Unanswered};
 use crate::session::{Connection, DtlsFlow, Session};
@@ -308,7 +306,8 @@ fn ruled_out(case: &Case<'_>, death: &Death<'_>, likely: &str) -> Vec<RuledOut> 
         all.push(RuledOut { what: "an idle timeout", why });
     }
     let point = death.flow.best().point;
-    if let Ok(window) = case.window(point, Sight::Icmp, death.answered.0, death.unanswered.last.0.max(death.answered.0))
+    if let Ok(window) =
+        case.window(point, case.session.outer_icmp(), death.answered.0, death.unanswered.last.0.max(death.answered.0))
         && window.seconds() > 0.0
         && !case.session.icmp.iter().any(|i| !i.inner && i.facts.point == point)
     {

@@ -2,7 +2,7 @@
 
 use crate::event::{Direction, FrameRef, PointId, Timestamp, Vantage};
 use crate::finding::{
-    Case, Detector, Evidence, Finding, Grade, Outcome, RuledOut, Severity, Sight, count, elapsed, frame_filters,
+    Case, Detector, Evidence, Finding, Grade, Outcome, RuledOut, Severity, count, elapsed, frame_filters,
 };
 use crate::session::facts::{FlowFacts, Probe};
 use crate::session::mtu::LinkMtu;
@@ -141,7 +141,7 @@ impl Hole {
         if let Some(hint) = self.passed.and_then(|p| LinkMtu(u16::try_from(p).ok()?).hint()) {
             summary.push_str(&format!(" That limit is typical of {hint}."));
         }
-        let icmp = case.window(self.point, Sight::Icmp, self.span.0, self.span.1.plus_seconds(1.0));
+        let icmp = case.window(self.point, case.session.outer_icmp(), self.span.0, self.span.1.plus_seconds(1.0));
         let mut evidence = vec![Evidence::Frames(
             self.frames.clone(),
             format!("first and last of {} at {} B", count(u64::from(self.times), "sending"), self.bytes),

@@ -32,7 +32,7 @@ impl Decoder {
 
     /// Decodes one frame and hands `sink` each IP packet in it, outermost first.
     ///
-    /// A VXLAN packet comes as the UDP packet it is and then as its inner packets; a GRE or IP-in-IP packet only
+    /// A VXLAN or Geneve packet comes as the UDP packet it is and then as its inner packets; a GRE or IP-in-IP packet only
     /// as its inner packets, or as [`Transport::Other`] when those cannot be read. Each fragment comes as
     /// [`Transport::Fragment`], but the one that completes a datagram as the whole datagram, and a first one cut
     /// by the snap length (IPv4 only) as what can be read of its transport header: as in Wireshark.
@@ -127,18 +127,16 @@ impl Decoder {
             return self.inner(inner, sink);
         }
         let transport = read_transport(header.src.is_ipv6(), protocol, payload);
-        let vxlan = match &transport {
-            Transport::Udp(datagram) if datagram.dst_port == tunnel::VXLAN_PORT => {
-                Some(Layer { bytes: datagram.payload, wire_len: datagram.payload_len })
-            }
+        let carries = match &transport {
+            Transport::Udp(datagram) => tunnel::by_port(datagram.dst_port)
+                .map(|find| find(Layer { bytes: datagram.payload, wire_len: datagram.payload_len })),
             _ => None,
         };
         sink(outside.packet(header, transport));
-        let Some(payload) = vxlan else {
+        let Some(network) = carries else {
             return Ok(());
         };
-        let inner = tunnel::vxlan(payload).and_then(|network| outside.enter(network));
-        self.inner(inner, sink)
+        self.inner(network.and_then(|network| outside.enter(network)), sink)
     }
 
     fn inner(
@@ -149,7 +147,7 @@ impl Decoder {
         match inner {
             Ok((packet, outside)) => self.packet(packet, outside, sink),
             // a tunnel may carry other things than IP, and the outer packet was handed out
-            Err(Undecoded::NotIp) => Ok(()),
+            Err(Undecoded::NotIp | Undecoded::EtherType(_)) => Ok(()),
             Err(why) => Err(why),
         }
     }
@@ -307,6 +305,10 @@ mod tests {
         }
         let vxlan = udp_to(4789, &join(&[&[8, 0, 0, 0, 0, 0, 5, 0], &ethernet(0x0800, &v4)]));
         assert_eq!(packets(0x0800, &ipv4(17, &vxlan)), ["0: ip 83 udp 1111 > 4789 len 55", inner_v4]);
+        let geneve = udp_to(6081, &join(&[&[0, 0, 0x65, 0x58, 0, 0, 5, 0], &ethernet(0x0800, &v4)]));
+        assert_eq!(packets(0x0800, &ipv4(17, &geneve)), ["0: ip 83 udp 1111 > 6081 len 55", inner_v4]);
+        let with_options = udp_to(6081, &join(&[&[2, 0x40, 0x86, 0xdd, 0, 0, 5, 0, 1, 2, 3, 1, 0, 0, 0, 0], &v6]));
+        assert_eq!(packets(0x0800, &ipv4(17, &with_options)), ["0: ip 97 udp 1111 > 6081 len 69", inner_v6]);
     }
 
     #[test]
@@ -318,8 +320,13 @@ mod tests {
         assert_eq!(packets(0x0800, &ipv4(50, b"sealed")), ["0: ip 26 protocol 50"]);
         let arp_inside = udp_to(4789, &join(&[&[8, 0, 0, 0, 0, 0, 5, 0], &ethernet(0x0806, &[0; 28])]));
         assert_eq!(packets(0x0800, &ipv4(17, &arp_inside)).len(), 1);
-        let no_vxlan = udp_to(4789, b"something else");
-        assert_eq!(packets(0x0800, &ipv4(17, &no_vxlan)).len(), 1);
+        let sealed = join(&[&[8, 0, 0, 0, 0, 0, 5, 0], &ethernet(0x88e5, &[0; 28])]);
+        let later = [0x40, 0, 8, 0, 0, 0, 0, 0];
+        for (port, payload) in
+            [(4789, b"something else".as_slice()), (4789, &sealed), (6081, b"something else"), (6081, &later)]
+        {
+            assert_eq!(packets(0x0800, &ipv4(17, &udp_to(port, payload))).len(), 1, "{payload:x?}");
+        }
     }
 
     #[test]
@@ -337,7 +344,14 @@ mod tests {
 
     #[test]
     fn what_is_no_ip_says_so() {
-        assert_eq!(decode(LinkType::ETHERNET, &ethernet(0x0806, &[0; 28])).1, Err(Undecoded::NotIp));
+        // ARP and LLDP, STP behind a length, and PPP's link control are of no interest; other EtherTypes may carry IP
+        for (ether_type, payload) in [(0x0806, [0; 28]), (0x88cc, [0; 28]), (38, [0x42; 28]), (0x8864, [0x11; 28])] {
+            assert_eq!(decode(LinkType::ETHERNET, &ethernet(ether_type, &payload)).1, Err(Undecoded::NotIp));
+        }
+        for (ether_type, payload) in [(0x88e5, [0; 28]), (0x8847, [1; 28]), (0x8909, [2; 28])] {
+            let end = decode(LinkType::ETHERNET, &ethernet(ether_type, &payload)).1;
+            assert_eq!(end, Err(Undecoded::EtherType(ether_type)));
+        }
         assert_eq!(decode(LinkType::NULL, &[7, 0, 0, 0, 1]).1, Err(Undecoded::NotIp));
         assert_eq!(decode(LinkType(147), &[0; 40]).1, Err(Undecoded::LinkType(147)));
         assert_eq!(decode(LinkType::RAW, &[0x55; 40]).1, Err(Undecoded::Malformed));
@@ -474,6 +488,8 @@ mod tests {
             ethernet(0x8100, &join(&[&[0, 1, 8, 0], &v4])),
             ethernet(0x0800, &ipv4(47, &join(&[&[0xb0, 0, 0x86, 0xdd], &[0; 12], &v6]))),
             ethernet(0x0800, &ipv4(17, &udp_to(4789, &join(&[&[8, 0, 0, 0, 0, 0, 5, 0], &ethernet(0x0800, &v4)])))),
+            ethernet(0x0800, &ipv4(17, &udp_to(6081, &join(&[&[0, 0, 8, 0, 0, 0, 5, 0], &v4])))),
+            ethernet(0x8909, &join(&[&[1, 1, 0, 1, 0, 5, 8, 0], &v4])),
             ethernet(0x0800, &quote),
             ethernet(0x0800, &ipv4_piece(17, 1, 0x2000, &[0; 64])),
             ethernet(0x86dd, &ipv6_fragment(17, 1, 1, &[0; 64])),

@@ -1,4 +1,4 @@
-//! Link layers: from a frame's first byte to its IP header, over VLAN tags, MPLS labels and PPPoE.
+//! Link layers: from a frame's first byte to its IP header, over VLAN tags, security group tags, MPLS labels and PPPoE.
 
 use super::Undecoded;
 use super::layer::Layer;
@@ -6,6 +6,13 @@ use crate::capture::LinkType;
 
 /// VLAN tags we step over; two are usual (802.1ad).
 const MAX_TAGS: usize = 4;
+/// Cisco MetaData: the security group tag of TrustSec between the addresses and what a frame carries.
+const CISCO_METADATA: u16 = 0x8909;
+/// Below it the field is a length (IEEE 802.3 §3.2.6): LLC, as STP and CDP are.
+const FIRST_ETHER_TYPE: u16 = 0x0600;
+/// What stations and switches say to each other: ARP, RARP, wake-on-LAN, loop detection (two), EAPOL, slow protocols, PPPoE discovery,
+/// LLDP, PTP, CFM.
+const CHATTER: [u16; 11] = [0x0806, 0x8035, 0x0842, 0x8899, 0x9000, 0x888e, 0x8809, 0x8863, 0x88cc, 0x88f7, 0x8902];
 /// MPLS labels we step over.
 const MAX_LABELS: usize = 16;
 
@@ -46,7 +53,7 @@ pub(super) fn ethernet(frame: Layer<'_>) -> Result<Network<'_>, Undecoded> {
     ether_type(u16::from_be_bytes([high, low]), rest)
 }
 
-/// Goes on by EtherType, over VLAN tags, to the IP header.
+/// Goes on by EtherType, over VLAN and security group tags, to the IP header.
 #[inline]
 pub(super) fn ether_type(mut ether_type: u16, mut rest: Layer<'_>) -> Result<Network<'_>, Undecoded> {
     let mut vlan = None;
@@ -60,9 +67,20 @@ pub(super) fn ether_type(mut ether_type: u16, mut rest: Layer<'_>) -> Result<Net
                 rest = inner;
                 continue;
             }
-            0x8847 | 0x8848 => mpls(rest)?,
+            CISCO_METADATA => {
+                // version 1, one option: a security group tag, as Wireshark reads it
+                let (&[1, 1, 0, 1, _, _, type_high, type_low], inner) = rest.take()? else {
+                    return Err(Undecoded::EtherType(CISCO_METADATA));
+                };
+                ether_type = u16::from_be_bytes([type_high, type_low]);
+                rest = inner;
+                continue;
+            }
+            0x8847 | 0x8848 => mpls(ether_type, rest)?,
             0x8864 => pppoe_session(rest)?,
-            _ => return Err(Undecoded::NotIp),
+            0..FIRST_ETHER_TYPE => return Err(Undecoded::NotIp),
+            chatter if CHATTER.contains(&chatter) => return Err(Undecoded::NotIp),
+            other => return Err(Undecoded::EtherType(other)),
         };
         return Ok(Network { layer, vlan });
     }
@@ -70,7 +88,7 @@ pub(super) fn ether_type(mut ether_type: u16, mut rest: Layer<'_>) -> Result<Net
 }
 
 /// The MPLS label stack (RFC 3032 §2.1). It does not say what it carries, so the first nibble must.
-fn mpls(mut rest: Layer<'_>) -> Result<Layer<'_>, Undecoded> {
+fn mpls(ether_type: u16, mut rest: Layer<'_>) -> Result<Layer<'_>, Undecoded> {
     for _ in 0..MAX_LABELS {
         let (&[_, _, bottom, _], inner) = rest.take()?;
         rest = inner;
@@ -79,7 +97,7 @@ fn mpls(mut rest: Layer<'_>) -> Result<Layer<'_>, Undecoded> {
         }
         return match rest.bytes.first().ok_or(Undecoded::Cut)? >> 4 {
             4 | 6 => Ok(rest),
-            _ => Err(Undecoded::NotIp),
+            _ => Err(Undecoded::EtherType(ether_type)),
         };
     }
     Err(Undecoded::TooDeep)

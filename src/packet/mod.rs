@@ -24,7 +24,7 @@ pub struct Packet<'a> {
     pub ip: IpHeader,
     /// What it carries.
     pub transport: Transport<'a>,
-    /// How many IP headers lie outside this one (0 = the outermost; GRE, IP-in-IP and VXLAN add one).
+    /// How many IP headers lie outside this one (0 = the outermost; GRE, IP-in-IP, VXLAN and Geneve add one).
     pub depth: u8,
     /// Outermost VLAN id, when tagged (802.1Q, 802.1ad).
     pub vlan: Option<u16>,
@@ -136,6 +136,8 @@ pub struct UdpDatagram<'a> {
 pub enum Undecoded {
     /// Not IP (ARP, LLDP, …): not a loss, only a fact.
     NotIp,
+    /// Of that EtherType, which may carry IP in a way nobody here understands.
+    EtherType(u16),
     /// A link type we do not know.
     LinkType(u16),
     /// The captured bytes end inside a header (snap length).

@@ -51,7 +51,7 @@ pub(super) fn decode(frame: &[u8], sink: &mut impl FnMut(Packet<'_>)) -> bool {
             None => return false,
         },
         protocol::UDP => match transport::udp(false, payload) {
-            Some(datagram) if datagram.dst_port != tunnel::VXLAN_PORT => {
+            Some(datagram) if tunnel::by_port(datagram.dst_port).is_none() => {
                 sink(packet(Transport::Udp(datagram)));
             }
             _ => return false,

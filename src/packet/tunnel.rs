@@ -1,12 +1,12 @@
-//! Tunnels that carry IP: GRE, IP-in-IP, VXLAN, and mirrored frames in ERSPAN. Finds the inner packet, does not read it.
+//! Tunnels that carry IP: GRE, IP-in-IP, VXLAN, Geneve, and mirrored frames in ERSPAN. Finds the inner packet, does not read it.
 
 use super::Undecoded;
 use super::ip::protocol;
 use super::layer::Layer;
 use super::link::{self, Network};
 
-/// UDP destination port of VXLAN (RFC 7348 §5).
-pub(super) const VXLAN_PORT: u16 = 4789;
+/// A protocol that says of an Ethernet frame that one follows: an EtherType (RFC 1701).
+const TRANSPARENT_ETHERNET: u16 = 0x6558;
 
 /// The packet inside a tunnel known by its IP protocol number; `None` when that protocol is no tunnel.
 #[inline]
@@ -26,7 +26,6 @@ fn gre(layer: Layer<'_>) -> Result<Network<'_>, Undecoded> {
     const KEY: u8 = 0x20;
     const SEQUENCE: u8 = 0x10;
     const VERSION: u8 = 0x07;
-    const TRANSPARENT_ETHERNET: u16 = 0x6558;
     const ERSPAN: u16 = 0x88be;
     const ERSPAN_3: u16 = 0x22eb;
 
@@ -59,12 +58,36 @@ fn erspan_3(layer: Layer<'_>) -> Result<Network<'_>, Undecoded> {
     }
 }
 
+/// How the packet inside a tunnel to that UDP port is found; `None` when no tunnel ends there.
+#[inline]
+pub(super) fn by_port(port: u16) -> Option<fn(Layer<'_>) -> Result<Network<'_>, Undecoded>> {
+    match port {
+        4789 => Some(vxlan),
+        6081 => Some(geneve),
+        _ => None,
+    }
+}
+
 /// VXLAN (RFC 7348 §5): flags with the I bit, network identifier, then an Ethernet frame.
-pub(super) fn vxlan(payload: Layer<'_>) -> Result<Network<'_>, Undecoded> {
+fn vxlan(payload: Layer<'_>) -> Result<Network<'_>, Undecoded> {
     const VALID_IDENTIFIER: u8 = 0x08;
     let (&[flags, ..], rest) = payload.take::<8>()?;
     if flags & VALID_IDENTIFIER == 0 {
         return Err(Undecoded::NotIp);
     }
     link::ethernet(rest)
+}
+
+/// Geneve (RFC 8926 §3.4): version 0, length of the options in 4 bytes, protocol, network identifier, options.
+fn geneve(payload: Layer<'_>) -> Result<Network<'_>, Undecoded> {
+    const RESERVED: u8 = 0x3f;
+    let (&[length, flags, high, low, _, _, _, reserved], rest) = payload.take()?;
+    if length >> 6 != 0 || flags & RESERVED != 0 || reserved != 0 {
+        return Err(Undecoded::NotIp);
+    }
+    let rest = rest.skip(usize::from(length) * 4)?;
+    match u16::from_be_bytes([high, low]) {
+        TRANSPARENT_ETHERNET => link::ethernet(rest),
+        ether_type => link::ether_type(ether_type, rest),
+    }
 }

@@ -3,7 +3,7 @@
 //! Promises: addresses, absolute times with their zone, counts, sizes with their source, what is absent and whether it could have
 //! been seen, the next step; the worst session in full, the others counted. Refuses: to compute findings.
 
-use super::text::{confidence_word, escape_ascii, labels, seconds_only, severity_word, wrap};
+use super::text::{confidence_word, escape_ascii, labels, no_session_headline, seconds_only, severity_word, wrap};
 use super::told;
 use super::{Answer, Finding, Limit, Report, Session, Severity};
 use std::io::{self, Write};
@@ -24,7 +24,7 @@ pub fn render(report: &Report, out: &mut (impl Write + ?Sized)) -> io::Result<()
     let worst = report.sessions.iter().rev().max_by_key(|s| s.severity);
     match worst {
         Some(session) => note.session(report, session),
-        None => note.add("", "No AnyConnect session in these captures.", 2),
+        None => note.add("", &format!("{} in these captures.", no_session_headline(report)), 2),
     }
     note.others(report, worst);
     for line in note.finish() {

@@ -396,7 +396,8 @@ impl<W: Write + ?Sized> Page<'_, W> {
             return Ok(());
         }
         self.line("")?;
-        self.hang(&[(severity_style(Severity::Medium), "NO ANYCONNECT SESSION")], "")?;
+        let headline = no_session_headline(report).to_uppercase();
+        self.hang(&[(severity_style(Severity::Medium), headline.as_str())], "")?;
         self.hang(&[(PLAIN, "  ")], &no_session_words(report))
     }
 
@@ -949,6 +950,38 @@ impl<W: Write + ?Sized> Page<'_, W> {
     }
 }
 
+/// The kind of loss that is a frame nobody could read.
+const UNDECODED: &str = "undecoded";
+/// Reasons why frames could not be read that are told where there is no session.
+const SHOWN_REASONS: usize = 3;
+
+/// What may hide a session where none was found, and in how many frames.
+#[derive(Clone, Copy)]
+enum Hidden {
+    /// Most frames could not be read.
+    Unread(u64),
+    /// Frames are cut.
+    Cut(u64),
+}
+
+fn hidden(report: &Report) -> Option<Hidden> {
+    let sum = |kind: &str| {
+        let losses = report.losses.iter().filter(|loss| loss.kind == kind);
+        losses.map(|loss| loss.count).fold(0, u64::saturating_add)
+    };
+    let frames = report.captures.iter().map(|c| c.frames).fold(0, u64::saturating_add);
+    match (sum(UNDECODED), sum("cut-frames")) {
+        (unread, _) if unread > frames / 2 => Some(Hidden::Unread(unread)),
+        (_, 0) => None,
+        (_, cut) => Some(Hidden::Cut(cut)),
+    }
+}
+
+/// The same in a few words.
+pub(super) fn no_session_headline(report: &Report) -> &'static str {
+    if hidden(report).is_some() { "No AnyConnect session recognised" } else { "No AnyConnect session" }
+}
+
 /// What to say of captures without a session.
 pub(super) fn no_session_words(report: &Report) -> String {
     let frames = report.captures.iter().map(|c| c.frames);
@@ -956,6 +989,28 @@ pub(super) fn no_session_words(report: &Report) -> String {
     let captures = counted(report.captures.len() as u64, "capture");
     if frames == 0 {
         return format!("{captures} without a single frame: there was nothing to look at.");
+    }
+    match hidden(report) {
+        Some(Hidden::Unread(unread)) => {
+            let losses = report.losses.iter().filter(|loss| loss.kind == UNDECODED);
+            let why: Vec<&str> = losses.take(SHOWN_REASONS).map(|loss| loss.text.as_str()).collect();
+            let others = if unread < frames { "; in the others there is none" } else { "" };
+            return format!(
+                "Most of the {} in {captures} could not be read: {}. Whether there is an AnyConnect session in them, nobody can tell{others}.",
+                counted(frames, "frame"),
+                why.join("; ")
+            );
+        }
+        Some(Hidden::Cut(cut)) => {
+            return format!(
+                "No AnyConnect session was recognised in the {} in {captures}, and {} of them are cut by the snap length: the hellos by \
+                 which a session is known may be cut off, so there may be one. A capture of whole packets shows it (`tcpdump -s 0`, \
+                 `packet-length 1600` on the gateway). One from inside a tunnel may need a label (inside:FILE) to be understood.",
+                counted(frames, "frame"),
+                grouped(cut)
+            );
+        }
+        None => {}
     }
     let part = if report.complete { "N" } else { "As far as it was read, n" };
     format!(
@@ -1520,6 +1575,29 @@ mod tests {
         let text = plain(&report);
         snapshot("text_no_session", &text);
         assert_fits(&text, &["capture INS"]);
+    }
+
+    #[test]
+    fn where_no_session_could_be_seen_none_is_denied() {
+        let report = |kind: &str, count| {
+            let loss =
+                Loss { kind: kind.to_owned(), count, text: format!("{count} frames are odd"), ..Loss::default() };
+            let captures = vec![Capture { frames: 100, ..Capture::default() }];
+            Report { complete: true, captures, losses: vec![loss], ..Report::default() }
+        };
+        let words = |kind, count| no_session_words(&report(kind, count));
+        let unread = "Most of the 100 frames in 1 capture could not be read: 51 frames are odd. Whether";
+        assert!(words("undecoded", 51).starts_with(unread));
+        assert!(words("undecoded", 50).starts_with("None of the 100 frames"));
+        assert!(!words("undecoded", 100).contains("in the others"));
+        let headline = |kind, count| no_session_headline(&report(kind, count));
+        assert_eq!(headline("undecoded", 51), "No AnyConnect session recognised");
+        assert_eq!(headline("undecoded", 50), "No AnyConnect session");
+        let cut = words("cut-frames", 1);
+        assert!(
+            cut.starts_with("No AnyConnect session was recognised in the 100 frames in 1 capture, and 1 of them"),
+            "{cut}"
+        );
     }
 
     #[test]

@@ -2,15 +2,19 @@
 
 use super::Point;
 use super::facts::View;
+use super::filter::{Asked, Passes, passes};
 use crate::event::{PointId, Protocol};
 use std::collections::BTreeMap;
 
 /// Something whose absence is worth telling.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sight {
-    /// ICMP errors.
-    Icmp,
-    /// UDP with that port at the gateway.
+    /// ICMP errors about IPv4, or about IPv6.
+    Icmp {
+        /// IPv6.
+        v6: bool,
+    },
+    /// UDP in both directions, with that port at the gateway.
     Udp(u16),
 }
 
@@ -25,17 +29,29 @@ pub fn hides(point: &Point, sight: Sight, times: u32) -> Option<String> {
         /// So unlikely is a loss of all of them that nobody need think of it.
         const NEVER: f64 = 0.001;
         let share = dropped as f64 / (point.frames.saturating_add(dropped)) as f64;
-        if sight == Sight::Icmp || share.powf(f64::from(times)) > NEVER {
+        if matches!(sight, Sight::Icmp { .. }) || share.powf(f64::from(times)) > NEVER {
             return Some(format!("the capture on {name} dropped {dropped} frames"));
         }
     }
-    let what = match sight {
-        Sight::Icmp => "ICMP",
-        Sight::Udp(_) => "UDP",
+    let (what, seen) = match sight {
+        Sight::Icmp { .. } => ("ICMP", point.saw_icmp),
+        Sight::Udp(_) => ("UDP", point.saw_udp),
     };
-    if let Some(filter) = point.interface.filter.as_deref().filter(|filter| !passes(filter, sight)) {
-        let seen = sight == Sight::Icmp && point.saw_icmp;
-        return (!seen).then(|| format!("the capture filter on {name} (`{filter}`) keeps {what} out"));
+    if let Some(filter) = &point.interface.filter {
+        let of_one_kind = matches!(sight, Sight::Icmp { .. });
+        let verb = match passing(filter, sight) {
+            (Passes::Yes, _) => None,
+            // seen, it was not filtered; but UDP of one port says nothing about that of another
+            (least, _) if seen && (of_one_kind || least == Passes::Perhaps) => None,
+            (Passes::Perhaps, _) => Some("may keep"),
+            (Passes::No, Passes::No) => Some("keeps"),
+            (Passes::No, _) => {
+                return Some(format!("the capture filter on {name} (`{filter}`) lets {what} pass one way only"));
+            }
+        };
+        if let Some(verb) = verb {
+            return Some(format!("the capture filter on {name} (`{filter}`) {verb} {what} out"));
+        }
     }
     if matches!(sight, Sight::Udp(_)) {
         let unknown = !point.tells_filter && !point.saw_udp;
@@ -56,68 +72,24 @@ pub fn only_one_way(point: &Point) -> String {
     format!("{} shows only one direction of the traffic", point.name)
 }
 
-/// Does a capture filter in libpcap's language let it pass? Read branch by branch, without the parentheses.
-fn passes(filter: &str, sight: Sight) -> bool {
-    let filter = filter.to_ascii_lowercase().replace("||", " or ").replace("&&", " and ").replace('!', " not ");
-    let words: Vec<&str> =
-        filter.split(|c: char| !c.is_ascii_alphanumeric() && c != '-').filter(|w| !w.is_empty()).collect();
-    words.is_empty() || words.split(|word| *word == "or").any(|branch| branch_passes(branch, sight))
-}
-
-/// One branch: primitives that all must hold, each with its qualifiers (`udp dst port 443`) and perhaps a `not`.
-fn branch_passes(words: &[&str], sight: Sight) -> bool {
-    const PROTOCOLS: [&str; 6] = ["tcp", "udp", "icmp", "icmp6", "arp", "esp"];
-    let mine = |word: &str| match sight {
-        Sight::Icmp => word.starts_with("icmp"),
-        Sight::Udp(_) => word == "udp",
-    };
-    let mut rest = words.iter().copied().peekable();
-    let mut negated = false;
-    while let Some(word) = rest.next() {
-        let passes = match word {
-            "not" => {
-                negated = !negated;
-                continue;
-            }
-            "port" => {
-                let number = rest.next().unwrap_or_default();
-                matches!(sight, Sight::Udp(wanted) if is_port(number, wanted))
-            }
-            "host" | "net" | "proto" | "gateway" | "vlan" => {
-                negated = false;
-                continue;
-            }
-            "portrange" => sight != Sight::Icmp,
-            word if PROTOCOLS.contains(&word) => {
-                let qualifies = rest.peek().is_some_and(|next| matches!(*next, "src" | "dst" | "port" | "portrange"));
-                match (qualifies, mine(word)) {
-                    // `udp port …`: the port tells.
-                    (true, true) => continue,
-                    // `tcp port …`: whatever the port, only TCP is meant.
-                    (true, false) => {
-                        while rest.next_if(|next| matches!(*next, "src" | "dst")).is_some() {}
-                        rest.next();
-                        rest.next();
-                        false
-                    }
-                    (false, mine) => mine,
-                }
-            }
-            _ => continue,
-        };
-        if passes == negated {
-            return false;
+/// Does a capture filter let it pass: in the direction in which it is worse off, and in the other?
+fn passing(filter: &str, sight: Sight) -> (Passes, Passes) {
+    const ICMP: u8 = 1;
+    const UDP: u8 = 17;
+    const ICMPV6: u8 = 58;
+    match sight {
+        Sight::Icmp { v6 } => {
+            let passes = passes(filter, Asked { v6, protocol: if v6 { ICMPV6 } else { ICMP }, ports: None });
+            (passes, passes)
         }
-        negated = false;
-    }
-    true
-}
-
-fn is_port(word: &str, wanted: u16) -> bool {
-    match word {
-        "https" => wanted == 443,
-        "http" => wanted == 80,
-        number => number.parse() == Ok(wanted),
+        Sight::Udp(port) => {
+            let ways = |v6| {
+                let way = |ports| passes(filter, Asked { v6, protocol: UDP, ports: Some(ports) });
+                let [there, back] = [way([None, Some(port)]), way([Some(port), None])];
+                (there.min(back), there.max(back))
+            };
+            ways(false).max(ways(true))
+        }
     }
 }
 
@@ -140,10 +112,11 @@ pub fn settle(points: &mut [Point], flows: &[View]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::LinkType;
 
     #[test]
     fn filters_and_what_they_let_pass() {
-        let udp = Sight::Udp(443);
+        let (icmp, udp) = (Sight::Icmp { v6: false }, Sight::Udp(443));
         let rows = [
             ("", true, true),
             ("udp port 443", true, false),
@@ -163,11 +136,36 @@ mod tests {
             ("dst port 443", true, false),
             ("udp portrange 400-500", true, false),
             ("port https", true, false),
-            ("ip proto 17", true, true),
+            ("ip proto 17", true, false),
+            ("not (arp or icmp)", true, false),
+            ("ip[9] == 6", false, false),
         ];
         for (filter, shows_udp, shows_icmp) in rows {
-            assert_eq!(passes(filter, udp), shows_udp, "UDP through `{filter}`");
-            assert_eq!(passes(filter, Sight::Icmp), shows_icmp, "ICMP through `{filter}`");
+            assert_eq!(passing(filter, udp).1 == Passes::Yes, shows_udp, "UDP through `{filter}`");
+            assert_eq!(passing(filter, icmp).0 == Passes::Yes, shows_icmp, "ICMP through `{filter}`");
         }
+    }
+
+    #[test]
+    fn what_a_filter_hides_is_put_into_words() {
+        let filtered = |filter: &str, seen| {
+            let mut point = Point::unknown(PointId(0), 0, LinkType::ETHERNET);
+            (point.name, point.interface.filter) = ("eth0".to_owned(), Some(filter.to_owned()));
+            (point.saw_icmp, point.saw_udp, point.tells_filter) = (seen, seen, true);
+            point
+        };
+        let words = |filter, sight, seen| hides(&filtered(filter, seen), sight, 5).unwrap_or_default();
+        let (icmp, udp) = (Sight::Icmp { v6: false }, Sight::Udp(443));
+        let rows = [
+            ("not (arp or icmp)", icmp, "keeps ICMP out"),
+            ("len < 1000", icmp, "may keep ICMP out"),
+            ("len < 1000", udp, "may keep UDP out"),
+            ("tcp port 443 or udp dst port 443", udp, "lets UDP pass one way only"),
+        ];
+        for (filter, sight, end) in rows {
+            assert_eq!(words(filter, sight, false), format!("the capture filter on eth0 (`{filter}`) {end}"));
+        }
+        assert_eq!([words("len < 1000", icmp, true), words("len < 1000", udp, true)], ["", ""]);
+        assert_ne!(words("tcp or port 53", udp, true), "");
     }
 }

@@ -20,6 +20,7 @@ pub mod clock;
 pub mod coverage;
 mod eliminate;
 pub mod facts;
+mod filter;
 pub mod heed;
 pub mod inner;
 pub mod join;
@@ -567,6 +568,11 @@ impl DtlsFlow {
 }
 
 impl Session {
+    /// ICMP about its outer packets.
+    pub fn outer_icmp(&self) -> coverage::Sight {
+        coverage::Sight::Icmp { v6: self.client.is_ipv6() }
+    }
+
     /// A session of which nothing but its ends is known.
     pub fn new(client: IpAddr, gateway: Option<IpAddr>, port: u16, identified_by: Proof) -> Session {
         Session {

@@ -22,6 +22,22 @@ struct Votes {
     gateway_by_ttl: u32,
     client_by_gap: u32,
     gateway_by_gap: u32,
+    /// Handshakes that are near the gateway, and whose client is some routers away.
+    away_from_client: u32,
+    /// Handshakes that are near the client, and whose gateway is some routers away.
+    away_from_gateway: u32,
+}
+
+impl Votes {
+    /// Does the traffic say that a name is wrong? The gaps and the TTLs must say so both, and more often than either agrees.
+    fn contradict(&self, vantage: Vantage) -> bool {
+        let (against, by_ttl, by_gap) = match vantage {
+            Vantage::Client => (self.away_from_client, self.client_by_ttl, self.client_by_gap),
+            Vantage::Outside => (self.away_from_gateway, self.gateway_by_ttl, self.gateway_by_gap),
+            Vantage::Inside | Vantage::VirtualAdapter => return false,
+        };
+        against > 2 * by_ttl.max(by_gap)
+    }
 }
 
 /// Settles the vantage of every point that was not told. `outer` says which flows are outer connections of a session.
@@ -144,20 +160,35 @@ fn vote(votes: &mut Votes, flow: &FlowFacts) {
     }
     /// Farther away no end is near, however long the way to the other one takes.
     const BESIDE: u8 = 1;
-    let is_beside = |ttl: Option<u8>| ttl.is_none_or(|ttl| hops(ttl) <= BESIDE);
     let [up, down] = flow.opened.ttl();
+    let [up_is_away, down_is_away] = [up, down].map(|ttl| ttl.is_some_and(|ttl| hops(ttl) > BESIDE));
     match handshake_near(flow) {
-        Some(Near::Opener) if is_beside(up) => votes.client_by_gap += 1,
-        Some(Near::Answerer) if is_beside(down) => votes.gateway_by_gap += 1,
-        _ => {}
+        Some(Near::Opener) => {
+            votes.client_by_gap += u32::from(!up_is_away);
+            votes.away_from_gateway += u32::from(down_is_away);
+        }
+        Some(Near::Answerer) => {
+            votes.gateway_by_gap += u32::from(!down_is_away);
+            votes.away_from_client += u32::from(up_is_away);
+        }
+        None => {}
     }
 }
 
 fn settle(point: &Point, votes: &Votes) -> (Option<Vantage>, String) {
     let carries = if votes.outer > 0 { "AnyConnect connections" } else { "no AnyConnect connection" };
-    if let Some((vantage, word)) = named(point, votes.outer > 0) {
-        return (Some(vantage), word);
+    match named(point, votes.outer > 0) {
+        Some((vantage, word)) if votes.contradict(vantage) => {
+            let (vantage, why) = inferred(point, votes, carries);
+            (vantage, format!("{why}; {word} is contradicted by TTLs and handshake gaps"))
+        }
+        Some((vantage, word)) => (Some(vantage), word),
+        None => inferred(point, votes, carries),
     }
+}
+
+/// What the traffic alone tells.
+fn inferred(point: &Point, votes: &Votes, carries: &str) -> (Option<Vantage>, String) {
     if votes.outer == 0 {
         return match (votes.other, point.interface.link) {
             (0, _) => (None, "nothing there tells".to_owned()),
@@ -203,7 +234,7 @@ fn reasons(by_ttl: u32, by_gap: u32, near: &str, gap: &str) -> String {
     parts.join("; ")
 }
 
-/// What the names give away: interface name, description, then the file's name. A name that contradicts the traffic does not count.
+/// What the names give away: interface name, description, then the file's name.
 fn named(point: &Point, carries_outer: bool) -> Option<(Vantage, String)> {
     let interface = &point.interface;
     let by_interface = [(&interface.name, "interface name"), (&interface.description, "interface description")];
@@ -249,6 +280,27 @@ mod tests {
     #[test]
     fn routers_are_counted_from_the_nearest_initial_ttl() {
         assert_eq!([64, 63, 128, 120, 255, 250, 0].map(hops), [0, 1, 0, 8, 0, 5, 64]);
+    }
+
+    #[test]
+    fn a_name_counts_unless_gaps_and_ttls_contradict_it() {
+        let vantage = |name: &str, votes: Votes| {
+            let mut point = Point::unknown(PointId(0), 0, LinkType::ETHERNET);
+            point.interface.name = Some(name.to_owned());
+            settle(&point, &votes)
+        };
+        let near_client =
+            |away_from_gateway| Votes { outer: 5, client_by_gap: 5, away_from_gateway, ..Votes::default() };
+        assert_eq!(vantage("outside", near_client(2)).0, Some(Vantage::Client), "no handshake is nearer the gateway");
+        assert_eq!(vantage("outside", near_client(0)).0, Some(Vantage::Outside), "the gaps alone are not enough");
+        let mixed = Votes { gateway_by_gap: 3, ..near_client(5) };
+        assert_eq!(vantage("outside", mixed).0, Some(Vantage::Outside), "some agree with the name");
+        let on_the_way = Votes { client_by_gap: 0, ..near_client(5) };
+        let (none, why) = vantage("outside", on_the_way);
+        assert_eq!(none, None);
+        assert!(why.ends_with("interface name `outside` is contradicted by TTLs and handshake gaps"), "{why}");
+        let near_gateway = Votes { outer: 5, gateway_by_gap: 5, away_from_client: 5, ..Votes::default() };
+        assert_eq!(vantage("client", near_gateway).0, Some(Vantage::Outside));
     }
 
     #[test]

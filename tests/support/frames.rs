@@ -60,6 +60,12 @@ pub fn vxlan(from: &str, to: &str, inner: &[u8]) -> Vec<u8> {
     udp(from, to, &[&[8, 0, 0, 0, 0, 0, 5, 0], &ethernet(inner)[..]].concat())
 }
 
+/// A packet inside Geneve (RFC 8926), with an option of 4 bytes of data.
+pub fn geneve(from: &str, to: &str, inner: &[u8]) -> Vec<u8> {
+    let header = [2, 0, 0x65, 0x58, 0, 0, 5, 0, 0xff, 0xff, 1, 1, 0, 0, 0, 0];
+    udp(from, to, &[&header, &ethernet(inner)[..]].concat())
+}
+
 /// An IP packet of either version.
 pub fn ip(from: IpAddr, to: IpAddr, protocol: u8, payload: &[u8]) -> Vec<u8> {
     match (from, to) {

@@ -222,6 +222,16 @@ pub fn mpls(frames: &[Wire]) -> Vec<Wire> {
     shim(&ip_only(frames), 0x8847, |_, _| vec![0, 1, 0, 64, 0, 2, 1, 64])
 }
 
+/// Behind a security group tag, as TrustSec has it.
+pub fn security_group(frames: &[Wire]) -> Vec<Wire> {
+    shim(frames, 0x8909, |kind, _| [[1, 1], [0, 1], [0, 5], kind.to_be_bytes()].concat())
+}
+
+/// Sealed, as MACsec does: nobody can look into them.
+pub fn macsec(frames: &[Wire]) -> Vec<Wire> {
+    shim(frames, 0x88e5, |_, _| vec![0x2c, 0, 0, 0, 0, 1])
+}
+
 pub fn raw(frames: &[Wire]) -> Vec<Wire> {
     bare(frames, |_| Vec::new())
 }

@@ -11,8 +11,8 @@ mod sizes;
 
 use super::text::{
     Index, basis_word, channel_word, confidence_word, counted, filter_text, frame_list, grouped, inner, is_damaged,
-    is_healthy, moment, no_session_words, only_for_complaints, overview, place, seconds_only, seen_at, severity_word,
-    since_start, span, unsure_reasons,
+    is_healthy, moment, no_session_headline, no_session_words, only_for_complaints, overview, place, seconds_only,
+    seen_at, severity_word, since_start, span, unsure_reasons,
 };
 use super::told;
 use super::{Answer, Confidence, Finding, Ladder, Report, Session, Severity};
@@ -143,7 +143,8 @@ impl<'a, W: Write + ?Sized> Page<'a, W> {
         let Some(worst) = self.order.first().copied() else {
             writeln!(
                 self.out,
-                "<div class=\"verdict\"><p class=\"said\"><strong>No AnyConnect session.</strong> {}</p></div>\n</section>",
+                "<div class=\"verdict\"><p class=\"said\"><strong>{}.</strong> {}</p></div>\n</section>",
+                Esc(no_session_headline(self.report)),
                 Esc(&no_session_words(self.report))
             )?;
             return Ok(());

@@ -10,6 +10,7 @@ const EPOCH: Time = 1_772_359_200 * SECOND;
 #[derive(Clone, Debug)]
 pub struct Tap {
     pub name: &'static str,
+    interface: String,
     frames: Vec<(Time, Vec<u8>, usize)>,
     filter: Option<String>,
     snap: usize,
@@ -18,7 +19,7 @@ pub struct Tap {
 
 impl Tap {
     pub(super) fn new(name: &'static str) -> Tap {
-        Tap { name, frames: Vec::new(), filter: None, snap: 0, dropped: 0 }
+        Tap { name, interface: name.to_owned(), frames: Vec::new(), filter: None, snap: 0, dropped: 0 }
     }
 
     /// Sees an IP packet.
@@ -76,6 +77,7 @@ impl Tap {
         if how.offload {
             self.frames = offload(std::mem::take(&mut self.frames));
         }
+        self.interface = how.name.unwrap_or(self.interface);
         self.snap = how.snap.unwrap_or(0);
         for (at, frame, _) in &mut self.frames {
             *at += super::seconds(how.clock);
@@ -130,7 +132,7 @@ pub fn pcapng(taps: &[&Tap]) -> Vec<u8> {
     for tap in taps {
         let link: u16 = if tap.is_raw() { 101 } else { 1 };
         let mut body = [&link.to_le_bytes()[..], &[0, 0], &(tap.snap as u32).to_le_bytes()].concat();
-        body.extend(option(2, tap.name.as_bytes()));
+        body.extend(option(2, tap.interface.as_bytes()));
         body.extend(option(9, &[9]));
         if let Some(filter) = &tap.filter {
             body.extend(option(11, &[&[0], filter.as_bytes()].concat()));

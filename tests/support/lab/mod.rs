@@ -423,7 +423,7 @@ impl World {
         if !self.translate_out(&mut packet) {
             return;
         }
-        packet.ttl -= 1;
+        packet.ttl -= self.scenario.link.routers;
         let at = self.now + 2 * self.delay() + extra;
         let to = if packet.dst == self.scenario.gateway.address { Place::Gateway } else { Place::Elsewhere };
         self.deliver(at, to, packet, pieces);
@@ -439,7 +439,7 @@ impl World {
         if !self.translate_back(&mut packet) {
             return;
         }
-        packet.ttl -= 1;
+        packet.ttl -= self.scenario.link.routers;
         let at = self.now + 2 * self.delay() + extra;
         self.deliver(at, Place::Client, packet, pieces);
     }

@@ -220,11 +220,13 @@ pub struct Link {
     pub icmp: bool,
     /// The hop lowers the MSS of SYNs to this.
     pub clamp_mss: Option<u16>,
+    /// The hop lowers TTLs like so many routers.
+    pub routers: u8,
 }
 
 impl Default for Link {
     fn default() -> Link {
-        Link { delay_ms: 5.0, mtu: 1500, icmp: true, clamp_mss: None }
+        Link { delay_ms: 5.0, mtu: 1500, icmp: true, clamp_mss: None, routers: 1 }
     }
 }
 
@@ -284,6 +286,9 @@ fn for_ever() -> f64 {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Capture {
+    /// Name of the interface; that of the place when left out.
+    #[serde(default)]
+    pub name: Option<String>,
     /// Capture filter, as the file tells it; applied.
     #[serde(default)]
     pub filter: Option<Filter>,
