@@ -249,6 +249,8 @@ struct Failure<'a> {
     /// When the tunnel opened, seconds into the session, if it is not the first.
     later: Option<f64>,
     stale: bool,
+    /// On another tunnel of the session DTLS came up.
+    works_elsewhere: bool,
 }
 
 impl<'a> Failure<'a> {
@@ -280,7 +282,8 @@ impl<'a> Failure<'a> {
         let earlier = all.iter().take_while(|e| e.tunnel < episode.tunnel).flat_map(|e| &e.judged);
         let ids: Vec<&[u8]> = earlier.map(|j| j.facts.session_id.as_bytes()).filter(|id| !id.is_empty()).collect();
         let stale = failed.iter().any(|j| ids.contains(&j.facts.session_id.as_bytes()));
-        Failure { case, failed, seen, near, outcome, later, stale }
+        let works_elsewhere = all.iter().any(|e| e.worked);
+        Failure { case, failed, seen, near, outcome, later, stale, works_elsewhere }
     }
 
     fn here(&self) -> &Seen {
@@ -463,6 +466,9 @@ impl<'a> Failure<'a> {
             _ => "an alert ends the handshake",
         };
         match self.later {
+            None if self.works_elsewhere => {
+                format!("on the first tunnel DTLS never came up, on another it did: {what}")
+            }
             Some(seconds) => format!("on the tunnel opened at {seconds:.0} s DTLS never came up: {what}"),
             None => format!("DTLS never came up: {what}"),
         }
