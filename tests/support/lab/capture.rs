@@ -71,6 +71,16 @@ impl Tap {
             });
             self.dropped = how.dropped;
         }
+        if how.loses > 0 {
+            let mut n = 0;
+            self.frames.retain(|_| {
+                n += 1;
+                n % how.loses != 0
+            });
+        }
+        if let Some((from, until)) = how.gap {
+            self.frames.retain(|(at, ..)| !(super::seconds(from)..super::seconds(until)).contains(at));
+        }
         if how.offload {
             self.frames = offload(std::mem::take(&mut self.frames));
         }

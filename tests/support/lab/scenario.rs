@@ -292,6 +292,12 @@ pub struct Capture {
     /// Frames the capture says it dropped (and does drop, every tenth).
     #[serde(default)]
     pub dropped: u64,
+    /// Loses every so manieth frame without saying so.
+    #[serde(default)]
+    pub loses: usize,
+    /// Loses all frames between these seconds without saying so.
+    #[serde(default)]
+    pub gap: Option<(f64, f64)>,
     /// Clock ahead of true time, seconds.
     #[serde(default)]
     pub clock: f64,
