@@ -22,6 +22,7 @@ fn healthy(case: &Case<'_>) -> &'static str {
         }
         (None, _) => "Inner traffic of this address flows; nothing got stuck.",
         (_, true) => "DTLS is up and carries the data. Nothing wrong was seen.",
+        (_, false) if session.connections.is_empty() => "Only its DTLS was captured; nothing wrong was seen in it.",
         (_, false) => "The tunnel runs over TLS. Nothing wrong was seen.",
     }
 }
