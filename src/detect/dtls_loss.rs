@@ -189,7 +189,11 @@ fn finding(case: &Case<'_>, loss: &Loss<'_>) -> Finding {
         u64::from(seen) + u64::from(missing),
         case.place(loss.view.point)
     );
-    let limited = rate_limit(&loss.sequence.rates());
+    let untimed = case.untimed();
+    let limited = rate_limit(&loss.sequence.rates()).filter(|_| untimed.is_none());
+    if let Some(why) = untimed {
+        summary.push_str(&format!(" Whether the loss grows with the rate cannot be told: {why}."));
+    }
     let mut ruled_out = Vec::new();
     if let Some(limit) = &limited {
         summary.push_str(&format!(

@@ -72,6 +72,9 @@ fn check(case: &Case<'_>) -> Outcome {
     let Some(last) = worked.last() else {
         return Outcome::clear("DTLS never came up in this capture, so it was not lost midway");
     };
+    if let Some(why) = case.untimed() {
+        return Outcome::cannot_tell(why, None);
+    }
     // Without any answer it is dead only where answers would show.
     let is_seen = case.one_way(true, false).is_none();
     let deaths = worked.iter().filter(|d| d.continues.is_none()).filter_map(|flow| Death::of(session, flow));
@@ -125,7 +128,9 @@ impl<'a> Death<'a> {
         let later: Vec<&DtlsFlow> = session
             .dtls
             .iter()
-            .filter(|d| d.start() > answered.0 && before_next(d.start()) && d.continues.is_none())
+            .filter(|d| {
+                !std::ptr::eq(*d, flow) && d.start() > answered.0 && before_next(d.start()) && d.continues.is_none()
+            })
             .collect();
         // It may have gone on from another port or address.
         let onward: Vec<&DtlsFlow> = session.dtls.iter().filter(|d| d.continues == Some(flow.start())).collect();
@@ -200,7 +205,10 @@ fn finding(case: &Case<'_>, death: &Death<'_>, deaths: usize) -> Finding {
     let likely = death.likely(case);
     let (answered, frame) = death.answered;
     let mut text = if death.is_heard {
-        format!("DTLS came up and carried data until {:.1} s into the session", answered.seconds_since(session.start))
+        format!(
+            "DTLS came up and carried data until {:.1} s into the session",
+            answered.seconds_since(session.start).max(0.0)
+        )
     } else {
         "DTLS had come up before the capture, in which it gets no answer any more".to_owned()
     };

@@ -301,6 +301,9 @@ pub struct Capture {
     /// Clock ahead of true time, seconds.
     #[serde(default)]
     pub clock: f64,
+    /// At the first of these seconds the clock steps back by the second.
+    #[serde(default)]
+    pub steps_back: Option<(f64, f64)>,
     /// TCP segments are captured as offload makes them.
     #[serde(default)]
     pub offload: bool,
