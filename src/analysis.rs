@@ -87,8 +87,6 @@ pub struct Outcome {
 /// Secrets of the TLS key log kind in a Decryption Secrets Block (pcapng §4.7).
 const TLS_KEY_LOG: u32 = 0x544c_534b;
 
-/// Frames of several interfaces may stand out of order by this much, nanoseconds; more is a clock that jumped.
-const REORDERED: i64 = 1_000_000_000;
 /// Sessions reported unless told otherwise.
 const MAX_SESSIONS: usize = 200_000;
 /// Quiet stretches kept per point.
@@ -275,7 +273,7 @@ impl Run<'_> {
                         ControlFlow::Continue(())
                     };
                 }
-                backwards += u64::from(span.is_some_and(|(_, last)| last.nanos_since(frame.at) > REORDERED));
+                backwards += u64::from(span.is_some_and(|(_, last)| last.nanos_since(frame.at) > session::STEP));
                 widen(&mut span, frame.at);
                 let is_cut = (frame.data.len() as u64) < u64::from(frame.original_len);
                 cut += u64::from(is_cut);
@@ -741,11 +739,13 @@ fn point(points: &mut Vec<Point>, first_point: usize, capture: u16, frame: &Fram
     if let Some(point) = points.get_mut(place) {
         point.frames += 1;
         point.cut += u64::from(cut);
-        if let Some((before, at)) = widen(&mut point.span, frame.at)
-            && at.seconds_since(before) > session::QUIET
-            && point.quiet.len() < MAX_QUIET
-        {
-            point.quiet.push((before, at));
+        match widen(&mut point.span, frame.at) {
+            Some((before, at)) => {
+                if at.seconds_since(before) > session::QUIET && point.quiet.len() < MAX_QUIET {
+                    point.quiet.push((before, at));
+                }
+            }
+            None => point.note_earlier(frame.at),
         }
     }
     PointId(place as u16)

@@ -280,6 +280,18 @@ impl Case<'_> {
         self.points.get(id.0 as usize)
     }
 
+    /// Why durations of this session cannot be told, where the clock of a capture of it stepped back meanwhile.
+    pub fn untimed(&self) -> Option<String> {
+        let session = self.session;
+        session.points().into_iter().filter_map(|id| self.point(id)).find_map(|point| {
+            point.stepped_back().filter(|(to, from)| *to <= session.end && session.start <= *from)?;
+            Some(format!(
+                "the clock of the capture on {} stepped back meanwhile, so that times tell nothing",
+                point.name
+            ))
+        })
+    }
+
     /// A point's name, with its vantage where the name does not say it.
     pub fn place(&self, id: PointId) -> String {
         let Some(point) = self.point(id) else { return "an unknown interface".to_owned() };

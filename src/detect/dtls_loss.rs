@@ -1,7 +1,7 @@
 //! DTLS records are lost on the way, as their numbers tell.
 
 use crate::event::{Direction, FrameRef, Vantage};
-use crate::finding::{Case, Detector, Evidence, Filter, Finding, Grade, Outcome, RuledOut, Severity};
+use crate::finding::{Case, Detector, Evidence, Filter, Finding, Grade, Outcome, RuledOut, Severity, Wanted};
 use crate::session::facts::{FlowFacts, RATES, Rate, Sequence};
 
 /// So many records must be missing before anybody speaks of it.
@@ -10,6 +10,12 @@ const MANY: u32 = 20;
 const SHARE: f64 = 0.01;
 /// From this share on users notice.
 const NOTICED: f64 = 0.05;
+/// So many of a sender's records missing at its own interface, and so large a share of them, were lost by the capture.
+const OWN: u32 = 10;
+/// The share, 1 = all.
+const OWN_SHARE: f64 = 0.02;
+/// Where nobody knows where the capture stood, shares both ways that differ by less than so many times are its own.
+const ALIKE: f64 = 2.0;
 /// The busy seconds must lose so many times the share of the others for a limit on the rate.
 const TIMES: f64 = 4.0;
 
@@ -29,7 +35,9 @@ Every DTLS record carries a number, so what is missing among them at the receivi
 came late are not missing.
 
 Found when at least 20 records and 1 % of those sent in one direction are missing, at the client's interface for records of the \
-gateway, at the gateway's for records of the client; medium from 5 % on. A capture that dropped frames cannot tell.
+gateway, at the gateway's for records of the client; medium from 5 % on. A capture that dropped frames cannot tell: it says so itself, or at least 10 records and 2 % of those that an \
+end sent are missing at its own interface, or the record numbers of both sides jump over a silence of three seconds or more. Where \
+nobody knows where it stood, about the same loss both ways is taken for its own.
 
 - `rate-limited`: seconds with many records lose at least four times the share of quieter ones: policing or shaping of UDP
 - `loss`: the loss does not depend on the rate",
@@ -49,6 +57,8 @@ struct Loss<'a> {
     sequence: &'a Sequence,
     total: Rate,
     at_receiver: bool,
+    /// Why the capture may have lost them itself.
+    doubt: Option<String>,
 }
 
 impl Loss<'_> {
@@ -74,8 +84,15 @@ fn check(case: &Case<'_>) -> Outcome {
         let dropped = point.interface.dropped.unwrap_or_default();
         return Outcome::cannot_tell(format!("the capture on {} dropped {dropped} frames itself", point.name), None);
     }
-    let lossy = all.iter().filter(|l| l.total.missing >= MANY && l.share() >= SHARE);
-    let Some(worst) = lossy.max_by(|a, b| a.share().total_cmp(&b.share())) else {
+    let lossy = all.iter().filter(|l| is_lossy(l.total));
+    let (doubtful, sure): (Vec<_>, Vec<_>) = lossy.partition(|l| l.doubt.is_some());
+    let worst = sure.into_iter().max_by(|a, b| a.share().total_cmp(&b.share()));
+    if let (None, Some((loss, why))) = (&worst, doubtful.iter().find_map(|l| Some((l, l.doubt.as_ref()?)))) {
+        let vantage = case.point(loss.view.point).and_then(|p| p.vantage);
+        let wanted = "whether DTLS records are lost, from a capture that loses no frames itself";
+        return Outcome::cannot_tell(why.clone(), vantage.map(|vantage| Wanted { vantage, why: wanted }));
+    }
+    let Some(worst) = worst else {
         let missing: u32 = all.iter().map(|l| l.total.missing).sum();
         let seen: u64 = all.iter().map(|l| u64::from(l.total.seen)).sum();
         return case.clear(|| format!("{missing} of {} records are missing", seen + u64::from(missing)));
@@ -93,17 +110,74 @@ fn directions<'a>(case: &Case<'_>, view: &'a FlowFacts) -> Vec<Loss<'a>> {
         _ => vec![Direction::ToServer, Direction::ToClient],
     };
     let loss = |direction: Direction| {
-        let sequence = direction.of(&dtls.sequence);
-        let seen = sequence.rates().iter().map(|r| r.seen).sum();
-        (seen > 0).then_some(Loss {
+        let (judged, other) = (direction.of(&dtls.sequence), direction.reverse().of(&dtls.sequence));
+        let (all, gap) = (counted(judged), gap(judged, other));
+        let [total, of_other] = match gap {
+            Some(_) => [judged, other].map(|s| Rate { missing: s.missing.saturating_sub(s.in_silence), ..counted(s) }),
+            None => [all, counted(other)],
+        };
+        let is_gap = is_lossy(all) && !is_lossy(total);
+        let place = case.place(view.point);
+        let doubt = match gap.filter(|_| is_gap) {
+            Some(gap) => Some(format!("the capture itself has a gap at {place}: {gap}")),
+            None => doubt((total, of_other), direction.reverse(), vantage.is_some().then_some(&*place)),
+        };
+        let total = if is_gap { all } else { total };
+        (total.seen > 0).then_some(Loss {
             view,
             direction,
-            sequence,
-            total: Rate { seen, missing: sequence.missing },
+            sequence: judged,
+            total,
             at_receiver: vantage.is_some(),
+            doubt,
         })
     };
     ways.into_iter().filter_map(loss).collect()
+}
+
+fn is_lossy(rate: Rate) -> bool {
+    rate.missing >= MANY && share(rate) >= SHARE
+}
+
+/// Records seen and missing.
+fn counted(sequence: &Sequence) -> Rate {
+    Rate { seen: sequence.rates().iter().map(|r| r.seen).sum(), missing: sequence.missing }
+}
+
+/// A silence over which the numbers of both sides went on.
+fn gap(judged: &Sequence, other: &Sequence) -> Option<String> {
+    let seconds = judged.silence.min(other.silence);
+    (judged.in_silence > 0 && other.in_silence > 0).then(|| {
+        format!(
+            "no DTLS record shows either way for {seconds} s, while the numbers of both sides went on by {} and {}",
+            judged.in_silence, other.in_silence
+        )
+    })
+}
+
+/// What the records of the other direction say that the capture itself lost: at a known place it is that of the end where it stood.
+fn doubt((judged, other): (Rate, Rate), direction: Direction, place: Option<&str>) -> Option<String> {
+    if other.missing < OWN || share(other) < OWN_SHARE {
+        return None;
+    }
+    let sent = u64::from(other.seen) + u64::from(other.missing);
+    let percent = share(other) * 100.0;
+    let by = if direction == Direction::ToServer { "client" } else { "gateway" };
+    if let Some(place) = place {
+        return Some(format!(
+            "the capture itself lost frames: {} of {sent} DTLS records ({percent:.1} %) that the {by} sent are missing at {place}, \
+             where no path can have lost them",
+            other.missing
+        ));
+    }
+    let alike = share(judged) < ALIKE * share(other) && share(other) < ALIKE * share(judged);
+    alike.then(|| {
+        format!(
+            "the capture may have lost frames itself: {percent:.1} % of the DTLS records of the {by} are missing and {:.1} % of those \
+             toward it, and nobody knows where it stood",
+            share(judged) * 100.0
+        )
+    })
 }
 
 fn finding(case: &Case<'_>, loss: &Loss<'_>) -> Finding {
@@ -115,7 +189,11 @@ fn finding(case: &Case<'_>, loss: &Loss<'_>) -> Finding {
         u64::from(seen) + u64::from(missing),
         case.place(loss.view.point)
     );
-    let limited = rate_limit(&loss.sequence.rates());
+    let untimed = case.untimed();
+    let limited = rate_limit(&loss.sequence.rates()).filter(|_| untimed.is_none());
+    if let Some(why) = untimed {
+        summary.push_str(&format!(" Whether the loss grows with the rate cannot be told: {why}."));
+    }
     let mut ruled_out = Vec::new();
     if let Some(limit) = &limited {
         summary.push_str(&format!(
@@ -188,6 +266,43 @@ fn rate_limit(rates: &[Rate; 5]) -> Option<RateLimit> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::Timestamp;
+    use crate::session::facts::RecordNumber;
+
+    /// Record numbers, one each so many seconds.
+    fn sequence(numbers: impl IntoIterator<Item = (f64, u64)>) -> Sequence {
+        let mut sequence = Sequence::default();
+        for (at, number) in numbers {
+            sequence.note(Timestamp::from_nanos(1_000_000_000_000).plus_seconds(at), RecordNumber::new(1, number));
+        }
+        sequence
+    }
+
+    #[test]
+    fn numbers_that_both_sides_passed_over_in_silence_are_a_gap_of_the_capture() {
+        let steady = |n: u64| (n as f64 / 20.0, n);
+        let whole = sequence((0..400).map(steady));
+        let holed = sequence((0..100).chain(300..400).map(steady));
+        assert_eq!((holed.missing, holed.in_silence, holed.silence), (200, 200, 11));
+        assert_eq!(holed.rates().iter().map(|rate| rate.missing).sum::<u32>(), 0, "nobody knows their rate");
+        assert!(gap(&holed, &whole).is_none());
+        assert!(gap(&holed, &holed).is_some());
+        let busy = sequence((0..400).filter(|n| n % 4 != 0).map(steady));
+        assert_eq!((busy.missing, busy.in_silence), (99, 0));
+    }
+
+    #[test]
+    fn what_a_sender_lost_at_its_own_interface_the_capture_lost() {
+        let rate = |seen, missing| Rate { seen, missing };
+        let doubt = |judged, own, place| doubt((judged, own), Direction::ToServer, place);
+        let place = Some("the client's NIC");
+        assert!(doubt(rate(920, 80), rate(920, 80), place).is_some());
+        assert!(doubt(rate(920, 80), rate(1000, 1), place).is_none());
+        assert!(doubt(rate(920, 80), rate(20, 5), place).is_none(), "too few");
+        assert!(doubt(rate(700, 300), rate(960, 40), place).is_some());
+        assert!(doubt(rate(920, 80), rate(920, 80), None).is_some());
+        assert!(doubt(rate(700, 300), rate(960, 40), None).is_none(), "not alike");
+    }
 
     #[test]
     fn the_loss_must_grow_with_the_rate() {

@@ -73,6 +73,9 @@ fn check(case: &Case<'_>) -> Outcome {
         }
         return Outcome::clear("DTLS never came up in this capture, so it was not lost midway");
     };
+    if let Some(why) = case.untimed() {
+        return Outcome::cannot_tell(why, None);
+    }
     // Without any answer it is dead only where answers would show.
     let is_seen = case.one_way(true, false).is_none();
     let deaths = worked.iter().filter(|d| d.continues.is_none()).filter_map(|flow| Death::of(session, flow));
@@ -80,9 +83,26 @@ fn check(case: &Case<'_>) -> Outcome {
     if let Some(death) = deaths.first() {
         return Outcome::Found(Box::new(finding(case, death, deaths.len())));
     }
+    let heard = last.views.iter().filter(|v| hears_both(v));
+    let said = heard.filter_map(|v| Some(v.dtls.as_ref()?.unanswered.of(Direction::ToServer)));
+    if let Some(said) = said.filter(|said| said.data() > 1 && said.seconds() >= LIVED).max_by_key(|said| said.records) {
+        return Outcome::cannot_tell(
+            format!(
+                "the client's last {} went unanswered over {:.1} s: too short, or too little was heard beside them, to tell dead DTLS \
+                 from a dead path",
+                count(u64::from(said.records), "DTLS record"),
+                said.seconds()
+            ),
+            None,
+        );
+    }
     match last_answer(last) {
-        Some((_, frame)) => case
-            .clear(|| format!("DTLS carried data to the end; last record from the gateway in frame {}", frame.number)),
+        Some((_, frame)) => case.clear(|| {
+            format!(
+                "DTLS did not die before the rest of the tunnel; last record from the gateway in frame {}",
+                frame.number
+            )
+        }),
         None => Outcome::cannot_tell("DTLS carried no data toward the client", None),
     }
 }
@@ -126,7 +146,9 @@ impl<'a> Death<'a> {
         let later: Vec<&DtlsFlow> = session
             .dtls
             .iter()
-            .filter(|d| d.start() > answered.0 && before_next(d.start()) && d.continues.is_none())
+            .filter(|d| {
+                !std::ptr::eq(*d, flow) && d.start() > answered.0 && before_next(d.start()) && d.continues.is_none()
+            })
             .collect();
         // It may have gone on from another port or address.
         let onward: Vec<&DtlsFlow> = session.dtls.iter().filter(|d| d.continues == Some(flow.start())).collect();
@@ -147,7 +169,7 @@ impl<'a> Death<'a> {
             unanswered.data() > 1 && unanswered.control > 0 && unanswered.last.0.seconds_since(answered.0) >= DEAD;
         // A client that leaves says so on TLS, and both stop together.
         let lived_on = tunnel.is_some_and(|t| lived_on(t, answered.0));
-        let found = back.is_some() || !retries.is_empty() || dead && lived_on;
+        let found = back.is_some() || again.is_some() || (!retries.is_empty() || dead) && lived_on;
         let renegotiations = flow.views.iter().filter_map(|v| Some(&v.dtls.as_ref()?.seldom().renegotiation));
         let rekey = renegotiations.filter_map(|r| match r {
             [Some((at, frame)), None] | [None, Some((at, frame))] => Some((*at, *frame)),
@@ -201,7 +223,10 @@ fn finding(case: &Case<'_>, death: &Death<'_>, deaths: usize) -> Finding {
     let likely = death.likely(case);
     let (answered, frame) = death.answered;
     let mut text = if death.is_heard {
-        format!("DTLS came up and carried data until {:.1} s into the session", answered.seconds_since(session.start))
+        format!(
+            "DTLS came up and carried data until {:.1} s into the session",
+            answered.seconds_since(session.start).max(0.0)
+        )
     } else {
         "DTLS had come up before the capture, in which it gets no answer any more".to_owned()
     };

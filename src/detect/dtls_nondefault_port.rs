@@ -2,13 +2,15 @@
 
 use crate::event::{FrameRef, Vantage};
 use crate::finding::{Case, Detector, Evidence, Filter, Finding, Grade, Outcome, Severity, frame_filters};
-use crate::session::DtlsFlow;
+use crate::session::attempt;
+use crate::session::{DtlsFlow, Session};
 
 /// The port AnyConnect's DTLS uses unless told otherwise.
 const DEFAULT: u16 = 443;
 
 const SEEN: Grade = Grade::high("the port is in the packets, and DTLS came up on it");
 const PLACED: Grade = Grade::high("captures at both ends place the loss between them");
+const FACT: Grade = Grade::high("the port is in the packets; whether DTLS comes up on it they do not show");
 const LIKELY: Grade = Grade::medium("the port is in the packets; that it is the cause is the likeliest reading");
 
 pub static DETECTOR: Detector = Detector {
@@ -24,8 +26,8 @@ The gateway tells the client which UDP port to use (X-DTLS-Port). Note 116881 na
 reason why DTLS cannot come up: firewalls along the way permit udp/443 and not the other one.
 
 Found when a DTLS ClientHello of the session goes to a port other than 443. Where DTLS came up on it, that is only a fact \
-worth knowing (info); where it never did, the port is the likeliest cause (medium).",
-    confidence: &[SEEN, PLACED, LIKELY],
+worth knowing (info), and so it is where the capture cannot tell; where it never did, the port is the likeliest cause (medium).",
+    confidence: &[SEEN, PLACED, FACT, LIKELY],
     remedy: &[
         "set the gateway's DTLS port back to 443 (`dtls port 443` under `webvpn`)",
         "or permit the port in use on every firewall between clients and gateway",
@@ -51,15 +53,23 @@ fn check(case: &Case<'_>) -> Outcome {
         return case.clear(|| format!("DTLS goes to port {DEFAULT}"));
     };
     let port = port(first);
-    let tls = session.port;
     let passed = passed(case, &odd);
-    let summary = match passed {
-        Some(how) => format!("DTLS goes to udp/{port} instead of udp/{DEFAULT}, TLS to tcp/{tls}. {how}."),
-        None => format!(
-            "DTLS goes to udp/{port} instead of udp/{DEFAULT}, and never came up; TLS to tcp/{tls} works. A firewall that permits only udp/{DEFAULT} explains both.",
+    let failed = odd.iter().flat_map(|flow| attempt::judge(session, flow, case.points)).any(|j| j.outcome.failed());
+    let tls = session.port;
+    let (beside, works) = (!session.connections.is_empty(), tls_works(session));
+    let mut summary = format!("DTLS goes to udp/{port} instead of udp/{DEFAULT}");
+    summary.push_str(&match (passed, failed) {
+        (Some(how), _) if beside => format!(", TLS to tcp/{tls}. {how}."),
+        (Some(how), _) => format!(". {how}."),
+        (None, true) if works => format!(
+            ", and never came up; TLS to tcp/{tls} works. A firewall that permits only udp/{DEFAULT} explains both."
         ),
-    };
-    let is_innocent = passed.is_some();
+        (None, true) => {
+            format!(", and never came up. A firewall that permits only udp/{DEFAULT} would explain that.")
+        }
+        (None, false) => ". Whether it comes up this capture does not show.".to_owned(),
+    });
+    let is_innocent = passed.is_some() || !failed;
     let placed = !case.at(Vantage::Client).is_empty() && !case.at(Vantage::Outside).is_empty();
     let mut frames: Vec<FrameRef> =
         odd.iter().flat_map(|d| d.attempts()).filter_map(|(_, a)| a.hello_frames.first().map(|(f, _)| *f)).collect();
@@ -69,12 +79,11 @@ fn check(case: &Case<'_>) -> Outcome {
     let capture = first.best().opened.first_frame.capture;
     Outcome::Found(Box::new(Finding {
         severity: if is_innocent { Severity::Info } else { Severity::Medium },
-        grade: if is_innocent {
-            SEEN
-        } else if placed {
-            PLACED
-        } else {
-            LIKELY
+        grade: match (passed.is_some(), failed) {
+            (true, _) => SEEN,
+            (false, false) => FACT,
+            (false, true) if placed => PLACED,
+            (false, true) => LIKELY,
         },
         headline: "DTLS goes to a port other than 443".to_owned(),
         summary,
@@ -102,10 +111,15 @@ fn check(case: &Case<'_>) -> Outcome {
     }))
 }
 
+/// Did a TLS connection carry data?
+fn tls_works(session: &Session) -> bool {
+    session.connections.iter().any(|connection| connection.first_data().is_some())
+}
+
 /// What shows that packets to that port pass, if anything does.
 fn passed(case: &Case<'_>, odd: &[&DtlsFlow]) -> Option<&'static str> {
     let attempts = || odd.iter().flat_map(|flow| flow.attempts());
-    if odd.iter().any(|flow| flow.worked()) {
+    if odd.iter().any(|flow| flow.came_up()) {
         Some("It came up")
     } else if attempts().any(|(_, attempt)| attempt.was_heard()) {
         Some("It never came up, but the gateway answered from there: packets pass both ways, so the port is not why")

@@ -4,7 +4,7 @@ use super::remedy;
 use crate::event::Vantage;
 use crate::finding::{Case, Detector, Evidence, Finding, Grade, Outcome, Severity, count, frame_filters};
 use crate::session::Icmp;
-use crate::session::heed::{Ignored, ignored};
+use crate::session::heed::{Heed, Ignored, heed};
 
 const USELESS: Grade = Grade::high("the MTU in the message is of no use to its receiver");
 const SEVERAL: Grade = Grade::high("two or more packets above the MTU followed the message");
@@ -22,13 +22,17 @@ pub static DETECTOR: Detector = Detector {
 An ICMP 3/4 or Packet Too Big was seen, and half a second later the same flow still sends DF packets above the MTU it named. \
 Either the message died between this capture point and the sender (a firewall in front of the server), or the sender ignores \
 it, or the message is useless: MTU 0 from an old router (RFC 1191 §5), a value not below the packet it refused, or one below \
-the smallest MTU allowed (68 for IPv4, 1280 for IPv6).",
+the smallest MTU allowed (68 for IPv4, 1280 for IPv6).
+
+A UDP sender that searches for the path MTU, as QUIC and openconnect's DTLS do, may go on with probes above it (RFC 8899 §4.6): no \
+size more than six times in a search, never a larger one after a smaller, while packets that fit go on behind them. They are no \
+more than a tenth of those, or their sizes fall.",
     confidence: &[USELESS, SEVERAL, ONE],
     remedy: &[
         "find the firewall between this capture point and the sender that drops ICMP 3/4, and let it pass",
         "on the sender: path MTU discovery switched on, or black-hole detection (RFC 4821) enabled",
     ],
-    references: &["RFC 1191 §4, §5", "RFC 8201 §4", "RFC 2923 §2.1", "Cisco TAC 116881"],
+    references: &["RFC 1191 §4, §5", "RFC 8201 §4", "RFC 8899 §4.6", "RFC 2923 §2.1", "Cisco TAC 116881"],
     since: "0.1.0",
     check,
 };
@@ -39,11 +43,24 @@ fn check(case: &Case<'_>) -> Outcome {
     if came.is_empty() {
         return Outcome::clear("none came");
     }
-    let ignored: Vec<Ignored<'_>> = came.iter().filter_map(|icmp| ignored(session, icmp)).collect();
-    let Some(worst) = ignored.iter().max_by_key(|i| i.after) else {
+    let (mut worst, mut probes): (Option<Ignored<'_>>, bool) = (None, false);
+    for icmp in &came {
+        match heed(session, icmp) {
+            Heed::Smaller => {}
+            Heed::Probes => probes = true,
+            Heed::Ignored(ignored) => {
+                worst = worst.into_iter().chain([ignored]).max_by_key(|i| i.after);
+            }
+        }
+    }
+    let Some(worst) = &worst else {
         let total: u32 = came.iter().map(|i| i.facts.count).sum();
-        return case
-            .clear(|| format!("{} came, and no packet above the MTU followed", count(u64::from(total), "message")));
+        let followed = if probes {
+            "above the MTU followed only probes of a UDP sender that searches for it"
+        } else {
+            "no packet above the MTU followed"
+        };
+        return case.clear(|| format!("{} came, and {followed}", count(u64::from(total), "message")));
     };
     let icmp = &worst.icmp.facts;
     let mtus: Vec<String> = icmp.mtus.iter().map(u32::to_string).collect();

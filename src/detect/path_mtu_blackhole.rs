@@ -1,10 +1,11 @@
 //! On the outer path large packets of the tunnel never get through while small ones do.
 
-use crate::event::{Direction, FrameRef, PointId, Timestamp, Vantage};
+use crate::event::{Direction, FrameRef, PointId, Protocol, Timestamp, Vantage};
 use crate::finding::{
     Case, Detector, Evidence, Finding, Grade, Outcome, RuledOut, Severity, count, elapsed, frame_filters,
 };
-use crate::session::facts::{FlowFacts, Probe};
+use crate::session::Icmp;
+use crate::session::facts::{FlowFacts, IcmpFacts, Probe};
 use crate::session::mtu::LinkMtu;
 
 /// Sendings of one segment, or of one size of probe, without an answer before it counts as a black hole.
@@ -32,8 +33,8 @@ The outer path (client to gateway) carries small packets and drops large ones wi
 
 Found in the TLS tunnel (`tls`) when a TCP segment was sent at least three times at the same size without being acknowledged, \
 smaller packets of the same direction were acknowledged, and nothing as large got through later. Found in the DTLS tunnel (`dtls`) \
-when the client's search for the path MTU sent records of one size three times or more without an answer, and a smaller size was \
-answered by a record as long. Sizes up to 576 bytes never count. A path that died altogether loses small packets too and is not \
+when the client's search for the path MTU sent records of one size three times or more without an answer, not even by ICMP, and a \
+smaller size was answered by a record as long. Sizes up to 576 bytes never count. A path that died altogether loses small packets too and is not \
 this; nor is offload, whose super-frames were never on the wire.
 
 Packets inside the tunnel that get stuck at the same time are its victims: their size is not to blame.",
@@ -52,6 +53,8 @@ fn check(case: &Case<'_>) -> Outcome {
     let session = case.session;
     let tls = session.tunnels().flat_map(|c| &c.views).flat_map(|view| stuck(view));
     let dtls = session.dtls.iter().flat_map(|d| &d.views).filter_map(|view| probed(view));
+    // A search for the path MTU that ICMP answers finds its way.
+    let dtls = dtls.filter(|hole| hole.told(case).is_none());
     if let Some(hole) = tls.chain(dtls).max_by_key(|hole| hole.times) {
         return Outcome::Found(Box::new(hole.finding(case)));
     }
@@ -126,10 +129,30 @@ fn probed(view: &FlowFacts) -> Option<Hole> {
 }
 
 impl Hole {
+    /// Fragmentation Needed that came of it, to any point.
+    fn told<'a>(&self, case: &'a Case<'_>) -> Option<&'a IcmpFacts> {
+        let until = self.span.1.plus_seconds(1.0);
+        let protocol = if self.dtls { Protocol::Udp } else { Protocol::Tcp };
+        let about = |icmp: &&Icmp| {
+            !icmp.inner
+                && icmp.toward_client == (self.direction == Direction::ToClient)
+                && icmp.facts.quoted.protocol == protocol.number()
+                && icmp.facts.mtus.iter().any(|mtu| *mtu < self.bytes)
+                && icmp.facts.last >= self.span.0
+                && icmp.facts.first <= until
+        };
+        case.session.frag_needed().find(about).map(|icmp| &icmp.facts)
+    }
+
     fn finding(&self, case: &Case<'_>) -> Finding {
         let place = case.place(self.point);
         let to = if self.direction == Direction::ToServer { "gateway" } else { "client" };
-        let passed = self.passed.map_or("smaller ones passed".to_owned(), |p| format!("packets up to {p} B passed"));
+        let smaller = self.passed.filter(|passed| *passed < self.bytes);
+        let passed = match (smaller, self.passed) {
+            (Some(passed), _) => format!("packets up to {passed} B passed"),
+            (None, Some(before)) => format!("the {to} went on talking; packets up to {before} B had passed before"),
+            (None, None) => "smaller ones passed".to_owned(),
+        };
         let what = if self.dtls { "DTLS probe" } else { "packet" };
         let never = if self.dtls { "answered" } else { "acknowledged" };
         let mut summary = format!(
@@ -138,20 +161,29 @@ impl Hole {
             count(u64::from(self.times), "time"),
             elapsed(self.span.1.seconds_since(self.span.0)),
         );
-        if let Some(hint) = self.passed.and_then(|p| LinkMtu(u16::try_from(p).ok()?).hint()) {
+        if let Some(hint) = smaller.and_then(|p| LinkMtu(u16::try_from(p).ok()?).hint()) {
             summary.push_str(&format!(" That limit is typical of {hint}."));
         }
-        let icmp = case.window(self.point, case.session.outer_icmp(), self.span.0, self.span.1.plus_seconds(1.0));
         let mut evidence = vec![Evidence::Frames(
             self.frames.clone(),
             format!("first and last of {} at {} B", count(u64::from(self.times), "sending"), self.bytes),
         )];
-        match icmp {
-            Ok(window) => {
+        let told = self.told(case);
+        match told.ok_or_else(|| {
+            case.window(self.point, case.session.outer_icmp(), self.span.0, self.span.1.plus_seconds(1.0))
+        }) {
+            Ok(icmp) => {
+                let mtus: Vec<String> = icmp.mtus.iter().map(u32::to_string).collect();
+                let messages = count(u64::from(icmp.count), "Fragmentation Needed message");
+                let (mtu, at) = (mtus.join(", "), case.place(icmp.point));
+                summary.push_str(&format!(" {messages} from {} came to {at}, MTU {mtu}.", icmp.sender));
+                evidence.push(Evidence::Frames(icmp.frames.clone(), format!("Fragmentation Needed, MTU {mtu}")));
+            }
+            Err(Ok(window)) => {
                 summary.push_str(&format!(" No ICMP that would say why came to {place}."));
                 evidence.push(Evidence::Absence(window, format!("no Fragmentation Needed at {place}")));
             }
-            Err(why) => summary.push_str(&format!(" Whether an ICMP said why cannot be seen: {why}.")),
+            Err(Err(why)) => summary.push_str(&format!(" Whether an ICMP said why cannot be seen: {why}.")),
         }
         let near = matches!(
             (case.point(self.point).and_then(|p| p.vantage), self.direction),
@@ -171,7 +203,8 @@ impl Hole {
             ruled_out: vec![RuledOut { what: "a dead path", why: alive }],
             evidence,
             filters: frame_filters(&self.frames, "first and last sending of what got stuck"),
-            remedy: DETECTOR.remedy.iter().map(|r| (*r).to_owned()).collect(),
+            // Where the ICMP came nobody need be asked to let it pass.
+            remedy: DETECTOR.remedy.iter().skip(usize::from(told.is_some())).map(|r| (*r).to_owned()).collect(),
             ..Finding::default()
         }
     }

@@ -45,6 +45,11 @@ that ended because the gateway stopped answering, or because the client's own li
 
 fn check(case: &Case<'_>) -> Outcome {
     let session = case.session;
+    if (session.connections.is_empty() || !session.reconnects.is_empty())
+        && let Some(why) = case.untimed()
+    {
+        return Outcome::cannot_tell(why, None);
+    }
     if session.connections.is_empty() {
         return inside_only(case);
     }

@@ -26,6 +26,7 @@ fn healthy(case: &Case<'_>) -> &'static str {
         (_, false) if session.dtls.iter().any(DtlsFlow::is_half_seen) => {
             "The client sends data over DTLS; the answers do not show in this capture. Nothing wrong was seen."
         }
+        (_, false) if session.connections.is_empty() => "Only its DTLS was captured; nothing wrong was seen in it.",
         (_, false) => "The tunnel runs over TLS. Nothing wrong was seen.",
     }
 }

@@ -57,7 +57,8 @@ pub fn align(flows: &mut [View], icmp: &mut [IcmpFacts], points: &mut [Point], g
             shift(last, -offset.seconds);
         }
         if let Some(offset) = offsets.get(&point.set) {
-            point.quiet.iter_mut().flat_map(|(from, to)| [from, to]).for_each(|at| shift(at, -offset.seconds));
+            let stretches = point.quiet.iter_mut().chain(point.behind.iter_mut().map(|behind| &mut behind.span));
+            stretches.flat_map(|(from, to)| [from, to]).for_each(|at| shift(at, -offset.seconds));
         }
     }
     offsets.into_values().collect()

@@ -739,6 +739,10 @@ pub struct Sequence {
     now: Rate,
     /// Numbers passed over and not seen since.
     pub missing: u32,
+    /// Those of them that were passed over in silence: nobody knows at which rate they were sent.
+    pub in_silence: u32,
+    /// The longest such silence, whole seconds.
+    pub silence: u32,
     /// Records that came behind a higher one.
     pub late: u32,
     /// Seconds with few records and with ever more of them: [`RATES`].
@@ -796,11 +800,14 @@ pub struct Rate {
 impl Sequence {
     /// A jump longer than this is no loss but another sender, or a capture that began anew.
     const LONGEST_GAP: u64 = 10_000;
+    /// So long without a record is a silence, seconds.
+    const SILENCE: u32 = 3;
 
     /// Notes a record.
     pub fn note(&mut self, at: Timestamp, number: RecordNumber) {
         let second = at.nanos().div_euclid(1_000_000_000) as u32;
-        if second != self.second {
+        let since = second.wrapping_sub(self.second);
+        if since != 0 {
             self.flush();
             self.second = second;
         }
@@ -813,8 +820,14 @@ impl Sequence {
         if number > last {
             let gap = number.both() - last.both() - 1;
             if number.epoch() == last.epoch() && gap <= Self::LONGEST_GAP {
-                self.missing = self.missing.saturating_add(gap as u32);
-                self.now.missing = self.now.missing.saturating_add(gap as u32);
+                let gap = gap as u32;
+                self.missing = self.missing.saturating_add(gap);
+                if gap > 0 && (Self::SILENCE..=i32::MAX as u32).contains(&since) {
+                    self.in_silence = self.in_silence.saturating_add(gap);
+                    self.silence = self.silence.max(since);
+                } else {
+                    self.now.missing = self.now.missing.saturating_add(gap);
+                }
             }
             self.highest = number;
         } else {

@@ -1,18 +1,34 @@
 //! What came of Fragmentation Needed: did its receiver send smaller packets?
 
-use super::facts::{MAX_FRAMES, Run};
+use super::facts::{FlowFacts, MAX_FRAMES, Run};
 use super::limits::is_useful;
 use super::{Icmp, Session};
-use crate::event::{Direction, FrameRef, PointId, Timestamp};
+use crate::event::{Direction, FrameRef, PointId, Protocol, Timestamp};
 use std::net::IpAddr;
 
 /// Packets in flight when the ICMP was sent do not count: grace, seconds.
 const GRACE: f64 = 0.5;
+/// A search for the path MTU sends a size no more often than this (RFC 8899 §5.1.2: three times; openconnect: six).
+const SENDINGS: u32 = 6;
+/// It begins anew only after so long, seconds (RFC 8899 §5.1.1: 600; some sooner).
+const AGAIN: f64 = 30.0;
+/// Its packets above the limit are no more than one in so many that fit, or else their sizes fall.
+const FEW: u64 = 10;
 
 /// Was one about the inner or the outer path seen there, and its receiver went on as before?
 pub fn is_ignored(session: &Session, point: PointId, inner: bool) -> bool {
     let mut there = session.frag_needed().filter(|icmp| icmp.facts.point == point && icmp.inner == inner);
-    there.any(|icmp| ignored(session, icmp).is_some())
+    there.any(|icmp| matches!(heed(session, icmp), Heed::Ignored(_)))
+}
+
+/// What its receiver did.
+pub enum Heed<'a> {
+    /// It sent nothing above the MTU any more.
+    Smaller,
+    /// What it still sent above the MTU were probes, which may get lost (RFC 8899 §4.6, RFC 9000 §14.4); its data fits.
+    Probes,
+    /// It went on as before.
+    Ignored(Ignored<'a>),
 }
 
 /// One that changed nothing.
@@ -31,25 +47,27 @@ pub struct Ignored<'a> {
     pub frames: Vec<FrameRef>,
 }
 
-/// What followed it, if its receiver went on as before.
-pub fn ignored<'a>(session: &'a Session, icmp: &'a Icmp) -> Option<Ignored<'a>> {
+/// What followed it.
+pub fn heed<'a>(session: &'a Session, icmp: &'a Icmp) -> Heed<'a> {
     let facts = &icmp.facts;
     let useful: Vec<u32> =
         facts.mtus.iter().copied().filter(|m| is_useful(facts.error.v6, *m, facts.quoted.total_len)).collect();
     let useless = useful.is_empty();
     let limit = useful.iter().copied().min().unwrap_or_else(|| facts.quoted.total_len.saturating_sub(1));
-    let runs: Vec<&Run> = runs_of(session, icmp)
-        .into_iter()
-        .filter(|r| r.size > limit && r.last.seconds_since(facts.first) >= GRACE)
-        .collect();
     let from = facts.first.plus_seconds(GRACE);
+    let follows = |run: &&Run| run.size > limit && run.last >= from;
+    let above = |(flow, way): &(&'a FlowFacts, Direction)| way.of(&flow.large).iter().any(|run| follows(&run));
+    let (probing, others): (Vec<_>, Vec<_>) =
+        quoted(session, icmp).filter(above).partition(|(flow, way)| probes(flow, *way, limit));
+    let runs: Vec<&Run> =
+        others.into_iter().flat_map(|(flow, way)| way.of(&flow.large).iter()).filter(follows).collect();
     let after: u32 = runs.iter().map(|run| late(run, from)).sum();
     let last: Option<Timestamp> = runs.iter().map(|r| r.last).max();
     // A message without a usable MTU is a fault only if the sender did not find its way by itself.
     if after == 0 {
-        return None;
+        return if probing.is_empty() { Heed::Smaller } else { Heed::Probes };
     }
-    Some(Ignored {
+    Heed::Ignored(Ignored {
         icmp,
         useless,
         after,
@@ -57,6 +75,36 @@ pub fn ignored<'a>(session: &'a Session, icmp: &'a Icmp) -> Option<Ignored<'a>> 
         seconds: last.map_or(0.0, |at| at.seconds_since(facts.first)),
         frames: runs.iter().flat_map(|r| r.frames()).take(MAX_FRAMES).collect(),
     })
+}
+
+/// Does that side of a UDP flow search for the path MTU? Its data fits and goes on; what is above the limit is little beside it, or of
+/// falling sizes, and no size comes up again and again.
+fn probes(flow: &FlowFacts, way: Direction, limit: u32) -> bool {
+    if flow.opened.protocol != Protocol::Udp {
+        return false;
+    }
+    let mut runs: Vec<&Run> = way.of(&flow.large).iter().filter(|run| run.size > limit).collect();
+    runs.sort_by_key(|run| run.first);
+    let Some(last) = runs.iter().map(|run| run.last).max() else { return false };
+    let above: u64 = runs.iter().map(|run| u64::from(run.count)).sum();
+    let fits = way.of(&flow.ended.packets).saturating_sub(above);
+    let goes_on = way.of(&flow.ended.last_by_direction).is_some_and(|at| at > last);
+    let mut sendings = 0;
+    let mut before: Option<&Run> = None;
+    for run in &runs {
+        let in_search = before.filter(|before| run.first.seconds_since(before.last) < AGAIN);
+        if in_search.is_some_and(|before| before.size < run.size) {
+            return false;
+        }
+        let known = in_search.is_some_and(|before| before.size == run.size);
+        sendings = if known { sendings + run.count } else { run.count };
+        if sendings > SENDINGS {
+            return false;
+        }
+        before = Some(run);
+    }
+    let falls = runs.iter().any(|run| runs.iter().any(|other| other.size < run.size));
+    goes_on && (above * FEW <= fits || falls && above <= fits)
 }
 
 /// Packets of a run from that moment on; of one that had begun as many as its pace makes of the time that was left, at least its last.
@@ -70,30 +118,60 @@ fn late(run: &Run, from: Timestamp) -> u32 {
     (others * (1.0 - before / lasted)).ceil().max(1.0) as u32
 }
 
-/// Large packets of the quoted flow in the quoted direction, at the point that saw the message.
-fn runs_of<'a>(session: &'a Session, icmp: &Icmp) -> Vec<&'a Run> {
-    let q = icmp.facts.quoted;
-    let all = session
-        .inner
-        .iter()
-        .map(|f| &f.facts)
-        .chain(session.connections.iter().flat_map(|c| &c.views))
-        .chain(session.dtls.iter().flat_map(|d| &d.views));
-    all.filter(|f| f.point == icmp.facts.point && f.opened.protocol.number() == q.protocol)
-        .filter_map(|f| {
-            let ends = f.opened.endpoints;
-            let (a, b) = ((ends.client.ip(), ends.client.port()), (ends.server.ip(), ends.server.port()));
-            // Ports that were cut off the quote tell nothing; the addresses do.
-            let fits = |from: (IpAddr, u16), to: (IpAddr, u16)| {
-                (q.src, q.dst) == (from.0, to.0) && q.ports.is_none_or(|ports| ports == (from.1, to.1))
-            };
-            let way = match (fits(a, b), fits(b, a)) {
-                (true, _) => Direction::ToServer,
-                (_, true) => Direction::ToClient,
-                _ => return None,
-            };
-            f.large.get(way.index())
-        })
-        .flat_map(|runs| runs.iter())
-        .collect()
+/// The quoted flow, as the point that saw the message saw it, and the quoted direction; several where the quote has no ports.
+fn quoted<'a>(session: &'a Session, icmp: &Icmp) -> impl Iterator<Item = (&'a FlowFacts, Direction)> {
+    let (point, q) = (icmp.facts.point, icmp.facts.quoted);
+    let all = session.inner.iter().map(|f| &*f.facts).chain(session.outer_views());
+    all.filter(move |f| f.point == point && f.opened.protocol.number() == q.protocol).filter_map(move |f| {
+        let ends = f.opened.endpoints;
+        let (a, b) = ((ends.client.ip(), ends.client.port()), (ends.server.ip(), ends.server.port()));
+        // Ports that were cut off the quote tell nothing; the addresses do.
+        let fits = |from: (IpAddr, u16), to: (IpAddr, u16)| {
+            (q.src, q.dst) == (from.0, to.0) && q.ports.is_none_or(|ports| ports == (from.1, to.1))
+        };
+        match (fits(a, b), fits(b, a)) {
+            (true, _) => Some((f, Direction::ToServer)),
+            (_, true) => Some((f, Direction::ToClient)),
+            _ => None,
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::facts::FlowNotes;
+    use super::*;
+    use crate::event::{Ended, Endpoints, FlowId, Large, Opened};
+
+    /// Is that a search? Seconds, sizes and sendings of what is above 1406 bytes; packets of the side altogether; its last moment.
+    fn is_search(protocol: Protocol, above: &[(f64, u32, u32)], packets: u64, last: f64) -> bool {
+        let ends = Endpoints { client: ([192, 0, 2, 1], 5000).into(), server: ([192, 0, 2, 2], 443).into() };
+        let at = |seconds: f64| Timestamp::default().plus_seconds(seconds);
+        let mut notes = FlowNotes::new(PointId(0));
+        for (seconds, ip_len, times) in above {
+            for n in 0..*times {
+                let large = Large { direction: Direction::ToClient, ip_len: *ip_len, again: false };
+                notes.add_large(at(seconds + f64::from(n) * 0.1), FrameRef::default(), large);
+            }
+        }
+        let ended =
+            Ended { packets: [5, packets], last_by_direction: [Some(at(0.0)), Some(at(last))], ..Ended::default() };
+        let flow = notes.take(FlowId(0), Opened::bare(protocol, ends, at(0.0)), ended);
+        probes(&flow, Direction::ToClient, 1406)
+    }
+
+    #[test]
+    fn a_search_for_the_path_mtu_is_told_from_data() {
+        let falling = [(1.0, 1500, 3), (4.0, 1458, 3), (9.0, 1418, 3)];
+        assert!(is_search(Protocol::Udp, &falling, 309, 30.0));
+        assert!(is_search(Protocol::Udp, &falling, 25, 30.0), "of falling sizes");
+        assert!(!is_search(Protocol::Tcp, &falling, 309, 30.0));
+        assert!(!is_search(Protocol::Udp, &falling, 309, 9.2), "nothing that fits follows");
+        assert!(!is_search(Protocol::Udp, &falling, 12, 30.0), "more of them than of what fits");
+        assert!(is_search(Protocol::Udp, &[(1.0, 1500, 3)], 100, 30.0), "little beside its data");
+        assert!(!is_search(Protocol::Udp, &[(1.0, 1500, 3)], 20, 30.0), "one size, and not little");
+        assert!(!is_search(Protocol::Udp, &[(1.0, 1500, 7)], 1000, 30.0), "the same data again and again");
+        assert!(!is_search(Protocol::Udp, &[(1.0, 1450, 1), (3.0, 1500, 1)], 1000, 30.0), "as data comes");
+        assert!(is_search(Protocol::Udp, &[(1.0, 1450, 3), (601.0, 1500, 3)], 1000, 700.0), "a search begins anew");
+    }
 }

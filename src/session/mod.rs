@@ -103,6 +103,8 @@ pub struct Point {
     pub one_way: bool,
     /// Stretches of more than [`QUIET`] seconds without any frame, at most 64.
     pub quiet: Vec<(Timestamp, Timestamp)>,
+    /// Frames earlier than one before them by more than [`STEP`]; see [`Point::stepped_back`].
+    pub behind: Option<Behind>,
     /// It is the inner side of a point that saw both.
     pub other_side_of: Option<PointId>,
     /// It stands inside the tunnels that were decrypted at that point: what it shows is what went through them.
@@ -111,6 +113,18 @@ pub struct Point {
 
 /// A capture point without a frame for so long is quiet, seconds.
 pub const QUIET: f64 = 30.0;
+
+/// Frames of several interfaces may stand out of order by this much, nanoseconds; more is a clock that jumped.
+pub const STEP: i64 = 1_000_000_000;
+
+/// Frames in a row that are much earlier than the latest before them.
+#[derive(Clone, Copy, Debug)]
+pub struct Behind {
+    /// From the earliest of them to that latest.
+    pub span: (Timestamp, Timestamp),
+    /// How many; single ones were only written late.
+    frames: u32,
+}
 
 impl Point {
     /// A point of which nothing is known yet.
@@ -133,9 +147,29 @@ impl Point {
             tells_filter: false,
             one_way: false,
             quiet: Vec::new(),
+            behind: None,
             other_side_of: None,
             decrypted_at: None,
         }
+    }
+
+    /// Notes a frame that is not later than all before it.
+    pub fn note_earlier(&mut self, at: Timestamp) {
+        let Some((_, latest)) = self.span.filter(|(_, latest)| latest.nanos_since(at) > STEP) else { return };
+        self.behind = Some(match self.behind {
+            Some(Behind { span: (to, from), frames }) if from == latest || frames >= Point::IN_A_ROW => {
+                Behind { span: (to.min(at), from.max(latest)), frames: frames.saturating_add(1) }
+            }
+            _ => Behind { span: (at, latest), frames: 1 },
+        });
+    }
+
+    /// So many frames in a row behind the latest are no reordering.
+    const IN_A_ROW: u32 = 3;
+
+    /// Its clock stepped back: to the first moment, from the second.
+    pub fn stepped_back(&self) -> Option<(Timestamp, Timestamp)> {
+        self.behind.filter(|behind| behind.frames >= Point::IN_A_ROW).map(|behind| behind.span)
     }
 
     /// The point inside the tunnels decrypted at this one.
@@ -765,5 +799,26 @@ impl Session {
         for flow in &mut self.dtls {
             flow.views.sort_by_key(|view| rank(view));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_that_steps_back_is_told_from_frames_written_late() {
+        let stepped = |earlier: &[(f64, f64)]| {
+            let at = |seconds| Timestamp::default().plus_seconds(seconds);
+            let mut point = Point::unknown(PointId(0), 0, LinkType(1));
+            for (latest, frame) in earlier {
+                point.span = Some((at(0.0), at(*latest)));
+                point.note_earlier(at(*frame));
+            }
+            point.stepped_back().map(|(to, from)| from.seconds_since(to))
+        };
+        assert_eq!(stepped(&[(90.0, 32.0), (90.0, 31.0), (90.0, 40.0)]), Some(59.0));
+        assert_eq!(stepped(&[(20.0, 12.0), (30.0, 22.0), (40.0, 32.0)]), None, "one by one");
+        assert_eq!(stepped(&[(20.0, 19.5), (20.0, 19.6), (20.0, 19.7)]), None, "hardly");
     }
 }

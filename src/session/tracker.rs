@@ -538,6 +538,26 @@ mod tests {
     use crate::event::{CipherSuite, Endpoints, Protocol, ServerHello, SessionId};
     use crate::session::attempt::fingerprint;
 
+    /// How sure a resuming hello that offers those suites makes that it is AnyConnect's.
+    fn sure(suites: &[u16]) -> Option<super::super::Confidence> {
+        let hello = ClientHello { cipher_suites: suites.iter().map(|n| CipherSuite(*n)).collect(), ..resuming(1, 7) };
+        let mut dtls = DtlsFacts::default();
+        let message = DtlsMessage::ClientHello(&hello, Version::DTLS_1_2);
+        let place = (Timestamp::default(), FrameRef::default());
+        observe_handshake(&mut dtls, place, Direction::ToServer, 0, &message, &mut HashSet::default());
+        dtls.attempts.first().and_then(fingerprint).map(|(_, sure)| sure)
+    }
+
+    #[test]
+    fn suites_of_things_are_not_anyconnects() {
+        use super::super::Confidence::High;
+        assert_eq!(sure(&[0xc030]), Some(High));
+        assert_eq!(sure(&[0x00a9, 0xccab, 0xc0a5]), Some(High), "openconnect's PSK");
+        assert_eq!(sure(&[0xc0a8]), None, "CoAP with PSK");
+        assert_eq!(sure(&[0xc0ae, 0x00ff]), None, "CoAP with a certificate");
+        assert_eq!(sure(&[0x00a9]), Some(High), "openconnect's, where it offers one");
+    }
+
     /// A ClientHello as AnyConnect sends it: one suite, the id of a session.
     fn resuming(random: u8, id: u8) -> ClientHello {
         ClientHello {

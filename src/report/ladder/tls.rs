@@ -18,7 +18,7 @@ pub(super) fn tunnel(case: &Case<'_>, connection: &Connection) -> Candidate {
     opening(view, &mut rungs);
     records(view, &mut rungs);
     // Its SYN is evidence for MTUs too: only its end makes it a story.
-    let frames = view.closed.iter().map(|closed| closed.frame).collect();
+    let frames = vec![view.closed.map_or(view.ended.last_frame, |closed| closed.frame)];
     closing(view, &mut rungs);
     let settled = connection.settled();
     let what = settled.map_or("TLS tunnel connection".to_owned(), |s| format!("{} tunnel connection", s.version));

@@ -74,12 +74,25 @@ impl Tap {
             });
             self.dropped = how.dropped;
         }
+        if how.loses > 0 {
+            let mut n = 0;
+            self.frames.retain(|_| {
+                n += 1;
+                n % how.loses != 0
+            });
+        }
+        if let Some((from, until)) = how.gap {
+            self.frames.retain(|(at, ..)| !(super::seconds(from)..super::seconds(until)).contains(at));
+        }
         if how.offload {
             self.frames = offload(std::mem::take(&mut self.frames));
         }
         self.interface = how.name.unwrap_or(self.interface);
         self.snap = how.snap.unwrap_or(0);
         for (at, frame, _) in &mut self.frames {
+            if let Some((_, by)) = how.steps_back.filter(|(from, _)| *at >= super::seconds(*from)) {
+                *at -= super::seconds(by);
+            }
             *at += super::seconds(how.clock);
             if let Some(snap) = how.snap {
                 frame.truncate(snap);
@@ -140,13 +153,18 @@ pub fn pcapng(taps: &[&Tap]) -> Vec<u8> {
         body.extend([0; 4]);
         file.extend(block(1, &body));
     }
-    let mut frames: Vec<(Time, usize, &[u8], usize)> = Vec::new();
+    // A place's frames stay in the order in which it saw them, whatever its clock says.
+    let mut frames: Vec<(Time, usize, Time, &[u8], usize)> = Vec::new();
     for (i, tap) in taps.iter().enumerate() {
-        frames.extend(tap.frames.iter().map(|(at, frame, len)| (*at, i, frame.as_slice(), *len)));
+        let mut latest = Time::MIN;
+        frames.extend(tap.frames.iter().map(|(at, frame, len)| {
+            latest = latest.max(*at);
+            (latest, i, *at, frame.as_slice(), *len)
+        }));
     }
-    frames.sort_by_key(|(at, i, ..)| (*at, *i));
+    frames.sort_by_key(|(latest, i, ..)| (*latest, *i));
     let last = frames.last().map_or(0, |f| f.0) + EPOCH;
-    for (at, interface, frame, len) in frames {
+    for (_, interface, at, frame, len) in frames {
         let at = (at + EPOCH) as u64;
         let fields = [interface as u32, (at >> 32) as u32, at as u32, frame.len() as u32, len as u32];
         file.extend(block(6, &[&fields.map(u32::to_le_bytes).concat(), frame].concat()));

@@ -300,9 +300,18 @@ pub struct Capture {
     /// Frames the capture says it dropped (and does drop, every tenth).
     #[serde(default)]
     pub dropped: u64,
+    /// Loses every so manieth frame without saying so.
+    #[serde(default)]
+    pub loses: usize,
+    /// Loses all frames between these seconds without saying so.
+    #[serde(default)]
+    pub gap: Option<(f64, f64)>,
     /// Clock ahead of true time, seconds.
     #[serde(default)]
     pub clock: f64,
+    /// At the first of these seconds the clock steps back by the second.
+    #[serde(default)]
+    pub steps_back: Option<(f64, f64)>,
     /// TCP segments are captured as offload makes them.
     #[serde(default)]
     pub offload: bool,
