@@ -5,7 +5,7 @@ use super::{ANY_RECORD, Candidate, UNANSWERED, WITHOUT_ANSWER};
 use crate::event::Direction;
 use crate::finding::Case;
 use crate::session::Connection;
-use crate::session::facts::{FlowFacts, TlsFacts};
+use crate::session::facts::{FlowFacts, TlsFacts, View};
 use crate::session::reconnect::Reconnect;
 
 /// A SYN-ACK so long after its SYN is told with that time, seconds (RFC 6298 §2: the first retransmission is due).
@@ -18,7 +18,11 @@ pub(super) fn tunnel(case: &Case<'_>, connection: &Connection) -> Candidate {
     opening(view, &mut rungs);
     records(view, &mut rungs);
     // Its SYN is evidence for MTUs too: only its end makes it a story.
-    let frames = vec![view.closed.map_or(view.ended.last_frame, |closed| closed.frame)];
+    let end = |view: &View| view.closed.map_or(view.ended.last_frame, |closed| closed.frame);
+    let frames = connection.views.iter().map(end).collect();
+    if let Some(tls) = view.tls.as_deref().filter(|_| view.closed.is_none()) {
+        silence(tls, &mut rungs);
+    }
     closing(view, &mut rungs);
     let settled = connection.settled();
     let what = settled.map_or("TLS tunnel connection".to_owned(), |s| format!("{} tunnel connection", s.version));
