@@ -254,7 +254,7 @@ impl Run<'_> {
             let Set { dissector, tracker, first_point, number } = &mut set;
             let (set_number, most_carriers) = (*number, self.options.tracker.max_flows);
             let result = reader.for_each(|item| {
-                let frame = match item {
+                let frame = match &item {
                     Item::Frame(frame) => frame,
                     Item::Secrets(TLS_KEY_LOG, secrets) => {
                         let lines = keyring.add_key_log(secrets);
@@ -277,8 +277,8 @@ impl Run<'_> {
                 widen(&mut span, frame.at);
                 let is_cut = (frame.data.len() as u64) < u64::from(frame.original_len);
                 cut += u64::from(is_cut);
-                let id = point(points, *first_point, capture, &frame, is_cut);
-                dissector.push(&frame, capture, id, keyring, &mut |event: &Event<'_>| {
+                let id = point(points, *first_point, capture, frame, is_cut);
+                dissector.push(frame, capture, id, keyring, &mut |event: &Event<'_>| {
                     if let (Some(_), What::Opened(flow, opened)) = (&listener, &event.what)
                         && carriers.len() < most_carriers
                     {

@@ -66,8 +66,6 @@ pub struct Dissector {
 /// Which protocols a capture point showed at all: what was filtered out shows nowhere.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Protocols {
-    /// TCP.
-    pub tcp: bool,
     /// UDP.
     pub udp: bool,
     /// ICMP errors.
@@ -81,18 +79,10 @@ impl Protocols {
         self.fragments |= packet.fragments > 0;
         match packet.transport {
             Transport::Fragment { .. } => self.fragments = true,
-            Transport::Tcp(_) => self.tcp = true,
             Transport::Udp(_) => self.udp = true,
             Transport::IcmpError(_) => self.icmp = true,
             _ => {}
         }
-    }
-
-    fn add(&mut self, seen: Protocols) {
-        self.tcp |= seen.tcp;
-        self.udp |= seen.udp;
-        self.icmp |= seen.icmp;
-        self.fragments |= seen.fragments;
     }
 }
 
@@ -206,15 +196,12 @@ impl Dissector {
         let Dissector { limits, decoder, table, losses, interfaces, carried, room: [record, packet], things, .. } =
             self;
         let mut bench = Bench { limits, losses, keys: Keys { keyring, record, packet }, carried, things };
-        let mut seen = Protocols::default();
+        let Some((known, seen)) = interfaces.get_mut(interface) else { return };
+        *known = point;
         let decoded = decoder.decode(frame, &mut |packet| {
             seen.note(&packet);
             take(table, &mut bench, place, &packet, sink);
         });
-        if let Some((known, all)) = interfaces.get_mut(interface) {
-            *known = point;
-            all.add(seen);
-        }
         if let Err(reason) = decoded {
             *self.losses.undecoded.entry(reason).or_default() += 1;
         }

@@ -101,6 +101,8 @@ pub struct Table<S> {
     /// How often a conversation that flows may have found settled got another number or was forgotten: while it
     /// stays the same a packet need not look at its conversation, which saves a cache miss.
     changes: u32,
+    /// Near the cap every use of a conversation counts, for the idlest goes; before it need not be known who that is.
+    is_crowded: bool,
 }
 
 /// What tshark keeps of a 5-tuple to number it.
@@ -169,6 +171,7 @@ impl<S: Default> Table<S> {
             file: 0,
             packets: 0,
             changes: 1,
+            is_crowded: false,
         }
     }
 
@@ -302,10 +305,8 @@ impl<S: Default> Table<S> {
     /// Nothing about this flow's conversation can change by this packet.
     #[inline]
     fn is_current(&mut self, slot: u32, opening: Opening) -> bool {
-        // Near the cap every use counts, for the idlest goes; before it need not be known who that is.
-        let is_crowded = self.conversations.len() > self.limits.max_conversations / 2;
         let is_settled = self.flows.get(slot).is_some_and(|flow| flow.settled == self.changes);
-        if is_settled && !is_crowded && opening.flags & TcpSegment::SYN == 0 {
+        if is_settled && !self.is_crowded && opening.flags & TcpSegment::SYN == 0 {
             return true;
         }
         self.settle(slot, opening)
@@ -481,6 +482,7 @@ impl<S: Default> Table<S> {
         };
         self.next_conversation = self.next_conversation.saturating_add(1);
         let slot = if self.conversations.len() < self.limits.max_conversations {
+            self.is_crowded = self.conversations.len() > self.limits.max_conversations / 2;
             self.conversations.push(conversation)
         } else {
             let packets = self.packets;

@@ -71,7 +71,7 @@ pub fn render(report: &Report, look: Look, out: &mut (impl Write + ?Sized)) -> i
 ///
 /// The one way any string of a capture, path or operating system gets to a terminal.
 pub fn escape(text: &str) -> Cow<'_, str> {
-    if !text.chars().any(is_hostile) {
+    if is_plain(text) || !text.chars().any(is_hostile) {
         return Cow::Borrowed(text);
     }
     let mut clean = String::with_capacity(text.len() + 16);
@@ -85,6 +85,11 @@ pub fn escape(text: &str) -> Cow<'_, str> {
         }
     }
     Cow::Owned(clean)
+}
+
+/// Is it all printable ASCII, as most of a report is?
+fn is_plain(text: &str) -> bool {
+    text.bytes().fold(true, |plain, byte| plain & (b' '..=b'~').contains(&byte))
 }
 
 /// [`escape`], then anything beyond ASCII spelled out.
@@ -173,7 +178,7 @@ pub(crate) fn wrap(text: &str, width: usize) -> Vec<String> {
 
 /// Terminal columns `text` fills.
 pub(crate) fn columns(text: &str) -> usize {
-    text.chars().map(|c| c.width().unwrap_or(0)).sum()
+    if is_plain(text) { text.len() } else { text.chars().map(|c| c.width().unwrap_or(0)).sum() }
 }
 
 /// 1234567 → `1,234,567`.
