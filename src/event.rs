@@ -203,6 +203,9 @@ pub struct Syn {
     pub timestamps: bool,
 }
 
+/// Sequence numbers of the first byte and of the one expected next, each way.
+pub type Numbers = [Option<(u32, u32)>; 2];
+
 /// A flow's totals.
 #[derive(Clone, Debug, Default)]
 pub struct Ended {
@@ -214,8 +217,11 @@ pub struct Ended {
     pub packets: [u64; 2],
     /// TCP segments sent again, each way.
     pub retransmissions: [u32; 2],
-    /// Small segments sent again each way since anything last came the other way (TCP only), up to 255.
+    /// Small segments sent again each way since anything last came the other way (TCP only), up to 255; none behind FIN or RST.
     pub unheard: [u8; 2],
+    /// TCP sequence numbers of the first byte and of the one expected next, each way; only of a connection whose beginning or end was
+    /// not captured.
+    pub numbers: Option<Box<Numbers>>,
     /// Time of the last packet each way.
     pub last_by_direction: [Option<Timestamp>; 2],
     /// Segments that announce a closed window, each way.

@@ -3,8 +3,8 @@
 use crate::event::{Direction, FrameRef, Timestamp, Vantage};
 use crate::finding::{Case, Detector, Evidence, Filter, Finding, Grade, Outcome, RuledOut, Severity, count, elapsed};
 use crate::session::facts::{Closed, FlowFacts, View};
-use crate::session::reconnect::{Cause, Reconnect, Unheard};
-use crate::session::{Connection, Session};
+use crate::session::reconnect::{Cause, Reconnect, Unheard, unheard};
+use crate::session::{Connection, DtlsFlow, Session};
 
 /// Seconds without a tunnel that users notice.
 const NOTICED: f64 = 5.0;
@@ -12,6 +12,8 @@ const NOTICED: f64 = 5.0;
 const RESENT: u8 = 3;
 /// for so long, seconds.
 const LOST: f64 = 5.0;
+/// Clocks and ways of several captures differ by less, seconds.
+const SAME_MOMENT: f64 = 1.0;
 
 const SEEN: Grade = Grade::high("the packets that ended it, and the new connection, are in the capture");
 const BOTH_ENDS: Grade = Grade::high("one end's capture shows a reset the other end never sent");
@@ -38,6 +40,7 @@ as long as no data flows. What ended it is told apart:
 - `path-lost`: nothing came back at all: data was sent again and again, or the new connection's SYN waited for its answer
 - `gateway-silent`: the same, while the client's packets are seen to reach the gateway's outside interface
 - `client-silent`: nothing came from the client any more: its network was lost, or its machine slept or was switched off
+- `tls-lost`: the TLS connection alone was lost, as when a firewall forgets it; DTLS beside it was answered
 - `rekey-failed`: a renegotiation had begun that the other side never took part in
 - `sleep`: the client's own capture shows nothing at all for 45 s or more, and the new connection right after
 - `roaming`: the client has another address
@@ -71,6 +74,11 @@ fn check(case: &Case<'_>) -> Outcome {
     let all = breaks.into_iter().chain(Break::hop(session)).chain(at_end);
     let worst = all.reduce(|a, b| if b.severity() > a.severity() { b } else { a });
     let Some(worst) = worst else {
+        // Where answers do not show, that is the reason.
+        let unheard = unheard_at_end(session).filter(|_| case.one_way(true, false).is_none());
+        if let Some(why) = unheard {
+            return Outcome::cannot_tell(why, None);
+        }
         let words = match session.reconnects.len() {
             0 => "one tunnel connection, ended by neither a reset nor silence",
             _ => "the only reconnect came for the MTU",
@@ -78,6 +86,17 @@ fn check(case: &Case<'_>) -> Outcome {
         return Outcome::clear(words);
     };
     Outcome::Found(Box::new(worst.finding(case, seams.len())))
+}
+
+/// Why it cannot be told whether the last tunnel still lives: the client's last records went unanswered, and nobody closed it.
+fn unheard_at_end(session: &Session) -> Option<String> {
+    let last = session.tunnels().last().filter(|last| last.views.iter().all(|view| view.closed.is_none()))?;
+    let flows: Vec<&DtlsFlow> = session.dtls.iter().filter(|d| d.end() >= last.start()).collect();
+    let Unheard { seconds, records, .. } = unheard(last, &flows).filter(|u| u.is_dpd() && !u.tcp_lives(last))?;
+    let records = count(u64::from(records), "record");
+    Some(format!(
+        "the client's last {records} went unanswered over {seconds:.1} s, and what became of the tunnel was not captured"
+    ))
 }
 
 /// One interruption.
@@ -88,6 +107,11 @@ struct Break<'a> {
     reset: Option<Reset>,
     hop: Option<crate::session::moves::Hop>,
     silence: Option<Silence>,
+}
+
+/// When the last packet went that way.
+fn last_word(view: &FlowFacts, way: Direction) -> Option<Timestamp> {
+    *way.of(&view.ended.last_by_direction)
 }
 
 /// One side heard nothing from the other any more until the capture ended.
@@ -103,6 +127,8 @@ struct Silence {
     resent: u8,
     /// Its DTLS records that went unanswered beside them.
     records: u32,
+    /// Only the TLS connection is silent: DTLS beside it is not.
+    is_alone: bool,
     /// The last packet on the tunnel connection.
     frame: FrameRef,
 }
@@ -110,16 +136,28 @@ struct Silence {
 impl Silence {
     /// As that view of the last tunnel shows it, if it does.
     fn of(session: &Session, tunnel: &Connection, view: &FlowFacts, sent: Direction) -> Option<Silence> {
+        let (last, heard) = (last_word(view, sent)?, last_word(view, sent.reverse())?);
         let resent = *sent.of(&view.ended.unheard);
-        let flows = session.dtls.iter().filter(|d| d.start() >= tunnel.start()).flat_map(|d| &d.views);
-        let dtls = flows.filter(|v| v.point == view.point);
-        let all = || std::iter::once(view).chain(dtls.clone().map(|v| &**v));
-        let last = |direction: Direction| all().filter_map(|v| *direction.of(&v.ended.last_by_direction)).max();
-        let since = last(sent.reverse())?;
-        let seconds = last(sent)?.seconds_since(since);
-        let records = dtls.clone().filter_map(|v| Some(v.dtls.as_ref()?.unanswered.of(sent).records)).sum();
-        let found = resent >= RESENT && seconds >= LOST;
-        found.then_some(Silence { sent, since, seconds, resent, records, frame: view.ended.last_frame })
+        let flows = || session.dtls.iter().filter(|d| d.end() >= tunnel.start()).flat_map(|d| &d.views);
+        let dtls = flows().filter(|v| v.point == view.point);
+        let over_dtls = dtls.clone().filter_map(|v| last_word(v, sent.reverse())).max();
+        let is_alone = over_dtls.is_some_and(|at| last.seconds_since(at) < LOST);
+        let since = if is_alone { heard } else { over_dtls.map_or(heard, |at| at.max(heard)) };
+        let seconds = last.seconds_since(since);
+        // What another capture shows to be answered after this one's last packet was the end of the silence.
+        let vain = |v: &View| {
+            let records = v.dtls.as_ref().map_or(0, |dtls| dtls.unanswered.of(sent.reverse()).records);
+            *sent.reverse().of(&v.ended.unheard) > 0 || records > 0
+        };
+        let elsewhere =
+            tunnel.views.iter().chain(flows().filter(|_| !is_alone)).filter(|v| v.point != view.point && !vain(v));
+        let mut later = elsewhere.filter_map(|v| last_word(v, sent.reverse()));
+        if resent < RESENT || seconds < LOST || later.any(|at| at.seconds_since(last) > SAME_MOMENT) {
+            return None;
+        }
+        let unanswered = dtls.filter_map(|v| Some(v.dtls.as_ref()?.unanswered.of(sent).records));
+        let records = if is_alone { 0 } else { unanswered.sum() };
+        Some(Silence { sent, since, seconds, resent, records, is_alone, frame: view.ended.last_frame })
     }
 
     fn words(&self, session: &Session) -> String {
@@ -127,8 +165,9 @@ impl Silence {
             Direction::ToServer => ("client", "back from the gateway"),
             Direction::ToClient => ("gateway", "from the client"),
         };
+        let alone = if self.is_alone { " on the TLS connection, though DTLS went on" } else { "" };
         let mut text = format!(
-            "From {:.1} s into the session on nothing came {silent}: over {} the {speaker} sent TLS segments again {} times",
+            "From {:.1} s into the session on nothing came {silent}{alone}: over {} the {speaker} sent TLS segments again {} times",
             self.since.seconds_since(session.start),
             elapsed(self.seconds),
             self.resent,
@@ -192,18 +231,21 @@ impl<'a> Break<'a> {
     fn silence_at_end(case: &Case<'a>) -> Option<Break<'a>> {
         let session = case.session;
         let last = session.tunnels().last()?;
-        if last.views.iter().any(|view| view.closed.is_some()) {
-            return None;
-        }
-        let unheard = |sent| last.views.iter().filter_map(move |v| Some((v, Silence::of(session, last, v, sent)?)));
+        // Who hears nothing may close it in the end.
+        let closes = |way| last.views.iter().filter_map(|v| v.closed).any(|closed| closed.direction == way);
+        let unheard = |sent: Direction| {
+            let views = last.views.iter().filter(move |_| !closes(sent.reverse()));
+            views.filter_map(move |v| Some((v, Silence::of(session, last, v, sent)?)))
+        };
         let is_outside = |point| case.point(point).and_then(|p| p.vantage) == Some(Vantage::Outside);
         let to_gateway: Vec<(&View, Silence)> = unheard(Direction::ToServer).collect();
         let (likely, silence) = match to_gateway.first() {
+            Some((_, silence)) if silence.is_alone => ("tls-lost", *silence),
             Some((_, silence)) if to_gateway.iter().any(|(view, _)| is_outside(view.point)) => {
                 ("gateway-silent", *silence)
             }
             Some((_, silence)) => ("path-lost", *silence),
-            None => ("client-silent", unheard(Direction::ToClient).next()?.1),
+            None => ("client-silent", unheard(Direction::ToClient).next().filter(|(_, silence)| !silence.is_alone)?.1),
         };
         Some(Break { likely, seam: None, old: Some(last), reset: None, hop: None, silence: Some(silence) })
     }
@@ -215,7 +257,7 @@ impl<'a> Break<'a> {
             "reset-by-middlebox" | "reset-by-gateway" | "dpd-unanswered" | "rekey-failed" | "path-lost"
             | "gateway-silent" => Severity::Medium,
             "roaming" | "link-mtu-changed" => Severity::Info,
-            "client-silent" => Severity::Low,
+            "client-silent" | "tls-lost" => Severity::Low,
             _ if noticed => Severity::Low,
             _ => Severity::Info,
         }
@@ -234,6 +276,7 @@ impl<'a> Break<'a> {
     fn headline(&self) -> String {
         let what = match self.likely {
             "client-silent" => "nothing comes from the client any more",
+            "tls-lost" => "the TLS connection of the tunnel is dead, while DTLS goes on",
             _ if self.silence.is_some() => "nothing comes back from the gateway any more",
             "reset-by-middlebox" => "a device on the way resets the tunnel",
             "reset-by-gateway" => "the gateway resets the tunnel",

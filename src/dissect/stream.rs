@@ -19,7 +19,7 @@ pub(super) struct Tcp {
     syn_ack: Option<Syn>,
     third: Option<Timestamp>,
     closed: bool,
-    /// Small segments sent again each way since anything came the other way: no path MTU holds those up.
+    /// Small segments sent again each way since anything came the other way, until one side closes: no path MTU holds those up.
     unheard: [u8; 2],
     streams: [TcpStream; 2],
     probes: [SizeProbe; 2],
@@ -134,6 +134,8 @@ impl Tcp {
     pub(super) fn total(&self, ended: &mut Ended) {
         ended.retransmissions = self.again;
         ended.unheard = self.unheard;
+        let is_whole = self.closed && self.syn.is_some();
+        ended.numbers = (!is_whole).then(|| Box::new(self.streams.each_ref().map(TcpStream::numbers)));
         ended.zero_windows = self.zero_windows;
         ended.silence = self.silence;
         ended.sizes = SizesByDirection::of(&self.probes);
@@ -184,6 +186,9 @@ pub(super) fn take(
     }
     let Bench { limits, losses, keys, carried, things } = bench;
     let mut seen = Seen { flow, things, lost_syncs: 0, carried };
+    // It acknowledges what did not show here: its sender hears more than this point.
+    let theirs = direction.reverse().of(&tcp.streams).next_seq();
+    let hears_more = theirs.is_some_and(|next| (segment.ack.wrapping_sub(next) as i32) > 0);
     let kind = feed(tcp, limits, segment, direction, keys, &mut seen);
     if kind != Kind::Retransmission {
         tcp.silence(segment.payload_len, place.at);
@@ -195,8 +200,11 @@ pub(super) fn take(
     *resent = resent.saturating_add(u32::from(again));
     let is_small = packet.ip.total_len < LARGE;
     let unheard = direction.of_mut(&mut tcp.unheard);
-    *unheard = unheard.saturating_add(u8::from(again && is_small));
+    *unheard = unheard.saturating_add(u8::from(again && is_small && !tcp.closed));
     *direction.reverse().of_mut(&mut tcp.unheard) = 0;
+    if is_ack && hears_more {
+        *direction.of_mut(&mut tcp.unheard) = 0;
+    }
     if segment.window == 0 && !segment.has(TcpSegment::RST) && !is_syn {
         let closed = direction.of_mut(&mut tcp.zero_windows);
         *closed = closed.saturating_add(1);

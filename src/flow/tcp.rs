@@ -203,6 +203,11 @@ impl TcpStream {
         self.started.then(|| self.next.wrapping_add(u32::from(self.closed())))
     }
 
+    /// Sequence numbers of the first byte and of the one expected next; `None` before the first SYN or payload.
+    pub fn numbers(&self) -> Option<(u32, u32)> {
+        self.started.then_some((self.base, self.next))
+    }
+
     /// Bytes handed out so far, missing ones counted.
     pub fn position(&self) -> u64 {
         self.position

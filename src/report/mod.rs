@@ -530,7 +530,7 @@ pub struct Reconnect {
     pub at: String,
     /// Seconds from the end of the old connection to the new one; negative when they overlap.
     pub gap_seconds: f64,
-    /// `mtu`, `sleep`, `roaming`, `path-lost`, `dpd-unanswered`, `reset`, `link-mtu-changed`, `optimising`, `rekey`, `client-closed`,
+    /// `mtu`, `sleep`, `roaming`, `path-lost`, `tls-lost`, `dpd-unanswered`, `reset`, `link-mtu-changed`, `optimising`, `rekey`, `client-closed`,
     /// `gateway-closed`, `unknown`.
     pub cause: String,
     /// Seconds from the last data before to the first data after; absent when there was none on one side.

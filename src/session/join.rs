@@ -313,10 +313,41 @@ fn group(flows: Vec<View>, points: &[Point]) -> Vec<Group> {
     groups
 }
 
-/// Was the connection still open where one capture of it ended, and had begun long before the other did?
+/// Was the connection still open where one capture of it ended, and had begun long before the other did? Its numbers go on.
 fn goes_on(before: &FlowFacts, after: &FlowFacts) -> bool {
     let begins = begins_here(after) || random(after).is_some();
-    before.closed.is_none() && !begins && before.ended.last <= after.opened.first
+    let pause = after.opened.first.seconds_since(before.ended.last);
+    before.closed.is_none()
+        && !begins
+        && pause >= 0.0
+        && (numbers_go_on(before, after, pause) || records_go_on(before, after))
+}
+
+/// Do the TCP sequence numbers of both directions go on where they ended?
+fn numbers_go_on(before: &FlowFacts, after: &FlowFacts, pause: f64) -> bool {
+    /// After so long another connection may have the same ports, seconds.
+    const SOON: f64 = 600.0;
+    /// No tunnel carries more than so many bytes meanwhile; one that was idle, no more than so many in a longer time.
+    const ANY: u32 = 1 << 31;
+    const IDLE: u32 = 1 << 26;
+    let most = if pause <= SOON { ANY } else { IDLE };
+    let (Some(before), Some(after)) = (&before.ended.numbers, &after.ended.numbers) else { return false };
+    let ways = before.iter().zip(after.iter()).filter_map(|(before, after)| Some(((*before)?.1, (*after)?.0)));
+    let passed: Vec<bool> = ways.map(|(next, first)| first.wrapping_sub(next) < most).collect();
+    !passed.is_empty() && passed.iter().all(|passed| *passed)
+}
+
+/// Do the numbers of the DTLS records go on?
+fn records_go_on(before: &FlowFacts, after: &FlowFacts) -> bool {
+    let (Some(before), Some(after)) = (&before.dtls, &after.dtls) else { return false };
+    let ways = before.sequence.iter().zip(&after.sequence);
+    let passed: Vec<bool> = ways
+        .filter_map(|(before, after)| {
+            let (first, highest) = (after.first?, before.first.map(|_| before.highest)?);
+            Some(first.epoch() == highest.epoch() && first > highest)
+        })
+        .collect();
+    !passed.is_empty() && passed.iter().all(|passed| *passed)
 }
 
 fn random(flow: &FlowFacts) -> Option<[u8; 32]> {
@@ -740,13 +771,15 @@ mod tests {
         flows: u8,
         /// Where the flows told next are captured.
         point: PointId,
+        /// Their sequence numbers, each way: first and next.
+        numbers: (u32, u32),
         /// The longest silence of the flows told next, seconds.
         silence: u32,
     }
 
     impl Told {
         fn new() -> Told {
-            Told { tracker: Tracker::new(Limits::default()), flows: 0, point: PointId(0), silence: 0 }
+            Told { tracker: Tracker::new(Limits::default()), flows: 0, point: PointId(0), numbers: (0, 0), silence: 0 }
         }
 
         fn flow(&mut self, protocol: Protocol, ends: (u8, [u8; 4]), span: (f64, f64), events: Vec<(f64, What<'_>)>) {
@@ -754,7 +787,8 @@ mod tests {
             let client = ([192, 0, 2, ends.0], 40_000 + u16::from(self.flows)).into();
             let endpoints = Endpoints { client, server: (ends.1, 443).into() };
             let opened = Opened { stream: u32::from(self.flows), ..Opened::bare(protocol, endpoints, at(span.0)) };
-            let ended = Ended { last: at(span.1), silence: self.silence, ..Ended::default() };
+            let numbers = Some(Box::new([Some(self.numbers); 2]));
+            let ended = Ended { last: at(span.1), silence: self.silence, numbers, ..Ended::default() };
             let (frame, point, id) = (FrameRef::default(), self.point, self.next());
             let mut tell = |seconds, what| self.tracker.observe(&Event { at: at(seconds), frame, point, what });
             tell(span.0, What::Opened(id, &opened));
@@ -891,8 +925,8 @@ mod tests {
 
     #[test]
     fn a_connection_that_one_capture_broke_off_goes_on_in_another() {
-        let connections = |is_closed: bool, later: f64| {
-            let mut told = Told::new();
+        let connections = |is_closed: bool, later: f64, number: u32| {
+            let mut told = Told { numbers: (u32::MAX, 99), ..Told::new() };
             let flow = told.next();
             let record = |flow, at| (at, What::TlsData(flow, ToServer, 480));
             let closed = What::Closed { flow, direction: ToServer, reset: false, ttl: 64 };
@@ -900,13 +934,15 @@ mod tests {
             events.extend(is_closed.then_some((30.0, closed)));
             told.flow(Protocol::Tcp, (1, GATEWAY), (1.0, 30.0), events);
             // The same ports, captured elsewhere.
-            (told.flows, told.point) = (0, PointId(1));
+            (told.flows, told.point, told.numbers) = (0, PointId(1), (number, number + 100));
             let rest = vec![record(told.next(), later)];
             told.flow(Protocol::Tcp, (1, GATEWAY), (later, later + 9.0), rest);
             group(told.tracker.finish().flows, &[]).len()
         };
-        assert_eq!(connections(false, 90.0), 1);
-        assert_eq!(connections(false, 33.0), 1);
-        assert_eq!(connections(true, 90.0), 2, "it had ended: the ports were used again");
+        assert_eq!(connections(false, 90.0, 100), 1);
+        assert_eq!(connections(false, 33.0, 99), 1);
+        assert_eq!(connections(true, 90.0, 100), 2, "it had ended: the ports were used again");
+        assert_eq!(connections(false, 90.0, 3_000_000_000), 2, "its numbers do not go on");
+        assert_eq!([99, 200_000_000].map(|number| connections(false, 90_000.0, number)), [1, 2], "after a day");
     }
 }

@@ -17,6 +17,8 @@ pub enum Cause {
     Roaming,
     /// The gateway had stopped answering.
     PathLost,
+    /// It had stopped answering over TLS alone: DTLS was answered to the end.
+    TlsLost,
     /// The gateway's TCP went on, but nothing in the tunnel was answered.
     DpdUnanswered,
     /// A RST ended the old connection.
@@ -43,6 +45,7 @@ impl Cause {
             Cause::Sleep => "sleep",
             Cause::Roaming => "roaming",
             Cause::PathLost => "path-lost",
+            Cause::TlsLost => "tls-lost",
             Cause::DpdUnanswered => "dpd-unanswered",
             Cause::Reset => "reset",
             Cause::LinkMtuChanged => "link-mtu-changed",
@@ -105,6 +108,22 @@ pub struct Unheard {
     pub seconds: f64,
     /// Records of the client that went unanswered, in the channel with more of them.
     pub records: u32,
+}
+
+impl Unheard {
+    /// Did the gateway's TCP go on?
+    pub fn tcp_lives(&self, tunnel: &Connection) -> bool {
+        let last = |v: &View| *Direction::ToClient.of(&v.ended.last_by_direction);
+        tunnel.views.iter().filter_map(last).any(|at| at.seconds_since(self.since) >= LOST)
+    }
+
+    /// More unanswered records than keepalives account for, or a silence in which any DPD would have been answered?
+    pub fn is_dpd(&self) -> bool {
+        /// Keepalives, which nobody answers, come no more often (ASA default 20 s).
+        const KEEPALIVE: f64 = 18.0;
+        let often = self.records >= 3 && self.seconds / f64::from(self.records) < KEEPALIVE;
+        self.seconds >= 2.0 * LOST && often || self.seconds >= ASLEEP
+    }
 }
 
 /// Seconds of the note's minute.
@@ -199,7 +218,7 @@ fn cause(session: &Session, points: &[Point], seam: &Reconnect, closed: Option<C
         return Cause::Reset;
     }
     if lost(before, after) {
-        return Cause::PathLost;
+        return if answered_over_dtls(session, seam.at) { Cause::TlsLost } else { Cause::PathLost };
     }
     // A connection that is closed after its successor opened was given up for another reason.
     let closer = closed.filter(|c| c.at <= seam.at.plus_seconds(1.0)).map(|c| c.direction);
@@ -209,10 +228,8 @@ fn cause(session: &Session, points: &[Point], seam: &Reconnect, closed: Option<C
     if !seam.dtls_worked && in_time && closer != Some(Direction::ToClient) && mss_fits {
         return Cause::Mtu;
     }
-    if let Some(unheard) = seam.unheard.filter(|u| is_dpd(u.seconds, u.records)) {
-        let last = |v: &View| *Direction::ToClient.of(&v.ended.last_by_direction);
-        let tcp_lives = before.views.iter().filter_map(last).any(|at| at.seconds_since(unheard.since) >= LOST);
-        return if tcp_lives { Cause::DpdUnanswered } else { Cause::PathLost };
+    if let Some(unheard) = seam.unheard.filter(Unheard::is_dpd) {
+        return if unheard.tcp_lives(before) { Cause::DpdUnanswered } else { Cause::PathLost };
     }
     let beside = seam.gap < 0.5 && closed.is_none_or(|c| c.at > seam.at && c.direction == Direction::ToServer);
     if beside && seam.at.seconds_since(before.start()) < SOON {
@@ -226,14 +243,6 @@ fn cause(session: &Session, points: &[Point], seam: &Reconnect, closed: Option<C
         Some(Direction::ToClient) => Cause::GatewayClosed,
         None => Cause::Unknown,
     }
-}
-
-/// More unanswered records than keepalives account for, or a silence in which any DPD would have been answered.
-fn is_dpd(seconds: f64, records: u32) -> bool {
-    /// Keepalives, which nobody answers, come no more often (ASA default 20 s).
-    const KEEPALIVE: f64 = 18.0;
-    let often = records >= 3 && seconds / f64::from(records) < KEEPALIVE;
-    seconds >= 2.0 * LOST && often || seconds >= ASLEEP
 }
 
 /// A whole number of hours, as rekey times are, give or take what setting up costs.
@@ -272,8 +281,15 @@ fn lost(before: &Connection, after: &Connection) -> bool {
     after.views.iter().any(|v| waited(v) == Some(true)) || before.views.iter().any(|v| unanswered(v))
 }
 
+/// Did the gateway speak over DTLS just before that moment?
+fn answered_over_dtls(session: &Session, at: Timestamp) -> bool {
+    let flows = session.dtls.iter().filter(|d| d.start() < at && d.came_up()).flat_map(|d| &d.views);
+    let heard = flows.filter_map(|v| *Direction::ToClient.of(&v.ended.last_by_direction)).max();
+    heard.is_some_and(|heard| at.seconds_since(heard) < LOST)
+}
+
 /// How long nothing came from the gateway in any channel of the old tunnel while the client sent.
-fn unheard(before: &Connection, flows: &[&DtlsFlow]) -> Option<Unheard> {
+pub fn unheard(before: &Connection, flows: &[&DtlsFlow]) -> Option<Unheard> {
     let of_tls = |v: &View| {
         let tls = v.tls.as_ref()?;
         let heard = tls.data.last().and_then(|data| data.last);
