@@ -247,9 +247,10 @@ fn finding(case: &Case<'_>, death: &Death<'_>, deaths: usize) -> Finding {
     match (death.again, death.retries.len()) {
         (Some(at), _) => {
             let after = at.seconds_since(answered);
-            text.push_str(&format!(
-                " DTLS was set up anew from another port {after:.1} s after the last answer, and works."
-            ));
+            let port = |d: &DtlsFlow| d.best().opened.endpoints.client.port();
+            let is_moved = session.dtls.iter().any(|d| d.start() == at && port(d) != port(death.flow));
+            let from = if is_moved { " from another port" } else { "" };
+            text.push_str(&format!(" DTLS was set up anew{from} {after:.1} s after the last answer, and works."));
         }
         (None, n @ 1..) => {
             text.push_str(&format!(" {} to bring it up again went unanswered.", count(n as u64, "ClientHello")));

@@ -305,7 +305,8 @@ fn group(flows: Vec<View>, points: &[Point]) -> Vec<Group> {
     }
     let rank = |f: &FlowFacts| {
         let vantage = points.get(f.point.0 as usize).and_then(|p| p.vantage);
-        (vantage.map_or(2, |v| u8::from(v != Vantage::Client)), f.point)
+        let is_rest = !begins_here(f) && random(f).is_none();
+        (vantage.map_or(2, |v| u8::from(v != Vantage::Client)), is_rest, f.point)
     };
     for group in &mut groups {
         group.views.sort_by_key(|view| rank(view));
