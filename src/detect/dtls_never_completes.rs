@@ -3,7 +3,8 @@
 use super::remedy;
 use crate::event::{Alert, Direction, FrameRef, PointId, Timestamp, TunnelAnswer, Vantage};
 use crate::finding::{
-    Case, Detector, Evidence, Filter, Finding, Grade, Outcome, RuledOut, Severity, Sight, Wanted, count, elapsed,
+    Case, Detector, Evidence, Filter, Finding, Grade, Outcome, RuledOut, Severity, Sight, Wanted, Window, count,
+    elapsed,
 };
 use crate::session::Oversized;
 use crate::session::attempt::{AttemptOutcome, Episode, Judged, episodes, icmp_words};
@@ -20,6 +21,8 @@ const FEW: Grade = Grade::medium("fewer ClientHellos, or the gateway's end alone
 const DEFAULT_PORT: u16 = 443;
 /// What a path carries that carries anything (RFC 791), IP bytes.
 const LARGE: u32 = 576;
+/// Clocks of two captures and the delay between them may differ by so much, seconds.
+const LEEWAY: f64 = 1.0;
 /// So many different cookies, each echoed and none accepted, are a loop.
 const LOOP: u32 = 3;
 
@@ -46,7 +49,7 @@ rest (`stalled-after-server-hello`), a whole server flight the client did not an
 server repeats and never goes on from (`finished-lost`), an alert. It counts as completed only with epoch-1 records in both \
 directions. The finding needs at least one failed attempt and no completed \
 one on the same tunnel connection: each new tunnel names a new DTLS session. With captures at both ends the loss is placed \
-between them.
+between them. That none arrived at the gateway is said only where its capture was running all the while and lets UDP pass.
 
 The likely cause is told apart by what else was seen:
 
@@ -231,6 +234,18 @@ struct Seen {
     furthest: Option<AttemptOutcome>,
 }
 
+/// What the gateway's outside interface, when captured too, tells of what the client's point saw fail.
+enum Placed {
+    /// It was not captured.
+    Nowhere,
+    /// It saw the attempts, all the while or not.
+    Seen(PointId, bool),
+    /// It would have seen them, and did not.
+    Unseen(PointId, Window),
+    /// It was captured, and cannot tell: why.
+    Unknown(PointId, String),
+}
+
 impl Seen {
     /// Would answers have shown there?
     fn sees_answers(&self) -> bool {
@@ -245,6 +260,7 @@ struct Failure<'a> {
     seen: BTreeMap<PointId, Seen>,
     /// The client's point, or the nearest to it.
     near: PointId,
+    placed: Placed,
     outcome: AttemptOutcome,
     /// When the tunnel opened, seconds into the session, if it is not the first.
     later: Option<f64>,
@@ -277,13 +293,14 @@ impl<'a> Failure<'a> {
         let client = case.at(Vantage::Client).into_iter().find(|point| judges(&point));
         let near = client.or_else(|| seen.keys().find(judges).copied()).unwrap_or_default();
         let outcome = seen.get(&near).and_then(|s| s.furthest.clone()).unwrap_or(AttemptOutcome::NoReply);
+        let placed = if client.is_some() { placed(case, episode, near, &seen) } else { Placed::Nowhere };
         let is_first = all.first().is_some_and(|first| first.tunnel == episode.tunnel);
         let later = episode.tunnel.filter(|_| !is_first).map(|at| at.seconds_since(case.session.start));
         let earlier = all.iter().take_while(|e| e.tunnel < episode.tunnel).flat_map(|e| &e.judged);
         let ids: Vec<&[u8]> = earlier.map(|j| j.facts.session_id.as_bytes()).filter(|id| !id.is_empty()).collect();
         let stale = failed.iter().any(|j| ids.contains(&j.facts.session_id.as_bytes()));
         let works_elsewhere = all.iter().any(|e| e.worked);
-        Failure { case, failed, seen, near, outcome, later, stale, works_elsewhere }
+        Failure { case, failed, seen, near, placed, outcome, later, stale, works_elsewhere }
     }
 
     fn here(&self) -> &Seen {
@@ -315,9 +332,12 @@ impl<'a> Failure<'a> {
         self.there().is_some_and(|there| there.sees_answers() && stage(there) > stage(self.here()))
     }
 
-    /// The gateway's outside interface, when captured too.
+    /// The gateway's outside interface, when captured too and able to tell.
     fn gateway_point(&self) -> Option<PointId> {
-        self.case.at(Vantage::Outside).first().copied().filter(|_| self.at_client())
+        match self.placed {
+            Placed::Seen(point, _) | Placed::Unseen(point, _) => Some(point),
+            Placed::Nowhere | Placed::Unknown(..) => None,
+        }
     }
 
     fn server(&self) -> (Option<IpAddr>, u16) {
@@ -486,9 +506,7 @@ impl<'a> Failure<'a> {
             self.case.place(self.near),
             self.stage_words()
         );
-        if let Some(gateway) = self.gateway_point() {
-            text.push_str(&self.placed_words(gateway));
-        }
+        text.push_str(&self.placed_words());
         text.push_str(&self.cause_words(likely));
         text
     }
@@ -527,10 +545,21 @@ impl<'a> Failure<'a> {
         }
     }
 
-    fn placed_words(&self, gateway: PointId) -> String {
-        let (here, place) = (self.here(), self.case.place(gateway));
-        match self.seen.get(&gateway) {
-            None => format!(" None arrived at {place}: lost between the two."),
+    fn placed_words(&self) -> String {
+        let here = self.here();
+        let (gateway, is_whole) = match &self.placed {
+            Placed::Nowhere => return String::new(),
+            Placed::Unknown(gateway, why) => {
+                return format!(" Whether they arrived at {} cannot be told: {why}.", self.case.place(*gateway));
+            }
+            Placed::Unseen(gateway, _) => {
+                return format!(" None arrived at {}: lost between the two.", self.case.place(*gateway));
+            }
+            Placed::Seen(gateway, is_whole) => (gateway, *is_whole),
+        };
+        let place = self.case.place(*gateway);
+        match self.seen.get(gateway) {
+            None => String::new(),
             Some(there) if !there.sees_answers() => {
                 format!(" At {place} {} of them arrived; answers would not have shown there.", there.hellos)
             }
@@ -539,6 +568,9 @@ impl<'a> Failure<'a> {
                 there.hellos,
                 count(u64::from(there.answers), "time")
             ),
+            Some(there) if there.hellos < here.hellos && !is_whole => {
+                format!(" At {place}, which was not captured all the while, {} of them show.", there.hellos)
+            }
             Some(there) if there.hellos < here.hellos => format!(" At {place} only {} of them arrived.", there.hellos),
             Some(there) => format!(" All {} also arrived at {place}.", there.hellos),
         }
@@ -655,11 +687,7 @@ impl<'a> Failure<'a> {
                 evidence.push(Evidence::Frames(strangers, "DTLS answers from another address".to_owned()));
             }
         }
-        if let Some((point, judged)) = self.gateway_point().zip(self.failed.first())
-            && !self.seen.contains_key(&point)
-            && let (_, port) = self.server()
-            && let Ok(window) = self.case.window(point, Sight::Udp(port), judged.facts.first, judged.facts.last)
-        {
+        if let Placed::Unseen(point, window) = self.placed {
             evidence.push(Evidence::Absence(window, format!("no ClientHello at {}", self.case.place(point))));
         }
         evidence
@@ -746,6 +774,37 @@ impl<'a> Failure<'a> {
         };
         vec![first, remedy::equal_mtus(self.case.session), remedy::TLS_ONLY.to_owned()]
     }
+}
+
+/// Looks for what the point near the client saw fail at the gateway's outside interface; of several captures there one will do.
+fn placed(case: &Case<'_>, episode: &Episode<'_>, near: PointId, seen: &BTreeMap<PointId, Seen>) -> Placed {
+    let here = || episode.judged.iter().filter(|j| j.view.point == near && j.outcome.failed());
+    let first = here().map(|j| j.facts.first).min();
+    let last = here().filter_map(|j| j.facts.hello_frames.last()).map(|(_, at)| *at).max();
+    let Some(((first, last), judged)) = first.zip(last).zip(here().next()) else { return Placed::Nowhere };
+    let until = last.plus_seconds(-LEEWAY).max(first.plus_seconds(LEEWAY));
+    let port = judged.view.opened.endpoints.server.port();
+    let whole = |point| case.whole_window(point, Sight::Udp(port), first, until);
+    let outside = case.at(Vantage::Outside);
+    if let Some(point) = outside.iter().copied().find(|point| seen.contains_key(point)) {
+        return Placed::Seen(point, whole(point).is_ok());
+    }
+    // an attempt that the capture's end cut short there, for one
+    if let Some(judged) = episode.judged.iter().find(|j| outside.contains(&j.view.point)) {
+        let why = "the capture there ends too soon after the first that did";
+        return Placed::Unknown(judged.view.point, why.to_owned());
+    }
+    let missing = |point| whole(point).and_then(|_| case.window(point, Sight::Udp(port), first, last));
+    let mut missed = outside.into_iter().map(|point| (point, missing(point)));
+    let mut reason = None;
+    let unseen = missed.find_map(|(point, window)| match window {
+        Ok(window) => Some(Placed::Unseen(point, window)),
+        Err(why) => {
+            reason.get_or_insert((point, why));
+            None
+        }
+    });
+    unseen.or(reason.map(|(point, why)| Placed::Unknown(point, why))).unwrap_or(Placed::Nowhere)
 }
 
 fn is_port_unreachable(error: &crate::event::IcmpError) -> bool {
