@@ -8,6 +8,7 @@ use crate::finding::{
 };
 use crate::session::Oversized;
 use crate::session::attempt::{AttemptOutcome, Episode, Judged, episodes, icmp_words};
+use crate::session::coverage::hides;
 use crate::session::facts::AttemptFacts;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -63,6 +64,7 @@ The likely cause is told apart by what else was seen:
 - `hello-verify-loop`: the gateway asks for a new cookie each time it is given one; a load balancer or a NAT changes what it is made of
 - `gateway-silent-after-cookie`: the cookie was given back, and nothing followed
 - `large-datagrams-lost`, `fragments-lost`: the small parts of the server's flight arrive, the large ones or their fragments do not
+- `fragments-unseen`: the same, but the capture filter keeps later fragments out, which carry no ports: they may have arrived
 - `full-handshake`: the gateway does not resume the session named in the tunnel but shows a certificate, which the client refuses
 - `stale-session`: the client names the session of an earlier tunnel connection
 - `no-common-cipher`, `protocol-version`, `alert`: what the alert says
@@ -326,6 +328,20 @@ impl<'a> Failure<'a> {
         self.case.session.beside().incomplete.iter().any(|(point, _)| *point == self.near)
     }
 
+    /// Why the rest of them may have arrived all the same.
+    fn unseen_fragments(&self) -> Option<String> {
+        let mut here = self.case.session.beside().incomplete.iter().filter(|(point, _)| *point == self.near);
+        let (_, some) = here.next()?;
+        let sight = Sight::Fragments { v6: some.src.is_ipv6() };
+        hides(self.case.point(self.near)?, sight, some.datagrams)
+    }
+
+    /// The word for fragments that did not arrive, where there are such.
+    fn fragments(&self) -> Option<&'static str> {
+        let word = if self.unseen_fragments().is_some() { "fragments-unseen" } else { "fragments-lost" };
+        self.lacks_fragments().then_some(word)
+    }
+
     /// The gateway went further than what arrived here shows.
     fn is_lost_on_the_way_back(&self) -> bool {
         let stage = |seen: &Seen| seen.furthest.as_ref().map_or(0, AttemptOutcome::stage);
@@ -369,7 +385,8 @@ impl<'a> Failure<'a> {
     }
 
     fn grade(&self) -> Grade {
-        if self.gateway_point().is_some() && self.there().is_none_or(Seen::sees_answers) {
+        let is_hidden = self.fragments() == Some("fragments-unseen");
+        if !is_hidden && self.gateway_point().is_some() && self.there().is_none_or(Seen::sees_answers) {
             return PLACED;
         }
         match &self.outcome {
@@ -429,8 +446,8 @@ impl<'a> Failure<'a> {
     fn after_cookie(&self) -> &'static str {
         let (cookies, echoed) = self.near().fold((0, 0), |(c, e), f| (c.max(f.cookies), e.max(f.echoed)));
         let sent = self.there().filter(|_| self.is_lost_on_the_way_back()).map(|there| there.largest);
-        if self.lacks_fragments() {
-            "fragments-lost"
+        if let Some(word) = self.fragments() {
+            word
         } else if self.near().any(AttemptFacts::lacks_messages) || sent.is_some_and(|largest| largest > LARGE) {
             "large-datagrams-lost"
         } else if sent.is_some() {
@@ -447,8 +464,8 @@ impl<'a> Failure<'a> {
     /// A ServerHello came: why not the rest.
     fn half_way(&self) -> &'static str {
         let goes_on = |f: &AttemptFacts| f.server_hellos.1.is_some_and(|(at, _)| f.last > at);
-        if self.lacks_fragments() {
-            "fragments-lost"
+        if let Some(word) = self.fragments() {
+            word
         } else if self.near().any(AttemptFacts::lacks_messages) {
             "large-datagrams-lost"
         } else if self.stale {
@@ -477,6 +494,7 @@ impl<'a> Failure<'a> {
             "gateway-silent-after-server-hello" => "the handshake stalls after ServerHello",
             "large-datagrams-lost" => "the large datagrams of the handshake are lost",
             "fragments-lost" => "fragments of the handshake are lost",
+            "fragments-unseen" => "it stalls, and the capture does not show the fragments of the handshake",
             "full-handshake" => "the gateway does not resume the session, and the client refuses a full handshake",
             "stale-session" => "the client names the session of an earlier tunnel",
             "no-common-cipher" => "client and gateway have no cipher in common",
@@ -615,6 +633,9 @@ impl<'a> Failure<'a> {
                 };
                 format!(" The largest datagram of the handshake that came measures {largest} B; {behind}.")
             }
+            "fragments-unseen" => self.unseen_fragments().map_or(String::new(), |why| {
+                format!(" What followed came in IP fragments, and whether all of them arrived cannot be told: {why}.")
+            }),
             "fragments-lost" => {
                 let lost: u32 = session.beside().incomplete.iter().map(|(_, i)| i.datagrams).sum();
                 format!(" {} between the two never became whole.", count(u64::from(lost), "fragmented datagram"))
@@ -755,6 +776,9 @@ impl<'a> Failure<'a> {
             ("large-datagrams-lost", _) => format!(
                 "see what drops the larger datagrams between {gateway} and the client: a link with a small MTU, or a \
                  firewall that limits their size"
+            ),
+            ("fragments-unseen", _) => format!(
+                "capture once more with a filter that names no port (`host {gateway}`): later IP fragments carry none"
             ),
             ("fragments-lost", _) => {
                 format!("let IP fragments between {gateway} and the client pass, or keep its datagrams below the path's MTU")
