@@ -334,6 +334,21 @@ impl Case<'_> {
         }
         Ok(Window { point, from, until: until.min(last) })
     }
+
+    /// The window, where that point was capturing until its end as well: only then does nothing in it tell of all that time.
+    /// Or why not.
+    pub fn whole_window(
+        &self,
+        point: PointId,
+        sight: Sight,
+        from: Timestamp,
+        until: Timestamp,
+    ) -> Result<Window, String> {
+        if let Some(known) = self.point(point).filter(|known| !known.was_capturing(from, until)) {
+            return Err(format!("{} was not capturing all the while", known.name));
+        }
+        self.window(point, sight, from, until)
+    }
 }
 
 /// A filter for exactly these frames, one per capture.

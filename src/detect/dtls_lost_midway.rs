@@ -182,13 +182,21 @@ impl<'a> Death<'a> {
     }
 
     /// Records of the client that went that way after the last answer. Where answers do not show, only that there were none.
-    fn unanswered_at(&self, view: &FlowFacts) -> Option<u32> {
+    /// A point whose capture ended before tells nothing.
+    fn unanswered_at(&self, case: &Case<'_>, view: &FlowFacts) -> Option<u32> {
+        /// Clocks of two captures and the delay between them may differ by so much, seconds.
+        const LEEWAY: f64 = 1.0;
         let dtls = view.dtls.as_ref()?;
-        if hears_both(view) {
-            return Some(dtls.unanswered.of(Direction::ToServer).records);
-        }
-        let (last, _) = (*Direction::ToServer.of(&dtls.last))?;
-        (last <= self.answered.0.plus_seconds(0.5)).then_some(0)
+        let records = if hears_both(view) {
+            dtls.unanswered.of(Direction::ToServer).records
+        } else {
+            let (last, _) = (*Direction::ToServer.of(&dtls.last))?;
+            (last <= self.answered.0.plus_seconds(0.5)).then_some(0)?
+        };
+        let (first, last) = (self.unanswered.first.0, self.unanswered.last.0);
+        // that some came and none was answered shows soon
+        let until = if records == 0 { last.plus_seconds(-LEEWAY) } else { last.min(first.plus_seconds(LIVED)) };
+        case.point(view.point)?.was_capturing(first, until.max(first)).then_some(records)
     }
 
     fn likely(&self, case: &Case<'_>) -> &'static str {
@@ -196,7 +204,7 @@ impl<'a> Death<'a> {
         let outside = case.at(Vantage::Outside);
         let seen_by = |points: &[_]| {
             let views = self.flow.views.iter().filter(|v| points.contains(&v.point));
-            views.filter_map(|v| self.unanswered_at(v)).max()
+            views.filter_map(|v| self.unanswered_at(case, v)).max()
         };
         if self.refused.is_some() {
             return "refused-midway";

@@ -3,10 +3,12 @@
 use super::remedy;
 use crate::event::{Alert, Direction, FrameRef, PointId, Timestamp, TunnelAnswer, Vantage};
 use crate::finding::{
-    Case, Detector, Evidence, Filter, Finding, Grade, Outcome, RuledOut, Severity, Sight, Wanted, count, elapsed,
+    Case, Detector, Evidence, Filter, Finding, Grade, Outcome, RuledOut, Severity, Sight, Wanted, Window, count,
+    elapsed,
 };
 use crate::session::Oversized;
 use crate::session::attempt::{AttemptOutcome, Episode, Judged, episodes, icmp_words};
+use crate::session::coverage::hides;
 use crate::session::facts::AttemptFacts;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -20,6 +22,8 @@ const FEW: Grade = Grade::medium("fewer ClientHellos, or the gateway's end alone
 const DEFAULT_PORT: u16 = 443;
 /// What a path carries that carries anything (RFC 791), IP bytes.
 const LARGE: u32 = 576;
+/// Clocks of two captures and the delay between them may differ by so much, seconds.
+const LEEWAY: f64 = 1.0;
 /// So many different cookies, each echoed and none accepted, are a loop.
 const LOOP: u32 = 3;
 
@@ -46,7 +50,7 @@ rest (`stalled-after-server-hello`), a whole server flight the client did not an
 server repeats and never goes on from (`finished-lost`), an alert. It counts as completed only with epoch-1 records in both \
 directions. The finding needs at least one failed attempt and no completed \
 one on the same tunnel connection: each new tunnel names a new DTLS session. With captures at both ends the loss is placed \
-between them.
+between them. That none arrived at the gateway is said only where its capture was running all the while and lets UDP pass.
 
 The likely cause is told apart by what else was seen:
 
@@ -60,6 +64,7 @@ The likely cause is told apart by what else was seen:
 - `hello-verify-loop`: the gateway asks for a new cookie each time it is given one; a load balancer or a NAT changes what it is made of
 - `gateway-silent-after-cookie`: the cookie was given back, and nothing followed
 - `large-datagrams-lost`, `fragments-lost`: the small parts of the server's flight arrive, the large ones or their fragments do not
+- `fragments-unseen`: the same, but the capture filter keeps later fragments out, which carry no ports: they may have arrived
 - `full-handshake`: the gateway does not resume the session named in the tunnel but shows a certificate, which the client refuses
 - `stale-session`: the client names the session of an earlier tunnel connection
 - `no-common-cipher`, `protocol-version`, `alert`: what the alert says
@@ -231,6 +236,18 @@ struct Seen {
     furthest: Option<AttemptOutcome>,
 }
 
+/// What the gateway's outside interface, when captured too, tells of what the client's point saw fail.
+enum Placed {
+    /// It was not captured.
+    Nowhere,
+    /// It saw the attempts, all the while or not.
+    Seen(PointId, bool),
+    /// It would have seen them, and did not.
+    Unseen(PointId, Window),
+    /// It was captured, and cannot tell: why.
+    Unknown(PointId, String),
+}
+
 impl Seen {
     /// Would answers have shown there?
     fn sees_answers(&self) -> bool {
@@ -245,6 +262,7 @@ struct Failure<'a> {
     seen: BTreeMap<PointId, Seen>,
     /// The client's point, or the nearest to it.
     near: PointId,
+    placed: Placed,
     outcome: AttemptOutcome,
     /// When the tunnel opened, seconds into the session, if it is not the first.
     later: Option<f64>,
@@ -277,13 +295,14 @@ impl<'a> Failure<'a> {
         let client = case.at(Vantage::Client).into_iter().find(|point| judges(&point));
         let near = client.or_else(|| seen.keys().find(judges).copied()).unwrap_or_default();
         let outcome = seen.get(&near).and_then(|s| s.furthest.clone()).unwrap_or(AttemptOutcome::NoReply);
+        let placed = if client.is_some() { placed(case, episode, near, &seen) } else { Placed::Nowhere };
         let is_first = all.first().is_some_and(|first| first.tunnel == episode.tunnel);
         let later = episode.tunnel.filter(|_| !is_first).map(|at| at.seconds_since(case.session.start));
         let earlier = all.iter().take_while(|e| e.tunnel < episode.tunnel).flat_map(|e| &e.judged);
         let ids: Vec<&[u8]> = earlier.map(|j| j.facts.session_id.as_bytes()).filter(|id| !id.is_empty()).collect();
         let stale = failed.iter().any(|j| ids.contains(&j.facts.session_id.as_bytes()));
         let works_elsewhere = all.iter().any(|e| e.worked);
-        Failure { case, failed, seen, near, outcome, later, stale, works_elsewhere }
+        Failure { case, failed, seen, near, placed, outcome, later, stale, works_elsewhere }
     }
 
     fn here(&self) -> &Seen {
@@ -309,15 +328,32 @@ impl<'a> Failure<'a> {
         self.case.session.beside().incomplete.iter().any(|(point, _)| *point == self.near)
     }
 
+    /// Why the rest of them may have arrived all the same.
+    fn unseen_fragments(&self) -> Option<String> {
+        let mut here = self.case.session.beside().incomplete.iter().filter(|(point, _)| *point == self.near);
+        let (_, some) = here.next()?;
+        let sight = Sight::Fragments { v6: some.src.is_ipv6() };
+        hides(self.case.point(self.near)?, sight, some.datagrams)
+    }
+
+    /// The word for fragments that did not arrive, where there are such.
+    fn fragments(&self) -> Option<&'static str> {
+        let word = if self.unseen_fragments().is_some() { "fragments-unseen" } else { "fragments-lost" };
+        self.lacks_fragments().then_some(word)
+    }
+
     /// The gateway went further than what arrived here shows.
     fn is_lost_on_the_way_back(&self) -> bool {
         let stage = |seen: &Seen| seen.furthest.as_ref().map_or(0, AttemptOutcome::stage);
         self.there().is_some_and(|there| there.sees_answers() && stage(there) > stage(self.here()))
     }
 
-    /// The gateway's outside interface, when captured too.
+    /// The gateway's outside interface, when captured too and able to tell.
     fn gateway_point(&self) -> Option<PointId> {
-        self.case.at(Vantage::Outside).first().copied().filter(|_| self.at_client())
+        match self.placed {
+            Placed::Seen(point, _) | Placed::Unseen(point, _) => Some(point),
+            Placed::Nowhere | Placed::Unknown(..) => None,
+        }
     }
 
     fn server(&self) -> (Option<IpAddr>, u16) {
@@ -349,7 +385,8 @@ impl<'a> Failure<'a> {
     }
 
     fn grade(&self) -> Grade {
-        if self.gateway_point().is_some() && self.there().is_none_or(Seen::sees_answers) {
+        let is_hidden = self.fragments() == Some("fragments-unseen");
+        if !is_hidden && self.gateway_point().is_some() && self.there().is_none_or(Seen::sees_answers) {
             return PLACED;
         }
         match &self.outcome {
@@ -409,8 +446,8 @@ impl<'a> Failure<'a> {
     fn after_cookie(&self) -> &'static str {
         let (cookies, echoed) = self.near().fold((0, 0), |(c, e), f| (c.max(f.cookies), e.max(f.echoed)));
         let sent = self.there().filter(|_| self.is_lost_on_the_way_back()).map(|there| there.largest);
-        if self.lacks_fragments() {
-            "fragments-lost"
+        if let Some(word) = self.fragments() {
+            word
         } else if self.near().any(AttemptFacts::lacks_messages) || sent.is_some_and(|largest| largest > LARGE) {
             "large-datagrams-lost"
         } else if sent.is_some() {
@@ -427,8 +464,8 @@ impl<'a> Failure<'a> {
     /// A ServerHello came: why not the rest.
     fn half_way(&self) -> &'static str {
         let goes_on = |f: &AttemptFacts| f.server_hellos.1.is_some_and(|(at, _)| f.last > at);
-        if self.lacks_fragments() {
-            "fragments-lost"
+        if let Some(word) = self.fragments() {
+            word
         } else if self.near().any(AttemptFacts::lacks_messages) {
             "large-datagrams-lost"
         } else if self.stale {
@@ -457,6 +494,7 @@ impl<'a> Failure<'a> {
             "gateway-silent-after-server-hello" => "the handshake stalls after ServerHello",
             "large-datagrams-lost" => "the large datagrams of the handshake are lost",
             "fragments-lost" => "fragments of the handshake are lost",
+            "fragments-unseen" => "it stalls, and the capture does not show the fragments of the handshake",
             "full-handshake" => "the gateway does not resume the session, and the client refuses a full handshake",
             "stale-session" => "the client names the session of an earlier tunnel",
             "no-common-cipher" => "client and gateway have no cipher in common",
@@ -486,9 +524,7 @@ impl<'a> Failure<'a> {
             self.case.place(self.near),
             self.stage_words()
         );
-        if let Some(gateway) = self.gateway_point() {
-            text.push_str(&self.placed_words(gateway));
-        }
+        text.push_str(&self.placed_words());
         text.push_str(&self.cause_words(likely));
         text
     }
@@ -527,10 +563,21 @@ impl<'a> Failure<'a> {
         }
     }
 
-    fn placed_words(&self, gateway: PointId) -> String {
-        let (here, place) = (self.here(), self.case.place(gateway));
-        match self.seen.get(&gateway) {
-            None => format!(" None arrived at {place}: lost between the two."),
+    fn placed_words(&self) -> String {
+        let here = self.here();
+        let (gateway, is_whole) = match &self.placed {
+            Placed::Nowhere => return String::new(),
+            Placed::Unknown(gateway, why) => {
+                return format!(" Whether they arrived at {} cannot be told: {why}.", self.case.place(*gateway));
+            }
+            Placed::Unseen(gateway, _) => {
+                return format!(" None arrived at {}: lost between the two.", self.case.place(*gateway));
+            }
+            Placed::Seen(gateway, is_whole) => (gateway, *is_whole),
+        };
+        let place = self.case.place(*gateway);
+        match self.seen.get(gateway) {
+            None => String::new(),
             Some(there) if !there.sees_answers() => {
                 format!(" At {place} {} of them arrived; answers would not have shown there.", there.hellos)
             }
@@ -539,6 +586,9 @@ impl<'a> Failure<'a> {
                 there.hellos,
                 count(u64::from(there.answers), "time")
             ),
+            Some(there) if there.hellos < here.hellos && !is_whole => {
+                format!(" At {place}, which was not captured all the while, {} of them show.", there.hellos)
+            }
             Some(there) if there.hellos < here.hellos => format!(" At {place} only {} of them arrived.", there.hellos),
             Some(there) => format!(" All {} also arrived at {place}.", there.hellos),
         }
@@ -583,6 +633,9 @@ impl<'a> Failure<'a> {
                 };
                 format!(" The largest datagram of the handshake that came measures {largest} B; {behind}.")
             }
+            "fragments-unseen" => self.unseen_fragments().map_or(String::new(), |why| {
+                format!(" What followed came in IP fragments, and whether all of them arrived cannot be told: {why}.")
+            }),
             "fragments-lost" => {
                 let lost: u32 = session.beside().incomplete.iter().map(|(_, i)| i.datagrams).sum();
                 format!(" {} between the two never became whole.", count(u64::from(lost), "fragmented datagram"))
@@ -655,11 +708,7 @@ impl<'a> Failure<'a> {
                 evidence.push(Evidence::Frames(strangers, "DTLS answers from another address".to_owned()));
             }
         }
-        if let Some((point, judged)) = self.gateway_point().zip(self.failed.first())
-            && !self.seen.contains_key(&point)
-            && let (_, port) = self.server()
-            && let Ok(window) = self.case.window(point, Sight::Udp(port), judged.facts.first, judged.facts.last)
-        {
+        if let Placed::Unseen(point, window) = self.placed {
             evidence.push(Evidence::Absence(window, format!("no ClientHello at {}", self.case.place(point))));
         }
         evidence
@@ -728,6 +777,9 @@ impl<'a> Failure<'a> {
                 "see what drops the larger datagrams between {gateway} and the client: a link with a small MTU, or a \
                  firewall that limits their size"
             ),
+            ("fragments-unseen", _) => format!(
+                "capture once more with a filter that names no port (`host {gateway}`): later IP fragments carry none"
+            ),
             ("fragments-lost", _) => {
                 format!("let IP fragments between {gateway} and the client pass, or keep its datagrams below the path's MTU")
             }
@@ -746,6 +798,37 @@ impl<'a> Failure<'a> {
         };
         vec![first, remedy::equal_mtus(self.case.session), remedy::TLS_ONLY.to_owned()]
     }
+}
+
+/// Looks for what the point near the client saw fail at the gateway's outside interface; of several captures there one will do.
+fn placed(case: &Case<'_>, episode: &Episode<'_>, near: PointId, seen: &BTreeMap<PointId, Seen>) -> Placed {
+    let here = || episode.judged.iter().filter(|j| j.view.point == near && j.outcome.failed());
+    let first = here().map(|j| j.facts.first).min();
+    let last = here().filter_map(|j| j.facts.hello_frames.last()).map(|(_, at)| *at).max();
+    let Some(((first, last), judged)) = first.zip(last).zip(here().next()) else { return Placed::Nowhere };
+    let until = last.plus_seconds(-LEEWAY).max(first.plus_seconds(LEEWAY));
+    let port = judged.view.opened.endpoints.server.port();
+    let whole = |point| case.whole_window(point, Sight::Udp(port), first, until);
+    let outside = case.at(Vantage::Outside);
+    if let Some(point) = outside.iter().copied().find(|point| seen.contains_key(point)) {
+        return Placed::Seen(point, whole(point).is_ok());
+    }
+    // an attempt that the capture's end cut short there, for one
+    if let Some(judged) = episode.judged.iter().find(|j| outside.contains(&j.view.point)) {
+        let why = "the capture there ends too soon after the first that did";
+        return Placed::Unknown(judged.view.point, why.to_owned());
+    }
+    let missing = |point| whole(point).and_then(|_| case.window(point, Sight::Udp(port), first, last));
+    let mut missed = outside.into_iter().map(|point| (point, missing(point)));
+    let mut reason = None;
+    let unseen = missed.find_map(|(point, window)| match window {
+        Ok(window) => Some(Placed::Unseen(point, window)),
+        Err(why) => {
+            reason.get_or_insert((point, why));
+            None
+        }
+    });
+    unseen.or(reason.map(|(point, why)| Placed::Unknown(point, why))).unwrap_or(Placed::Nowhere)
 }
 
 fn is_port_unreachable(error: &crate::event::IcmpError) -> bool {

@@ -1,7 +1,9 @@
 //! The TLS tunnel ended before its time, or was replaced by another one.
 
 use crate::event::{Direction, FrameRef, Timestamp, Vantage};
-use crate::finding::{Case, Detector, Evidence, Filter, Finding, Grade, Outcome, RuledOut, Severity, count, elapsed};
+use crate::finding::{
+    Case, Detector, Evidence, Filter, Finding, Grade, Outcome, RuledOut, Severity, Sight, count, elapsed,
+};
 use crate::session::facts::{Closed, FlowFacts, View};
 use crate::session::reconnect::{Cause, Reconnect, Unheard, unheard};
 use crate::session::{Connection, DtlsFlow, Session};
@@ -440,9 +442,12 @@ fn reset(case: &Case<'_>, connection: &Connection) -> Option<Reset> {
         Direction::ToServer => Vantage::Client,
     };
     let is_sender = |p| case.point(p).and_then(|p| p.vantage) == Some(sender);
-    let own = connection.views.iter().find(|v| is_sender(v.point) && v.point != view.point);
-    let sent = |c: Closed| c.reset && c.direction == closed.direction;
-    let unsent = own.is_some_and(|v| !v.closed.is_some_and(sent));
+    let own = || connection.views.iter().filter(|v| is_sender(v.point) && v.point != view.point);
+    let sent = |v: &View| v.closed.is_some_and(|c| c.reset && c.direction == closed.direction);
+    // a capture that had ended by then, or whose filter keeps it out, does not have it either
+    let sight = Sight::Reset(view.opened.endpoints.server.port());
+    let would_show = |v: &View| case.whole_window(v.point, sight, closed.at, closed.at).is_ok();
+    let unsent = own().any(would_show) && !own().any(sent);
     Some(Reset { closed, usual, unsent })
 }
 

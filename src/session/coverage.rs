@@ -16,6 +16,13 @@ pub enum Sight {
     },
     /// UDP in both directions, with that port at the gateway.
     Udp(u16),
+    /// A TCP reset in either direction, with that port at the gateway.
+    Reset(u16),
+    /// The later fragments of UDP datagrams over IPv4, or over IPv6: they carry no ports (RFC 791 §3.2).
+    Fragments {
+        /// IPv6.
+        v6: bool,
+    },
 }
 
 /// Why that point may have missed it; `None` when it would have shown. It would have come `times` times, seconds apart:
@@ -36,6 +43,10 @@ pub fn hides(point: &Point, sight: Sight, times: u32) -> Option<String> {
     let (what, seen) = match sight {
         Sight::Icmp { .. } => ("ICMP", point.saw_icmp),
         Sight::Udp(_) => ("UDP", point.saw_udp),
+        // segments that were seen say nothing of one with another flag
+        Sight::Reset(_) => ("TCP resets", false),
+        // of first fragments, which carry ports, nothing follows for the later ones
+        Sight::Fragments { .. } => ("IP fragments", false),
     };
     if let Some(filter) = &point.interface.filter {
         let of_one_kind = matches!(sight, Sight::Icmp { .. });
@@ -75,20 +86,27 @@ pub fn only_one_way(point: &Point) -> String {
 /// Does a capture filter let it pass: in the direction in which it is worse off, and in the other?
 fn passing(filter: &str, sight: Sight) -> (Passes, Passes) {
     const ICMP: u8 = 1;
+    const TCP: u8 = 6;
     const UDP: u8 = 17;
     const ICMPV6: u8 = 58;
+    let both_ways = |protocol, port| {
+        let ways = |v6| {
+            let way = |ports| passes(filter, Asked { v6, protocol, ports: Some(ports) });
+            let [there, back] = [way([None, Some(port)]), way([Some(port), None])];
+            (there.min(back), there.max(back))
+        };
+        ways(false).max(ways(true))
+    };
     match sight {
         Sight::Icmp { v6 } => {
             let passes = passes(filter, Asked { v6, protocol: if v6 { ICMPV6 } else { ICMP }, ports: None });
             (passes, passes)
         }
-        Sight::Udp(port) => {
-            let ways = |v6| {
-                let way = |ports| passes(filter, Asked { v6, protocol: UDP, ports: Some(ports) });
-                let [there, back] = [way([None, Some(port)]), way([Some(port), None])];
-                (there.min(back), there.max(back))
-            };
-            ways(false).max(ways(true))
+        Sight::Udp(port) => both_ways(UDP, port),
+        Sight::Reset(port) => both_ways(TCP, port),
+        Sight::Fragments { v6 } => {
+            let passes = passes(filter, Asked { v6, protocol: UDP, ports: None });
+            (passes, passes)
         }
     }
 }
@@ -161,11 +179,20 @@ mod tests {
             ("len < 1000", icmp, "may keep ICMP out"),
             ("len < 1000", udp, "may keep UDP out"),
             ("tcp port 443 or udp dst port 443", udp, "lets UDP pass one way only"),
+            ("tcp dst port 443", Sight::Reset(443), "lets TCP resets pass one way only"),
+            ("tcp[13] & 4 = 0", Sight::Reset(443), "may keep TCP resets out"),
+            ("port 443", Sight::Fragments { v6: false }, "keeps IP fragments out"),
+            ("host 192.0.2.1 and udp port 443", Sight::Fragments { v6: false }, "keeps IP fragments out"),
+            ("port 443 or (ip[6:2] & 0x1fff != 0)", Sight::Fragments { v6: false }, "may keep IP fragments out"),
         ];
         for (filter, sight, end) in rows {
             assert_eq!(words(filter, sight, false), format!("the capture filter on eth0 (`{filter}`) {end}"));
         }
         assert_eq!([words("len < 1000", icmp, true), words("len < 1000", udp, true)], ["", ""]);
         assert_ne!(words("tcp or port 53", udp, true), "");
+        assert_eq!(words("tcp port 443", Sight::Reset(443), false), "");
+        for filter in ["udp", "host 192.0.2.1", "src host 192.0.2.1 or dst host 192.0.2.1", "not port 22"] {
+            assert_eq!(words(filter, Sight::Fragments { v6: false }, false), "", "fragments through `{filter}`");
+        }
     }
 }

@@ -25,7 +25,7 @@ pub struct Asked {
     pub v6: bool,
     /// IP protocol number.
     pub protocol: u8,
-    /// From which port to which, of a protocol with ports; absent: one that was picked for the connection.
+    /// From which port to which, of a protocol with ports; absent: one that was picked for the connection. A later fragment has none.
     pub ports: Option<[Option<u16>; 2]>,
 }
 
@@ -289,7 +289,7 @@ impl<'w, 'a> Reader<'w, 'a> {
                     self.take_if(|_| true);
                 }
                 // who tells by ICMP of a packet may be neither of those it went between
-                let is_told = self.asked.ports.is_none();
+                let is_told = matches!(self.asked.protocol, 1 | 58);
                 if is_told && side != Side::Either { Holds::Unknown } else { Holds::AsCaptured }
             }
         }

@@ -172,6 +172,11 @@ impl Point {
         self.behind.filter(|behind| behind.frames >= Point::IN_A_ROW).map(|behind| behind.span)
     }
 
+    /// Had its capture begun by the first moment, and not ended before the other?
+    pub fn was_capturing(&self, from: Timestamp, until: Timestamp) -> bool {
+        self.span.is_some_and(|(first, last)| first <= from && until <= last)
+    }
+
     /// The point inside the tunnels decrypted at this one.
     pub fn inside(&self, id: PointId) -> Point {
         Point {

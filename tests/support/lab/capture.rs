@@ -50,7 +50,11 @@ impl Tap {
         };
         self.frames.sort_by_key(|(at, ..)| *at);
         if let Some(filter) = &how.filter {
-            self.frames.retain(|(_, frame, _)| filter.passes.iter().any(|p| p == name(frame)));
+            // a later fragment carries no ports
+            let is_later = |frame: &[u8]| frame[skip] >> 4 == 4 && (frame[skip + 6] & 0x1f, frame[skip + 7]) != (0, 0);
+            let is_kept_out = |frame: &[u8]| filter.text.contains("port") && is_later(frame);
+            let passes = |frame: &[u8]| filter.passes.iter().any(|p| p == name(frame)) && !is_kept_out(frame);
+            self.frames.retain(|(_, frame, _)| passes(frame));
             self.filter = Some(filter.text.clone());
         }
         if let Some(way) = &how.only {
