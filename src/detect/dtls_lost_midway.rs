@@ -330,9 +330,8 @@ fn ruled_out(case: &Case<'_>, death: &Death<'_>, likely: &str) -> Vec<RuledOut> 
         let why = format!("only {} of silence went before the first unanswered record", elapsed(silence));
         all.push(RuledOut { what: "an idle timeout", why });
     }
-    let point = death.flow.best().point;
-    if let Ok(window) =
-        case.window(point, case.session.outer_icmp(), death.answered.0, death.unanswered.last.0.max(death.answered.0))
+    let (point, icmp) = (death.flow.best().point, death.flow.best().icmp(Direction::ToServer));
+    if let Ok(window) = case.window(point, icmp, death.answered.0, death.unanswered.last.0.max(death.answered.0))
         && window.seconds() > 0.0
         && !case.session.icmp.iter().any(|i| !i.inner && i.facts.point == point)
     {

@@ -607,7 +607,8 @@ impl<'a> Failure<'a> {
         }
         if silent
             && let Some(judged) = self.failed.iter().find(|j| j.view.point == self.near)
-            && let Ok(window) = self.case.window(self.near, session.outer_icmp(), judged.facts.first, judged.facts.last)
+            && let icmp = judged.view.icmp(Direction::ToServer)
+            && let Ok(window) = self.case.window(self.near, icmp, judged.facts.first, judged.facts.last)
         {
             let seconds = window.seconds();
             rule("a refusal by ICMP", format!("none came in {seconds:.1} s, and the capture would have shown it"));

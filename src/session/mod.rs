@@ -602,9 +602,13 @@ impl DtlsFlow {
 }
 
 impl Session {
-    /// ICMP about its outer packets.
-    pub fn outer_icmp(&self) -> coverage::Sight {
-        coverage::Sight::Icmp { v6: self.client.is_ipv6() }
+    /// ICMP errors about packets toward the client that were too big: to the sender of the first of them at that point.
+    pub fn icmp_due(&self, over: &Oversized) -> coverage::Sight {
+        let there = self.inner.iter().filter(|f| f.facts.point == over.point);
+        let above = there
+            .filter_map(|f| Some((f.large_toward_client().find(|run| run.size > over.limit)?.first, f.ends().1.ip())));
+        let to = above.min().map(|(_, sender)| sender);
+        coverage::Sight::Icmp { v6: to.is_some_and(|to| to.is_ipv6()), to }
     }
 
     /// A session of which nothing but its ends is known.
