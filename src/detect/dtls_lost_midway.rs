@@ -2,7 +2,9 @@
 
 use super::remedy;
 use crate::event::{Direction, FrameRef, Timestamp, Vantage};
-use crate::finding::{Case, Detector, Evidence, Filter, Finding, Grade, Outcome, RuledOut, Severity, count, elapsed};
+use crate::finding::{
+    BothWays, Case, Detector, Evidence, Filter, Finding, Grade, Outcome, RuledOut, Severity, count, elapsed,
+};
 use crate::session::attempt::{icmp_words, refusals};
 use crate::session::facts::{FlowFacts, IcmpFacts, Stretch, Unanswered};
 use crate::session::{Connection, DtlsFlow, Session};
@@ -28,7 +30,7 @@ pub static DETECTOR: Detector = Detector {
     title: "DTLS worked, died, and the tunnel fell back to TLS",
     severity: Severity::High,
     judged_from: &[Vantage::Client, Vantage::Outside],
-    needs_both_ways: true,
+    needs_both_ways: BothWays::OfTcp,
     leads_to: &["oversized-df", "missing-frag-needed", "frag-needed-ignored", "reconnect-for-mtu", "tcp-over-tcp"],
     question: "whether DTLS dies while TLS lives on",
     explanation: "\

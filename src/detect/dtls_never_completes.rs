@@ -3,7 +3,8 @@
 use super::remedy;
 use crate::event::{Alert, Direction, FrameRef, PointId, Timestamp, TunnelAnswer, Vantage};
 use crate::finding::{
-    Case, Detector, Evidence, Filter, Finding, Grade, Outcome, RuledOut, Severity, Sight, Wanted, count, elapsed,
+    BothWays, Case, Detector, Evidence, Filter, Finding, Grade, Outcome, RuledOut, Severity, Sight, Wanted, count,
+    elapsed,
 };
 use crate::session::Oversized;
 use crate::session::attempt::{AttemptOutcome, Episode, Judged, episodes, icmp_words};
@@ -32,7 +33,7 @@ pub static DETECTOR: Detector = Detector {
     title: "The DTLS handshake never completes",
     severity: Severity::High,
     judged_from: &[Vantage::Client, Vantage::Outside],
-    needs_both_ways: true,
+    needs_both_ways: BothWays::OfAny,
     leads_to: &["oversized-df", "missing-frag-needed", "frag-needed-ignored", "reconnect-for-mtu", "tcp-over-tcp"],
     question: "whether DTLS comes up and, if not, where it dies",
     explanation: "\

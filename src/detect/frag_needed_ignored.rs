@@ -2,7 +2,9 @@
 
 use super::remedy;
 use crate::event::Vantage;
-use crate::finding::{Case, Detector, Evidence, Finding, Grade, Outcome, Severity, Wanted, count, frame_filters};
+use crate::finding::{
+    BothWays, Case, Detector, Evidence, Finding, Grade, Outcome, Severity, Wanted, count, frame_filters,
+};
 use crate::session::heed::{Heed, Ignored, heed};
 use crate::session::{Channel, Icmp};
 
@@ -15,7 +17,7 @@ pub static DETECTOR: Detector = Detector {
     title: "Fragmentation Needed came and changed nothing",
     severity: Severity::High,
     judged_from: &[Vantage::Inside, Vantage::VirtualAdapter, Vantage::Client, Vantage::Outside],
-    needs_both_ways: true,
+    needs_both_ways: BothWays::OfTcp,
     leads_to: &[],
     question: "whether Fragmentation Needed comes and is heeded",
     explanation: "\

@@ -3,7 +3,8 @@
 use super::remedy;
 use crate::event::{PointId, Protocol, Vantage};
 use crate::finding::{
-    Case, Detector, Evidence, Filter, Finding, Grade, Outcome, RuledOut, Severity, Wanted, count, frame_filters,
+    BothWays, Case, Detector, Evidence, Filter, Finding, Grade, Outcome, RuledOut, Severity, Wanted, count,
+    frame_filters,
 };
 use crate::session::limits::{standstill, stuck_toward_client};
 use crate::session::{Channel, Oversized, Session};
@@ -24,7 +25,7 @@ pub static DETECTOR: Detector = Detector {
     title: "Fragmentation Needed is expected and does not come in time",
     severity: Severity::High,
     judged_from: &[Vantage::Inside],
-    needs_both_ways: true,
+    needs_both_ways: BothWays::OfTcp,
     leads_to: &[],
     question: "whether ICMP Fragmentation Needed leaves the gateway",
     explanation: "\

@@ -2,7 +2,8 @@
 
 use crate::event::{Direction, FrameRef, PointId, Protocol, Timestamp, Vantage};
 use crate::finding::{
-    Case, Detector, Evidence, Finding, Grade, Outcome, RuledOut, Severity, Sight, count, elapsed, frame_filters,
+    BothWays, Case, Detector, Evidence, Finding, Grade, Outcome, RuledOut, Severity, Sight, count, elapsed,
+    frame_filters,
 };
 use crate::session::Icmp;
 use crate::session::facts::{FlowFacts, IcmpFacts, Probe};
@@ -24,7 +25,7 @@ pub static DETECTOR: Detector = Detector {
     title: "Large packets of the tunnel itself vanish on the way",
     severity: Severity::High,
     judged_from: &[Vantage::Client, Vantage::Outside],
-    needs_both_ways: true,
+    needs_both_ways: BothWays::OfTcp,
     leads_to: &["oversized-df", "missing-frag-needed"],
     question: "whether large packets of the tunnel itself vanish",
     explanation: "\

@@ -25,7 +25,7 @@ pub enum Sight {
 /// a capture that drops few frames does not drop all of them. ICMP comes at once with the load that makes a capture drop.
 pub fn hides(point: &Point, sight: Sight, times: u32) -> Option<String> {
     let name = &point.name;
-    if point.one_way {
+    if point.one_way || point.one_way_tcp && matches!(sight, Sight::Icmp { .. }) {
         return Some(only_one_way(point));
     }
     if let Some(dropped) = point.interface.dropped.filter(|n| *n > 0) {
@@ -71,7 +71,8 @@ pub fn hides(point: &Point, sight: Sight, times: u32) -> Option<String> {
 
 /// Why a point that saw one direction cannot tell.
 pub fn only_one_way(point: &Point) -> String {
-    format!("{} shows only one direction of the traffic", point.name)
+    let what = if point.one_way { "the traffic" } else { "TCP" };
+    format!("{} shows only one direction of {what}", point.name)
 }
 
 /// Would it have passed because others of its kind did?
@@ -107,19 +108,24 @@ fn passing(filter: &str, sight: Sight) -> (Passes, Passes) {
     }
 }
 
-/// Settles which points saw only one direction: TCP that speaks at length and never answers does not exist.
+/// Settles which points saw only one direction: TCP that speaks at length and never answers does not exist, but for a connection
+/// that was dead when the capture began. DTLS that is answered says that the other direction passes there.
 pub fn settle(points: &mut [Point], flows: &[View]) {
     /// Packets one way without any the other way.
     const AT_LENGTH: u64 = 6;
-    let mut seen: BTreeMap<PointId, [bool; 2]> = BTreeMap::new();
-    for flow in flows.iter().filter(|f| f.opened.protocol == Protocol::Tcp) {
+    let mut seen: BTreeMap<PointId, [bool; 3]> = BTreeMap::new();
+    for flow in flows {
         let [up, down] = flow.ended.packets;
-        let [one, both] = seen.entry(flow.point).or_default();
-        *one |= up.min(down) == 0 && up.max(down) >= AT_LENGTH;
-        *both |= up.min(down) > 0;
+        let is_tcp = flow.opened.protocol == Protocol::Tcp;
+        let [one, both, answered] = seen.entry(flow.point).or_default();
+        *one |= is_tcp && up.min(down) == 0 && up.max(down) >= AT_LENGTH;
+        *both |= is_tcp && up.min(down) > 0;
+        *answered |= flow.dtls.is_some() && up.min(down) > 0;
     }
     for point in points {
-        point.one_way = seen.get(&point.id) == Some(&[true, false]);
+        let [one, both, answered] = seen.get(&point.id).copied().unwrap_or_default();
+        point.one_way_tcp = one && !both;
+        point.one_way = point.one_way_tcp && !answered;
     }
 }
 

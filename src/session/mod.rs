@@ -101,6 +101,8 @@ pub struct Point {
     pub tells_filter: bool,
     /// Only one direction of the traffic passed here: a span of one port, a tap of one fibre, a filter with `src` or `dst`.
     pub one_way: bool,
+    /// Only one direction of TCP passed here, whatever DTLS shows.
+    pub one_way_tcp: bool,
     /// Stretches of more than [`QUIET`] seconds without any frame, at most 64.
     pub quiet: Vec<(Timestamp, Timestamp)>,
     /// Frames earlier than one before them by more than [`STEP`]; see [`Point::stepped_back`].
@@ -146,6 +148,7 @@ impl Point {
             saw_fragments: false,
             tells_filter: false,
             one_way: false,
+            one_way_tcp: false,
             quiet: Vec::new(),
             behind: None,
             other_side_of: None,
