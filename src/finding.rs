@@ -39,6 +39,17 @@ pub enum Answer {
     CannotTell,
 }
 
+/// Of what both directions must have been seen to say that something is not there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BothWays {
+    /// Of nothing.
+    Needless,
+    /// Of DTLS or TCP.
+    OfAny,
+    /// Of TCP, whatever DTLS shows.
+    OfTcp,
+}
+
 /// A judgement: its record and its code. The id is its file name, its anchor in the docs and its tag everywhere.
 pub struct Detector {
     /// Stable name.
@@ -49,8 +60,8 @@ pub struct Detector {
     pub severity: Severity,
     /// Vantages of which at least one must have been captured; without one the answer is cannot-tell.
     pub judged_from: &'static [Vantage],
-    /// That it is not there can be told only where both directions were seen.
-    pub needs_both_ways: bool,
+    /// That it is not there can be told only where both directions were seen, of this.
+    pub needs_both_ways: BothWays,
     /// Ids of what follows from it.
     pub leads_to: &'static [&'static str],
     /// What a capture from there would settle, a clause after "shows".
@@ -306,11 +317,20 @@ impl Case<'_> {
 
     /// Why it cannot be told what its outer or inner packets met: no point saw both directions of them.
     pub fn one_way(&self, outer: bool, inner: bool) -> Option<String> {
+        self.one_way_of(outer, inner, |point| point.one_way)
+    }
+
+    /// The same of TCP alone.
+    pub fn one_way_tcp(&self, outer: bool, inner: bool) -> Option<String> {
+        self.one_way_of(outer, inner, |point| point.one_way_tcp)
+    }
+
+    fn one_way_of(&self, outer: bool, inner: bool, is_one_way: impl Fn(&Point) -> bool) -> Option<String> {
         let inside = self.session.inner.iter().map(|flow| &*flow.facts).filter(|_| inner);
         let views = self.session.outer_views().filter(|_| outer).chain(inside);
         let mut points = views.filter_map(|view| self.point(view.point)).peekable();
         let first = *points.peek()?;
-        points.all(|point| point.one_way).then(|| only_one_way(first))
+        points.all(is_one_way).then(|| only_one_way(first))
     }
 
     /// Points of this session that stood at that vantage.
@@ -431,7 +451,7 @@ mod tests {
                 title: "",
                 severity: Severity::High,
                 judged_from,
-                needs_both_ways: false,
+                needs_both_ways: BothWays::Needless,
                 leads_to: &[],
                 question: "",
                 explanation: "",

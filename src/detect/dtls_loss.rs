@@ -1,7 +1,7 @@
 //! DTLS records are lost on the way, as their numbers tell.
 
 use crate::event::{Direction, FrameRef, Vantage};
-use crate::finding::{Case, Detector, Evidence, Filter, Finding, Grade, Outcome, RuledOut, Severity, Wanted};
+use crate::finding::{BothWays, Case, Detector, Evidence, Filter, Finding, Grade, Outcome, RuledOut, Severity, Wanted};
 use crate::session::facts::{FlowFacts, RATES, Rate, Sequence};
 
 /// So many records must be missing before anybody speaks of it.
@@ -27,7 +27,7 @@ pub static DETECTOR: Detector = Detector {
     title: "DTLS records are lost on the way",
     severity: Severity::Medium,
     judged_from: &[Vantage::Client, Vantage::Outside],
-    needs_both_ways: false,
+    needs_both_ways: BothWays::Needless,
     leads_to: &[],
     question: "whether DTLS records are lost",
     explanation: "\

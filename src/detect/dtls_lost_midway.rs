@@ -2,7 +2,9 @@
 
 use super::remedy;
 use crate::event::{Direction, FrameRef, Timestamp, Vantage};
-use crate::finding::{Case, Detector, Evidence, Filter, Finding, Grade, Outcome, RuledOut, Severity, count, elapsed};
+use crate::finding::{
+    BothWays, Case, Detector, Evidence, Filter, Finding, Grade, Outcome, RuledOut, Severity, count, elapsed,
+};
 use crate::session::attempt::{icmp_words, refusals};
 use crate::session::facts::{FlowFacts, IcmpFacts, Stretch, Unanswered};
 use crate::session::{Connection, DtlsFlow, Session};
@@ -28,7 +30,7 @@ pub static DETECTOR: Detector = Detector {
     title: "DTLS worked, died, and the tunnel fell back to TLS",
     severity: Severity::High,
     judged_from: &[Vantage::Client, Vantage::Outside],
-    needs_both_ways: true,
+    needs_both_ways: BothWays::OfTcp,
     leads_to: &["oversized-df", "missing-frag-needed", "frag-needed-ignored", "reconnect-for-mtu", "tcp-over-tcp"],
     question: "whether DTLS dies while TLS lives on",
     explanation: "\
@@ -339,9 +341,8 @@ fn ruled_out(case: &Case<'_>, death: &Death<'_>, likely: &str) -> Vec<RuledOut> 
         let why = format!("only {} of silence went before the first unanswered record", elapsed(silence));
         all.push(RuledOut { what: "an idle timeout", why });
     }
-    let point = death.flow.best().point;
-    if let Ok(window) =
-        case.window(point, case.session.outer_icmp(), death.answered.0, death.unanswered.last.0.max(death.answered.0))
+    let (point, icmp) = (death.flow.best().point, death.flow.best().icmp(Direction::ToServer));
+    if let Ok(window) = case.window(point, icmp, death.answered.0, death.unanswered.last.0.max(death.answered.0))
         && window.seconds() > 0.0
         && !case.session.icmp.iter().any(|i| !i.inner && i.facts.point == point)
     {

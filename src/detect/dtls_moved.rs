@@ -1,7 +1,7 @@
 //! DTLS goes on from another port or address, without a handshake.
 
 use crate::event::{Direction, FrameRef, Vantage};
-use crate::finding::{Case, Detector, Evidence, Finding, Grade, Outcome, Severity, frame_filters};
+use crate::finding::{BothWays, Case, Detector, Evidence, Finding, Grade, Outcome, Severity, frame_filters};
 use crate::session::DtlsFlow;
 
 const NUMBERS: Grade = Grade::high("the record numbers go on where they stopped, in the same epoch");
@@ -11,7 +11,7 @@ pub static DETECTOR: Detector = Detector {
     title: "DTLS goes on from another port or address",
     severity: Severity::Info,
     judged_from: &[Vantage::Client, Vantage::Outside],
-    needs_both_ways: false,
+    needs_both_ways: BothWays::Needless,
     leads_to: &[],
     question: "whether DTLS moves",
     explanation: "\

@@ -3,8 +3,8 @@
 use super::remedy;
 use crate::event::{Alert, Direction, FrameRef, PointId, Timestamp, TunnelAnswer, Vantage};
 use crate::finding::{
-    Case, Detector, Evidence, Filter, Finding, Grade, Outcome, RuledOut, Severity, Sight, Wanted, Window, count,
-    elapsed,
+    BothWays, Case, Detector, Evidence, Filter, Finding, Grade, Outcome, RuledOut, Severity, Sight, Wanted, Window,
+    count, elapsed,
 };
 use crate::session::Oversized;
 use crate::session::attempt::{AttemptOutcome, Episode, Judged, episodes, icmp_words};
@@ -36,7 +36,7 @@ pub static DETECTOR: Detector = Detector {
     title: "The DTLS handshake never completes",
     severity: Severity::High,
     judged_from: &[Vantage::Client, Vantage::Outside],
-    needs_both_ways: true,
+    needs_both_ways: BothWays::OfAny,
     leads_to: &["oversized-df", "missing-frag-needed", "frag-needed-ignored", "reconnect-for-mtu", "tcp-over-tcp"],
     question: "whether DTLS comes up and, if not, where it dies",
     explanation: "\
@@ -660,7 +660,8 @@ impl<'a> Failure<'a> {
         }
         if silent
             && let Some(judged) = self.failed.iter().find(|j| j.view.point == self.near)
-            && let Ok(window) = self.case.window(self.near, session.outer_icmp(), judged.facts.first, judged.facts.last)
+            && let icmp = judged.view.icmp(Direction::ToServer)
+            && let Ok(window) = self.case.window(self.near, icmp, judged.facts.first, judged.facts.last)
         {
             let seconds = window.seconds();
             rule("a refusal by ICMP", format!("none came in {seconds:.1} s, and the capture would have shown it"));

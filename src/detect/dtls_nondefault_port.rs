@@ -1,7 +1,7 @@
 //! DTLS is tried on another port than the one firewalls expect.
 
 use crate::event::{FrameRef, Vantage};
-use crate::finding::{Case, Detector, Evidence, Filter, Finding, Grade, Outcome, Severity, frame_filters};
+use crate::finding::{BothWays, Case, Detector, Evidence, Filter, Finding, Grade, Outcome, Severity, frame_filters};
 use crate::session::attempt;
 use crate::session::{DtlsFlow, Session};
 
@@ -18,7 +18,7 @@ pub static DETECTOR: Detector = Detector {
     title: "DTLS uses a port other than 443",
     severity: Severity::Medium,
     judged_from: &[Vantage::Client, Vantage::Outside],
-    needs_both_ways: false,
+    needs_both_ways: BothWays::Needless,
     leads_to: &["dtls-never-completes", "oversized-df", "missing-frag-needed", "frag-needed-ignored", "reconnect-for-mtu"],
     question: "which port DTLS uses",
     explanation: "\

@@ -2,9 +2,11 @@
 
 use super::remedy;
 use crate::event::Vantage;
-use crate::finding::{Case, Detector, Evidence, Finding, Grade, Outcome, Severity, count, frame_filters};
-use crate::session::Icmp;
+use crate::finding::{
+    BothWays, Case, Detector, Evidence, Finding, Grade, Outcome, Severity, Wanted, count, frame_filters,
+};
 use crate::session::heed::{Heed, Ignored, heed};
+use crate::session::{Channel, Icmp};
 
 const USELESS: Grade = Grade::high("the MTU in the message is of no use to its receiver");
 const SEVERAL: Grade = Grade::high("two or more packets above the MTU followed the message");
@@ -15,7 +17,7 @@ pub static DETECTOR: Detector = Detector {
     title: "Fragmentation Needed came and changed nothing",
     severity: Severity::High,
     judged_from: &[Vantage::Inside, Vantage::VirtualAdapter, Vantage::Client, Vantage::Outside],
-    needs_both_ways: true,
+    needs_both_ways: BothWays::OfTcp,
     leads_to: &[],
     question: "whether Fragmentation Needed comes and is heeded",
     explanation: "\
@@ -41,7 +43,7 @@ fn check(case: &Case<'_>) -> Outcome {
     let session = case.session;
     let came: Vec<&Icmp> = session.frag_needed().collect();
     if came.is_empty() {
-        return Outcome::clear("none came");
+        return unseen(case).unwrap_or(Outcome::clear("none came"));
     }
     let (mut worst, mut probes): (Option<Ignored<'_>>, bool) = (None, false);
     for icmp in &came {
@@ -114,6 +116,15 @@ fn check(case: &Case<'_>) -> Outcome {
         ],
         ..Finding::default()
     }))
+}
+
+/// Packets toward the client got stuck, and what tells their sender would not have shown.
+fn unseen(case: &Case<'_>) -> Option<Outcome> {
+    let stuck = case.session.oversized.iter().filter(|o| o.channel == Channel::Inner && o.stuck_to_client > 0);
+    let mut hidden = stuck.filter_map(|o| case.window(o.point, case.session.icmp_due(o), o.first, o.last).err());
+    let why = hidden.next()?;
+    let wanted = Wanted { vantage: Vantage::Inside, why: DETECTOR.question };
+    Some(Outcome::cannot_tell(format!("none was seen, but {why}"), Some(wanted)))
 }
 
 /// What went on after the message.

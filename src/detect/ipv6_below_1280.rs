@@ -1,7 +1,7 @@
 //! The tunnel carries less than IPv6 needs.
 
 use crate::event::{FrameRef, Vantage};
-use crate::finding::{Case, Detector, Evidence, Finding, Grade, Outcome, Severity, frame_filters};
+use crate::finding::{BothWays, Case, Detector, Evidence, Finding, Grade, Outcome, Severity, frame_filters};
 use crate::session::limits::SMALLEST_V6;
 use crate::session::{Basis, Channel, Limit};
 
@@ -12,7 +12,7 @@ pub static DETECTOR: Detector = Detector {
     title: "The tunnel carries less than IPv6 needs",
     severity: Severity::Medium,
     judged_from: &[Vantage::Inside, Vantage::VirtualAdapter],
-    needs_both_ways: false,
+    needs_both_ways: BothWays::Needless,
     leads_to: &["oversized-df", "missing-frag-needed", "frag-needed-ignored"],
     question: "whether IPv6 fits into the tunnel",
     explanation: "\

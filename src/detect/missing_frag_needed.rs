@@ -3,7 +3,8 @@
 use super::remedy;
 use crate::event::{PointId, Protocol, Vantage};
 use crate::finding::{
-    Case, Detector, Evidence, Filter, Finding, Grade, Outcome, RuledOut, Severity, Sight, Wanted, count, frame_filters,
+    BothWays, Case, Detector, Evidence, Filter, Finding, Grade, Outcome, RuledOut, Severity, Wanted, count,
+    frame_filters,
 };
 use crate::session::limits::{standstill, stuck_toward_client};
 use crate::session::{Channel, Oversized, Session};
@@ -24,7 +25,7 @@ pub static DETECTOR: Detector = Detector {
     title: "Fragmentation Needed is expected and does not come in time",
     severity: Severity::High,
     judged_from: &[Vantage::Inside],
-    needs_both_ways: true,
+    needs_both_ways: BothWays::OfTcp,
     leads_to: &[],
     question: "whether ICMP Fragmentation Needed leaves the gateway",
     explanation: "\
@@ -79,7 +80,7 @@ fn check(case: &Case<'_>) -> Outcome {
     if due(session, over) == 0 {
         return Outcome::clear("the packets above the limit got through all the same, so none was due");
     }
-    match case.window(over.point, due_sight(session, over), over.first, over.last.plus_seconds(PATIENCE)) {
+    match case.window(over.point, session.icmp_due(over), over.first, over.last.plus_seconds(PATIENCE)) {
         Err(why) => Outcome::cannot_tell(
             format!("none was seen, but {why}"),
             Some(Wanted { vantage: Vantage::Inside, why: DETECTOR.question }),
@@ -187,14 +188,6 @@ fn due(session: &Session, over: &Oversized) -> u64 {
             && f.large_toward_client().any(|run| run.size > over.limit)
     });
     over.stuck_to_client + u64::from(udp)
-}
-
-/// ICMP of the family of the first packet it was due for.
-fn due_sight(session: &Session, over: &Oversized) -> Sight {
-    let there = session.inner.iter().filter(|f| f.facts.point == over.point);
-    let above = there
-        .filter_map(|f| Some((f.large_toward_client().find(|run| run.size > over.limit)?.first, f.ends().0.is_ipv6())));
-    Sight::Icmp { v6: above.min().is_some_and(|(_, v6)| v6) }
 }
 
 fn cures(session: &Session) -> Vec<String> {

@@ -1,7 +1,7 @@
 //! Sessions to findings: one judgement a file, and the table of them.
 
 use crate::event::Vantage;
-use crate::finding::{Case, Detector, Outcome, Wanted};
+use crate::finding::{BothWays, Case, Detector, Outcome, Wanted};
 
 mod dtls_loss;
 mod dtls_lost_midway;
@@ -46,12 +46,13 @@ pub fn find(id: &str) -> Option<&'static Detector> {
 fn both_ways(outcome: Outcome, detector: &Detector, case: &Case<'_>) -> Outcome {
     let is_outer = |vantage: &Vantage| vantage.is_outer();
     let (outer, inner) = (detector.judged_from.iter().any(is_outer), !detector.judged_from.iter().all(is_outer));
-    match outcome {
-        Outcome::Clear(_) => {
-            case.one_way(outer, inner).map_or(outcome, |why| Outcome::cannot_tell(why, wanted(detector)))
-        }
-        outcome => outcome,
-    }
+    let Outcome::Clear(_) = outcome else { return outcome };
+    let why = match detector.needs_both_ways {
+        BothWays::Needless => None,
+        BothWays::OfAny => case.one_way(outer, inner),
+        BothWays::OfTcp => case.one_way_tcp(outer, inner),
+    };
+    why.map_or(outcome, |why| Outcome::cannot_tell(why, wanted(detector)))
 }
 
 /// The capture that would settle its question.
@@ -66,8 +67,7 @@ pub fn ask(detector: &Detector, case: &Case<'_>) -> Outcome {
     let sees_inner = !session.inner.is_empty();
     let stood = detector.judged_from.iter().any(|v| if v.is_outer() { sees_outer } else { sees_inner });
     if stood {
-        let outcome = (detector.check)(case).modest(detector, session.confidence);
-        return if detector.needs_both_ways { both_ways(outcome, detector, case) } else { outcome };
+        return both_ways((detector.check)(case).modest(detector, session.confidence), detector, case);
     }
     let mut why = String::with_capacity(96);
     for (place, or) in

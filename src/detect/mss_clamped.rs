@@ -1,7 +1,7 @@
 //! Something on the way rewrites the MSS of SYNs.
 
 use crate::event::{FrameRef, Syn, Vantage};
-use crate::finding::{Case, Detector, Evidence, Finding, Grade, Outcome, Severity, frame_filters};
+use crate::finding::{BothWays, Case, Detector, Evidence, Finding, Grade, Outcome, Severity, frame_filters};
 use crate::maps::HashMap;
 use crate::session::facts::FlowFacts;
 
@@ -12,7 +12,7 @@ pub static DETECTOR: Detector = Detector {
     title: "The MSS of SYNs is changed on the way",
     severity: Severity::Info,
     judged_from: &[Vantage::Client, Vantage::Outside, Vantage::Inside, Vantage::VirtualAdapter],
-    needs_both_ways: false,
+    needs_both_ways: BothWays::Needless,
     leads_to: &[],
     question: "whether the MSS is the same at both ends",
     explanation: "\

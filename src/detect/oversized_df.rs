@@ -3,7 +3,8 @@
 use super::remedy;
 use crate::event::Vantage;
 use crate::finding::{
-    Case, Detector, Evidence, Finding, Grade, Outcome, RuledOut, Severity, Wanted, count, elapsed, frame_filters,
+    BothWays, Case, Detector, Evidence, Finding, Grade, Outcome, RuledOut, Severity, Wanted, count, elapsed,
+    frame_filters,
 };
 use crate::session::heed::is_ignored;
 use crate::session::limits::{largest_passed_to_client, standstill, stuck_toward_client};
@@ -19,7 +20,7 @@ pub static DETECTOR: Detector = Detector {
     title: "Packets with DF are larger than the limit in force",
     severity: Severity::High,
     judged_from: &[Vantage::Inside, Vantage::VirtualAdapter, Vantage::Client, Vantage::Outside],
-    needs_both_ways: true,
+    needs_both_ways: BothWays::OfTcp,
     leads_to: &["missing-frag-needed", "frag-needed-ignored"],
     question: "whether packets too big for the tunnel come from the servers",
     explanation: "\

@@ -2,7 +2,8 @@
 
 use crate::event::{Direction, FrameRef, PointId, Protocol, Timestamp, Vantage};
 use crate::finding::{
-    Case, Detector, Evidence, Finding, Grade, Outcome, RuledOut, Severity, count, elapsed, frame_filters,
+    BothWays, Case, Detector, Evidence, Finding, Grade, Outcome, RuledOut, Severity, Sight, count, elapsed,
+    frame_filters,
 };
 use crate::session::Icmp;
 use crate::session::facts::{FlowFacts, IcmpFacts, Probe};
@@ -24,7 +25,7 @@ pub static DETECTOR: Detector = Detector {
     title: "Large packets of the tunnel itself vanish on the way",
     severity: Severity::High,
     judged_from: &[Vantage::Client, Vantage::Outside],
-    needs_both_ways: true,
+    needs_both_ways: BothWays::OfTcp,
     leads_to: &["oversized-df", "missing-frag-needed"],
     question: "whether large packets of the tunnel itself vanish",
     explanation: "\
@@ -71,6 +72,8 @@ fn check(case: &Case<'_>) -> Outcome {
 /// A size that vanishes.
 struct Hole {
     point: PointId,
+    /// What would say why.
+    icmp: Sight,
     direction: Direction,
     dtls: bool,
     bytes: u32,
@@ -91,6 +94,7 @@ fn stuck(view: &FlowFacts) -> Vec<Hole> {
         back.filter(|at| at.seconds_since(stuck.first) > 1.0)?;
         Some(Hole {
             point: view.point,
+            icmp: view.icmp(direction),
             direction,
             dtls: false,
             bytes: stuck.ip_len,
@@ -118,6 +122,7 @@ fn probed(view: &FlowFacts) -> Option<Hole> {
     let lost = probes.iter().filter(is_probe).min_by_key(|p| p.ip_len)?;
     Some(Hole {
         point: view.point,
+        icmp: view.icmp(Direction::ToServer),
         direction: Direction::ToServer,
         dtls: true,
         bytes: lost.ip_len,
@@ -169,9 +174,7 @@ impl Hole {
             format!("first and last of {} at {} B", count(u64::from(self.times), "sending"), self.bytes),
         )];
         let told = self.told(case);
-        match told.ok_or_else(|| {
-            case.window(self.point, case.session.outer_icmp(), self.span.0, self.span.1.plus_seconds(1.0))
-        }) {
+        match told.ok_or_else(|| case.window(self.point, self.icmp, self.span.0, self.span.1.plus_seconds(1.0))) {
             Ok(icmp) => {
                 let mtus: Vec<String> = icmp.mtus.iter().map(u32::to_string).collect();
                 let messages = count(u64::from(icmp.count), "Fragmentation Needed message");

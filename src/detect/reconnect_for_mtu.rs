@@ -2,7 +2,7 @@
 
 use super::remedy;
 use crate::event::{TunnelAnswer, Vantage};
-use crate::finding::{Case, Detector, Evidence, Filter, Finding, Grade, Outcome, Severity, Wanted, elapsed};
+use crate::finding::{BothWays, Case, Detector, Evidence, Filter, Finding, Grade, Outcome, Severity, Wanted, elapsed};
 use crate::session::limits::lowered_after_trouble;
 use crate::session::reconnect::{Cause, Reconnect};
 use crate::session::{Connection, Session};
@@ -20,7 +20,7 @@ pub static DETECTOR: Detector = Detector {
     title: "The client reconnects after a minute to apply a new MTU",
     severity: Severity::Medium,
     judged_from: &[Vantage::Client, Vantage::Outside, Vantage::Inside, Vantage::VirtualAdapter],
-    needs_both_ways: false,
+    needs_both_ways: BothWays::Needless,
     leads_to: &[],
     question: "whether the client replaces its tunnel after a minute",
     explanation: "\

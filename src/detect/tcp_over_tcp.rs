@@ -2,7 +2,7 @@
 
 use super::remedy;
 use crate::event::{Direction, Vantage};
-use crate::finding::{Case, Detector, Evidence, Filter, Finding, Grade, Outcome, RuledOut, Severity};
+use crate::finding::{BothWays, Case, Detector, Evidence, Filter, Finding, Grade, Outcome, RuledOut, Severity};
 use crate::session::Connection;
 use crate::session::facts::FlowFacts;
 
@@ -22,7 +22,7 @@ pub static DETECTOR: Detector = Detector {
     title: "The TLS tunnel resends and stalls",
     severity: Severity::Medium,
     judged_from: &[Vantage::Client, Vantage::Outside],
-    needs_both_ways: true,
+    needs_both_ways: BothWays::OfTcp,
     leads_to: &[],
     question: "whether the TLS tunnel loses packets",
     explanation: "\

@@ -2,7 +2,7 @@
 
 use crate::event::{Direction, FrameRef, Timestamp, Vantage};
 use crate::finding::{
-    Case, Detector, Evidence, Filter, Finding, Grade, Outcome, RuledOut, Severity, Sight, count, elapsed,
+    BothWays, Case, Detector, Evidence, Filter, Finding, Grade, Outcome, RuledOut, Severity, Sight, count, elapsed,
 };
 use crate::session::facts::{Closed, FlowFacts, View};
 use crate::session::reconnect::{Cause, Reconnect, Unheard, unheard};
@@ -28,7 +28,7 @@ pub static DETECTOR: Detector = Detector {
     title: "The tunnel was interrupted or replaced",
     severity: Severity::Medium,
     judged_from: &[Vantage::Client, Vantage::Outside],
-    needs_both_ways: true,
+    needs_both_ways: BothWays::OfTcp,
     leads_to: &[],
     question: "what ends the tunnel",
     explanation: "\
@@ -73,7 +73,9 @@ fn check(case: &Case<'_>) -> Outcome {
     let seams: Vec<&Reconnect> = session.reconnects.iter().filter(|r| r.cause != Cause::Mtu).collect();
     let breaks: Vec<Break<'_>> = seams.iter().map(|seam| Break::seam(case, seam)).collect();
     let at_end = Break::reset_at_end(case).or_else(|| Break::silence_at_end(case));
-    let all = breaks.into_iter().chain(Break::hop(session)).chain(at_end);
+    // Silence is one only where the other side's TCP would show.
+    let is_heard = case.one_way_tcp(true, false).is_none();
+    let all = breaks.into_iter().chain(Break::hop(session)).chain(at_end).filter(|b| is_heard || !b.is_silence());
     let worst = all.reduce(|a, b| if b.severity() > a.severity() { b } else { a });
     let Some(worst) = worst else {
         // Where answers do not show, that is the reason.
@@ -250,6 +252,11 @@ impl<'a> Break<'a> {
             None => ("client-silent", unheard(Direction::ToClient).next().filter(|(_, silence)| !silence.is_alone)?.1),
         };
         Some(Break { likely, seam: None, old: Some(last), reset: None, hop: None, silence: Some(silence) })
+    }
+
+    /// Is it told by what did not come?
+    fn is_silence(&self) -> bool {
+        self.silence.is_some() || matches!(self.likely, "path-lost" | "gateway-silent" | "client-silent")
     }
 
     fn severity(&self) -> Severity {

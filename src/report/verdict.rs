@@ -14,14 +14,19 @@ pub fn of(case: &Case<'_>, headlines: &[String]) -> String {
 
 fn healthy(case: &Case<'_>) -> &'static str {
     let session = case.session;
-    if case.one_way(true, true).is_some() {
+    let works = session.dtls.iter().any(|d| d.worked());
+    let is_tcp_one_way = case.one_way_tcp(true, true).is_some();
+    if case.one_way(true, true).is_some() || is_tcp_one_way && !works {
         return "Only one direction of it was captured, in which nothing wrong was seen.";
     }
-    match (session.gateway, session.dtls.iter().any(|d| d.worked())) {
+    match (session.gateway, works) {
         (None, _) if standstill(session).is_some() => {
             "Downloads stand still; whether the tunnel itself does, this capture cannot show."
         }
         (None, _) => "Inner traffic of this address flows; nothing got stuck.",
+        (_, true) if is_tcp_one_way => {
+            "DTLS is up and carries the data; of TCP only one direction was captured. Nothing wrong was seen."
+        }
         (_, true) => "DTLS is up and carries the data. Nothing wrong was seen.",
         (_, false) if session.dtls.iter().any(DtlsFlow::is_half_seen) => {
             "The client sends data over DTLS; the answers do not show in this capture. Nothing wrong was seen."

@@ -2,9 +2,10 @@
 
 use super::Point;
 use super::facts::View;
-use super::filter::{Asked, Passes, passes};
+use super::filter::{Asked, Passes, names_others, passes};
 use crate::event::{PointId, Protocol};
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 /// Something whose absence is worth telling.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,6 +14,8 @@ pub enum Sight {
     Icmp {
         /// IPv6.
         v6: bool,
+        /// Whom they would be for, where that is known: the sender of the packets they quote.
+        to: Option<IpAddr>,
     },
     /// UDP in both directions, with that port at the gateway.
     Udp(u16),
@@ -29,7 +32,7 @@ pub enum Sight {
 /// a capture that drops few frames does not drop all of them. ICMP comes at once with the load that makes a capture drop.
 pub fn hides(point: &Point, sight: Sight, times: u32) -> Option<String> {
     let name = &point.name;
-    if point.one_way {
+    if point.one_way || point.one_way_tcp && matches!(sight, Sight::Icmp { .. }) {
         return Some(only_one_way(point));
     }
     if let Some(dropped) = point.interface.dropped.filter(|n| *n > 0) {
@@ -49,11 +52,10 @@ pub fn hides(point: &Point, sight: Sight, times: u32) -> Option<String> {
         Sight::Fragments { .. } => ("IP fragments", false),
     };
     if let Some(filter) = &point.interface.filter {
-        let of_one_kind = matches!(sight, Sight::Icmp { .. });
         let verb = match passing(filter, sight) {
             (Passes::Yes, _) => None,
-            // seen, it was not filtered; but UDP of one port says nothing about that of another
-            (least, _) if seen && (of_one_kind || least == Passes::Perhaps) => None,
+            // seen, it was not filtered; but UDP of one port says nothing about that of another, nor ICMP about that of other hosts
+            (least, _) if seen && is_alike(filter, sight, least) => None,
             (Passes::Perhaps, _) => Some("may keep"),
             (Passes::No, Passes::No) => Some("keeps"),
             (Passes::No, _) => {
@@ -80,50 +82,68 @@ pub fn hides(point: &Point, sight: Sight, times: u32) -> Option<String> {
 
 /// Why a point that saw one direction cannot tell.
 pub fn only_one_way(point: &Point) -> String {
-    format!("{} shows only one direction of the traffic", point.name)
+    let what = if point.one_way { "the traffic" } else { "TCP" };
+    format!("{} shows only one direction of {what}", point.name)
+}
+
+/// Would it have passed because others of its kind did?
+fn is_alike(filter: &str, sight: Sight, passes: Passes) -> bool {
+    match sight {
+        Sight::Icmp { v6, to } => !names_others(filter, error(v6, to)),
+        Sight::Udp(_) | Sight::Reset(_) | Sight::Fragments { .. } => passes == Passes::Perhaps,
+    }
+}
+
+fn error(v6: bool, receiver: Option<IpAddr>) -> Asked {
+    const ICMP: u8 = 1;
+    const ICMPV6: u8 = 58;
+    Asked { v6, protocol: if v6 { ICMPV6 } else { ICMP }, ports: None, receiver }
 }
 
 /// Does a capture filter let it pass: in the direction in which it is worse off, and in the other?
 fn passing(filter: &str, sight: Sight) -> (Passes, Passes) {
-    const ICMP: u8 = 1;
     const TCP: u8 = 6;
     const UDP: u8 = 17;
-    const ICMPV6: u8 = 58;
     let both_ways = |protocol, port| {
         let ways = |v6| {
-            let way = |ports| passes(filter, Asked { v6, protocol, ports: Some(ports) });
+            let way = |ports| passes(filter, Asked { v6, protocol, ports: Some(ports), receiver: None });
             let [there, back] = [way([None, Some(port)]), way([Some(port), None])];
             (there.min(back), there.max(back))
         };
         ways(false).max(ways(true))
     };
     match sight {
-        Sight::Icmp { v6 } => {
-            let passes = passes(filter, Asked { v6, protocol: if v6 { ICMPV6 } else { ICMP }, ports: None });
+        Sight::Icmp { v6, to } => {
+            let passes = passes(filter, error(v6, to));
             (passes, passes)
         }
         Sight::Udp(port) => both_ways(UDP, port),
         Sight::Reset(port) => both_ways(TCP, port),
         Sight::Fragments { v6 } => {
-            let passes = passes(filter, Asked { v6, protocol: UDP, ports: None });
+            let passes = passes(filter, Asked { v6, protocol: UDP, ports: None, receiver: None });
             (passes, passes)
         }
     }
 }
 
-/// Settles which points saw only one direction: TCP that speaks at length and never answers does not exist.
+/// Settles which points saw only one direction: TCP that speaks at length and never answers does not exist, but for a connection
+/// that was dead when the capture began. DTLS that is answered says that the other direction passes there.
 pub fn settle(points: &mut [Point], flows: &[View]) {
     /// Packets one way without any the other way.
     const AT_LENGTH: u64 = 6;
-    let mut seen: BTreeMap<PointId, [bool; 2]> = BTreeMap::new();
-    for flow in flows.iter().filter(|f| f.opened.protocol == Protocol::Tcp) {
+    let mut seen: BTreeMap<PointId, [bool; 3]> = BTreeMap::new();
+    for flow in flows {
         let [up, down] = flow.ended.packets;
-        let [one, both] = seen.entry(flow.point).or_default();
-        *one |= up.min(down) == 0 && up.max(down) >= AT_LENGTH;
-        *both |= up.min(down) > 0;
+        let is_tcp = flow.opened.protocol == Protocol::Tcp;
+        let [one, both, answered] = seen.entry(flow.point).or_default();
+        *one |= is_tcp && up.min(down) == 0 && up.max(down) >= AT_LENGTH;
+        *both |= is_tcp && up.min(down) > 0;
+        *answered |= flow.dtls.is_some() && up.min(down) > 0;
     }
     for point in points {
-        point.one_way = seen.get(&point.id) == Some(&[true, false]);
+        let [one, both, answered] = seen.get(&point.id).copied().unwrap_or_default();
+        point.one_way_tcp = one && !both;
+        point.one_way = point.one_way_tcp && !answered;
     }
 }
 
@@ -134,7 +154,8 @@ mod tests {
 
     #[test]
     fn filters_and_what_they_let_pass() {
-        let (icmp, udp) = (Sight::Icmp { v6: false }, Sight::Udp(443));
+        let receiver = IpAddr::from([10, 0, 0, 1]);
+        let (icmp, udp) = (Sight::Icmp { v6: false, to: Some(receiver) }, Sight::Udp(443));
         let rows = [
             ("", true, true),
             ("udp port 443", true, false),
@@ -145,6 +166,11 @@ mod tests {
             ("tcp", false, false),
             ("host 10.0.0.1", true, true),
             ("host 10.0.0.1 and (tcp or icmp)", false, true),
+            ("host 10.0.0.2", true, false),
+            ("host 10.0.0.1 and host 10.0.0.2", true, false),
+            ("not host 10.0.0.1", true, false),
+            ("net 10.0.0.0/8", true, true),
+            ("port 443 or vlan", true, false),
             ("host 203.0.113.2 or icmp or icmp6", true, true),
             ("not port 22", true, true),
             ("not icmp", true, false),
@@ -173,7 +199,7 @@ mod tests {
             point
         };
         let words = |filter, sight, seen| hides(&filtered(filter, seen), sight, 5).unwrap_or_default();
-        let (icmp, udp) = (Sight::Icmp { v6: false }, Sight::Udp(443));
+        let (icmp, udp) = (Sight::Icmp { v6: false, to: Some(IpAddr::from([10, 0, 0, 1])) }, Sight::Udp(443));
         let rows = [
             ("not (arp or icmp)", icmp, "keeps ICMP out"),
             ("len < 1000", icmp, "may keep ICMP out"),
@@ -194,5 +220,7 @@ mod tests {
         for filter in ["udp", "host 192.0.2.1", "src host 192.0.2.1 or dst host 192.0.2.1", "not port 22"] {
             assert_eq!(words(filter, Sight::Fragments { v6: false }, false), "", "fragments through `{filter}`");
         }
+        assert_ne!(words("host 10.0.0.2", icmp, true), "", "ICMP of that host says nothing of ICMP to another");
+        assert_eq!([words("host 10.0.0.1", icmp, false), words("port 443 or vlan", icmp, true)], ["", ""]);
     }
 }

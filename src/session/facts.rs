@@ -1,9 +1,10 @@
 //! What one flow showed at one capture point: small, bounded, kept until the sessions are put together.
 
+use super::coverage::Sight;
 use super::mtu::Protection;
 use crate::event::{
-    Alert, Bye, CipherSuite, Direction, Ended, FlowId, FrameRef, IcmpError, Large, Opened, PacketKind, PointId, Quoted,
-    SessionId, Timestamp, Token, TunnelAnswer, TunnelPacket, TunnelRequest, Unsealed, Version,
+    Alert, Bye, CipherSuite, Direction, Ended, Endpoints, FlowId, FrameRef, IcmpError, Large, Opened, PacketKind,
+    PointId, Quoted, SessionId, Timestamp, Token, TunnelAnswer, TunnelPacket, TunnelRequest, Unsealed, Version,
 };
 use std::net::IpAddr;
 use std::num::{NonZeroU16, NonZeroU64};
@@ -129,6 +130,13 @@ impl FlowFacts {
     pub fn packets(&self) -> Option<&Packets> {
         let tls = || Some(&self.tls.as_ref()?.inside.as_ref()?.packets);
         self.dtls.as_ref().and_then(|dtls| dtls.seldom().inside.as_deref()).or_else(tls)
+    }
+
+    /// ICMP errors about packets of it that went that way, to their sender.
+    pub fn icmp(&self, about: Direction) -> Sight {
+        let Endpoints { client, server } = self.opened.endpoints;
+        let to = if about == Direction::ToServer { client.ip() } else { server.ip() };
+        Sight::Icmp { v6: to.is_ipv6(), to: Some(to) }
     }
 
     /// When it was closed, or else last seen: a gateway may resend long after.

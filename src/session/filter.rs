@@ -1,5 +1,7 @@
 //! What a capture filter in the language of pcap-filter(7) lets pass, as far as its words tell.
 
+use std::net::IpAddr;
+
 /// Parentheses inside one another; people write three.
 const MAX_DEPTH: u8 = 32;
 
@@ -17,8 +19,8 @@ pub enum Passes {
     Yes,
 }
 
-/// A packet the filter is asked about, whole and to one host. It goes between hosts whose traffic was captured: whatever the filter
-/// says of addresses and tags is true of it.
+/// A packet the filter is asked about, whole and to one host. One with ports goes between hosts whose traffic was captured: whatever
+/// the filter says of addresses and tags is true of it. An ICMP error may come from any host, to the sender of what it quotes.
 #[derive(Clone, Copy, Debug)]
 pub struct Asked {
     /// IPv6.
@@ -27,6 +29,8 @@ pub struct Asked {
     pub protocol: u8,
     /// From which port to which, of a protocol with ports; absent: one that was picked for the connection. A later fragment has none.
     pub ports: Option<[Option<u16>; 2]>,
+    /// Whom an ICMP error is for, where that is known.
+    pub receiver: Option<IpAddr>,
 }
 
 /// IP protocol numbers by the names a filter has for them.
@@ -84,18 +88,27 @@ const ARITHMETIC: [&str; 16] = ["=", "==", "!=", "<", ">", "<=", ">=", "+", "-",
 
 /// Does this filter let such a packet pass?
 pub fn passes(filter: &str, asked: Asked) -> Passes {
+    read(filter, asked).0
+}
+
+/// Does it depend on hosts of which nobody knows whether they are the packet's? Then others of its kind that passed prove nothing.
+pub fn names_others(filter: &str, asked: Asked) -> bool {
+    read(filter, asked).1
+}
+
+fn read(filter: &str, asked: Asked) -> (Passes, bool) {
     let filter = filter.to_ascii_lowercase();
     let words = words(&filter);
     if words.is_empty() {
-        return Passes::Yes;
+        return (Passes::Yes, false);
     }
     if words.last() == Some(&CUT) {
-        return Passes::Perhaps;
+        return (Passes::Perhaps, false);
     }
-    let mut reader = Reader { rest: &words, asked, said: None, depth: 0 };
+    let mut reader = Reader { rest: &words, asked, said: None, depth: 0, names_others: false };
     let answer = reader.expression(false);
     // words are left where it is no filter, or one too deep
-    if reader.rest.is_empty() { answer } else { Passes::Perhaps }
+    (if reader.rest.is_empty() { answer } else { Passes::Perhaps }, reader.names_others)
 }
 
 /// The words and operators of a filter.
@@ -167,6 +180,8 @@ struct Reader<'w, 'a> {
     asked: Asked,
     said: Option<Said<'a>>,
     depth: u8,
+    /// A host or network was named that may be the packet's or not.
+    names_others: bool,
 }
 
 impl<'w, 'a> Reader<'w, 'a> {
@@ -242,7 +257,8 @@ impl<'w, 'a> Reader<'w, 'a> {
             Some("broadcast" | "multicast") => Holds::Is(false),
             Some("vlan" | "mpls" | "pppoes") => {
                 self.take_if(|word| number(word).is_some());
-                Holds::AsCaptured
+                // `port 443 or vlan`: what was captured may have no tag, and so may an ICMP error about it
+                if self.is_error() { Holds::Unknown } else { Holds::AsCaptured }
             }
             Some("less" | "greater") => {
                 self.take_if(|word| number(word).is_some());
@@ -270,7 +286,7 @@ impl<'w, 'a> Reader<'w, 'a> {
     fn id(&mut self, id: &str) -> Holds {
         let Some(Said { protocol, side, kind }) = self.said else {
             let is_address = id.contains(['.', ':']);
-            return if is_address { Holds::AsCaptured } else { Holds::Unknown };
+            return if is_address { self.has_host(Side::Either, id) } else { Holds::Unknown };
         };
         // of another protocol, it is none of those
         if protocol.is_some_and(|protocol| matches!(self.is(protocol), Holds::Is(false))) {
@@ -284,13 +300,31 @@ impl<'w, 'a> Reader<'w, 'a> {
                 let range = id.split_once('-').and_then(|(low, high)| Some((port(low)?, port(high)?)));
                 range.map_or(Holds::Unknown, |(low, high)| self.has_port(side, low, high))
             }
+            _ => self.has_host(side, id),
+        }
+    }
+
+    fn is_error(&self) -> bool {
+        matches!(self.asked.protocol, 1 | 58)
+    }
+
+    /// Does it have that host, or one of that network, on that side? A filter sees no further than the outer header, where an ICMP
+    /// error has its receiver and whoever tells it.
+    fn has_host(&mut self, side: Side, id: &str) -> Holds {
+        let is_masked = self.take_any(&["mask"]).is_some();
+        if is_masked {
+            self.take_if(|_| true);
+        }
+        if !self.is_error() {
+            return Holds::AsCaptured;
+        }
+        let receives = self.asked.receiver.filter(|_| !is_masked).and_then(|receiver| covers(id, receiver));
+        match (side, receives) {
+            (Side::Either | Side::Destination, Some(true)) => Holds::Is(true),
+            (Side::Destination | Side::Both, Some(false)) => Holds::Is(false),
             _ => {
-                if self.take_any(&["mask"]).is_some() {
-                    self.take_if(|_| true);
-                }
-                // who tells by ICMP of a packet may be neither of those it went between
-                let is_told = matches!(self.asked.protocol, 1 | 58);
-                if is_told && side != Side::Either { Holds::Unknown } else { Holds::AsCaptured }
+                self.names_others = true;
+                Holds::Unknown
             }
         }
     }
@@ -403,6 +437,20 @@ fn number(word: &str) -> Option<u64> {
     word.strip_prefix("0x").map_or_else(|| word.parse().ok(), |hex| u64::from_str_radix(hex, 16).ok())
 }
 
+/// Is that host the one named, or in the network (`10.0.0.0/8`)? `None` for a name, and for a network without a prefix.
+fn covers(id: &str, host: IpAddr) -> Option<bool> {
+    let (address, prefix) = match id.split_once('/') {
+        Some((address, prefix)) => (address, Some(prefix.parse::<u32>().ok()?)),
+        None => (id, None),
+    };
+    let shared = match (address.parse().ok()?, host) {
+        (IpAddr::V4(a), IpAddr::V4(b)) => (a.to_bits() ^ b.to_bits()).leading_zeros(),
+        (IpAddr::V6(a), IpAddr::V6(b)) => (a.to_bits() ^ b.to_bits()).leading_zeros(),
+        _ => return Some(false),
+    };
+    Some(shared >= prefix.unwrap_or(if host.is_ipv4() { 32 } else { 128 }))
+}
+
 fn port(word: &str) -> Option<u16> {
     named(&PORTS, word).or_else(|| number(word)?.try_into().ok())
 }
@@ -413,10 +461,12 @@ mod tests {
 
     use super::*;
 
-    const ICMP: Asked = Asked { v6: false, protocol: 1, ports: None };
-    const ICMPV6: Asked = Asked { v6: true, protocol: 58, ports: None };
-    const UDP: Asked = Asked { v6: false, protocol: 17, ports: Some([None, Some(443)]) };
-    const TCP: Asked = Asked { v6: false, protocol: 6, ports: Some([None, Some(443)]) };
+    const V4: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
+    const V6: IpAddr = IpAddr::V6(std::net::Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1));
+    const ICMP: Asked = Asked { v6: false, protocol: 1, ports: None, receiver: Some(V4) };
+    const ICMPV6: Asked = Asked { v6: true, protocol: 58, ports: None, receiver: Some(V6) };
+    const UDP: Asked = Asked { v6: false, protocol: 17, ports: Some([None, Some(443)]), receiver: None };
+    const TCP: Asked = Asked { protocol: 6, ..UDP };
 
     #[test]
     fn filters_pass_what_libpcap_passes() {
@@ -438,8 +488,15 @@ mod tests {
             ("tcp port (80 or 443) or icmp", "+--+"),
             ("not port (22 or 443)", "++--"),
             ("port 80 or 443", "--++"),
-            ("host 192.0.2.1 and 198.51.100.7", "++++"),
-            ("not host (192.0.2.1 or 192.0.2.2)", "++++"),
+            ("host 192.0.2.1", "+?++"),
+            ("192.0.2.1 or 2001:db8::1", "++++"),
+            ("host 192.0.2.1 and 198.51.100.7", "??++"),
+            ("host 192.0.2.1 or 198.51.100.7", "+?++"),
+            ("host 198.51.100.7", "??++"),
+            ("host 198.51.100.7 or icmp or icmp6", "++++"),
+            ("host gateway.example", "??++"),
+            ("not host (192.0.2.1 or 192.0.2.2)", "-?++"),
+            ("not host 192.0.2.2 and icmp", "?---"),
             ("icmp or tcp and port 443", "---+"),
             ("icmp or (tcp and port 443)", "+--+"),
             ("not (not icmp and not icmp6)", "++--"),
@@ -450,7 +507,10 @@ mod tests {
             ("(len - 20) > 100 or icmp", "+???"),
             ("len <= 1500 and not icmp", "-???"),
             ("less 200 or tcp", "???+"),
-            ("src host 192.0.2.1 or dst host 192.0.2.1", "??++"),
+            ("src host 192.0.2.1 or dst host 192.0.2.1", "+?++"),
+            ("dst host 192.0.2.1", "+-++"),
+            ("src host 192.0.2.1", "??++"),
+            ("src and dst host 192.0.2.2", "--++"),
             ("dst port 443", "--++"),
             ("src port 443", "----"),
             ("src or dst port 443", "--++"),
@@ -458,10 +518,18 @@ mod tests {
             ("portrange 400-500", "--++"),
             ("not portrange 1024-65535", "++??"),
             ("net 10.0.0.0 mask 255.0.0.0 and udp", "--+-"),
-            ("net 2001:db8::/32", "++++"),
+            ("net 10.0.0.0 mask 255.0.0.0 or tcp", "??++"),
+            ("net 192.0.0.0/8", "+?++"),
+            ("dst net 192.0.3.0/24", "--++"),
+            ("not net 0.0.0.0/0", "-?++"),
+            ("net 192.0", "??++"),
+            ("net 192.0.2.0", "??++"),
+            ("net 2001:db8::/32", "?+++"),
+            ("net 2001:db9::/32", "??++"),
             ("arp host 192.0.2.1", "----"),
-            ("vlan 7 and icmp", "+---"),
-            ("ether host 02:00:00:00:00:01", "++++"),
+            ("vlan 7 and icmp", "?---"),
+            ("port 443 or vlan", "??++"),
+            ("ether host 02:00:00:00:00:01", "??++"),
             ("host 192.0.2.1 and inbound", "????"),
             ("port nobody-knows", "--??"),
             ("gibberish", "????"),

@@ -101,6 +101,8 @@ pub struct Point {
     pub tells_filter: bool,
     /// Only one direction of the traffic passed here: a span of one port, a tap of one fibre, a filter with `src` or `dst`.
     pub one_way: bool,
+    /// Only one direction of TCP passed here, whatever DTLS shows.
+    pub one_way_tcp: bool,
     /// Stretches of more than [`QUIET`] seconds without any frame, at most 64.
     pub quiet: Vec<(Timestamp, Timestamp)>,
     /// Frames earlier than one before them by more than [`STEP`]; see [`Point::stepped_back`].
@@ -146,6 +148,7 @@ impl Point {
             saw_fragments: false,
             tells_filter: false,
             one_way: false,
+            one_way_tcp: false,
             quiet: Vec::new(),
             behind: None,
             other_side_of: None,
@@ -607,9 +610,13 @@ impl DtlsFlow {
 }
 
 impl Session {
-    /// ICMP about its outer packets.
-    pub fn outer_icmp(&self) -> coverage::Sight {
-        coverage::Sight::Icmp { v6: self.client.is_ipv6() }
+    /// ICMP errors about packets toward the client that were too big: to the sender of the first of them at that point.
+    pub fn icmp_due(&self, over: &Oversized) -> coverage::Sight {
+        let there = self.inner.iter().filter(|f| f.facts.point == over.point);
+        let above = there
+            .filter_map(|f| Some((f.large_toward_client().find(|run| run.size > over.limit)?.first, f.ends().1.ip())));
+        let to = above.min().map(|(_, sender)| sender);
+        coverage::Sight::Icmp { v6: to.is_some_and(|to| to.is_ipv6()), to }
     }
 
     /// A session of which nothing but its ends is known.
