@@ -1,21 +1,16 @@
 //! The TLS tunnel ended before its time, or was replaced by another one.
 
-use crate::event::{Direction, FrameRef, Timestamp, Vantage};
+use crate::event::{Direction, FrameRef, Vantage};
 use crate::finding::{
     BothWays, Case, Detector, Evidence, Filter, Finding, Grade, Outcome, RuledOut, Severity, Sight, count, elapsed,
 };
-use crate::session::facts::{Closed, FlowFacts, View};
+use crate::session::facts::{Closed, View};
 use crate::session::reconnect::{Cause, Reconnect, Unheard, unheard};
+use crate::session::silence::Silence;
 use crate::session::{Connection, DtlsFlow, Session};
 
 /// Seconds without a tunnel that users notice.
 const NOTICED: f64 = 5.0;
-/// So many segments are sent again without anything coming back where a path is lost,
-const RESENT: u8 = 3;
-/// for so long, seconds.
-const LOST: f64 = 5.0;
-/// Clocks and ways of several captures differ by less, seconds.
-const SAME_MOMENT: f64 = 1.0;
 
 const SEEN: Grade = Grade::high("the packets that ended it, and the new connection, are in the capture");
 const BOTH_ENDS: Grade = Grade::high("one end's capture shows a reset the other end never sent");
@@ -111,76 +106,6 @@ struct Break<'a> {
     reset: Option<Reset>,
     hop: Option<crate::session::moves::Hop>,
     silence: Option<Silence>,
-}
-
-/// When the last packet went that way.
-fn last_word(view: &FlowFacts, way: Direction) -> Option<Timestamp> {
-    *way.of(&view.ended.last_by_direction)
-}
-
-/// One side heard nothing from the other any more until the capture ended.
-#[derive(Clone, Copy)]
-struct Silence {
-    /// The way its packets went.
-    sent: Direction,
-    /// The other side's last packet, in any channel.
-    since: Timestamp,
-    /// Seconds until its own last packet.
-    seconds: f64,
-    /// Its segments of the tunnel connection that were sent again meanwhile.
-    resent: u8,
-    /// Its DTLS records that went unanswered beside them.
-    records: u32,
-    /// Only the TLS connection is silent: DTLS beside it is not.
-    is_alone: bool,
-    /// The last packet on the tunnel connection.
-    frame: FrameRef,
-}
-
-impl Silence {
-    /// As that view of the last tunnel shows it, if it does.
-    fn of(session: &Session, tunnel: &Connection, view: &FlowFacts, sent: Direction) -> Option<Silence> {
-        let (last, heard) = (last_word(view, sent)?, last_word(view, sent.reverse())?);
-        let resent = *sent.of(&view.ended.unheard);
-        let flows = || session.dtls.iter().filter(|d| d.end() >= tunnel.start()).flat_map(|d| &d.views);
-        let dtls = flows().filter(|v| v.point == view.point);
-        let over_dtls = dtls.clone().filter_map(|v| last_word(v, sent.reverse())).max();
-        let is_alone = over_dtls.is_some_and(|at| last.seconds_since(at) < LOST);
-        let since = if is_alone { heard } else { over_dtls.map_or(heard, |at| at.max(heard)) };
-        let seconds = last.seconds_since(since);
-        // What another capture shows to be answered after this one's last packet was the end of the silence.
-        let vain = |v: &View| {
-            let records = v.dtls.as_ref().map_or(0, |dtls| dtls.unanswered.of(sent.reverse()).records);
-            *sent.reverse().of(&v.ended.unheard) > 0 || records > 0
-        };
-        let elsewhere =
-            tunnel.views.iter().chain(flows().filter(|_| !is_alone)).filter(|v| v.point != view.point && !vain(v));
-        let mut later = elsewhere.filter_map(|v| last_word(v, sent.reverse()));
-        if resent < RESENT || seconds < LOST || later.any(|at| at.seconds_since(last) > SAME_MOMENT) {
-            return None;
-        }
-        let unanswered = dtls.filter_map(|v| Some(v.dtls.as_ref()?.unanswered.of(sent).records));
-        let records = if is_alone { 0 } else { unanswered.sum() };
-        Some(Silence { sent, since, seconds, resent, records, is_alone, frame: view.ended.last_frame })
-    }
-
-    fn words(&self, session: &Session) -> String {
-        let (speaker, silent) = match self.sent {
-            Direction::ToServer => ("client", "back from the gateway"),
-            Direction::ToClient => ("gateway", "from the client"),
-        };
-        let alone = if self.is_alone { " on the TLS connection, though DTLS went on" } else { "" };
-        let mut text = format!(
-            "From {:.1} s into the session on nothing came {silent}{alone}: over {} the {speaker} sent TLS segments again {} times",
-            self.since.seconds_since(session.start),
-            elapsed(self.seconds),
-            self.resent,
-        );
-        if self.records > 0 {
-            text.push_str(&format!(", and {} went unanswered", count(u64::from(self.records), "DTLS record")));
-        }
-        text
-    }
 }
 
 /// A RST and what gives it away.
@@ -346,7 +271,7 @@ impl<'a> Break<'a> {
                 format!("The tunnel was last heard {seconds:.1} s after it came up")
             }
             (None, Some(_)) => "The tunnel, which began before the capture, ended".to_owned(),
-            (None, None) => self.silence.map_or_else(String::new, |silence| silence.words(case.session)),
+            (None, None) => self.silence.map_or_else(String::new, |silence| silence_words(&silence, case.session)),
         };
         let Some(seam) = self.seam else {
             text.push_str(". No new tunnel followed.");
@@ -434,6 +359,24 @@ fn reset_words(reset: &Reset) -> String {
     }
     if reset.unsent {
         text.push_str(&format!(", which the {to} got and the {from} never sent"));
+    }
+    text
+}
+
+fn silence_words(silence: &Silence, session: &Session) -> String {
+    let (speaker, silent) = match silence.sent {
+        Direction::ToServer => ("client", "back from the gateway"),
+        Direction::ToClient => ("gateway", "from the client"),
+    };
+    let alone = if silence.is_alone { " on the TLS connection, though DTLS went on" } else { "" };
+    let mut text = format!(
+        "From {:.1} s into the session on nothing came {silent}{alone}: over {} the {speaker} sent TLS segments again {} times",
+        silence.since.seconds_since(session.start),
+        elapsed(silence.seconds),
+        silence.resent,
+    );
+    if silence.records > 0 {
+        text.push_str(&format!(", and {} went unanswered", count(u64::from(silence.records), "DTLS record")));
     }
     text
 }

@@ -37,6 +37,7 @@ pub mod proof;
 pub mod reconnect;
 mod runs;
 pub mod shape;
+pub mod silence;
 mod timing;
 pub mod tracker;
 

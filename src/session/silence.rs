@@ -1,0 +1,64 @@
+//! The silence in which a tunnel ends: what one side sent again and again, and nothing came back.
+
+use super::facts::{FlowFacts, View};
+use super::{Connection, Session};
+use crate::event::{Direction, FrameRef, Timestamp};
+
+/// So many segments are sent again without anything coming back where a path is lost,
+const RESENT: u8 = 3;
+/// for so long, seconds.
+const LOST: f64 = 5.0;
+/// Clocks and ways of several captures differ by less, seconds.
+const SAME_MOMENT: f64 = 1.0;
+
+/// When the last packet went that way.
+fn last_word(view: &FlowFacts, way: Direction) -> Option<Timestamp> {
+    *way.of(&view.ended.last_by_direction)
+}
+
+/// One side heard nothing from the other any more until the capture ended.
+#[derive(Clone, Copy, Debug)]
+pub struct Silence {
+    /// The way its packets went.
+    pub sent: Direction,
+    /// The other side's last packet, in any channel.
+    pub since: Timestamp,
+    /// Seconds until its own last packet.
+    pub seconds: f64,
+    /// Its segments of the tunnel connection that were sent again meanwhile.
+    pub resent: u8,
+    /// Its DTLS records that went unanswered beside them.
+    pub records: u32,
+    /// Only the TLS connection is silent: DTLS beside it is not.
+    pub is_alone: bool,
+    /// The last packet on the tunnel connection.
+    pub frame: FrameRef,
+}
+
+impl Silence {
+    /// As that view of the last tunnel shows it, if it does.
+    pub fn of(session: &Session, tunnel: &Connection, view: &FlowFacts, sent: Direction) -> Option<Silence> {
+        let (last, heard) = (last_word(view, sent)?, last_word(view, sent.reverse())?);
+        let resent = *sent.of(&view.ended.unheard);
+        let flows = || session.dtls.iter().filter(|d| d.end() >= tunnel.start()).flat_map(|d| &d.views);
+        let dtls = flows().filter(|v| v.point == view.point);
+        let over_dtls = dtls.clone().filter_map(|v| last_word(v, sent.reverse())).max();
+        let is_alone = over_dtls.is_some_and(|at| last.seconds_since(at) < LOST);
+        let since = if is_alone { heard } else { over_dtls.map_or(heard, |at| at.max(heard)) };
+        let seconds = last.seconds_since(since);
+        // What another capture shows to be answered after this one's last packet was the end of the silence.
+        let vain = |v: &View| {
+            let records = v.dtls.as_ref().map_or(0, |dtls| dtls.unanswered.of(sent.reverse()).records);
+            *sent.reverse().of(&v.ended.unheard) > 0 || records > 0
+        };
+        let elsewhere =
+            tunnel.views.iter().chain(flows().filter(|_| !is_alone)).filter(|v| v.point != view.point && !vain(v));
+        let mut later = elsewhere.filter_map(|v| last_word(v, sent.reverse()));
+        if resent < RESENT || seconds < LOST || later.any(|at| at.seconds_since(last) > SAME_MOMENT) {
+            return None;
+        }
+        let unanswered = dtls.filter_map(|v| Some(v.dtls.as_ref()?.unanswered.of(sent).records));
+        let records = if is_alone { 0 } else { unanswered.sum() };
+        Some(Silence { sent, since, seconds, resent, records, is_alone, frame: view.ended.last_frame })
+    }
+}
