@@ -90,7 +90,7 @@ fn stuck(view: &FlowFacts) -> Vec<Hole> {
     let hole = |direction: Direction| {
         let sizes = direction.of(&view.ended.sizes);
         let stuck = sizes.smallest_stuck.filter(|s| s.ip_len > ALWAYS && s.times >= SENDINGS)?;
-        let back = *direction.reverse().of(&view.ended.last_by_direction);
+        let back = view.last_packet(direction.reverse());
         back.filter(|at| at.seconds_since(stuck.first) > 1.0)?;
         Some(Hole {
             point: view.point,

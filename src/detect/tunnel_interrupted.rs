@@ -90,7 +90,7 @@ fn check(case: &Case<'_>) -> Outcome {
 /// Why it cannot be told whether the last tunnel still lives: the client's last records went unanswered, and nobody closed it.
 fn unheard_at_end(session: &Session) -> Option<String> {
     let last = session.tunnels().last().filter(|last| last.views.iter().all(|view| view.closed.is_none()))?;
-    let flows: Vec<&DtlsFlow> = session.dtls.iter().filter(|d| d.end() >= last.start()).collect();
+    let flows: Vec<&DtlsFlow> = session.dtls_since(last).collect();
     let Unheard { seconds, records, .. } = unheard(last, &flows).filter(|u| u.is_dpd() && !u.tcp_lives(last))?;
     let records = count(u64::from(records), "record");
     Some(format!(

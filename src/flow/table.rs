@@ -350,7 +350,6 @@ impl<S: Default> Table<S> {
         let (conversation_slot, is_fresh) = self.converse(tuple, from_low, opening);
         let conversation = self.conversations.existing(conversation_slot);
         let (number, stream) = (conversation.number, conversation.stream);
-        let client_is_low = conversation.client_is_low;
         if let Some(slot) = found {
             let flow = self.flows.existing(slot);
             // A forgotten conversation gets a new number, yet its flow goes on unless this opens another.
@@ -362,7 +361,25 @@ impl<S: Default> Table<S> {
                 return slot;
             }
         }
-        self.add(hash, tuple, |id, used| Flow {
+        self.add(hash, tuple, point, at, conversation_slot)
+    }
+
+    /// Another flow in place of that one, in the same conversation: UDP does not tell that its ports are used anew, but what it carries may.
+    /// Ask right after [`Table::udp`].
+    #[cold]
+    pub fn renew(&mut self, id: FlowId, at: Timestamp) -> Option<&mut Flow<S>> {
+        let &Flow { ref key, point, conversation_slot, .. } = self.get(id)?;
+        let tuple = key.tuple();
+        let slot = self.add(self.hash(&tuple, point), &tuple, point, at, conversation_slot);
+        self.flows.get_mut(slot)
+    }
+
+    /// Keeps a new flow of that conversation and enters it in the index, in place of an older one of the same 5-tuple and point.
+    fn add(&mut self, hash: u64, tuple: &Tuple, point: u32, at: Timestamp, conversation_slot: u32) -> u32 {
+        let &mut Conversation { number, stream, client_is_low, .. } = self.conversations.existing(conversation_slot);
+        let id = FlowId(self.next_flow);
+        self.next_flow = self.next_flow.saturating_add(1);
+        let slot = self.keep(Flow {
             key: Key::new(tuple),
             first: at,
             last: at,
@@ -372,41 +389,10 @@ impl<S: Default> Table<S> {
             conversation: number,
             conversation_slot,
             settled: 0,
-            used,
-            client_is_low,
-            state: S::default(),
-        })
-    }
-
-    /// Another flow in place of that one, in the same conversation: UDP does not tell that its ports are used anew, but what it carries may.
-    #[cold]
-    pub fn renew(&mut self, id: FlowId, at: Timestamp) -> Option<&mut Flow<S>> {
-        let &Flow { ref key, point, stream, conversation, conversation_slot, client_is_low, .. } = self.get(id)?;
-        let tuple = key.tuple();
-        let slot = self.add(self.hash(&tuple, point), &tuple, |id, used| Flow {
-            key: Key::new(&tuple),
-            first: at,
-            last: at,
-            id,
-            point,
-            stream,
-            conversation,
-            conversation_slot,
-            settled: 0,
-            used,
+            used: self.packets,
             client_is_low,
             state: S::default(),
         });
-        self.flows.get_mut(slot)
-    }
-
-    /// Keeps a flow and enters it in the index, in place of an older one of the same 5-tuple and point.
-    fn add(&mut self, hash: u64, tuple: &Tuple, flow: impl FnOnce(FlowId, u32) -> Flow<S>) -> u32 {
-        let id = FlowId(self.next_flow);
-        self.next_flow = self.next_flow.saturating_add(1);
-        let flow = flow(id, self.packets);
-        let point = flow.point;
-        let slot = self.keep(flow);
         let (flows, hasher) = (&self.flows, &self.hasher);
         let same = |&slot: &u32| flows.get(slot).is_some_and(|flow| flow.point == point && flow.key.is(tuple));
         if let Some(entry) = self.by_point.find_mut(hash, same) {

@@ -132,6 +132,11 @@ impl FlowFacts {
         self.dtls.as_ref().and_then(|dtls| dtls.seldom().inside.as_deref()).or_else(tls)
     }
 
+    /// When the last packet went that way.
+    pub fn last_packet(&self, way: Direction) -> Option<Timestamp> {
+        *way.of(&self.ended.last_by_direction)
+    }
+
     /// ICMP errors about packets of it that went that way, to their sender.
     pub fn icmp(&self, about: Direction) -> Sight {
         let Endpoints { client, server } = self.opened.endpoints;

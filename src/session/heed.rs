@@ -88,7 +88,7 @@ fn probes(flow: &FlowFacts, way: Direction, limit: u32) -> bool {
     let Some(last) = runs.iter().map(|run| run.last).max() else { return false };
     let above: u64 = runs.iter().map(|run| u64::from(run.count)).sum();
     let fits = way.of(&flow.ended.packets).saturating_sub(above);
-    let goes_on = way.of(&flow.ended.last_by_direction).is_some_and(|at| at > last);
+    let goes_on = flow.last_packet(way).is_some_and(|at| at > last);
     let mut sendings = 0;
     let mut before: Option<&Run> = None;
     for run in &runs {

@@ -334,21 +334,18 @@ fn numbers_go_on(before: &FlowFacts, after: &FlowFacts, pause: f64) -> bool {
     let most = if pause <= SOON { ANY } else { IDLE };
     let (Some(before), Some(after)) = (&before.ended.numbers, &after.ended.numbers) else { return false };
     let ways = before.iter().zip(after.iter()).filter_map(|(before, after)| Some(((*before)?.1, (*after)?.0)));
-    let passed: Vec<bool> = ways.map(|(next, first)| first.wrapping_sub(next) < most).collect();
-    !passed.is_empty() && passed.iter().all(|passed| *passed)
+    ways.map(|(next, first)| first.wrapping_sub(next) < most).reduce(|a, b| a && b) == Some(true)
 }
 
 /// Do the numbers of the DTLS records go on?
 fn records_go_on(before: &FlowFacts, after: &FlowFacts) -> bool {
     let (Some(before), Some(after)) = (&before.dtls, &after.dtls) else { return false };
     let ways = before.sequence.iter().zip(&after.sequence);
-    let passed: Vec<bool> = ways
-        .filter_map(|(before, after)| {
-            let (first, highest) = (after.first?, before.first.map(|_| before.highest)?);
-            Some(first.epoch() == highest.epoch() && first > highest)
-        })
-        .collect();
-    !passed.is_empty() && passed.iter().all(|passed| *passed)
+    let passed = ways.filter_map(|(before, after)| {
+        let (first, highest) = (after.first?, before.first.map(|_| before.highest)?);
+        Some(first.epoch() == highest.epoch() && first > highest)
+    });
+    passed.reduce(|a, b| a && b) == Some(true)
 }
 
 fn random(flow: &FlowFacts) -> Option<[u8; 32]> {

@@ -666,6 +666,11 @@ impl Session {
         self.tunnels().filter_map(Connection::granted)
     }
 
+    /// DTLS flows that lived when that tunnel connection opened, or came later.
+    pub fn dtls_since<'a>(&'a self, tunnel: &'a Connection) -> impl Iterator<Item = &'a DtlsFlow> + Clone {
+        self.dtls.iter().filter(|flow| flow.end() >= tunnel.start())
+    }
+
     /// ICMP errors that say a packet did not fit.
     pub fn frag_needed(&self) -> impl Iterator<Item = &Icmp> {
         self.icmp.iter().filter(|icmp| icmp.facts.error.is_frag_needed())

@@ -113,8 +113,8 @@ pub struct Unheard {
 impl Unheard {
     /// Did the gateway's TCP go on?
     pub fn tcp_lives(&self, tunnel: &Connection) -> bool {
-        let last = |v: &View| *Direction::ToClient.of(&v.ended.last_by_direction);
-        tunnel.views.iter().filter_map(last).any(|at| at.seconds_since(self.since) >= LOST)
+        let mut heard = tunnel.views.iter().filter_map(|v| v.last_packet(Direction::ToClient));
+        heard.any(|at| at.seconds_since(self.since) >= LOST)
     }
 
     /// More unanswered records than keepalives account for, or a silence in which any DPD would have been answered?
@@ -129,7 +129,7 @@ impl Unheard {
 /// Seconds of the note's minute.
 pub(super) const MINUTE: RangeInclusive<f64> = 55.0..=65.0;
 /// How long the gateway must have been silent for the path to count as lost, seconds.
-const LOST: f64 = 5.0;
+pub(super) const LOST: f64 = 5.0;
 /// A client silent so long, though keepalives were due, slept, seconds (keepalive 20 s, DPD 30 s).
 const ASLEEP: f64 = 45.0;
 /// A deliberate second tunnel comes within so many seconds of the first.
@@ -284,7 +284,7 @@ fn lost(before: &Connection, after: &Connection) -> bool {
 /// Did the gateway speak over DTLS just before that moment?
 fn answered_over_dtls(session: &Session, at: Timestamp) -> bool {
     let flows = session.dtls.iter().filter(|d| d.start() < at && d.came_up()).flat_map(|d| &d.views);
-    let heard = flows.filter_map(|v| *Direction::ToClient.of(&v.ended.last_by_direction)).max();
+    let heard = flows.filter_map(|v| v.last_packet(Direction::ToClient)).max();
     heard.is_some_and(|heard| at.seconds_since(heard) < LOST)
 }
 

@@ -1,20 +1,14 @@
 //! The silence in which a tunnel ends: what one side sent again and again, and nothing came back.
 
 use super::facts::{FlowFacts, View};
+use super::reconnect::LOST;
 use super::{Connection, Session};
 use crate::event::{Direction, FrameRef, Timestamp};
 
-/// So many segments are sent again without anything coming back where a path is lost,
+/// So many segments are sent again where a path is lost, and nothing comes back for [`LOST`].
 const RESENT: u8 = 3;
-/// for so long, seconds.
-const LOST: f64 = 5.0;
 /// Clocks and ways of several captures differ by less, seconds.
 const SAME_MOMENT: f64 = 1.0;
-
-/// When the last packet went that way.
-fn last_word(view: &FlowFacts, way: Direction) -> Option<Timestamp> {
-    *way.of(&view.ended.last_by_direction)
-}
 
 /// One side heard nothing from the other any more until the capture ended.
 #[derive(Clone, Copy, Debug)]
@@ -38,11 +32,11 @@ pub struct Silence {
 impl Silence {
     /// As that view of the last tunnel shows it, if it does.
     pub fn of(session: &Session, tunnel: &Connection, view: &FlowFacts, sent: Direction) -> Option<Silence> {
-        let (last, heard) = (last_word(view, sent)?, last_word(view, sent.reverse())?);
+        let (last, heard) = (view.last_packet(sent)?, view.last_packet(sent.reverse())?);
         let resent = *sent.of(&view.ended.unheard);
-        let flows = || session.dtls.iter().filter(|d| d.end() >= tunnel.start()).flat_map(|d| &d.views);
+        let flows = || session.dtls_since(tunnel).flat_map(|d| &d.views);
         let dtls = flows().filter(|v| v.point == view.point);
-        let over_dtls = dtls.clone().filter_map(|v| last_word(v, sent.reverse())).max();
+        let over_dtls = dtls.clone().filter_map(|v| v.last_packet(sent.reverse())).max();
         let is_alone = over_dtls.is_some_and(|at| last.seconds_since(at) < LOST);
         let since = if is_alone { heard } else { over_dtls.map_or(heard, |at| at.max(heard)) };
         let seconds = last.seconds_since(since);
@@ -53,7 +47,7 @@ impl Silence {
         };
         let elsewhere =
             tunnel.views.iter().chain(flows().filter(|_| !is_alone)).filter(|v| v.point != view.point && !vain(v));
-        let mut later = elsewhere.filter_map(|v| last_word(v, sent.reverse()));
+        let mut later = elsewhere.filter_map(|v| v.last_packet(sent.reverse()));
         if resent < RESENT || seconds < LOST || later.any(|at| at.seconds_since(last) > SAME_MOMENT) {
             return None;
         }

@@ -313,7 +313,7 @@ impl Client {
             let (facts, down) = (&flow.facts, flow.toward_client);
             let first = |runs: &Runs| runs.iter().map(|run| run.first).collect::<Vec<_>>();
             must.extend([facts.opened.first, facts.ended.last]);
-            must.extend(down.reverse().of(&facts.ended.last_by_direction));
+            must.extend(facts.last_packet(down.reverse()));
             must.extend(first(down.reverse().of(&facts.large)));
             may.extend(first(down.of(&facts.large)));
         }
