@@ -35,7 +35,7 @@ pub static DETECTOR: Detector = Detector {
     question: "whether DTLS dies while TLS lives on",
     explanation: "\
 A DTLS tunnel that carried data both ways stops, while the TLS tunnel beside it lives on: DPD notices, and data records \
-reappear on TLS. The adapter keeps the larger DTLS MTU until the client reconnects, so what note 116881 describes can begin in \
+reappear on TLS. Or it comes up, and no data ever comes back over it. The adapter keeps the larger DTLS MTU until the client reconnects, so what note 116881 describes can begin in \
 the middle of a session.
 
 Found when, after the gateway's last DTLS record and on the same tunnel connection, the client's DTLS records go unanswered, or it \
@@ -51,7 +51,9 @@ Typical when a new port works at once
 - `lost-to-gateway`: captures at both ends show the client's records leave and not arrive
 - `gateway-silent`: the client's records reach the gateway's outside interface, and it does not answer
 - `blocked-midway`: records and new ClientHellos go unanswered from one moment on
-- `mapping-lost`: no silence before, and a new port works: the state on the way, or at the gateway, was lost",
+- `mapping-lost`: no silence before, and a new port works: the state on the way, or at the gateway, was lost
+- `data-blocked`: the handshake passes and data does not: nothing comes back over a DTLS that came up, or DTLS is set up again and \
+again and none lasts",
     confidence: &[UNANSWERED, AGAIN, MOVED],
     remedy: &[
         "look for a firewall or NAT that forgets idle UDP: lower the DTLS keepalive (`anyconnect ssl keepalive 20`) below its timeout",
@@ -83,7 +85,7 @@ fn check(case: &Case<'_>) -> Outcome {
     let deaths = worked.iter().filter(|d| d.continues.is_none()).filter_map(|flow| Death::of(session, flow));
     let deaths: Vec<Death<'_>> = deaths.filter(|death| death.is_heard || is_seen).collect();
     if let Some(death) = deaths.first() {
-        return Outcome::Found(Box::new(finding(case, death, deaths.len())));
+        return Outcome::Found(Box::new(finding(case, death, deaths.len(), is_mended(&worked, &deaths))));
     }
     let heard = last.views.iter().filter(|v| hears_both(v));
     let said = heard.filter_map(|v| Some(v.dtls.as_ref()?.unanswered.of(Direction::ToServer)));
@@ -109,6 +111,17 @@ fn check(case: &Case<'_>) -> Outcome {
     }
 }
 
+/// Did DTLS carry data both ways after all that, and longer than any that died, where several did?
+fn is_mended(worked: &[&DtlsFlow], deaths: &[Death<'_>]) -> bool {
+    let lasted = |death: &Death<'_>| death.answered.0.seconds_since(death.flow.start());
+    let longest = if deaths.len() > 1 { deaths.iter().map(lasted).fold(0.0, f64::max) } else { 0.0 };
+    let died = deaths.iter().map(|death| death.flow.start()).max();
+    worked.iter().filter(|flow| Some(flow.start()) > died).any(|flow| {
+        let end = last_record(flow).unwrap_or_else(|| flow.start());
+        flow.carries() && end.seconds_since(flow.start()) > longest
+    })
+}
+
 /// Did records of the gateway show there?
 fn hears_both(view: &FlowFacts) -> bool {
     view.dtls.as_ref().is_some_and(|dtls| Direction::ToClient.of(&dtls.last).is_some())
@@ -117,10 +130,12 @@ fn hears_both(view: &FlowFacts) -> bool {
 /// A DTLS flow that died while its tunnel lived.
 struct Death<'a> {
     flow: &'a DtlsFlow,
-    /// The gateway's last record; where none was captured, the client's first.
+    /// The gateway's last record; where none was captured, how the flow began.
     answered: (Timestamp, FrameRef),
     /// One was captured.
     is_heard: bool,
+    /// It came up before the capture.
+    was_up: bool,
     /// What the client sent since.
     unanswered: Unanswered,
     /// ClientHellos on the same tunnel since.
@@ -138,9 +153,7 @@ impl<'a> Death<'a> {
     fn of(session: &'a Session, flow: &'a DtlsFlow) -> Option<Death<'a>> {
         let began = (flow.start(), flow.best().opened.first_frame);
         let (answered, is_heard) = last_answer(flow).map_or((began, false), |answered| (answered, true));
-        if !is_heard && !flow.was_up() {
-            return None;
-        }
+        let was_up = flow.was_up();
         let tunnel = session.tunnel_at(flow.start());
         let next = tunnel.and_then(|t| session.tunnels().find(|other| other.start() > t.start()));
         let until = next.map(Connection::start);
@@ -161,6 +174,9 @@ impl<'a> Death<'a> {
             flow.views.iter().filter(|v| !is_heard || hears_both(v)).chain(onward.iter().flat_map(|d| &d.views));
         let up = views.filter_map(|v| Some(v.dtls.as_ref()?.unanswered.of(Direction::ToServer)));
         let unanswered = up.max_by_key(|u| u.records).unwrap_or_default();
+        if !is_heard && !was_up && unanswered.data() < 2 {
+            return None;
+        }
         let ended = last_record(flow).unwrap_or(answered.0);
         let since = ended.min(answered.0.plus_seconds(SILENT)).max(answered.0);
         let back = tunnel.and_then(|t| data_back(t, since)).filter(|s| before_next(s.first));
@@ -180,7 +196,7 @@ impl<'a> Death<'a> {
         let rekey = rekey.min().filter(|(at, _)| *at >= answered.0.plus_seconds(-1.0)).map(|(_, frame)| frame);
         let mut refusals = flow.views.iter().flat_map(|view| refusals(view, &session.icmp));
         let refused = refusals.find(|facts| facts.last >= answered.0);
-        found.then_some(Death { flow, answered, is_heard, unanswered, retries, again, back, rekey, refused })
+        found.then_some(Death { flow, answered, is_heard, was_up, unanswered, retries, again, back, rekey, refused })
     }
 
     /// Records of the client that went that way after the last answer. Where answers do not show, only that there were none.
@@ -201,7 +217,12 @@ impl<'a> Death<'a> {
         case.point(view.point)?.was_capturing(first, until.max(first)).then_some(records)
     }
 
-    fn likely(&self, case: &Case<'_>) -> &'static str {
+    /// It came up in the capture, and no data ever came back over it.
+    fn is_unheard_of(&self) -> bool {
+        !self.is_heard && !self.was_up
+    }
+
+    fn likely(&self, case: &Case<'_>, lasts: bool) -> &'static str {
         let client = case.at(Vantage::Client);
         let outside = case.at(Vantage::Outside);
         let seen_by = |points: &[_]| {
@@ -216,7 +237,8 @@ impl<'a> Death<'a> {
         }
         // A new mapping would have helped against a forgotten one.
         let new_port_failed = self.again.is_none() && !self.retries.is_empty();
-        if self.unanswered.records > 0 && self.unanswered.silence() >= IDLE && !new_port_failed {
+        let is_idle = self.unanswered.records > 0 && self.unanswered.silence() >= IDLE;
+        if is_idle && !new_port_failed && !self.is_unheard_of() {
             return "udp-idle-timeout";
         }
         match (seen_by(&client), seen_by(&outside)) {
@@ -224,21 +246,27 @@ impl<'a> Death<'a> {
             (_, Some(2..)) => return "gateway-silent",
             _ => {}
         }
-        if self.again.is_some() { "mapping-lost" } else { "blocked-midway" }
+        match self.again {
+            _ if self.is_unheard_of() || !lasts => "data-blocked",
+            Some(_) => "mapping-lost",
+            None => "blocked-midway",
+        }
     }
 }
 
-fn finding(case: &Case<'_>, death: &Death<'_>, deaths: usize) -> Finding {
+fn finding(case: &Case<'_>, death: &Death<'_>, deaths: usize, is_mended: bool) -> Finding {
     let session = case.session;
-    let likely = death.likely(case);
+    let likely = death.likely(case, deaths == 1 || is_mended);
     let (answered, frame) = death.answered;
-    let mut text = if death.is_heard {
-        format!(
-            "DTLS came up and carried data until {:.1} s into the session",
-            answered.seconds_since(session.start).max(0.0)
-        )
-    } else {
-        "DTLS had come up before the capture, in which it gets no answer any more".to_owned()
+    let into = answered.seconds_since(session.start).max(0.0);
+    let (mut text, of) = match death {
+        Death { is_heard: true, .. } => {
+            (format!("DTLS came up and carried data until {into:.1} s into the session"), "the last answer")
+        }
+        Death { was_up: true, .. } => {
+            ("DTLS had come up before the capture, in which it gets no answer any more".to_owned(), "its first record")
+        }
+        _ => (format!("DTLS came up {into:.1} s into the session, and no data came back over it"), "its ClientHello"),
     };
     let Unanswered { records, .. } = death.unanswered;
     if records > 0 {
@@ -250,7 +278,6 @@ fn finding(case: &Case<'_>, death: &Death<'_>, deaths: usize) -> Finding {
     }
     if let Some(back) = &death.back {
         let after = back.first.seconds_since(answered);
-        let of = if death.is_heard { "the last answer" } else { "its first record" };
         text.push_str(&format!("; {after:.1} s after {of} data was back on the TLS tunnel"));
     }
     text.push('.');
@@ -260,7 +287,8 @@ fn finding(case: &Case<'_>, death: &Death<'_>, deaths: usize) -> Finding {
             let port = |d: &DtlsFlow| d.best().opened.endpoints.client.port();
             let is_moved = session.dtls.iter().any(|d| d.start() == at && port(d) != port(death.flow));
             let from = if is_moved { " from another port" } else { "" };
-            text.push_str(&format!(" DTLS was set up anew{from} {after:.1} s after the last answer, and works."));
+            let works = if is_mended { ", and works" } else { "" };
+            text.push_str(&format!(" DTLS was set up anew{from} {after:.1} s after {of}{works}."));
         }
         (None, n @ 1..) => {
             text.push_str(&format!(" {} to bring it up again went unanswered.", count(n as u64, "ClientHello")));
@@ -274,7 +302,8 @@ fn finding(case: &Case<'_>, death: &Death<'_>, deaths: usize) -> Finding {
         text.push_str(&format!(" {} refuses its packets with {}.", icmp.sender, icmp_words(&icmp.error)));
     }
     if deaths > 1 {
-        text.push_str(&format!(" That happened {deaths} times."));
+        let lasts = if is_mended { "" } else { "; none is seen to last" };
+        text.push_str(&format!(" That happened {deaths} times{lasts}."));
     }
     let grade = match death {
         Death { again: Some(_), .. } => AGAIN,
@@ -283,9 +312,10 @@ fn finding(case: &Case<'_>, death: &Death<'_>, deaths: usize) -> Finding {
     };
     let best = death.flow.best();
     Finding {
-        severity: if death.again.is_some() { Severity::Medium } else { Severity::High },
+        severity: if death.again.is_some() && likely != "data-blocked" { Severity::Medium } else { Severity::High },
         grade,
         headline: match (death.again, &death.back) {
+            _ if likely == "data-blocked" => "DTLS comes up, and its data does not get through".to_owned(),
             (Some(_), _) => "DTLS worked, died, and had to be set up anew".to_owned(),
             (None, Some(_)) => "DTLS worked, then died, and the data went back to TLS".to_owned(),
             (None, None) => "DTLS worked, then died".to_owned(),
@@ -306,7 +336,7 @@ fn finding(case: &Case<'_>, death: &Death<'_>, deaths: usize) -> Finding {
 }
 
 fn evidence(death: &Death<'_>, answer: FrameRef) -> Vec<Evidence> {
-    let heard = if death.is_heard { "last DTLS record from the gateway" } else { "first DTLS record of the client" };
+    let heard = if death.is_heard { "last DTLS record from the gateway" } else { "the DTLS flow begins" };
     let mut evidence = vec![Evidence::Frames(vec![answer], heard.to_owned())];
     if death.unanswered.records > 0 {
         let frames = vec![death.unanswered.first.1, death.unanswered.last.1];
@@ -365,6 +395,9 @@ fn remedies(session: &Session, death: &Death<'_>, likely: &str) -> Vec<String> {
         }
         "rekey-failed" => {
             "see on the gateway why the rekey is not answered (`debug webvpn`); a longer `anyconnect ssl rekey time`, or `rekey method new-tunnel`, avoids it"
+        }
+        "data-blocked" => {
+            "find what lets the DTLS handshake pass and drops its data: a firewall that inspects UDP, or a shaper; captures at both ends show where it vanishes"
         }
         "gateway-silent" => {
             "see on the gateway why it stopped answering: `show vpn-sessiondb detail anyconnect`, `show asp drop`"

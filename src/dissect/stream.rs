@@ -199,8 +199,10 @@ pub(super) fn take(
     let resent = direction.of_mut(&mut tcp.again);
     *resent = resent.saturating_add(u32::from(again));
     let is_small = packet.ip.total_len < LARGE;
+    // What a client has left need not answer it; a gateway's FIN is answered wherever there is a client.
+    let is_awaited = !tcp.closed || direction == Direction::ToClient;
     let unheard = direction.of_mut(&mut tcp.unheard);
-    *unheard = unheard.saturating_add(u8::from(again && is_small && !tcp.closed));
+    *unheard = unheard.saturating_add(u8::from(again && is_small && is_awaited));
     *direction.reverse().of_mut(&mut tcp.unheard) = 0;
     if is_ack && hears_more {
         *direction.of_mut(&mut tcp.unheard) = 0;

@@ -15,6 +15,7 @@ pub fn of(case: &Case<'_>, headlines: &[String]) -> String {
 fn healthy(case: &Case<'_>) -> &'static str {
     let session = case.session;
     let works = session.dtls.iter().any(|d| d.worked());
+    let carries = session.dtls.iter().any(|d| d.worked() && d.carries());
     let is_tcp_one_way = case.one_way_tcp(true, true).is_some();
     if case.one_way(true, true).is_some() || is_tcp_one_way && !works {
         return "Only one direction of it was captured, in which nothing wrong was seen.";
@@ -24,6 +25,7 @@ fn healthy(case: &Case<'_>) -> &'static str {
             "Downloads stand still; whether the tunnel itself does, this capture cannot show."
         }
         (None, _) => "Inner traffic of this address flows; nothing got stuck.",
+        (_, true) if !carries => "DTLS is up; no data was seen to go both ways over it. Nothing wrong was seen.",
         (_, true) if is_tcp_one_way => {
             "DTLS is up and carries the data; of TCP only one direction was captured. Nothing wrong was seen."
         }

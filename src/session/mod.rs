@@ -576,6 +576,11 @@ impl DtlsFlow {
         self.worked() || self.was_up()
     }
 
+    /// Did data records go over it both ways at any point?
+    pub fn carries(&self) -> bool {
+        self.views.iter().filter_map(|v| v.dtls.as_deref()).any(|dtls| dtls.last.iter().all(Option::is_some))
+    }
+
     /// The client sends data over it, as it does only when it is up, but none of the answers shows?
     pub fn is_half_seen(&self) -> bool {
         let seen = || self.views.iter().filter_map(|v| v.dtls.as_deref());

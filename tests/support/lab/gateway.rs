@@ -298,6 +298,13 @@ impl World {
     }
 
     /// RST: the gateway's own, or forged both ways by a box in the middle.
+    /// Ends the tunnel connection, with a last word.
+    pub fn gateway_closes(&mut self) {
+        let Some(i) = self.gateway.tunnel else { return };
+        self.gateway_says(i, 8 + 17, Message::Nothing);
+        self.close(i);
+    }
+
     pub fn reset_tunnel(&mut self, forged: bool) {
         let Some(i) = self.gateway.tunnel else { return };
         if !forged {

@@ -365,6 +365,9 @@ impl World {
         if let Some(length) = action.full {
             self.client_is_full(seconds(length));
         }
+        if action.gateway_closes {
+            self.gateway_closes();
+        }
         if action.bye {
             self.client_leaves();
         }
@@ -521,7 +524,8 @@ impl World {
             && rule.host.is_none_or(|host| host == packet.src || host == packet.dst)
             && self.now >= seconds(rule.from)
             && self.now < seconds(rule.until)
-            && packet.len() > rule.above;
+            && packet.len() > rule.above
+            && rule.begins.is_none_or(|byte| matches!(&packet.body, Body::Udp(d) if d.payload.first() == Some(&byte)));
         if !matches {
             return false;
         }

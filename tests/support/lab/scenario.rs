@@ -264,6 +264,9 @@ pub struct Rule {
     /// Only IP packets longer than this.
     #[serde(default)]
     pub above: u32,
+    /// Only UDP whose payload begins with that byte (23: DTLS application data).
+    #[serde(default)]
+    pub begins: Option<u8>,
     /// Only every so manieth.
     #[serde(default)]
     pub every: u32,
@@ -384,6 +387,9 @@ pub struct Action {
     /// The client ends the session.
     #[serde(default)]
     pub bye: bool,
+    /// The gateway ends the tunnel connection.
+    #[serde(default)]
+    pub gateway_closes: bool,
     /// An IKEv2/ESP exchange with that host.
     #[serde(default)]
     pub ipsec: Option<IpAddr>,
