@@ -15,6 +15,8 @@ const BACK: u32 = 3;
 const SILENT: f64 = 2.0;
 /// The client's data must go unanswered so long to show that DTLS is dead, seconds: by then a DPD would have been answered.
 const DEAD: f64 = 40.0;
+/// An answer may take so long, seconds.
+const PATIENCE: f64 = 1.0;
 /// TLS must be heard so long after DTLS's last answer to have lived on, seconds.
 const LIVED: f64 = 5.0;
 /// A mapping is forgotten after no less silence than this, seconds (RFC 4787 §4.3 asks for 120; many have 20 to 30).
@@ -173,7 +175,9 @@ impl<'a> Death<'a> {
         let views =
             flow.views.iter().filter(|v| !is_heard || hears_both(v)).chain(onward.iter().flat_map(|d| &d.views));
         let up = views.filter_map(|v| Some(v.dtls.as_ref()?.unanswered.of(Direction::ToServer)));
-        let unanswered = up.max_by_key(|u| u.records).unwrap_or_default();
+        // An answer takes a moment: the client's part of a last exchange waits for none.
+        let waits = |u: &Unanswered| u.last.0.seconds_since(answered.0) >= PATIENCE;
+        let unanswered = up.max_by_key(|u| u.records).filter(waits).unwrap_or_default();
         if !is_heard && !was_up && unanswered.data() < 2 {
             return None;
         }
