@@ -7,7 +7,7 @@ use crate::finding::{
     frame_filters,
 };
 use crate::session::heed::is_ignored;
-use crate::session::limits::{largest_passed_to_client, standstill, stuck_toward_client};
+use crate::session::limits::{largest_passed_to_client, standstill, stuck_beside_passing, stuck_toward_client};
 use crate::session::{Channel, Limit, Oversized, Session};
 
 const READ: Grade =
@@ -126,6 +126,19 @@ fn absent(case: &Case<'_>) -> Outcome {
             ),
             Some(Wanted { vantage: Vantage::Outside, why: "whether the tunnel's own packets get through" }),
         );
+    }
+    if let Some((flow, stuck)) = stuck_beside_passing(session) {
+        let (_, server) = flow.ends();
+        return case.clear(|| {
+            format!(
+                "a segment of {} B from {} was sent {} times in vain (frame {}), but as large ones got through meanwhile: not for \
+                 its size; look at the path to that server",
+                stuck.ip_len,
+                server.ip(),
+                stuck.times,
+                stuck.first_frame
+            )
+        });
     }
     let stuck = session.inner.iter().any(|f| stuck_toward_client(f).is_some());
     match largest_passed_to_client(session) {

@@ -2,7 +2,7 @@
 
 use crate::finding::Case;
 use crate::session::DtlsFlow;
-use crate::session::limits::standstill;
+use crate::session::limits::{standstill, stuck_beside_passing};
 
 /// Tells the story the faults make together, each with its clause; `headlines` in the order they are told.
 pub fn of(case: &Case<'_>, headlines: &[String]) -> String {
@@ -23,6 +23,9 @@ fn healthy(case: &Case<'_>) -> &'static str {
     match (session.gateway, works) {
         (None, _) if standstill(session).is_some() => {
             "Downloads stand still; whether the tunnel itself does, this capture cannot show."
+        }
+        _ if stuck_beside_passing(session).is_some() => {
+            "A transfer inside the tunnel got stuck, though packets as large got through beside it. Nothing else was seen to be wrong."
         }
         (None, _) => "Inner traffic of this address flows; nothing got stuck.",
         (_, true) if !carries => "DTLS is up; no data was seen to go both ways over it. Nothing wrong was seen.",

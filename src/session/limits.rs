@@ -301,10 +301,20 @@ fn stood_still(session: &Session, stuck_flow: &InnerFlow, stuck: &Stuck) -> bool
     !passes && passed_before.into_iter().any(|p| p.ip_len >= stuck.ip_len && p.at < stuck.last)
 }
 
-/// Did a packet as large get through on another flow after all? Then it was lost for another reason.
+/// Did a packet as large get through on another flow after it had got stuck? Then it was lost for another reason.
 fn passed_later(session: &Session, stuck: &Stuck) -> bool {
+    /// What was under way when it got stuck has arrived by then, seconds.
+    const UNDER_WAY: f64 = 1.0;
     let passed = session.inner.iter().filter_map(|f| f.facts.ended.sizes.get(f.toward_client.index())?.largest_passed);
-    passed.into_iter().any(|p| p.ip_len >= stuck.ip_len && p.at > stuck.last)
+    passed.into_iter().any(|p| p.ip_len >= stuck.ip_len && p.at > stuck.first.plus_seconds(UNDER_WAY))
+}
+
+/// The segment toward the client that was sent most often in vain, while others as large got through.
+pub fn stuck_beside_passing(session: &Session) -> Option<(&InnerFlow, &Stuck)> {
+    /// Sent so often, it was no mere loss.
+    const OFTEN: u32 = 3;
+    let stuck = session.inner.iter().filter_map(|f| Some((f, stuck_toward_client(f)?)));
+    stuck.filter(|(_, s)| s.times >= OFTEN && passed_later(session, s)).max_by_key(|(_, s)| s.times)
 }
 
 /// What got through and what never did: the limit lies between.
@@ -575,4 +585,46 @@ fn tally(
     }
     over.frames.append(&mut frames);
     over.frames.truncate(super::facts::MAX_FRAMES);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::flow::probe::{SizeProbe, SizesByDirection};
+    use crate::session::Proof;
+    use crate::session::timing::tests::{at, client};
+
+    /// A session whose servers send one segment of 1347 B each toward the client: at those moments, acknowledged or not.
+    fn session(flows: &[(&[f64], Option<f64>)]) -> Session {
+        let mut session = Session::new([10, 9, 0, 7].into(), None, 443, Proof::Inside);
+        for (id, (sent, acknowledged)) in flows.iter().enumerate() {
+            let mut flow = client([10, 9, 0, 7], id as u32, sent, 9).flows.remove(0);
+            let mut probe = SizeProbe::default();
+            probe.sent(1, 0, 40, 0, at(0.0));
+            sent.iter().zip(1..).for_each(|(seconds, frame)| probe.sent(1, 1307, 1347, frame, at(*seconds)));
+            acknowledged.iter().for_each(|seconds| probe.acknowledged(1308, at(*seconds)));
+            flow.facts.ended.sizes = SizesByDirection::of(&[SizeProbe::default(), probe]);
+            session.inner.push(flow);
+        }
+        session
+    }
+
+    #[test]
+    fn a_size_that_passes_on_another_flow_meanwhile_is_no_limit() {
+        let stuck: &[f64] = &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0];
+        let bracketed = |session: &Session| {
+            let mut limits = Vec::new();
+            bracket(session, &[], &mut limits);
+            limits.iter().map(|limit| limit.bytes).collect::<Vec<_>>()
+        };
+        let passes = session(&[(stuck, None), (&[20.0], Some(20.1))]);
+        assert!(bracketed(&passes).is_empty());
+        assert_eq!(stuck_beside_passing(&passes).map(|(_, stuck)| stuck.times), Some(7));
+        // Nothing passes, or only what was under way when the other got stuck.
+        for other in [(stuck, None), (&[0.5][..], Some(1.2))] {
+            let session = session(&[(stuck, None), other]);
+            assert_eq!(bracketed(&session), [1346], "{other:?}");
+            assert!(stuck_beside_passing(&session).is_none(), "{other:?}");
+        }
+    }
 }
