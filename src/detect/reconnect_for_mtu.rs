@@ -4,7 +4,7 @@ use super::remedy;
 use crate::event::{TunnelAnswer, Vantage};
 use crate::finding::{BothWays, Case, Detector, Evidence, Filter, Finding, Grade, Outcome, Severity, Wanted, elapsed};
 use crate::session::limits::lowered_after_trouble;
-use crate::session::reconnect::{Cause, Reconnect};
+use crate::session::reconnect::{Cause, InnerMss, Reconnect};
 use crate::session::{Connection, Session};
 
 const WHOLE: Grade = Grade::high(
@@ -106,7 +106,7 @@ fn finding(case: &Case<'_>, seam: &Reconnect) -> Finding {
     } else {
         "; a new one opened without a login".to_owned()
     });
-    if let Some(((before, _), (after, _))) = seam.inner_mss {
+    if let Some(InnerMss { before: (before, _), after: (after, _), .. }) = seam.inner_mss {
         summary.push_str(&format!(
             ". Inner SYN MSS {before} before, {after} after: the adapter's MTU fell by {}",
             before.saturating_sub(after)
@@ -138,7 +138,7 @@ fn finding(case: &Case<'_>, seam: &Reconnect) -> Finding {
         evidence.push(Evidence::Frames(vec![closed.frame], "the old tunnel is closed".to_owned()));
     }
     evidence.push(Evidence::Frames(vec![seam.frame], "the new tunnel connection opens".to_owned()));
-    if let Some(((before, first), (after, second))) = seam.inner_mss {
+    if let Some(InnerMss { before: (before, first), after: (after, second), .. }) = seam.inner_mss {
         evidence.push(Evidence::Frames(vec![first], format!("inner SYN with MSS {before}")));
         evidence.push(Evidence::Frames(vec![second], format!("inner SYN with MSS {after}")));
     }
@@ -173,20 +173,13 @@ fn stream_filter(connection: &Connection) -> Filter {
 /// From the inside only the client's new, lower MSS is seen.
 fn inside_only(case: &Case<'_>) -> Outcome {
     let session = case.session;
-    let Some(mtu) = lowered_after_trouble(session) else {
+    let Some((mss, at)) = lowered_after_trouble(session) else {
         return Outcome::cannot_tell(
             "the outer connections were not captured",
             Some(Wanted { vantage: Vantage::Outside, why: DETECTOR.question }),
         );
     };
-    let mut announced: Vec<_> = session.inner.iter().filter_map(|f| f.client_mss()).collect();
-    announced.sort_by_key(|(_, _, at)| *at);
-    let Some((before, first, _)) = announced.first().copied() else {
-        return Outcome::clear("no inner SYN was seen");
-    };
-    let Some((after, second, at)) = announced.iter().copied().find(|(mss, _, _)| *mss < before) else {
-        return Outcome::clear("the inner MSS did not change");
-    };
+    let (InnerMss { before: (before, first), after: (after, second), .. }, [_, mtu]) = (mss, mss.mtus());
     Outcome::Found(Box::new(Finding {
         severity: Severity::Medium,
         grade: INSIDE,

@@ -297,7 +297,8 @@ impl<'a> Break<'a> {
         if let Some((before, after)) = seam.moved {
             text.push_str(&format!(" The client's address changed from {before} to {after}."));
         }
-        if let Some(((before, _), (after, _))) = seam.inner_mss.filter(|((a, _), (b, _))| a != b) {
+        if let Some(mss) = seam.inner_mss.filter(|mss| mss.before.0 != mss.after.0) {
+            let (before, after) = (mss.before.0, mss.after.0);
             text.push_str(&format!(" Inner SYN MSS {before} before, {after} after."));
         } else if let Some((before, after)) = seam.ceiling.as_ref().filter(|(a, b)| a.end() != b.end()) {
             text.push_str(&format!(" Largest inner packet {} B before, {} B after.", before.end(), after.end()));

@@ -503,7 +503,8 @@ fn reconnects(session: &session::Session) -> Vec<Reconnect> {
             if let Some(since) = r.since_hello {
                 detail.push_str(&format!(", {since:.1} s after its first ClientHello"));
             }
-            if let Some(((before, _), (after, _))) = r.inner_mss {
+            if let Some(mss) = r.inner_mss {
+                let (before, after) = (mss.before.0, mss.after.0);
                 detail.push_str(&format!("; inner SYN MSS {before} before, {after} after"));
             }
             if let Some((before, after)) = r.outer_mss.filter(|(a, b)| a != b) {
@@ -514,7 +515,7 @@ fn reconnects(session: &session::Session) -> Vec<Reconnect> {
                 gap_seconds: r.gap,
                 cause: r.cause.word().to_owned(),
                 without_data_seconds: r.without_data,
-                mtu: mtu_across(session, r),
+                mtu: mtu_across(r),
                 detail,
                 frame: frame_number(r.frame),
             }
@@ -523,9 +524,8 @@ fn reconnects(session: &session::Session) -> Vec<Reconnect> {
 }
 
 /// What a reconnect did to the MTU: inner SYNs tell exactly, full records up to their padding.
-fn mtu_across(session: &session::Session, r: &session::reconnect::Reconnect) -> Option<[u32; 2]> {
-    let headers = if session.inner_addresses.iter().any(|a| a.is_ipv6()) { 60 } else { 40 };
-    let by_syn = r.inner_mss.map(|((before, _), (after, _))| [before, after].map(|mss| u32::from(mss) + headers));
+fn mtu_across(r: &session::reconnect::Reconnect) -> Option<[u32; 2]> {
+    let by_syn = r.inner_mss.map(|mss| mss.mtus());
     by_syn.or_else(|| r.ceiling.as_ref().map(|(before, after)| [before, after].map(|window| u32::from(*window.end()))))
 }
 

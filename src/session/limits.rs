@@ -2,6 +2,7 @@
 
 use super::facts::{FlowFacts, Run, View};
 use super::mtu;
+use super::reconnect::InnerMss;
 use super::{Basis, Channel, InnerFlow, Limit, Oversized, Point, Session};
 use crate::event::{Direction, FrameRef, PointId, Protocol, Stuck, Timestamp, Vantage, Version};
 use std::collections::BTreeMap;
@@ -217,29 +218,29 @@ fn mss_limits(session: &Session, limits: &mut Vec<Limit>) {
 /// Is this the MTU a client lowered its adapter to, with DTLS never up: then it is the TLS tunnel's, and held before too.
 fn is_lowered(session: &Session, bytes: u32) -> bool {
     let by_reconnect = session.reconnects.iter().any(|r| {
-        !r.dtls_worked
-            && r.after_a_minute()
-            && r.lowered()
-            && r.inner_mss
-                .is_some_and(|(_, (after, _))| u32::from(after) + 40 == bytes || u32::from(after) + 60 == bytes)
+        !r.dtls_worked && r.after_a_minute() && r.lowered() && r.inner_mss.is_some_and(|mss| mss.mtus()[1] == bytes)
     });
-    by_reconnect || session.connections.is_empty() && lowered_after_trouble(session) == Some(bytes)
+    by_reconnect
+        || session.connections.is_empty()
+            && lowered_after_trouble(session).is_some_and(|(mss, _)| mss.mtus()[1] == bytes)
 }
 
-/// Inside only: the MTU announced after packets toward the client had got stuck, when it is lower than what was stuck.
-pub fn lowered_after_trouble(session: &Session) -> Option<u32> {
-    let mut announced: Vec<(Timestamp, u32)> = session
-        .inner
-        .iter()
-        .filter_map(|f| Some((f.client_mss()?.2, u32::from(f.client_mss()?.0) + headers(f.ends().0.ip()))))
-        .collect();
-    announced.sort_unstable();
-    let (_, before) = *announced.first()?;
-    let (at, after) = *announced.iter().find(|(_, mtu)| *mtu < before)?;
-    let trouble =
-        session.inner.iter().any(|f| stuck_toward_client(f).is_some_and(|s| s.first < at && s.ip_len > after))
-            || session.frag_needed().any(|i| i.inner && i.facts.first < at);
-    trouble.then_some(after)
+/// Inside only: the lower MSS announced after packets toward the client had got stuck, when it is lower than what was stuck, and
+/// when.
+pub fn lowered_after_trouble(session: &Session) -> Option<(InnerMss, Timestamp)> {
+    [true, false].into_iter().find_map(|v4| {
+        let of_version = session.inner.iter().filter(|f| f.ends().0.is_ipv4() == v4);
+        let mut announced: Vec<_> = of_version.filter_map(|f| f.client_mss()).collect();
+        announced.sort_unstable_by_key(|(mss, frame, at)| (*at, *mss, *frame));
+        let (first, frame, _) = *announced.first()?;
+        let (mss, lower, at) = *announced.iter().find(|(mss, ..)| *mss < first)?;
+        let mss = InnerMss { before: (first, frame), after: (mss, lower), headers: if v4 { 40 } else { 60 } };
+        let [_, after] = mss.mtus();
+        let trouble =
+            session.inner.iter().any(|f| stuck_toward_client(f).is_some_and(|s| s.first < at && s.ip_len > after))
+                || session.frag_needed().any(|i| i.inner && i.facts.first < at);
+        trouble.then_some((mss, at))
+    })
 }
 
 /// The smallest size toward the client of that flow that never got through.

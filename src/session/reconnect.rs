@@ -87,8 +87,8 @@ pub struct Reconnect {
     pub unheard: Option<Unheard>,
     /// How the old connection ended: the RST, when one did.
     pub reset: Option<Closed>,
-    /// Inner MSS before and after, bytes, with the frames that show it.
-    pub inner_mss: Option<((u16, FrameRef), (u16, FrameRef))>,
+    /// What the client's inner SYNs announced before and after.
+    pub inner_mss: Option<InnerMss>,
     /// Outer MSS of the client before and after, when both are known.
     pub outer_mss: Option<(u16, u16)>,
     /// Largest inner packet before and after as full records tell, bytes: windows where padding hides the length.
@@ -97,6 +97,24 @@ pub struct Reconnect {
     pub moved: Option<(IpAddr, IpAddr)>,
     /// Why.
     pub cause: Cause,
+}
+
+/// The MSS that the client's inner SYNs of one IP version announced, before and after.
+#[derive(Clone, Copy, Debug)]
+pub struct InnerMss {
+    /// The last one before: bytes, and the frame that shows it.
+    pub before: (u16, FrameRef),
+    /// The first one after.
+    pub after: (u16, FrameRef),
+    /// What the IP and TCP headers add to an MTU, bytes.
+    pub headers: u32,
+}
+
+impl InnerMss {
+    /// The MTUs of the adapter, bytes.
+    pub fn mtus(&self) -> [u32; 2] {
+        [self.before, self.after].map(|(mss, _)| u32::from(mss) + self.headers)
+    }
 }
 
 /// A silence of the gateway, while the client sent.
@@ -138,7 +156,7 @@ const SOON: f64 = 30.0;
 impl Reconnect {
     /// Was the inner MSS lowered?
     pub fn lowered(&self) -> bool {
-        self.inner_mss.is_some_and(|((before, _), (after, _))| after < before)
+        self.inner_mss.is_some_and(|mss| mss.after.0 < mss.before.0)
     }
 
     /// May it have come for a new MTU, of which nothing shows because the old tunnel's beginning or end was not captured?
@@ -225,7 +243,9 @@ fn cause(session: &Session, points: &[Point], seam: &Reconnect, closed: Option<C
     let mss_fits = seam.inner_mss.is_none() || seam.lowered();
     // Of a tunnel that began before the capture only the lower MSS tells.
     let in_time = seam.after_a_minute() || seam.lived.is_none() && seam.lowered();
-    if !seam.dtls_worked && in_time && closer != Some(Direction::ToClient) && mss_fits {
+    // A client that says why it goes leaves the FIN to the gateway.
+    let by_client = closer != Some(Direction::ToClient) || seam.lowered();
+    if !seam.dtls_worked && in_time && by_client && mss_fits {
         return Cause::Mtu;
     }
     if let Some(unheard) = seam.unheard.filter(Unheard::is_dpd) {
@@ -356,10 +376,41 @@ fn moved(before: &Connection, after: &Connection) -> Option<(IpAddr, IpAddr)> {
     new.filter(|(old, new)| old != new)
 }
 
-/// The last inner MSS announced before that moment and the first one after it.
-fn inner_mss(session: &Session, at: Timestamp) -> Option<((u16, FrameRef), (u16, FrameRef))> {
-    let announced = || session.inner.iter().filter_map(|f| f.client_mss());
-    let before = announced().filter(|(_, _, t)| *t < at).max_by_key(|(_, _, t)| *t)?;
-    let after = announced().filter(|(_, _, t)| *t >= at).min_by_key(|(_, _, t)| *t)?;
-    Some(((before.0, before.1), (after.0, after.1)))
+/// The last inner MSS announced before that moment and the first one after it, of the same IP version.
+fn inner_mss(session: &Session, at: Timestamp) -> Option<InnerMss> {
+    [true, false].into_iter().find_map(|v4| {
+        let announced = || session.inner.iter().filter(|f| f.ends().0.is_ipv4() == v4).filter_map(|f| f.client_mss());
+        let before = announced().filter(|(_, _, t)| *t < at).max_by_key(|(_, _, t)| *t)?;
+        let after = announced().filter(|(_, _, t)| *t >= at).min_by_key(|(_, _, t)| *t)?;
+        Some(InnerMss { before: (before.0, before.1), after: (after.0, after.1), headers: if v4 { 40 } else { 60 } })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Syn;
+    use crate::session::Proof;
+    use crate::session::timing::tests::{at, client};
+    use std::net::Ipv6Addr;
+
+    #[test]
+    fn the_inner_mss_of_one_ip_version_is_compared() {
+        let mut session = Session::new([192, 0, 2, 1].into(), None, 443, Proof::Inside);
+        let mut opens = |seconds: f64, is_v6: bool, mss: u16| {
+            let mut flow = client([10, 9, 0, 7], 1, &[seconds], 9).flows.remove(0);
+            flow.facts.opened.syn =
+                Some(Syn { at: at(seconds), frame: FrameRef::default(), mss: Some(mss), timestamps: false });
+            if is_v6 {
+                flow.facts.opened.endpoints.client.set_ip(Ipv6Addr::LOCALHOST.into());
+            }
+            session.inner.push(flow);
+            inner_mss(&session, at(60.0)).map(|mss| mss.mtus())
+        };
+        // 1307 + 40 and 1287 + 60 are the same MTU.
+        assert_eq!(opens(3.0, false, 1307), None);
+        assert_eq!(opens(64.0, true, 1287), None);
+        assert_eq!(opens(5.0, true, 1358), Some([1418, 1347]));
+        assert_eq!(opens(66.0, false, 1307), Some([1347, 1347]));
+    }
 }

@@ -49,7 +49,7 @@ pub(super) fn reconnect(case: &Case<'_>, seam: &Reconnect) -> Option<Candidate> 
     records(new, &mut rungs);
     let mut frames = rungs.frames();
     frames.extend([seam.frame, old.opened.first_frame, old.ended.last_frame]);
-    frames.extend(seam.inner_mss.iter().flat_map(|((_, before), (_, after))| [*before, *after]));
+    frames.extend(seam.inner_mss.iter().flat_map(|mss| [mss.before.1, mss.after.1]));
     let mut ladder = rungs.ladder("reconnect", "the tunnel's end and the new tunnel".to_owned());
     let lost = seam.without_data.map_or(String::new(), |s| format!("; no data for {s:.1} s"));
     ladder.outcome = match seam.gap {
