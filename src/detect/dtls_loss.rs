@@ -8,6 +8,8 @@ use crate::session::facts::{FlowFacts, RATES, Rate, Sequence};
 const MANY: u32 = 20;
 /// And so large a share of what was sent, 1 = all.
 const SHARE: f64 = 0.01;
+/// Fewer will do where so large a share of them is missing: records, and the share, 1 = all.
+const FEW: (u32, f64) = (12, 0.25);
 /// From this share on users notice.
 const NOTICED: f64 = 0.05;
 /// So many of a sender's records missing at its own interface, and so large a share of them, were lost by the capture.
@@ -34,17 +36,19 @@ pub static DETECTOR: Detector = Detector {
 Every DTLS record carries a number, so what is missing among them at the receiving end was lost on the way. Records that only \
 came late are not missing.
 
-Found when at least 20 records and 1 % of those sent in one direction are missing, at the client's interface for records of the \
+Found when at least 20 records and 1 % of those sent in one direction are missing, or 12 and a quarter of those of the gateway, at the client's interface for records of the \
 gateway, at the gateway's for records of the client; medium from 5 % on. A capture that dropped frames cannot tell: it says so itself, or at least 10 records and 2 % of those that an \
 end sent are missing at its own interface, or the record numbers of both sides jump over a silence of three seconds or more. Where \
 nobody knows where it stood, about the same loss both ways is taken for its own.
 
 - `rate-limited`: seconds with many records lose at least four times the share of quieter ones: policing or shaping of UDP
-- `loss`: the loss does not depend on the rate",
+- `loss`: the loss does not depend on the rate; where only large packets of the tunnel are missing, the path may carry less than \
+they measure",
     confidence: &[AT_RECEIVER, ELSEWHERE],
     remedy: &[
         "see what polices UDP between client and gateway (provider, branch firewall, QoS class: the outer packets carry the inner DSCP)",
         "until then a TLS-only group carries more, if slower",
+        "where small packets pass and large ones do not, the path carries less than they measure: `anyconnect mtu 1300` in the group policy",
     ],
     references: &["RFC 6347 §4.1 (record numbers)", "RFC 2475 §2.3.3.3 (policing)"],
     since: "0.1.0",
@@ -63,13 +67,8 @@ struct Loss<'a> {
 
 impl Loss<'_> {
     fn share(&self) -> f64 {
-        share(self.total)
+        self.total.share()
     }
-}
-
-fn share(rate: Rate) -> f64 {
-    let sent = f64::from(rate.seen) + f64::from(rate.missing);
-    if sent > 0.0 { f64::from(rate.missing) / sent } else { 0.0 }
 }
 
 fn check(case: &Case<'_>) -> Outcome {
@@ -84,7 +83,7 @@ fn check(case: &Case<'_>) -> Outcome {
         let dropped = point.interface.dropped.unwrap_or_default();
         return Outcome::cannot_tell(format!("the capture on {} dropped {dropped} frames itself", point.name), None);
     }
-    let lossy = all.iter().filter(|l| is_lossy(l.total));
+    let lossy = all.iter().filter(|l| is_lossy(l.total, l.direction));
     let (doubtful, sure): (Vec<_>, Vec<_>) = lossy.partition(|l| l.doubt.is_some());
     let worst = sure.into_iter().max_by(|a, b| a.share().total_cmp(&b.share()));
     if let (None, Some((loss, why))) = (&worst, doubtful.iter().find_map(|l| Some((l, l.doubt.as_ref()?)))) {
@@ -111,12 +110,12 @@ fn directions<'a>(case: &Case<'_>, view: &'a FlowFacts) -> Vec<Loss<'a>> {
     };
     let loss = |direction: Direction| {
         let (judged, other) = (direction.of(&dtls.sequence), direction.reverse().of(&dtls.sequence));
-        let (all, gap) = (counted(judged), gap(judged, other));
+        let (all, gap) = (judged.counted(), gap(judged, other));
         let [total, of_other] = match gap {
-            Some(_) => [judged, other].map(|s| Rate { missing: s.missing.saturating_sub(s.in_silence), ..counted(s) }),
-            None => [all, counted(other)],
+            Some(_) => [judged, other].map(|s| Rate { missing: s.missing.saturating_sub(s.in_silence), ..s.counted() }),
+            None => [all, other.counted()],
         };
-        let is_gap = is_lossy(all) && !is_lossy(total);
+        let is_gap = is_lossy(all, direction) && !is_lossy(total, direction);
         let place = case.place(view.point);
         let doubt = match gap.filter(|_| is_gap) {
             Some(gap) => Some(format!("the capture itself has a gap at {place}: {gap}")),
@@ -135,13 +134,11 @@ fn directions<'a>(case: &Case<'_>, view: &'a FlowFacts) -> Vec<Loss<'a>> {
     ways.into_iter().filter_map(loss).collect()
 }
 
-fn is_lossy(rate: Rate) -> bool {
-    rate.missing >= MANY && share(rate) >= SHARE
-}
-
-/// Records seen and missing.
-fn counted(sequence: &Sequence) -> Rate {
-    Rate { seen: sequence.rates().iter().map(|r| r.seen).sum(), missing: sequence.missing }
+fn is_lossy(rate: Rate, direction: Direction) -> bool {
+    let (few, most) = FEW;
+    // A client probes with records that may be too large for the path.
+    let is_much = direction == Direction::ToClient && rate.missing >= few && rate.share() >= most;
+    rate.missing >= MANY && rate.share() >= SHARE || is_much
 }
 
 /// A silence over which the numbers of both sides went on.
@@ -157,11 +154,11 @@ fn gap(judged: &Sequence, other: &Sequence) -> Option<String> {
 
 /// What the records of the other direction say that the capture itself lost: at a known place it is that of the end where it stood.
 fn doubt((judged, other): (Rate, Rate), direction: Direction, place: Option<&str>) -> Option<String> {
-    if other.missing < OWN || share(other) < OWN_SHARE {
+    if other.missing < OWN || other.share() < OWN_SHARE {
         return None;
     }
     let sent = u64::from(other.seen) + u64::from(other.missing);
-    let percent = share(other) * 100.0;
+    let percent = other.share() * 100.0;
     let by = if direction == Direction::ToServer { "client" } else { "gateway" };
     if let Some(place) = place {
         return Some(format!(
@@ -170,12 +167,12 @@ fn doubt((judged, other): (Rate, Rate), direction: Direction, place: Option<&str
             other.missing
         ));
     }
-    let alike = share(judged) < ALIKE * share(other) && share(other) < ALIKE * share(judged);
+    let alike = judged.share() < ALIKE * other.share() && other.share() < ALIKE * judged.share();
     alike.then(|| {
         format!(
             "the capture may have lost frames itself: {percent:.1} % of the DTLS records of the {by} are missing and {:.1} % of those \
              toward it, and nobody knows where it stood",
-            share(judged) * 100.0
+            judged.share() * 100.0
         )
     })
 }
@@ -253,11 +250,11 @@ fn rate_limit(rates: &[Rate; 5]) -> Option<RateLimit> {
     let splits = RATES.iter().enumerate().filter_map(|(i, from)| {
         let (quiet, busy) = rates.split_at_checked(i + 1)?;
         let (quiet, busy) = (sum(quiet), sum(busy));
-        let grows = share(busy) >= SHARE && share(busy) >= TIMES * share(quiet);
+        let grows = busy.share() >= SHARE && busy.share() >= TIMES * quiet.share();
         (grows && quiet.seen >= ENOUGH && busy.missing >= MANY).then_some(RateLimit {
             from: *from,
-            busy: share(busy),
-            quiet: share(quiet),
+            busy: busy.share(),
+            quiet: quiet.share(),
         })
     });
     splits.max_by(|a, b| (a.busy - a.quiet).total_cmp(&(b.busy - b.quiet)))

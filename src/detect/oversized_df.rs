@@ -95,8 +95,11 @@ fn ruled_out(session: &Session, over: &Oversized) -> Vec<RuledOut> {
         let views = session.tunnels().flat_map(|c| &c.views);
         let outer = views.filter_map(|v| v.ended.sizes.last()?.largest_passed.map(|p| p.ip_len)).max();
         if let Some(bytes) = outer {
-            let why = format!("outer packets up to {bytes} B reached the client, and none got stuck");
-            all.push(RuledOut { what: "a black hole on the outer path", why });
+            // Of TCP: it says nothing about what DTLS carried.
+            if !session.dtls.iter().any(|d| d.worked()) {
+                let why = format!("outer packets up to {bytes} B reached the client, and none got stuck");
+                all.push(RuledOut { what: "a black hole on the outer path", why });
+            }
         }
         if let Some((bytes, _)) = largest_passed_to_client(session) {
             all.push(RuledOut { what: "a dead path", why: format!("packets up to {bytes} B got through") });

@@ -810,6 +810,14 @@ pub struct Rate {
     pub missing: u32,
 }
 
+impl Rate {
+    /// The share that is missing, 1 = all.
+    pub fn share(self) -> f64 {
+        let sent = f64::from(self.seen) + f64::from(self.missing);
+        if sent > 0.0 { f64::from(self.missing) / sent } else { 0.0 }
+    }
+}
+
 impl Sequence {
     /// A jump longer than this is no loss but another sender, or a capture that began anew.
     const LONGEST_GAP: u64 = 10_000;
@@ -855,6 +863,11 @@ impl Sequence {
         let mut whole = *self;
         whole.flush();
         whole.rates
+    }
+
+    /// Records seen and missing.
+    pub fn counted(&self) -> Rate {
+        Rate { seen: self.rates().iter().map(|r| r.seen).sum(), missing: self.missing }
     }
 
     fn flush(&mut self) {
