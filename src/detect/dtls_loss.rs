@@ -244,6 +244,8 @@ struct RateLimit {
 fn rate_limit(rates: &[Rate; 5]) -> Option<RateLimit> {
     /// Records that the quiet seconds must have shown.
     const ENOUGH: u32 = 50;
+    /// Records that the quiet seconds would have lost at the share of the busy ones.
+    const EXPECTED: f64 = 5.0;
     let sum = |part: &[Rate]| {
         part.iter().fold(Rate::default(), |a, b| Rate { seen: a.seen + b.seen, missing: a.missing + b.missing })
     };
@@ -251,7 +253,9 @@ fn rate_limit(rates: &[Rate; 5]) -> Option<RateLimit> {
         let (quiet, busy) = rates.split_at_checked(i + 1)?;
         let (quiet, busy) = (sum(quiet), sum(busy));
         let grows = busy.share() >= SHARE && busy.share() >= TIMES * quiet.share();
-        (grows && quiet.seen >= ENOUGH && busy.missing >= MANY).then_some(RateLimit {
+        // Else it may be chance that the quiet ones lost so few.
+        let would_show = f64::from(quiet.seen) * busy.share() >= EXPECTED;
+        (grows && would_show && quiet.seen >= ENOUGH && busy.missing >= MANY).then_some(RateLimit {
             from: *from,
             busy: busy.share(),
             quiet: quiet.share(),

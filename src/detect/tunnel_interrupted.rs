@@ -131,6 +131,7 @@ impl<'a> Break<'a> {
         let rekeyed = old.is_some_and(rekey_failed);
         let likely = match (seam.cause, reset) {
             (_, Some(reset)) if reset.is_forged() => "reset-by-middlebox",
+            (Cause::Reset, Some(reset)) if reset.closed.direction == Direction::ToServer => "client-closed",
             (Cause::Reset, _) => "reset-by-gateway",
             (Cause::PathLost | Cause::DpdUnanswered | Cause::ClientClosed, _) if rekeyed => "rekey-failed",
             (cause, _) => cause.word(),
@@ -192,7 +193,7 @@ impl<'a> Break<'a> {
             | "gateway-silent" => Severity::Medium,
             "roaming" | "link-mtu-changed" => Severity::Info,
             "client-silent" | "tls-lost" => Severity::Low,
-            _ if noticed => Severity::Low,
+            _ if noticed || self.reset.is_some() => Severity::Low,
             _ => Severity::Info,
         }
     }

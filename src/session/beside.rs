@@ -85,7 +85,9 @@ pub fn attach(sessions: &mut [Session], others: &[View], incomplete: &[(PointId,
                 asking.insert((view.point, ends.client));
             }
         }
-        clients.iter().filter_map(|key| quic.get(key)).flatten().for_each(|flow| beside.quic.add(flow));
+        let elsewhere = |flow: &&&FlowFacts| !gateways.contains(&(flow.point, flow.opened.endpoints.server.ip()));
+        let asked = clients.iter().filter_map(|key| quic.get(key)).flatten();
+        asked.filter(elsewhere).for_each(|flow| beside.quic.add(flow));
         let strangers = asking.iter().filter_map(|key| unasked.get(key)).flatten();
         beside.strangers.extend(strangers.filter_map(|flow| Stranger::of(flow)).take(MAX_FRAMES));
         let between = |(point, i): &&(PointId, Incomplete)| {

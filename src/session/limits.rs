@@ -35,12 +35,15 @@ pub fn judge(session: &mut Session, told: Told, points: &[Point]) {
     icmp_limits(session, &mut limits);
     mss_limits(session, &mut limits);
     let told_by_packet = limits.iter().any(|l| match l.basis {
-        Basis::Decrypted => true,
         Basis::Observed => l.channel == Channel::Tls || is_told_by_icmp(l),
         _ => false,
     });
     if !told_by_packet {
+        let named = |l: &&Limit| l.basis == Basis::Decrypted;
+        let least = limits.iter().filter(named).map(|l| l.bytes).min();
         bracket(session, points, &mut limits);
+        // Beside what the gateway named it tells only what is less.
+        limits.retain(|l| !l.is_bracket() || least.is_none_or(|least| l.bytes < least));
     }
     for place in in_force_inner(session, &limits) {
         if let Some(limit) = limits.get_mut(place) {
@@ -452,20 +455,23 @@ fn in_force_inner(session: &Session, limits: &[Limit]) -> Vec<usize> {
         let places = limits.iter().enumerate().filter(|(_, l)| l.channel == channel && l.basis == basis);
         places.map(|(i, _)| i).collect()
     };
-    for basis in [Basis::Assumed, Basis::Decrypted] {
-        let places = of(basis, channel);
-        if !places.is_empty() {
-            return places;
-        }
-        // With a pre-shared key the gateway names one MTU for both.
-        let places = of(basis, Channel::Tls);
-        if basis == Basis::Decrypted && !places.is_empty() {
-            return places;
-        }
-    }
     let icmp = || limits.iter().position(|l| l.channel == Channel::Inner && is_told_by_icmp(l));
-    let lowered = || limits.iter().position(|l| l.channel == Channel::Tls && l.basis == Basis::Observed);
     let bracket = || limits.iter().position(Limit::is_bracket);
+    let bytes = |place: usize| limits.get(place).map_or(0, |l| l.bytes);
+    for basis in [Basis::Assumed, Basis::Decrypted] {
+        let mut places = of(basis, channel);
+        if basis == Basis::Decrypted && places.is_empty() {
+            // With a pre-shared key the gateway names one MTU for both.
+            places = of(basis, Channel::Tls);
+        }
+        if places.is_empty() {
+            continue;
+        }
+        // What the gateway named, it may not keep: less is told by its ICMP, or by what never got through.
+        let less = icmp().or_else(bracket).filter(|place| places.iter().all(|named| bytes(*place) < bytes(*named)));
+        return less.filter(|_| basis == Basis::Decrypted).map_or(places, |less| vec![less]);
+    }
+    let lowered = || limits.iter().position(|l| l.channel == Channel::Tls && l.basis == Basis::Observed);
     icmp().or_else(lowered).or_else(bracket).into_iter().collect()
 }
 

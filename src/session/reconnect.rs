@@ -340,8 +340,9 @@ fn without_data(session: &Session, before: &Connection, flows: &[&DtlsFlow], aft
     let last = |views: &[View]| data(views, &|a| a.stretches.last().map(|s| s.last)).into_iter().max();
     let first = |views: &[View]| {
         // The set-up's own records are no data of the user.
-        let settled = after.settled().map_or(after.start(), |s| s.at).plus_seconds(1.0);
-        let pick = |a: &super::facts::Activity| a.stretches.iter().map(|s| s.first).find(|at| *at > settled);
+        let settled = after.settled().map_or(after.start(), |s| s.at);
+        let later = settled.plus_seconds(1.0);
+        let pick = |a: &super::facts::Activity| Some(a.stretches.iter().find(|s| s.last > later)?.first.max(settled));
         data(views, &pick).into_iter().min()
     };
     let old = flows.iter().filter_map(|d| last(&d.views)).chain(last(&before.views)).max()?;
