@@ -3,13 +3,12 @@
 use crate::event::{Direction, FrameRef, Vantage};
 use crate::finding::{BothWays, Case, Detector, Evidence, Filter, Finding, Grade, Outcome, RuledOut, Severity, Wanted};
 use crate::session::facts::{FlowFacts, RATES, Rate, Sequence};
+use crate::session::limits::stuck_toward_client;
 
 /// So many records must be missing before anybody speaks of it.
 const MANY: u32 = 20;
 /// And so large a share of what was sent, 1 = all.
 const SHARE: f64 = 0.01;
-/// Fewer will do where so large a share of them is missing: records, and the share, 1 = all.
-const FEW: (u32, f64) = (12, 0.25);
 /// From this share on users notice.
 const NOTICED: f64 = 0.05;
 /// So many of a sender's records missing at its own interface, and so large a share of them, were lost by the capture.
@@ -36,7 +35,7 @@ pub static DETECTOR: Detector = Detector {
 Every DTLS record carries a number, so what is missing among them at the receiving end was lost on the way. Records that only \
 came late are not missing.
 
-Found when at least 20 records and 1 % of those sent in one direction are missing, or 12 and a quarter of those of the gateway, at the client's interface for records of the \
+Found when at least 20 records and 1 % of those sent in one direction are missing, or 12 and a tenth of those of the gateway, at the client's interface for records of the \
 gateway, at the gateway's for records of the client; medium from 5 % on. A capture that dropped frames cannot tell: it says so itself, or at least 10 records and 2 % of those that an \
 end sent are missing at its own interface, or the record numbers of both sides jump over a silence of three seconds or more. Where \
 nobody knows where it stood, about the same loss both ways is taken for its own.
@@ -135,10 +134,8 @@ fn directions<'a>(case: &Case<'_>, view: &'a FlowFacts) -> Vec<Loss<'a>> {
 }
 
 fn is_lossy(rate: Rate, direction: Direction) -> bool {
-    let (few, most) = FEW;
     // A client probes with records that may be too large for the path.
-    let is_much = direction == Direction::ToClient && rate.missing >= few && rate.share() >= most;
-    rate.missing >= MANY && rate.share() >= SHARE || is_much
+    rate.missing >= MANY && rate.share() >= SHARE || direction == Direction::ToClient && rate.loses_much()
 }
 
 /// A silence over which the numbers of both sides went on.
@@ -186,6 +183,13 @@ fn finding(case: &Case<'_>, loss: &Loss<'_>) -> Finding {
         u64::from(seen) + u64::from(missing),
         case.place(loss.view.point)
     );
+    let stuck = case.session.inner.iter().filter_map(stuck_toward_client).max_by_key(|stuck| stuck.times);
+    if let (Direction::ToClient, Some(stuck)) = (loss.direction, stuck.filter(|stuck| stuck.times > 2)) {
+        summary.push_str(&format!(
+            " Inside, a segment of {} B toward the client was sent {} times in vain: it is large records that vanish.",
+            stuck.ip_len, stuck.times
+        ));
+    }
     let untimed = case.untimed();
     let limited = rate_limit(&loss.sequence.rates()).filter(|_| untimed.is_none());
     if let Some(why) = untimed {

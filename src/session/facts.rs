@@ -816,6 +816,11 @@ impl Rate {
         let sent = f64::from(self.seen) + f64::from(self.missing);
         if sent > 0.0 { f64::from(self.missing) / sent } else { 0.0 }
     }
+
+    /// Few may be missing, but at least a dozen, and a tenth of all.
+    pub fn loses_much(self) -> bool {
+        self.missing >= 12 && self.share() >= 0.1
+    }
 }
 
 impl Sequence {

@@ -268,12 +268,10 @@ fn outer_swallowed(session: &Session, stuck: &Stuck) -> bool {
         to_client.smallest_stuck
     });
     let meanwhile = |o: &Stuck| o.first <= stuck.last && o.last >= stuck.first;
-    /// So large a share of the gateway's DTLS records is missing where its large ones are swallowed, 1 = all.
-    const SWALLOWED: f64 = 0.25;
     let dtls = session.dtls.iter().filter(|d| d.worked()).flat_map(|d| &d.views).filter_map(|v| v.dtls.as_deref());
     let mut toward_client = dtls.map(|dtls| Direction::ToClient.of(&dtls.sequence).counted());
     outer.filter(|o| o.times > 2).any(|o| meanwhile(&o))
-        || toward_client.any(|rate| rate.missing >= stuck.times && rate.share() >= SWALLOWED)
+        || toward_client.any(|rate| rate.missing >= stuck.times && rate.loses_much())
 }
 
 /// Inner packets toward the client got stuck in a tunnel that may have stood still altogether: as large ones had passed
