@@ -93,13 +93,18 @@ impl SizesByDirection {
 
     /// What both probes of a flow learned, to-server first.
     pub fn of(probes: &[SizeProbe; 2]) -> SizesByDirection {
-        let sizes = probes.each_ref().map(SizeProbe::sizes);
-        SizesByDirection((sizes != Self::NONE).then(|| Box::new(sizes)))
+        probes.each_ref().map(SizeProbe::sizes).into()
     }
 
     /// What was learned, to change it.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Sizes> {
         self.0.iter_mut().flat_map(|sizes| sizes.iter_mut())
+    }
+}
+
+impl From<[Sizes; 2]> for SizesByDirection {
+    fn from(sizes: [Sizes; 2]) -> SizesByDirection {
+        SizesByDirection((sizes != Self::NONE).then(|| Box::new(sizes)))
     }
 }
 

@@ -600,20 +600,24 @@ fn tally(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::flow::probe::{SizeProbe, SizesByDirection};
+    use crate::event::{Passed, Sizes};
     use crate::session::Proof;
     use crate::session::timing::tests::{at, client};
 
-    /// A session whose servers send one segment of 1347 B each toward the client: at those moments, acknowledged or not.
-    fn session(flows: &[(&[f64], Option<f64>)]) -> Session {
+    /// A session whose servers send a segment of 1347 B each toward the client: at those moments in vain, or acknowledged then.
+    fn session(flows: &[Result<f64, &[f64]>]) -> Session {
         let mut session = Session::new([10, 9, 0, 7].into(), None, 443, Proof::Inside);
-        for (id, (sent, acknowledged)) in flows.iter().enumerate() {
-            let mut flow = client([10, 9, 0, 7], id as u32, sent, 9).flows.remove(0);
-            let mut probe = SizeProbe::default();
-            probe.sent(1, 0, 40, 0, at(0.0));
-            sent.iter().zip(1..).for_each(|(seconds, frame)| probe.sent(1, 1307, 1347, frame, at(*seconds)));
-            acknowledged.iter().for_each(|seconds| probe.acknowledged(1308, at(*seconds)));
-            flow.facts.ended.sizes = SizesByDirection::of(&[SizeProbe::default(), probe]);
+        for (id, sent) in flows.iter().enumerate() {
+            let mut flow = client([10, 9, 0, 7], id as u32, &[1.0], 9).flows.remove(0);
+            let largest_passed = sent.ok().map(|seconds| Passed { ip_len: 1347, frame: 1, at: at(seconds) });
+            let smallest_stuck = sent.err().and_then(|sent| {
+                let [first, last] = [*sent.first()?, *sent.last()?].map(at);
+                let times = sent.len() as u32;
+                Some(Stuck { ip_len: 1347, seq: 1, times, first_frame: 1, last_frame: times, first, last })
+            });
+            let progress = largest_passed.map(|passed| passed.at);
+            let sizes = Sizes { largest_passed, smallest_stuck, segments_stuck: 0, progress };
+            flow.facts.ended.sizes = [Sizes::default(), sizes].into();
             session.inner.push(flow);
         }
         session
@@ -627,12 +631,12 @@ mod tests {
             bracket(session, &[], &mut limits);
             limits.iter().map(|limit| limit.bytes).collect::<Vec<_>>()
         };
-        let passes = session(&[(stuck, None), (&[20.0], Some(20.1))]);
+        let passes = session(&[Err(stuck), Ok(20.1)]);
         assert!(bracketed(&passes).is_empty());
         assert_eq!(stuck_beside_passing(&passes).map(|(_, stuck)| stuck.times), Some(7));
         // Nothing passes, or only what was under way when the other got stuck.
-        for other in [(stuck, None), (&[0.5][..], Some(1.2))] {
-            let session = session(&[(stuck, None), other]);
+        for other in [Err(stuck), Ok(1.2)] {
+            let session = session(&[Err(stuck), other]);
             assert_eq!(bracketed(&session), [1346], "{other:?}");
             assert!(stuck_beside_passing(&session).is_none(), "{other:?}");
         }
