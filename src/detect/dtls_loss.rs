@@ -35,8 +35,8 @@ pub static DETECTOR: Detector = Detector {
 Every DTLS record carries a number, so what is missing among them at the receiving end was lost on the way. Records that only \
 came late are not missing.
 
-Found when at least 20 records and 1 % of those sent in one direction are missing, or 12 and a tenth of those of the gateway, at the client's interface for records of the \
-gateway, at the gateway's for records of the client; medium from 5 % on. A capture that dropped frames cannot tell: it says so itself, or at least 10 records and 2 % of those that an \
+Found when at least 20 records and 1 % of those sent in one direction are missing, or 12 and a tenth of those of the gateway, at \
+the client's interface for records of the gateway, at the gateway's for records of the client; medium from 5 % on. A capture that dropped frames cannot tell: it says so itself, or at least 10 records and 2 % of those that an \
 end sent are missing at its own interface, or the record numbers of both sides jump over a silence of three seconds or more. Where \
 nobody knows where it stood, about the same loss both ways is taken for its own.
 

@@ -37,8 +37,8 @@ pub static DETECTOR: Detector = Detector {
     question: "whether DTLS dies while TLS lives on",
     explanation: "\
 A DTLS tunnel that carried data both ways stops, while the TLS tunnel beside it lives on: DPD notices, and data records \
-reappear on TLS. Or it comes up, and no data ever comes back over it. The adapter keeps the larger DTLS MTU until the client reconnects, so what note 116881 describes can begin in \
-the middle of a session.
+reappear on TLS. Or it comes up, and no data ever comes back over it. The adapter keeps the larger DTLS MTU until the client \
+reconnects, so what note 116881 describes can begin in the middle of a session.
 
 Found when, after the gateway's last DTLS record and on the same tunnel connection, the client's DTLS records go unanswered, or it \
 says hello anew, or data is back on TLS both ways (not only keepalives). A path that died altogether takes TLS with it and is not \
@@ -136,8 +136,6 @@ struct Death<'a> {
     answered: (Timestamp, FrameRef),
     /// One was captured.
     is_heard: bool,
-    /// It came up before the capture.
-    was_up: bool,
     /// What the client sent since.
     unanswered: Unanswered,
     /// ClientHellos on the same tunnel since.
@@ -155,7 +153,6 @@ impl<'a> Death<'a> {
     fn of(session: &'a Session, flow: &'a DtlsFlow) -> Option<Death<'a>> {
         let began = (flow.start(), flow.best().opened.first_frame);
         let (answered, is_heard) = last_answer(flow).map_or((began, false), |answered| (answered, true));
-        let was_up = flow.was_up();
         let tunnel = session.tunnel_at(flow.start());
         let next = tunnel.and_then(|t| session.tunnels().find(|other| other.start() > t.start()));
         let until = next.map(Connection::start);
@@ -178,7 +175,7 @@ impl<'a> Death<'a> {
         // An answer takes a moment: the client's part of a last exchange waits for none.
         let waits = |u: &Unanswered| u.last.0.seconds_since(answered.0) >= PATIENCE;
         let unanswered = up.max_by_key(|u| u.records).filter(waits).unwrap_or_default();
-        if !is_heard && !was_up && unanswered.data() < 2 {
+        if !is_heard && !flow.was_up() && unanswered.data() < 2 {
             return None;
         }
         let ended = last_record(flow).unwrap_or(answered.0);
@@ -200,7 +197,7 @@ impl<'a> Death<'a> {
         let rekey = rekey.min().filter(|(at, _)| *at >= answered.0.plus_seconds(-1.0)).map(|(_, frame)| frame);
         let mut refusals = flow.views.iter().flat_map(|view| refusals(view, &session.icmp));
         let refused = refusals.find(|facts| facts.last >= answered.0);
-        found.then_some(Death { flow, answered, is_heard, was_up, unanswered, retries, again, back, rekey, refused })
+        found.then_some(Death { flow, answered, is_heard, unanswered, retries, again, back, rekey, refused })
     }
 
     /// Records of the client that went that way after the last answer. Where answers do not show, only that there were none.
@@ -223,7 +220,7 @@ impl<'a> Death<'a> {
 
     /// It came up in the capture, and no data ever came back over it.
     fn is_unheard_of(&self) -> bool {
-        !self.is_heard && !self.was_up
+        !self.is_heard && !self.flow.was_up()
     }
 
     fn likely(&self, case: &Case<'_>, lasts: bool) -> &'static str {
@@ -263,14 +260,12 @@ fn finding(case: &Case<'_>, death: &Death<'_>, deaths: usize, is_mended: bool) -
     let likely = death.likely(case, deaths == 1 || is_mended);
     let (answered, frame) = death.answered;
     let into = answered.seconds_since(session.start).max(0.0);
-    let (mut text, of) = match death {
-        Death { is_heard: true, .. } => {
-            (format!("DTLS came up and carried data until {into:.1} s into the session"), "the last answer")
-        }
-        Death { was_up: true, .. } => {
-            ("DTLS had come up before the capture, in which it gets no answer any more".to_owned(), "its first record")
-        }
-        _ => (format!("DTLS came up {into:.1} s into the session, and no data came back over it"), "its ClientHello"),
+    let (mut text, of) = if death.is_heard {
+        (format!("DTLS came up and carried data until {into:.1} s into the session"), "the last answer")
+    } else if death.is_unheard_of() {
+        (format!("DTLS came up {into:.1} s into the session, and no data came back over it"), "its ClientHello")
+    } else {
+        ("DTLS had come up before the capture, in which it gets no answer any more".to_owned(), "its first record")
     };
     let Unanswered { records, .. } = death.unanswered;
     if records > 0 {

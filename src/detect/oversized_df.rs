@@ -94,12 +94,10 @@ fn ruled_out(session: &Session, over: &Oversized) -> Vec<RuledOut> {
     if over.channel == Channel::Inner && over.stuck_to_client > 0 {
         let views = session.tunnels().flat_map(|c| &c.views);
         let outer = views.filter_map(|v| v.ended.sizes.last()?.largest_passed.map(|p| p.ip_len)).max();
-        if let Some(bytes) = outer {
-            // Of TCP: it says nothing about what DTLS carried.
-            if !session.dtls.iter().any(|d| d.worked()) {
-                let why = format!("outer packets up to {bytes} B reached the client, and none got stuck");
-                all.push(RuledOut { what: "a black hole on the outer path", why });
-            }
+        // Of TCP: it says nothing about what DTLS carried.
+        if let Some(bytes) = outer.filter(|_| !session.dtls.iter().any(|d| d.worked())) {
+            let why = format!("outer packets up to {bytes} B reached the client, and none got stuck");
+            all.push(RuledOut { what: "a black hole on the outer path", why });
         }
         if let Some((bytes, _)) = largest_passed_to_client(session) {
             all.push(RuledOut { what: "a dead path", why: format!("packets up to {bytes} B got through") });

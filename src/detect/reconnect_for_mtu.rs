@@ -173,13 +173,13 @@ fn stream_filter(connection: &Connection) -> Filter {
 /// From the inside only the client's new, lower MSS is seen.
 fn inside_only(case: &Case<'_>) -> Outcome {
     let session = case.session;
-    let Some((mss, at)) = lowered_after_trouble(session) else {
+    let Some(mss) = lowered_after_trouble(session) else {
         return Outcome::cannot_tell(
             "the outer connections were not captured",
             Some(Wanted { vantage: Vantage::Outside, why: DETECTOR.question }),
         );
     };
-    let (InnerMss { before: (before, first), after: (after, second), .. }, [_, mtu]) = (mss, mss.mtus());
+    let (InnerMss { before: (before, first), after: (after, second), at, .. }, [_, mtu]) = (mss, mss.mtus());
     Outcome::Found(Box::new(Finding {
         severity: Severity::Medium,
         grade: INSIDE,

@@ -2,7 +2,7 @@
 
 use super::facts::{FlowFacts, Run, View};
 use super::mtu;
-use super::reconnect::InnerMss;
+use super::reconnect::{Announced, InnerMss};
 use super::{Basis, Channel, InnerFlow, Limit, Oversized, Point, Session};
 use crate::event::{Direction, FrameRef, PointId, Protocol, Stuck, Timestamp, Vantage, Version};
 use std::collections::BTreeMap;
@@ -23,7 +23,7 @@ pub const SMALLEST_V4: u32 = 68;
 pub const SMALLEST_V6: u32 = 1280;
 
 /// Inner IP and TCP header without options, bytes: what the MSS leaves out (RFC 6691 §2).
-fn headers(address: IpAddr) -> u32 {
+pub(super) fn headers(address: IpAddr) -> u32 {
     if address.is_ipv4() { 40 } else { 60 }
 }
 
@@ -34,13 +34,10 @@ pub fn judge(session: &mut Session, told: Told, points: &[Point]) {
     decrypted_limits(session, &mut limits);
     icmp_limits(session, &mut limits);
     mss_limits(session, &mut limits);
-    let told_by_packet = limits.iter().any(|l| match l.basis {
-        Basis::Observed => l.channel == Channel::Tls || is_told_by_icmp(l),
-        _ => false,
-    });
+    let told_by_packet =
+        limits.iter().any(|l| l.basis == Basis::Observed && (l.channel == Channel::Tls || is_told_by_icmp(l)));
     if !told_by_packet {
-        let named = |l: &&Limit| l.basis == Basis::Decrypted;
-        let least = limits.iter().filter(named).map(|l| l.bytes).min();
+        let least = limits.iter().filter(|l| l.basis == Basis::Decrypted).map(|l| l.bytes).min();
         bracket(session, points, &mut limits);
         // Beside what the gateway named it tells only what is less.
         limits.retain(|l| !l.is_bracket() || least.is_none_or(|least| l.bytes < least));
@@ -224,26 +221,23 @@ fn is_lowered(session: &Session, bytes: u32) -> bool {
         !r.dtls_worked && r.after_a_minute() && r.lowered() && r.inner_mss.is_some_and(|mss| mss.mtus()[1] == bytes)
     });
     by_reconnect
-        || session.connections.is_empty()
-            && lowered_after_trouble(session).is_some_and(|(mss, _)| mss.mtus()[1] == bytes)
+        || session.connections.is_empty() && lowered_after_trouble(session).is_some_and(|mss| mss.mtus()[1] == bytes)
 }
 
-/// Inside only: the lower MSS announced after packets toward the client had got stuck, when it is lower than what was stuck, and
-/// when.
-pub fn lowered_after_trouble(session: &Session) -> Option<(InnerMss, Timestamp)> {
-    [true, false].into_iter().find_map(|v4| {
-        let of_version = session.inner.iter().filter(|f| f.ends().0.is_ipv4() == v4);
-        let mut announced: Vec<_> = of_version.filter_map(|f| f.client_mss()).collect();
+/// Inside only: the lower MSS announced after packets toward the client had got stuck, when it is lower than what was stuck.
+pub fn lowered_after_trouble(session: &Session) -> Option<InnerMss> {
+    let lower = |mut announced: Vec<Announced>| {
         announced.sort_unstable_by_key(|(mss, frame, at)| (*at, *mss, *frame));
-        let (first, frame, _) = *announced.first()?;
-        let (mss, lower, at) = *announced.iter().find(|(mss, ..)| *mss < first)?;
-        let mss = InnerMss { before: (first, frame), after: (mss, lower), headers: if v4 { 40 } else { 60 } };
+        let first = *announced.first()?;
+        Some([first, *announced.iter().find(|(mss, ..)| *mss < first.0)?])
+    };
+    let trouble = |mss: &InnerMss| {
         let [_, after] = mss.mtus();
-        let trouble =
-            session.inner.iter().any(|f| stuck_toward_client(f).is_some_and(|s| s.first < at && s.ip_len > after))
-                || session.frag_needed().any(|i| i.inner && i.facts.first < at);
-        trouble.then_some((mss, at))
-    })
+        let is_before = |s: &Stuck| s.first < mss.at && s.ip_len > after;
+        session.inner.iter().filter_map(stuck_toward_client).any(is_before)
+            || session.frag_needed().any(|i| i.inner && i.facts.first < mss.at)
+    };
+    InnerMss::by_version(session, lower).find(trouble)
 }
 
 /// The smallest size toward the client of that flow that never got through.
@@ -268,10 +262,14 @@ fn outer_swallowed(session: &Session, stuck: &Stuck) -> bool {
         to_client.smallest_stuck
     });
     let meanwhile = |o: &Stuck| o.first <= stuck.last && o.last >= stuck.first;
+    outer.filter(|o| o.times > 2).any(|o| meanwhile(&o)) || is_swallowed_over_dtls(session, stuck)
+}
+
+/// Are so many of the gateway's DTLS records missing where they should arrive that it was among them?
+pub fn is_swallowed_over_dtls(session: &Session, stuck: &Stuck) -> bool {
     let dtls = session.dtls.iter().filter(|d| d.worked()).flat_map(|d| &d.views).filter_map(|v| v.dtls.as_deref());
     let mut toward_client = dtls.map(|dtls| Direction::ToClient.of(&dtls.sequence).counted());
-    outer.filter(|o| o.times > 2).any(|o| meanwhile(&o))
-        || toward_client.any(|rate| rate.missing >= stuck.times && rate.loses_much())
+    toward_client.any(|rate| rate.missing >= stuck.times && rate.loses_much())
 }
 
 /// Inner packets toward the client got stuck in a tunnel that may have stood still altogether: as large ones had passed
@@ -455,19 +453,20 @@ fn in_force_inner(session: &Session, limits: &[Limit]) -> Vec<usize> {
     };
     let icmp = || limits.iter().position(|l| l.channel == Channel::Inner && is_told_by_icmp(l));
     let bracket = || limits.iter().position(Limit::is_bracket);
-    let bytes = |place: usize| limits.get(place).map_or(0, |l| l.bytes);
-    for basis in [Basis::Assumed, Basis::Decrypted] {
-        let mut places = of(basis, channel);
-        if basis == Basis::Decrypted && places.is_empty() {
-            // With a pre-shared key the gateway names one MTU for both.
-            places = of(basis, Channel::Tls);
-        }
-        if places.is_empty() {
-            continue;
-        }
-        // What the gateway named, it may not keep: less is told by its ICMP, or by what never got through.
-        let less = icmp().or_else(bracket).filter(|place| places.iter().all(|named| bytes(*place) < bytes(*named)));
-        return less.filter(|_| basis == Basis::Decrypted).map_or(places, |less| vec![less]);
+    let told = of(Basis::Assumed, channel);
+    if !told.is_empty() {
+        return told;
+    }
+    let mut named = of(Basis::Decrypted, channel);
+    if named.is_empty() {
+        // With a pre-shared key the gateway names one MTU for both.
+        named = of(Basis::Decrypted, Channel::Tls);
+    }
+    if !named.is_empty() {
+        // It may not keep what it named: less is told by its ICMP, or by what never got through.
+        let bytes = |place: &usize| limits.get(*place).map_or(0, |l| l.bytes);
+        let less = icmp().or_else(bracket).filter(|place| named.iter().all(|named| bytes(place) < bytes(named)));
+        return less.map_or(named, |less| vec![less]);
     }
     let lowered = || limits.iter().position(|l| l.channel == Channel::Tls && l.basis == Basis::Observed);
     icmp().or_else(lowered).or_else(bracket).into_iter().collect()

@@ -1,7 +1,8 @@
 //! The seam between two tunnel connections of one session: what ended the first, what the user lost, what the MTU was.
 
 use super::facts::{Closed, FlowFacts, View};
-use super::{Connection, DtlsFlow, Point, Session};
+use super::limits::headers;
+use super::{Connection, DtlsFlow, InnerFlow, Point, Session};
 use crate::event::{Direction, FrameRef, Timestamp, Vantage};
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
@@ -106,11 +107,29 @@ pub struct InnerMss {
     pub before: (u16, FrameRef),
     /// The first one after.
     pub after: (u16, FrameRef),
-    /// What the IP and TCP headers add to an MTU, bytes.
+    /// When that was.
+    pub at: Timestamp,
+    /// What the IP and TCP headers add to an MSS, bytes.
     pub headers: u32,
 }
 
+/// What an inner SYN announced, bytes, where and when.
+pub(super) type Announced = (u16, FrameRef, Timestamp);
+
 impl InnerMss {
+    /// Of IPv4 and of IPv6: the two that `pick` finds among all that were announced.
+    pub(super) fn by_version(
+        session: &Session,
+        pick: impl Fn(Vec<Announced>) -> Option<[Announced; 2]>,
+    ) -> impl Iterator<Item = InnerMss> {
+        let (v4, v6): (Vec<_>, Vec<_>) = session.inner.iter().partition(|flow| flow.ends().0.is_ipv4());
+        [v4, v6].into_iter().filter_map(move |flows| {
+            let headers = headers(flows.first()?.ends().0.ip());
+            let [before, after] = pick(flows.into_iter().filter_map(InnerFlow::client_mss).collect())?;
+            Some(InnerMss { before: (before.0, before.1), after: (after.0, after.1), at: after.2, headers })
+        })
+    }
+
     /// The MTUs of the adapter, bytes.
     pub fn mtus(&self) -> [u32; 2] {
         [self.before, self.after].map(|(mss, _)| u32::from(mss) + self.headers)
@@ -379,12 +398,12 @@ fn moved(before: &Connection, after: &Connection) -> Option<(IpAddr, IpAddr)> {
 
 /// The last inner MSS announced before that moment and the first one after it, of the same IP version.
 fn inner_mss(session: &Session, at: Timestamp) -> Option<InnerMss> {
-    [true, false].into_iter().find_map(|v4| {
-        let announced = || session.inner.iter().filter(|f| f.ends().0.is_ipv4() == v4).filter_map(|f| f.client_mss());
-        let before = announced().filter(|(_, _, t)| *t < at).max_by_key(|(_, _, t)| *t)?;
-        let after = announced().filter(|(_, _, t)| *t >= at).min_by_key(|(_, _, t)| *t)?;
-        Some(InnerMss { before: (before.0, before.1), after: (after.0, after.1), headers: if v4 { 40 } else { 60 } })
-    })
+    let around = |announced: Vec<Announced>| {
+        let (before, after): (Vec<_>, Vec<_>) = announced.into_iter().partition(|(_, _, t)| *t < at);
+        let before = before.into_iter().max_by_key(|(_, _, t)| *t)?;
+        Some([before, after.into_iter().min_by_key(|(_, _, t)| *t)?])
+    };
+    InnerMss::by_version(session, around).next()
 }
 
 #[cfg(test)]

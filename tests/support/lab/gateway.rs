@@ -297,7 +297,6 @@ impl World {
         }
     }
 
-    /// RST: the gateway's own, or forged both ways by a box in the middle.
     /// Ends the tunnel connection, with a last word.
     pub fn gateway_closes(&mut self) {
         let Some(i) = self.gateway.tunnel else { return };
@@ -305,6 +304,7 @@ impl World {
         self.close(i);
     }
 
+    /// RST: the gateway's own, or forged both ways by a box in the middle.
     pub fn reset_tunnel(&mut self, forged: bool) {
         let Some(i) = self.gateway.tunnel else { return };
         if !forged {
