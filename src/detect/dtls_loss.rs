@@ -3,7 +3,7 @@
 use crate::event::{Direction, FrameRef, Vantage};
 use crate::finding::{BothWays, Case, Detector, Evidence, Filter, Finding, Grade, Outcome, RuledOut, Severity, Wanted};
 use crate::session::facts::{FlowFacts, RATES, Rate, Sequence};
-use crate::session::limits::stuck_toward_client;
+use crate::session::limits::{is_swallowed_over_dtls, stuck_toward_client};
 
 /// So many records must be missing before anybody speaks of it.
 const MANY: u32 = 20;
@@ -183,8 +183,9 @@ fn finding(case: &Case<'_>, loss: &Loss<'_>) -> Finding {
         u64::from(seen) + u64::from(missing),
         case.place(loss.view.point)
     );
-    let stuck = case.session.inner.iter().filter_map(stuck_toward_client).max_by_key(|stuck| stuck.times);
-    if let (Direction::ToClient, Some(stuck)) = (loss.direction, stuck.filter(|stuck| stuck.times > 2)) {
+    let stuck = case.session.inner.iter().filter_map(stuck_toward_client).filter(|stuck| stuck.times > 2);
+    let swallowed = stuck.filter(|stuck| is_swallowed_over_dtls(case.session, stuck)).max_by_key(|stuck| stuck.times);
+    if let (Direction::ToClient, Some(stuck)) = (loss.direction, swallowed) {
         summary.push_str(&format!(
             " Inside, a segment of {} B toward the client was sent {} times in vain: it is large records that vanish.",
             stuck.ip_len, stuck.times

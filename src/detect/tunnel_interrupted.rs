@@ -45,10 +45,11 @@ as long as no data flows. What ended it is told apart:
 - `link-mtu-changed`: the client's outer SYN announces another MSS
 - `rekey`: after a whole number of hours, as a rekey by a new tunnel does
 - `optimising`: a second tunnel beside a working first one within half a minute, which is then closed: deliberate
-- `gateway-closed`, `client-closed`: a FIN, and nothing tells why
+- `gateway-closed`, `client-closed`: a FIN, or the client's own RST, and nothing tells why
 
 The reconnect that only lowers the MTU after a minute has a detector of its own. A tunnel the client itself ends with the session is \
-not this. Medium when it was reset or went unanswered, low when there was no tunnel for five seconds or more; else a fact worth knowing.",
+not this. Medium when it was reset or went unanswered, low when the client reset it or there was no tunnel for five seconds or \
+more; else a fact worth knowing.",
     confidence: &[BOTH_ENDS, FORGED, SEEN, SILENCE, TIMING],
     remedy: &[
         "for a reset by a middlebox: find the device (its TTL tells how far it is) and exempt the gateway from inspection or its idle timer",
