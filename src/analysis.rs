@@ -532,6 +532,12 @@ impl Run<'_> {
             format!("{} ICMP errors were left out because of their cap", facts.icmp_left_out),
         );
         lose(
+            "refused-cap",
+            facts.refused_left_out,
+            true,
+            format!("{} refused TCP connections were left out because of their cap", facts.refused_left_out),
+        );
+        lose(
             "meetings-cap",
             facts.meetings_left_out,
             true,
@@ -634,17 +640,19 @@ impl Run<'_> {
         let mut flows: Vec<View> = Vec::new();
         let mut icmp: Vec<IcmpFacts> = Vec::new();
         let mut incomplete = Vec::new();
+        let mut refused = Vec::new();
         let mut meetings = Vec::new();
         for facts in std::mem::take(&mut self.facts) {
             flows.extend(facts.flows);
             icmp.extend(facts.icmp);
             incomplete.extend(facts.incomplete);
+            refused.extend(facts.refused);
             meetings.extend(facts.meetings);
         }
         self.tell_decryption(&flows);
         let told = Told { tls: self.options.tls_mtu, dtls: self.options.dtls_mtu };
         let session::Assembled { mut sessions, clocks, unclaimed, strays, ike } =
-            session::assemble(flows, icmp, incomplete, meetings, &mut self.points);
+            session::assemble(flows, icmp, incomplete, refused, meetings, &mut self.points);
         let left_out = sessions.len().saturating_sub(self.options.max_sessions.unwrap_or(MAX_SESSIONS));
         sessions.truncate(sessions.len() - left_out);
         for clock in clocks {

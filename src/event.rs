@@ -72,6 +72,8 @@ pub enum What<'a> {
         /// Its TTL or hop limit.
         ttl: u8,
     },
+    /// A TCP connection that nobody accepted; told when its flow ends.
+    Refused(Refused),
     /// A TLS ClientHello.
     ClientHello(FlowId, &'a ClientHello),
     /// A TLS ServerHello.
@@ -114,6 +116,21 @@ pub enum What<'a> {
     Incomplete(Incomplete),
     /// An IKE message (RFC 7296 §3.1): a VPN of another kind.
     Ike(FlowId),
+}
+
+/// A TCP connection that got no further than its SYN.
+#[derive(Clone, Copy, Debug)]
+pub struct Refused {
+    /// Who asked whom.
+    pub endpoints: Endpoints,
+    /// First SYN.
+    pub first: Timestamp,
+    /// Its frame.
+    pub frame: FrameRef,
+    /// When its last packet was seen.
+    pub last: Timestamp,
+    /// A RST answered it; otherwise nothing did.
+    pub by_reset: bool,
 }
 
 /// A packet of the tunnel protocol.

@@ -18,6 +18,8 @@ const TOLD: u64 = 5 << 10;
 const FLOWS: u64 = 3;
 /// Bytes of one kind of ICMP error.
 const ICMP: u64 = 256;
+/// And per refused TCP connection.
+const REFUSED: u64 = 128;
 /// Bytes of a fragmented datagram that waits, on average.
 const DATAGRAM: u64 = 4 << 10;
 /// A block shorter than this is always read: no frame is longer than a quarter of it.
@@ -34,6 +36,7 @@ impl Options {
         let remembered = self.remembered(rest / 2);
         shrink(&mut self.tracker.max_flows, remembered);
         shrink(&mut self.tracker.max_icmp, rest / 32 / ICMP);
+        shrink(&mut self.tracker.max_refused, rest / 64 / REFUSED);
         shrink(&mut self.dissect.fragments.bytes, rest / 32);
         shrink(&mut self.dissect.fragments.datagrams, rest / 32 / DATAGRAM);
         // A direction's share: some hundred with a hole at once are many.

@@ -1,9 +1,10 @@
 //! The TLS tunnel ended before its time, or was replaced by another one.
 
-use crate::event::{Direction, FrameRef, Vantage};
+use crate::event::{Direction, FrameRef, TunnelAnswer, Vantage};
 use crate::finding::{
     BothWays, Case, Detector, Evidence, Filter, Finding, Grade, Outcome, RuledOut, Severity, Sight, count, elapsed,
 };
+use crate::session::beside::{self, MAX_FRAMES, Refusal, TurnedAway};
 use crate::session::facts::{Closed, View};
 use crate::session::reconnect::{Cause, Reconnect, Unheard, unheard};
 use crate::session::silence::Silence;
@@ -45,10 +46,11 @@ as long as no data flows. What ended it is told apart:
 - `link-mtu-changed`: the client's outer SYN announces another MSS
 - `rekey`: after a whole number of hours, as a rekey by a new tunnel does
 - `optimising`: a second tunnel beside a working first one within half a minute, which is then closed: deliberate
-- `gateway-closed`, `client-closed`: a FIN, or the client's own RST, and nothing tells why
+- `gateway-closed`, `client-closed`: a FIN, or the client's own RST, and nothing tells why; at the end of a session only where the gateway then takes no new tunnel from the client that comes back, as when its service is restarted or taken down
+- `refused`: keys show that the gateway answered CONNECT without granting a tunnel
 
 The reconnect that only lowers the MTU after a minute has a detector of its own. A tunnel the client itself ends with the session is \
-not this. Medium when it was reset or went unanswered, low when the client reset it or there was no tunnel for five seconds or \
+not this. Medium when it was reset, went unanswered or was refused, low when the client reset it or there was no tunnel for five seconds or \
 more; else a fact worth knowing.",
     confidence: &[BOTH_ENDS, FORGED, SEEN, SILENCE, TIMING],
     remedy: &[
@@ -68,7 +70,10 @@ fn check(case: &Case<'_>) -> Outcome {
     }
     let seams: Vec<&Reconnect> = session.reconnects.iter().filter(|r| r.cause != Cause::Mtu).collect();
     let breaks: Vec<Break<'_>> = seams.iter().map(|seam| Break::seam(case, seam)).collect();
-    let at_end = Break::reset_at_end(case).or_else(|| Break::silence_at_end(case));
+    let at_end = Break::refused(case)
+        .or_else(|| Break::reset_at_end(case))
+        .or_else(|| Break::silence_at_end(case))
+        .or_else(|| Break::turned_away_at_end(case));
     // Silence is one only where the other side's TCP would show.
     let is_heard = case.one_way_tcp(true, false).is_none();
     let all = breaks.into_iter().chain(Break::hop(session)).chain(at_end).filter(|b| is_heard || !b.is_silence());
@@ -145,6 +150,18 @@ impl<'a> Break<'a> {
         Some(Break { likely: "gateway-hop", seam: None, old: None, reset: None, hop: Some(hop), silence: None })
     }
 
+    /// Keys show that the gateway granted no tunnel.
+    fn refused(case: &Case<'a>) -> Option<Break<'a>> {
+        let last = case.session.tunnels().last()?;
+        refusal(last)?;
+        Some(Break::at_end("refused", last))
+    }
+
+    /// How it ended, with nothing that followed.
+    fn at_end(likely: &'static str, last: &'a Connection) -> Break<'a> {
+        Break { likely, seam: None, old: Some(last), reset: None, hop: None, silence: None }
+    }
+
     /// The last tunnel was reset, and nothing followed.
     fn reset_at_end(case: &Case<'a>) -> Option<Break<'a>> {
         let last = case.session.tunnels().last()?;
@@ -155,7 +172,7 @@ impl<'a> Break<'a> {
             (false, true) => "reset-by-gateway",
             (false, false) => return None,
         };
-        Some(Break { likely, seam: None, old: Some(last), reset: Some(reset), hop: None, silence: None })
+        Some(Break { reset: Some(reset), ..Break::at_end(likely, last) })
     }
 
     /// The last tunnel is still open, and one side hears nothing any more.
@@ -178,7 +195,22 @@ impl<'a> Break<'a> {
             Some((_, silence)) => ("path-lost", *silence),
             None => ("client-silent", unheard(Direction::ToClient).next().filter(|(_, silence)| !silence.is_alone)?.1),
         };
-        Some(Break { likely, seam: None, old: Some(last), reset: None, hop: None, silence: Some(silence) })
+        Some(Break { silence: Some(silence), ..Break::at_end(likely, last) })
+    }
+
+    /// The gateway closed the last tunnel, and took no new one from the client that came back for it.
+    fn turned_away_at_end(case: &Case<'a>) -> Option<Break<'a>> {
+        let last = case.session.tunnels().last()?;
+        last.best().closed.filter(|c| !c.reset && c.direction == Direction::ToClient)?;
+        let any = |how| turned_away(case).any(|away| away.how == how);
+        let is_outside = case.point(last.best().point).and_then(|p| p.vantage) == Some(Vantage::Outside);
+        let likely = match (any(Refusal::Reset) || any(Refusal::WithoutTunnel), any(Refusal::Unanswered)) {
+            (true, _) => "gateway-closed",
+            (false, true) if is_outside => "gateway-silent",
+            (false, true) => "path-lost",
+            (false, false) => return None,
+        };
+        Some(Break::at_end(likely, last))
     }
 
     /// Is it told by what did not come?
@@ -191,9 +223,10 @@ impl<'a> Break<'a> {
         match self.likely {
             "optimising" | "gateway-hop" | "sleep" | "rekey" => Severity::Info,
             "reset-by-middlebox" | "reset-by-gateway" | "dpd-unanswered" | "rekey-failed" | "path-lost"
-            | "gateway-silent" => Severity::Medium,
+            | "gateway-silent" | "refused" => Severity::Medium,
             "roaming" | "link-mtu-changed" => Severity::Info,
             "client-silent" | "tls-lost" => Severity::Low,
+            "gateway-closed" if self.seam.is_none() => Severity::Medium,
             _ if noticed || self.reset.is_some() => Severity::Low,
             _ => Severity::Info,
         }
@@ -213,12 +246,14 @@ impl<'a> Break<'a> {
         let what = match self.likely {
             "client-silent" => "nothing comes from the client any more",
             "tls-lost" => "the TLS connection of the tunnel is dead, while DTLS goes on",
-            _ if self.silence.is_some() => "nothing comes back from the gateway any more",
+            "path-lost" | "gateway-silent" if self.seam.is_none() => "nothing comes back from the gateway any more",
             "reset-by-middlebox" => "a device on the way resets the tunnel",
             "reset-by-gateway" => "the gateway resets the tunnel",
             "dpd-unanswered" => "the gateway stops answering in the tunnel, and the client reconnects",
             "path-lost" => "the path to the gateway is lost for a while, and the client reconnects",
+            "refused" => "the gateway grants no tunnel",
             "rekey-failed" => "a rekey fails and takes the tunnel with it",
+            "gateway-closed" if self.seam.is_none() => "the gateway closes the tunnel and takes no new one",
             _ => "the tunnel is replaced",
         };
         what.to_owned()
@@ -239,6 +274,11 @@ impl<'a> Break<'a> {
         }
         if let Some(hop) = &self.hop {
             evidence.push(Evidence::Frames(vec![hop.frame], format!("last packet of the tunnel to {}", hop.gateway)));
+        }
+        if self.seam.is_none() && self.hop.is_none() {
+            let frames: Vec<FrameRef> = turned_away(case).map(|away| away.frame).take(MAX_FRAMES).collect();
+            let shows = || "new connections that bring no tunnel".to_owned();
+            evidence.extend((!frames.is_empty()).then(|| Evidence::Frames(frames, shows())));
         }
         let new = self.seam.and_then(|s| case.session.connections.get(s.new));
         Finding {
@@ -273,10 +313,15 @@ impl<'a> Break<'a> {
                 format!("The tunnel was last heard {seconds:.1} s after it came up")
             }
             (None, Some(_)) => "The tunnel, which began before the capture, ended".to_owned(),
-            (None, None) => self.silence.map_or_else(String::new, |silence| silence_words(&silence, case.session)),
+            (None, None) => match &self.silence {
+                Some(silence) => silence_words(silence, case.session),
+                None => self.old.map_or_else(String::new, |old| ended_words(case.session, old)),
+            },
         };
         let Some(seam) = self.seam else {
-            text.push_str(". No new tunnel followed.");
+            text.push_str(". No new tunnel followed");
+            text.push_str(&turned_away_words(case));
+            text.push('.');
             return text;
         };
         match seam.gap {
@@ -342,6 +387,12 @@ impl<'a> Break<'a> {
             "gateway-silent" => {
                 "see what the gateway did at that moment (crash, failover, load): packets reach it, and it says nothing"
             }
+            "refused" => {
+                "see in the gateway's log why: a session that is over, too many logins or no licence (113029, 113038, 716023)"
+            }
+            "gateway-closed" if self.seam.is_none() => {
+                "see whether the VPN service or the gateway restarted, failed over or was taken down at that moment (crash, reload, licence, certificate): it closed the tunnel and then took no new one"
+            }
             "rekey-failed" => {
                 "see on the gateway why the rekey is not answered; `anyconnect ssl rekey method new-tunnel` avoids the renegotiation"
             }
@@ -382,6 +433,53 @@ fn silence_words(silence: &Silence, session: &Session) -> String {
         text.push_str(&format!(", and {} went unanswered", count(u64::from(silence.records), "DTLS record")));
     }
     text
+}
+
+/// The answer to CONNECT that granted none, and its frame.
+fn refusal(tunnel: &Connection) -> Option<(&TunnelAnswer, FrameRef)> {
+    let (_, frame, answer) = tunnel.inside()?.answer.as_ref().filter(|_| tunnel.granted().is_none())?;
+    Some((answer, *frame))
+}
+
+/// How the tunnel ended: the gateway's refusal, or its FIN and what the tunnel did until then.
+fn ended_words(session: &Session, tunnel: &Connection) -> String {
+    if let Some((answer, frame)) = refusal(tunnel) {
+        let reason = answer.reason.as_ref().map_or(String::new(), |reason| format!(" ({reason})"));
+        return format!("The gateway answered CONNECT with {}{reason} in frame {}", answer.status, frame.number);
+    }
+    let Some(closed) = tunnel.best().closed else { return String::new() };
+    let lived = elapsed(closed.at.seconds_since(tunnel.start()));
+    let since = if tunnel.begins_here() { "after" } else { "at least" };
+    let mut text = format!("The gateway closed the tunnel {since} {lived} with a FIN in frame {}", closed.frame.number);
+    if beside::is_abrupt(session, tunnel, closed) {
+        text.push_str(", without a goodbye and with data up to then");
+    }
+    text
+}
+
+/// How the client fared that came back; where answers do not show, only what was answered counts.
+fn turned_away<'a>(case: &Case<'a>) -> impl Iterator<Item = &'a TurnedAway> {
+    let is_heard = case.one_way_tcp(true, false).is_none();
+    case.session.beside().turned_away.iter().filter(move |away| is_heard || away.how != Refusal::Unanswered)
+}
+
+fn turned_away_words(case: &Case<'_>) -> String {
+    let all = [Refusal::Reset, Refusal::Unanswered, Refusal::WithoutTunnel];
+    let counted = all.map(|how| (how, turned_away(case).filter(|away| away.how == how).count()));
+    let told = counted.into_iter().filter(|(_, n)| *n > 0);
+    let parts: Vec<String> = told.map(|(how, n)| format!("{} {}", times(n), how.words())).collect();
+    if parts.is_empty() {
+        return String::new();
+    }
+    format!(", though the client came back: it was {}", parts.join(", "))
+}
+
+fn times(n: usize) -> String {
+    match n {
+        1 => "once".to_owned(),
+        2 => "twice".to_owned(),
+        n => format!("{n} times"),
+    }
 }
 
 /// The RST that ended a connection, and what gives it away.

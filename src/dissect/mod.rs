@@ -8,7 +8,8 @@ mod stream;
 use crate::capture::{Frame, LinkType};
 use crate::decrypt::Keyring;
 use crate::event::{
-    Direction, Ended, Endpoints, Event, FlowId, FrameRef, IcmpSeen, LARGE, Large, Opened, PointId, Syn, Timestamp, What,
+    Direction, Ended, Endpoints, Event, FlowId, FrameRef, IcmpSeen, LARGE, Large, Opened, PointId, Refused, Syn,
+    Timestamp, What,
 };
 use crate::flow::table::{Flow, Table};
 use crate::flow::{self, table, tcp};
@@ -427,6 +428,10 @@ fn end(mut flow: Flow<State>, losses: &mut Losses, sink: &mut impl FnMut(&Event<
         Told { flow: &mut flow, place }.tell(What::Unsealed(id, unsealed), sink);
     }
     if flow.state.opened.is_none() {
+        let opened = Told { flow: &mut flow, place }.opened();
+        if let Some(refused) = refused(&flow, &opened) {
+            sink(&place.event(What::Refused(refused)));
+        }
         return;
     }
     let opened = Told { flow: &mut flow, place }.opened();
@@ -443,6 +448,15 @@ fn end(mut flow: Flow<State>, losses: &mut Losses, sink: &mut impl FnMut(&Event<
         tcp.total(&mut ended);
     }
     sink(&place.event(What::Ended(place.id(flow.id), &opened, &ended)));
+}
+
+/// Was it a TCP connection that nobody accepted?
+fn refused(flow: &Flow<State>, opened: &Opened) -> Option<Refused> {
+    let Body::Tcp(tcp) = &flow.state.body else { return None };
+    let (syn, by_reset) = (opened.syn?, *Direction::ToClient.of(&flow.state.packets) > 0);
+    let is_one = opened.syn_ack.is_none() && (tcp.is_closed() || !by_reset);
+    let Syn { at: first, frame, .. } = syn;
+    is_one.then_some(Refused { endpoints: opened.endpoints, first, frame, last: flow.last, by_reset })
 }
 
 /// A SYN's or SYN-ACK's facts.

@@ -6,8 +6,9 @@ use super::inside::answer_words;
 use crate::event::{Direction, FrameRef, PointId, Protocol, Timestamp};
 use crate::finding::{Case, count};
 use crate::session::attempt::icmp_words;
+use crate::session::beside::TurnedAway;
 use crate::session::facts::{AttemptFacts, FlowFacts, Packets, Stretch};
-use crate::session::{Point, Role};
+use crate::session::{Connection, Point, Role, Session};
 
 /// Lines kept per session.
 pub const MAX_ENTRIES: usize = 200;
@@ -147,6 +148,20 @@ fn outer(case: &Case<'_>, lines: &mut Vec<Line>) {
             let by = if closed.direction == Direction::ToServer { "client" } else { "gateway" };
             lines.push(line(view, closed.at, closed.frame, "closed", format!("{name} ends: {how} from the {by}")));
         }
+    }
+    turned_away(case.session, lines);
+}
+
+/// How the client fared that came back once its last tunnel had been closed; what keys show of a session is told with its connections.
+fn turned_away(session: &Session, lines: &mut Vec<Line>) {
+    let Some(view) = session.tunnels().last().map(Connection::best) else { return };
+    let told = |frame: FrameRef| session.connections.iter().any(|c| c.best().opened.first_frame == frame);
+    let all: Vec<&TurnedAway> = session.beside().turned_away.iter().filter(|away| !told(away.frame)).collect();
+    for alike in all.chunk_by(|a, b| a.how == b.how) {
+        let (Some(first), Some(last)) = (alike.first(), alike.last()) else { continue };
+        let text = format!("the client comes back, and is {}", first.how.words());
+        let line = Line { stream: String::new(), ..line(view, first.at, first.frame, "turned-away", text) };
+        lines.push(line.times(alike.len() as u64, last.at));
     }
 }
 

@@ -1,14 +1,19 @@
-//! What was seen beside a session and bears on it: does UDP/443 work for others, does somebody else answer, do fragments arrive.
+//! What was seen beside a session and bears on it: does UDP/443 work for others, does somebody else answer, do fragments arrive, is
+//! the client turned away when it comes back.
 
-use super::Session;
-use super::facts::{FlowFacts, View};
-use crate::event::{FrameRef, Incomplete, PointId};
+use super::facts::{Closed, FlowFacts, View};
+use super::{Connection, Session, join};
+use crate::event::{Direction, Endpoints, FrameRef, Incomplete, PointId, Refused, Timestamp};
 use crate::maps::HashMap;
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 
 /// Frames kept of each.
-const MAX_FRAMES: usize = 16;
+pub const MAX_FRAMES: usize = 16;
+/// A SYN that is not answered is sent again after so long, seconds (RFC 6298 §2.1, less its clock's grain).
+const SYN_AGAIN: f64 = 0.9;
+/// A client that lost its tunnel tries again for so long, seconds (openconnect gives up after 300).
+const RETRIES: f64 = 330.0;
 
 /// The neighbourhood of a session.
 #[derive(Clone, Debug, Default)]
@@ -19,6 +24,8 @@ pub struct Neighbourhood {
     pub strangers: Vec<Stranger>,
     /// Fragmented datagrams between client and gateway that never became whole.
     pub incomplete: Vec<(PointId, Incomplete)>,
+    /// The client's connections to the gateway, once that had closed its last tunnel, that brought no new one.
+    pub turned_away: Vec<TurnedAway>,
 }
 
 impl Neighbourhood {
@@ -27,10 +34,14 @@ impl Neighbourhood {
         quic: Quic { asked: BTreeSet::new(), answered: BTreeSet::new(), frames: Vec::new() },
         strangers: Vec::new(),
         incomplete: Vec::new(),
+        turned_away: Vec::new(),
     };
 
     fn is_nothing(&self) -> bool {
-        self.quic.asked.is_empty() && self.strangers.is_empty() && self.incomplete.is_empty()
+        self.quic.asked.is_empty()
+            && self.strangers.is_empty()
+            && self.incomplete.is_empty()
+            && self.turned_away.is_empty()
     }
 }
 
@@ -56,10 +67,58 @@ pub struct Stranger {
     pub frame: FrameRef,
 }
 
+/// Connections that brought no tunnel: where they were seen, whose they were and to which server.
+type Vain = HashMap<(PointId, IpAddr, SocketAddr), Vec<TurnedAway>>;
+
+/// A connection that brought no tunnel.
+#[derive(Clone, Copy, Debug)]
+pub struct TurnedAway {
+    /// When it began.
+    pub at: Timestamp,
+    /// Its first packet.
+    pub frame: FrameRef,
+    /// How it came to nothing.
+    pub how: Refusal,
+    /// The program, as its ClientHello tells.
+    program: Option<u64>,
+}
+
+impl Refusal {
+    /// What the client was.
+    pub fn words(self) -> &'static str {
+        match self {
+            Refusal::Reset => "refused with a RST",
+            Refusal::Unanswered => "left without any answer",
+            Refusal::WithoutTunnel => "given TLS and no tunnel",
+        }
+    }
+}
+
+/// How a connection came to nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// A RST in the gateway's name before its first TLS record.
+    Reset,
+    /// Nothing at all came back.
+    Unanswered,
+    /// The same program set TLS up, and no tunnel came of it.
+    WithoutTunnel,
+}
+
 /// Gives each session what of the other flows bears on it.
-pub fn attach(sessions: &mut [Session], others: &[View], incomplete: &[(PointId, Incomplete)]) {
+pub fn attach(
+    sessions: &mut [Session],
+    others: &[View],
+    refused: &[(PointId, Refused)],
+    incomplete: &[(PointId, Incomplete)],
+) {
     let mut quic: HashMap<(PointId, IpAddr), Vec<&FlowFacts>> = HashMap::default();
     let mut unasked: HashMap<(PointId, SocketAddr), Vec<&FlowFacts>> = HashMap::default();
+    let mut vain = Vain::default();
+    let key = |point: PointId, ends: Endpoints| (point, ends.client.ip(), ends.server);
+    for (point, refused) in refused {
+        vain.entry(key(*point, refused.endpoints)).or_default().extend(TurnedAway::refused(refused));
+    }
     for flow in others {
         let client = flow.opened.endpoints.client;
         if flow.quic.iter().any(|n| *n > 0) {
@@ -68,8 +127,17 @@ pub fn attach(sessions: &mut [Session], others: &[View], incomplete: &[(PointId,
         if flow.dtls.as_ref().is_some_and(|dtls| dtls.seldom().unasked.0 > 0) {
             unasked.entry((flow.point, client)).or_default().push(flow);
         }
+        if let Some(away) = TurnedAway::of(flow) {
+            vain.entry(key(flow.point, flow.opened.endpoints)).or_default().push(away);
+        }
     }
-    if quic.is_empty() && unasked.is_empty() && incomplete.is_empty() {
+    let came_back = |s: &Session| s.connections.last().is_some_and(|c| !c.role.is_tunnel());
+    if !sessions.iter().any(came_back)
+        && quic.is_empty()
+        && unasked.is_empty()
+        && vain.is_empty()
+        && incomplete.is_empty()
+    {
         return;
     }
     for session in sessions {
@@ -95,7 +163,68 @@ pub fn attach(sessions: &mut [Session], others: &[View], incomplete: &[(PointId,
             gateways.contains(&a) && clients.contains(&b) || clients.contains(&a) && gateways.contains(&b)
         };
         beside.incomplete.extend(incomplete.iter().filter(between));
+        beside.turned_away = turned_away(session, &vain);
         session.beside = (!beside.is_nothing()).then(|| Box::new(beside));
+    }
+}
+
+/// How the client fared that came back once the gateway had closed its last tunnel, as the point tells that saw it best.
+fn turned_away(session: &Session, vain: &Vain) -> Vec<TurnedAway> {
+    let Some(tunnel) = session.tunnels().last() else { return Vec::new() };
+    let last = tunnel.best();
+    let Some(closed) = last.closed.filter(|c| c.direction == Direction::ToClient) else { return Vec::new() };
+    let ends = last.opened.endpoints;
+    let beside = vain.get(&(last.point, ends.client.ip(), ends.server)).into_iter().flatten().copied();
+    let own = session.connections.iter().filter(|c| !c.role.is_tunnel()).filter_map(|c| TurnedAway::of(c.best()));
+    // After a goodbye another visit is nothing to wonder about.
+    let is_abrupt = is_abrupt(session, tunnel, closed);
+    let is_one = |away: &TurnedAway| {
+        let is_same = away.program.is_none() || away.program == join::program(last);
+        let is_retry = away.how != Refusal::WithoutTunnel || is_abrupt;
+        is_same && is_retry && (0.0..RETRIES).contains(&away.at.seconds_since(closed.at))
+    };
+    let mut all: Vec<TurnedAway> = beside.chain(own).filter(is_one).collect();
+    all.sort_by_key(|away| away.at);
+    all
+}
+
+/// The gateway closed a tunnel that was in use without saying anything before: its process or machine went, not the session.
+pub fn is_abrupt(session: &Session, tunnel: &Connection, closed: Closed) -> bool {
+    /// A goodbye and the FIN behind it are one burst, seconds.
+    const AT_ONCE: f64 = 0.2;
+    /// In use: data within so many seconds.
+    const IN_USE: f64 = 5.0;
+    let before = |at: Timestamp| closed.at.seconds_since(at);
+    let records = tunnel.best().tls.iter().flat_map(|tls| &tls.data).filter_map(|data| data.last);
+    let over_dtls =
+        session.dtls_since(tunnel).flat_map(|d| &d.views).filter_map(|v| v.last_packet(Direction::ToClient));
+    let last_record = records.map(|(at, _)| at).max();
+    let in_use = over_dtls.chain(last_record).any(|at| (-IN_USE..IN_USE).contains(&before(at)));
+    in_use && tunnel.bye().is_none() && last_record.is_none_or(|at| before(at) >= AT_ONCE)
+}
+
+impl TurnedAway {
+    fn refused(refused: &Refused) -> Option<TurnedAway> {
+        let how = match (refused.by_reset, refused.last.seconds_since(refused.first)) {
+            (true, _) => Refusal::Reset,
+            (false, waited) if waited >= SYN_AGAIN => Refusal::Unanswered,
+            // The answer may only have come too late for the capture.
+            _ => return None,
+        };
+        Some(TurnedAway { at: refused.first, frame: refused.frame, how, program: None })
+    }
+
+    /// A TLS connection that is no tunnel.
+    fn of(flow: &FlowFacts) -> Option<TurnedAway> {
+        let program = join::program(flow)?;
+        let gateway_spoke = flow.tls.as_ref().is_some_and(|tls| tls.server_hello.is_some());
+        let is_reset = flow.closed.is_some_and(|c| c.reset && c.direction == Direction::ToClient);
+        let how = match gateway_spoke {
+            true => Refusal::WithoutTunnel,
+            false if is_reset => Refusal::Reset,
+            false => return None,
+        };
+        Some(TurnedAway { at: flow.opened.first, frame: flow.opened.first_frame, how, program: Some(program) })
     }
 }
 

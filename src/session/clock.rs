@@ -2,7 +2,7 @@
 
 use super::Point;
 use super::facts::{Activity, FlowFacts, IcmpFacts, Unanswered, View};
-use crate::event::{Endpoints, PointId, Protocol, Timestamp, Vantage};
+use crate::event::{Endpoints, PointId, Protocol, Refused, Timestamp, Vantage};
 use crate::maps::HashMap;
 use std::collections::BTreeMap;
 
@@ -33,7 +33,13 @@ struct Passing {
 ///
 /// A packet to the server and one back cross the path in opposite directions, so the mean of both differences is the
 /// offset, whatever the delay, as long as it is alike both ways (RFC 5905 §8). `guess` tells where the points may have stood.
-pub fn align(flows: &mut [View], icmp: &mut [IcmpFacts], points: &mut [Point], guess: &[Point]) -> Vec<Offset> {
+pub fn align(
+    flows: &mut [View],
+    icmp: &mut [IcmpFacts],
+    refused: &mut [(PointId, Refused)],
+    points: &mut [Point],
+    guess: &[Point],
+) -> Vec<Offset> {
     if points.iter().all(|p| Some(p.set) == points.first().map(|first| first.set)) {
         return Vec::new();
     }
@@ -49,6 +55,12 @@ pub fn align(flows: &mut [View], icmp: &mut [IcmpFacts], points: &mut [Point], g
         if let Some(offset) = offsets.get(&set_of(error.point)) {
             shift(&mut error.first, -offset.seconds);
             shift(&mut error.last, -offset.seconds);
+        }
+    }
+    for (point, refused) in refused.iter_mut() {
+        if let Some(offset) = offsets.get(&set_of(*point)) {
+            shift(&mut refused.first, -offset.seconds);
+            shift(&mut refused.last, -offset.seconds);
         }
     }
     for point in points.iter_mut() {

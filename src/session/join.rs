@@ -151,7 +151,7 @@ pub(super) fn begins_here(flow: &FlowFacts) -> bool {
 }
 
 /// What tells one program's ClientHellos from another's.
-fn program(flow: &FlowFacts) -> Option<u64> {
+pub(super) fn program(flow: &FlowFacts) -> Option<u64> {
     flow.tls.as_ref().filter(|tls| tls.client_hello.is_some()).map(|tls| tls.hello_shape)
 }
 
@@ -226,6 +226,12 @@ impl Group {
         }
         let is_read = any(&|inside| inside.packets.unsealed.opened > 2 && inside.packets.unsealed.failed == 0);
         is_read.then_some(false)
+    }
+
+    /// Read with keys: was every CONNECT in it refused?
+    fn is_refused(&self) -> bool {
+        let answers = |inside: &InsideTls| inside.answer.is_some() && inside.granted().is_none();
+        self.inside().any(answers) && self.inside().all(|inside| inside.granted().is_none())
     }
 
     /// Session tokens said in it.
@@ -694,7 +700,9 @@ fn build(
     for draft in drafts {
         let mut take = |i: &usize, tunnel: bool| -> Option<Connection> {
             let group = connections.get_mut(*i)?.take()?;
-            let role = match (tunnel, group.exchanges() > 1) {
+            // Keys show that the gateway granted none here, while it did elsewhere.
+            let is_refused = draft.tunnels.len() > 1 && group.is_refused();
+            let role = match (tunnel && !is_refused, group.exchanges() > 1) {
                 (false, _) => Role::Parent,
                 (true, true) => Role::ParentAndTunnel,
                 (true, false) => Role::Tunnel,

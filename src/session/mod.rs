@@ -4,8 +4,8 @@
 //! together, [`inner`] finds the traffic inside the tunnels, [`limits`] says what a packet may measure.
 
 use crate::event::{
-    CipherSuite, Direction, Endpoints, FrameRef, Incomplete, Interface, LinkType, PointId, Timestamp, TunnelAnswer,
-    Vantage, Version,
+    CipherSuite, Direction, Endpoints, FrameRef, Incomplete, Interface, LinkType, PointId, Refused, Timestamp,
+    TunnelAnswer, Vantage, Version,
 };
 use facts::{AttemptFacts, FlowFacts, IcmpFacts, View};
 pub use proof::Proof;
@@ -746,6 +746,7 @@ pub fn assemble(
     mut flows: Vec<View>,
     mut icmp: Vec<IcmpFacts>,
     incomplete: Vec<(PointId, Incomplete)>,
+    mut refused: Vec<(PointId, Refused)>,
     mut meetings: Vec<meetings::Meeting>,
     points: &mut Vec<Point>,
 ) -> Assembled {
@@ -753,7 +754,7 @@ pub fn assemble(
     // A first guess from every TLS and DTLS flow orders the views; the sessions themselves then settle it.
     let mut guess = points.to_vec();
     point::infer(&mut guess, flows.iter().map(|flow| &**flow), join::may_be_outer);
-    let clocks = clock::align(&mut flows, &mut icmp, points, &guess);
+    let clocks = clock::align(&mut flows, &mut icmp, &mut refused, points, &guess);
     let join::Joined { mut sessions, mut others } = join::sessions(flows, &guess);
     moves::settle(&mut sessions, &mut others, &guess);
     let outer: crate::maps::HashSet<(PointId, crate::event::FlowId)> =
@@ -764,7 +765,7 @@ pub fn assemble(
         session.sort_views(points);
     }
     let ike = others.iter().filter(|f| f.ike).map(|f| f.opened.endpoints.addresses()).collect();
-    beside::attach(&mut sessions, &others, &incomplete);
+    beside::attach(&mut sessions, &others, &refused, &incomplete);
     let pace = pace::Pace::default();
     mirror::part(&sessions, &mut others, &mut icmp, &mut meetings, &pace, points);
     let unclaimed = inner::attach(&mut sessions, others, &icmp, &meetings, &pace, points);

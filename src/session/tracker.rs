@@ -10,7 +10,7 @@ use super::places::Places;
 use crate::chunks::Chunks;
 use crate::event::{
     ClientHello, Direction, DtlsMessage, DtlsRecordSeen, Ended, Event, FlowId, FrameRef, IcmpSeen, Incomplete, Opened,
-    PointId, Timestamp, Version, What,
+    PointId, Refused, Timestamp, Version, What,
 };
 use crate::maps::{HashMap, HashSet, hash};
 use std::num::NonZeroU16;
@@ -22,11 +22,13 @@ pub struct Limits {
     pub max_flows: usize,
     /// Kinds of ICMP errors (sender, type, code, quoted flow) remembered. About 0.2 KiB each.
     pub max_icmp: usize,
+    /// Refused TCP connections remembered. About 0.1 KiB each.
+    pub max_refused: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Limits { max_flows: 1_000_000, max_icmp: 200_000 }
+        Limits { max_flows: 1_000_000, max_icmp: 200_000, max_refused: 10_000 }
     }
 }
 
@@ -39,12 +41,16 @@ pub struct Facts {
     pub icmp: Vec<IcmpFacts>,
     /// Between whom fragmented datagrams stayed incomplete, and where.
     pub incomplete: Vec<(PointId, Incomplete)>,
+    /// TCP connections that nobody accepted, and where that was seen.
+    pub refused: Vec<(PointId, Refused)>,
     /// Which flows' large packets began beside whose records.
     pub meetings: Vec<Meeting>,
     /// Flows left out because of [`Limits::max_flows`].
     pub flows_left_out: u64,
     /// ICMP errors left out because of [`Limits::max_icmp`].
     pub icmp_left_out: u64,
+    /// Refused connections left out because of [`Limits::max_refused`].
+    pub refused_left_out: u64,
     /// Of `meetings` left out because there were too many.
     pub meetings_left_out: u64,
 }
@@ -211,6 +217,8 @@ impl Tracker {
                 }
             }
             What::Incomplete(incomplete) => self.facts.incomplete.push((event.point, *incomplete)),
+            What::Refused(_) if self.facts.refused.len() >= self.limits.max_refused => self.facts.refused_left_out += 1,
+            What::Refused(refused) => self.facts.refused.push((event.point, *refused)),
             What::QuicInitial(flow, direction) => {
                 if let Some(facts) = self.flow(*flow)
                     && let Some(n) = facts.quic.get_mut(direction.index())

@@ -54,6 +54,7 @@ pub fn small() -> Options {
     options.dissect.tcp.max_out_of_order_bytes = 4096;
     options.tracker.max_flows = 12;
     options.tracker.max_icmp = 4;
+    options.tracker.max_refused = 4;
     options
 }
 

@@ -3,7 +3,7 @@
 use super::packet::{Body, Datagram, Packet};
 use super::scenario::{Dtls, Scenario};
 use super::tls::{self, DtlsEnd, Generation};
-use super::{Event, MILLI, Message, Place, Rng, Role, World, inner_address, inside_address, seconds};
+use super::{Event, MILLI, Message, Place, Rng, Role, Time, World, inner_address, inside_address, seconds};
 use std::collections::HashMap;
 use std::net::SocketAddr;
 
@@ -16,6 +16,8 @@ pub struct Gateway {
     cookies: u64,
     /// Flights of a full handshake sent so far to that client, records each.
     flights: HashMap<SocketAddr, u64>,
+    /// Nobody listens until then.
+    down_until: Time,
 }
 
 /// The gateway's end of DTLS.
@@ -36,7 +38,19 @@ pub enum Timer {
 
 impl Gateway {
     pub fn new(_: &Scenario) -> Gateway {
-        Gateway { tunnel: None, association: None, session_id: Vec::new(), cookies: 0, flights: HashMap::new() }
+        Gateway {
+            tunnel: None,
+            association: None,
+            session_id: Vec::new(),
+            cookies: 0,
+            flights: HashMap::new(),
+            down_until: 0,
+        }
+    }
+
+    /// Does nobody listen?
+    pub fn is_down(&self, now: Time) -> bool {
+        now < self.down_until
     }
 }
 
@@ -302,6 +316,15 @@ impl World {
         let Some(i) = self.gateway.tunnel else { return };
         self.gateway_says(i, 8 + 17, Message::Nothing);
         self.close(i);
+    }
+
+    /// Its service is gone: the system closes its connections and refuses new ones.
+    pub fn gateway_dies(&mut self, length: Time) {
+        self.gateway.down_until = self.now + length;
+        self.gateway.association = None;
+        if let Some(i) = self.gateway.tunnel.take() {
+            self.close(i);
+        }
     }
 
     /// RST: the gateway's own, or forged both ways by a box in the middle.

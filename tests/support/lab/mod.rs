@@ -368,6 +368,9 @@ impl World {
         if action.gateway_closes {
             self.gateway_closes();
         }
+        if let Some(length) = action.gateway_dies {
+            self.gateway_dies(seconds(length));
+        }
         if action.bye {
             self.client_leaves();
         }
@@ -678,6 +681,9 @@ impl World {
                     Place::Gateway => self.scenario.gateway.mss,
                     _ => 1460,
                 };
+                if place == Place::Gateway && self.gateway.is_down(self.now) {
+                    return self.send(place, Packet::tcp(dst, src, segment.refusal()));
+                }
                 let iss = self.rng.number() as u32;
                 let (tcp, answer) = Tcp::accept(mss, iss, segment);
                 // The opener's newest connection with these ends has the pipe; a NAT may have changed its ends.

@@ -39,6 +39,13 @@ pub struct Segment {
     pub payload: Vec<u8>,
 }
 
+impl Segment {
+    /// The RST that answers a SYN nobody wants (RFC 9293 §3.5.2).
+    pub fn refusal(&self) -> Segment {
+        Segment { ack: self.seq.wrapping_add(1), flags: RST | ACK, ..Segment::default() }
+    }
+}
+
 #[derive(Clone, Debug)]
 pub struct Datagram {
     pub ports: (u16, u16),

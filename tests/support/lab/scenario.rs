@@ -390,6 +390,9 @@ pub struct Action {
     /// The gateway ends the tunnel connection.
     #[serde(default)]
     pub gateway_closes: bool,
+    /// Its service dies: the tunnel connection ends without a last word, and for so many seconds nobody listens.
+    #[serde(default)]
+    pub gateway_dies: Option<f64>,
     /// An IKEv2/ESP exchange with that host.
     #[serde(default)]
     pub ipsec: Option<IpAddr>,
