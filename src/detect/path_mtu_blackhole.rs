@@ -11,6 +11,8 @@ use crate::session::mtu::LinkMtu;
 
 /// Sendings of one segment, or of one size of probe, without an answer before it counts as a black hole.
 const SENDINGS: u32 = 3;
+/// So many small segments that overtake one are no chance.
+const OVERTAKEN: u32 = 2;
 /// A search for the path MTU sends each size no more often than this (openconnect: six times).
 const MOST_PROBES: u32 = 12;
 /// Packets up to this size must pass everywhere (RFC 791 §3.1); nothing this small is a path-MTU matter.
@@ -33,7 +35,7 @@ The outer path (client to gateway) carries small packets and drops large ones wi
 1492, DS-Lite 1460, a tunnel) whose ICMP is filtered. The tunnel comes up, small requests work, transfers hang.
 
 Found in the TLS tunnel (`tls`) when a TCP segment was sent at least three times at the same size without being acknowledged, \
-smaller packets of the same direction were acknowledged, and nothing as large got through later. Found in the DTLS tunnel (`dtls`) \
+smaller packets of the same direction were acknowledged (or, where the connection then fell silent, two or more sent right behind it arrived, as selective acknowledgments tell), and nothing as large got through later. Found in the DTLS tunnel (`dtls`) \
 when the client's search for the path MTU sent records of one size three times or more without an answer, not even by ICMP, and a \
 smaller size was answered by a record as long. Sizes up to 576 bytes never count. A path that died altogether loses small packets too and is not \
 this; nor is offload, whose super-frames were never on the wire.
@@ -81,6 +83,8 @@ struct Hole {
     span: (Timestamp, Timestamp),
     /// The largest that passed.
     passed: Option<u32>,
+    /// Small ones behind it that arrived, where nothing was heard later.
+    overtaken: u32,
     frames: Vec<FrameRef>,
 }
 
@@ -91,7 +95,11 @@ fn stuck(view: &FlowFacts) -> Vec<Hole> {
         let sizes = direction.of(&view.ended.sizes);
         let stuck = sizes.smallest_stuck.filter(|s| s.ip_len > ALWAYS && s.times >= SENDINGS)?;
         let back = view.last_packet(direction.reverse());
-        back.filter(|at| at.seconds_since(stuck.first) > 1.0)?;
+        let goes_on = back.is_some_and(|at| at.seconds_since(stuck.first) > 1.0);
+        // Who gets nothing has nothing to answer; what overtook the segment shows that the path lives.
+        if !goes_on && stuck.overtaken < OVERTAKEN {
+            return None;
+        }
         Some(Hole {
             point: view.point,
             icmp: view.icmp(direction),
@@ -101,6 +109,7 @@ fn stuck(view: &FlowFacts) -> Vec<Hole> {
             times: stuck.times,
             span: (stuck.first, stuck.last),
             passed: sizes.largest_passed.map(|p| p.ip_len),
+            overtaken: if goes_on { 0 } else { stuck.overtaken },
             frames: [stuck.first_frame, stuck.last_frame].map(|number| FrameRef { capture, number }).into(),
         })
     };
@@ -129,6 +138,7 @@ fn probed(view: &FlowFacts) -> Option<Hole> {
         times: lost.sent,
         span: (lost.first, lost.last),
         passed: Some(answered),
+        overtaken: 0,
         frames: vec![lost.frame],
     })
 }
@@ -154,6 +164,10 @@ impl Hole {
         let to = if self.direction == Direction::ToServer { "gateway" } else { "client" };
         let smaller = self.passed.filter(|passed| *passed < self.bytes);
         let passed = match (smaller, self.passed) {
+            _ if self.overtaken > 0 => {
+                let behind = count(u64::from(self.overtaken), "small one");
+                format!("{behind} sent right behind it arrived, as selective acknowledgments tell")
+            }
             (Some(passed), _) => format!("packets up to {passed} B passed"),
             (None, Some(before)) => format!("the {to} went on talking; packets up to {before} B had passed before"),
             (None, None) => "smaller ones passed".to_owned(),
@@ -192,7 +206,10 @@ impl Hole {
             (case.point(self.point).and_then(|p| p.vantage), self.direction),
             (Some(Vantage::Client), Direction::ToServer) | (Some(Vantage::Outside), Direction::ToClient)
         );
-        let alive = format!("the {to} went on answering small packets");
+        let alive = match self.overtaken {
+            0 => format!("the {to} went on answering small packets"),
+            _ => format!("what was sent behind it reached the {to}"),
+        };
         Finding {
             severity: Severity::High,
             grade: match (self.dtls, near) {

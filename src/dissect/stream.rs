@@ -187,7 +187,7 @@ pub(super) fn take(
         );
     }
     if is_ack {
-        direction.reverse().of_mut(&mut tcp.probes).acknowledged(segment.ack, place.at);
+        direction.reverse().of_mut(&mut tcp.probes).acknowledged(segment.ack, segment.sacked, place.at);
     }
     let Bench { limits, losses, keys, carried, things } = bench;
     let mut seen = Seen { flow, things, lost_syncs: 0, carried };

@@ -81,6 +81,9 @@ struct Segment {
     last: Timestamp,
     /// Its ack proves its size.
     provable: bool,
+    /// Segments up to [`WATCHED_ABOVE`] sent behind it, and how many of them were selectively acknowledged, as far as told.
+    behind: u16,
+    overtaken: u16,
 }
 
 /// [`Sizes`] each way; takes no room where nothing was learned, as with most flows.
@@ -158,6 +161,8 @@ pub struct Stuck {
     pub first: Timestamp,
     /// When it was last sent at this size.
     pub last: Timestamp,
+    /// Small segments sent behind it that arrived, as selective acknowledgments tell (RFC 2018).
+    pub overtaken: u32,
 }
 
 impl SizeProbe {
@@ -186,13 +191,15 @@ impl SizeProbe {
             first: at,
             last: at,
             provable: is_new,
+            behind: 0,
+            overtaken: 0,
         };
         self.probe.get_or_insert_default().sent(segment, is_new);
     }
 
-    /// The other side acknowledged everything before `ack`.
+    /// The other side acknowledged everything before `ack`, and what begins at `sacked` behind it.
     #[inline]
-    pub fn acknowledged(&mut self, ack: u32, at: Timestamp) {
+    pub fn acknowledged(&mut self, ack: u32, sacked: Option<u32>, at: Timestamp) {
         let (Some(probe), Some(sent)) = (&mut self.probe, self.sent) else {
             return;
         };
@@ -200,6 +207,10 @@ impl SizeProbe {
             return; // of data we never saw (FIN allowed): whatever it proves, we cannot say
         }
         probe.acknowledged(ack, at);
+        // A block before the ack only tells of what arrived twice (RFC 2883 §4).
+        if sacked.is_some_and(|block| before(ack, block)) {
+            probe.overtaken(ack);
+        }
     }
 
     /// What is known by now; at the end of the capture, what was learned.
@@ -216,6 +227,15 @@ impl Probe {
         let known = !is_new && self.resent(&mut segment);
         if !known && u32::from(segment.ip_len) > WATCHED_ABOVE {
             self.watch(segment);
+        } else if is_new {
+            self.watched.iter_mut().for_each(|watched| watched.behind = watched.behind.saturating_add(1));
+        }
+    }
+
+    /// Something behind what begins there arrived.
+    fn overtaken(&mut self, ack: u32) {
+        if let Some(first) = self.watched.iter_mut().find(|watched| watched.seq == ack) {
+            first.overtaken = first.overtaken.saturating_add(1).min(first.behind);
         }
     }
 
@@ -309,6 +329,7 @@ impl Segment {
             last_frame: self.last_frame,
             first: self.first,
             last: self.last,
+            overtaken: u32::from(self.overtaken),
         }
     }
 }
@@ -349,7 +370,11 @@ mod tests {
         }
 
         fn acknowledge(&mut self, ack: u32) {
-            self.probe.acknowledged(ack, Timestamp::from_nanos(i64::from(self.frame) * 1_000_000_000));
+            self.probe.acknowledged(ack, None, Timestamp::from_nanos(i64::from(self.frame) * 1_000_000_000));
+        }
+
+        fn acknowledge_beyond(&mut self, ack: u32, sacked: u32) {
+            self.probe.acknowledged(ack, Some(sacked), Timestamp::from_nanos(i64::from(self.frame) * 1_000_000_000));
         }
 
         fn passed(&self) -> Option<(u32, u32)> {
@@ -380,6 +405,25 @@ mod tests {
         assert_eq!(lab.passed(), None);
         lab.acknowledge(2338);
         assert_eq!(lab.passed(), Some((1418, 1)));
+    }
+
+    #[test]
+    fn small_segments_that_overtake_a_stuck_one_are_counted() {
+        let mut lab = Lab::default();
+        lab.send(0, 100);
+        lab.acknowledge(60);
+        lab.send(60, 1500);
+        lab.send(1520, 94);
+        lab.acknowledge(60);
+        lab.acknowledge_beyond(60, 1520);
+        lab.acknowledge_beyond(60, 1520);
+        lab.send(1574, 1500);
+        lab.send(3034, 94);
+        lab.acknowledge_beyond(60, 3034);
+        lab.acknowledge_beyond(60, 0);
+        lab.send(60, 1500);
+        let stuck = lab.probe.sizes().smallest_stuck.unwrap();
+        assert_eq!((stuck.ip_len, stuck.times, stuck.overtaken), (1500, 2, 2), "two were behind it");
     }
 
     #[test]
@@ -454,7 +498,7 @@ mod tests {
     fn first_segment_of_a_late_capture_proves_nothing() {
         let mut probe = SizeProbe::default();
         probe.sent(0, 1378, 1418, 1, Timestamp::from_nanos(0));
-        probe.acknowledged(1378, Timestamp::from_nanos(0));
+        probe.acknowledged(1378, None, Timestamp::from_nanos(0));
         assert_eq!(probe.sizes().largest_passed, None);
     }
 
@@ -567,7 +611,7 @@ mod tests {
         fn arbitrary_input_never_panics(steps in prop::collection::vec(any::<(u32, u32, u32, bool)>(), 0..200)) {
             let mut probe = SizeProbe::default();
             for (seq, len, ip_len, ack) in steps {
-                if ack { probe.acknowledged(seq, Timestamp::from_nanos(0)) } else { probe.sent(seq, len, ip_len % 70_000, 1, Timestamp::from_nanos(0)) }
+                if ack { probe.acknowledged(seq, None, Timestamp::from_nanos(0)) } else { probe.sent(seq, len, ip_len % 70_000, 1, Timestamp::from_nanos(0)) }
             }
             let sizes = probe.sizes();
             prop_assert_eq!(sizes.smallest_stuck.is_some(), sizes.segments_stuck > 0);

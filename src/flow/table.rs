@@ -589,6 +589,7 @@ mod tests {
                 mss: None,
                 window: 0xffff,
                 timestamps: false,
+                sacked: None,
                 payload: &[],
                 payload_len: 0,
             };

@@ -95,6 +95,8 @@ pub struct TcpSegment<'a> {
     pub window: u16,
     /// The timestamps option is present (RFC 7323 §3.2); read on segments with SYN only, where it is negotiated.
     pub timestamps: bool,
+    /// Where the first block of the SACK option begins (RFC 2018 §3); read on segments without payload only.
+    pub sacked: Option<u32>,
     /// Captured payload, possibly cut by the snap length.
     pub payload: &'a [u8],
     /// Payload bytes on the wire; 0 when the data offset cannot be.

@@ -9,6 +9,8 @@ use super::{TcpSegment, UdpDatagram};
 const TCP_FIXED_LEN: u32 = 20;
 /// How much of a TCP header must be there: up to and with the window (RFC 9293 §3.1), as in Wireshark.
 const TCP_READ_LEN: usize = 16;
+/// Bytes of a TCP header with the least SACK option, aligned.
+const SACK_HEADER_LEN: u32 = 32;
 /// Bytes of a UDP header.
 const UDP_HEADER_LEN: u32 = 8;
 
@@ -30,6 +32,7 @@ pub(super) fn tcp(layer: Layer<'_>) -> Option<TcpSegment<'_>> {
         window: u16::from_be_bytes([w0, w1]),
         mss: None,
         timestamps: false,
+        sacked: None,
         payload: layer.bytes.get(header_len as usize..).unwrap_or_default(),
         payload_len: layer.wire_len - header_len,
     };
@@ -44,7 +47,20 @@ pub(super) fn tcp(layer: Layer<'_>) -> Option<TcpSegment<'_>> {
             }
         }
     }
+    if is_possible && header_len >= SACK_HEADER_LEN && segment.payload_len == 0 {
+        segment.sacked = sacked(layer.bytes.get(TCP_FIXED_LEN as usize..header_len as usize).unwrap_or_default());
+    }
     Some(segment)
+}
+
+/// Left edge of the first SACK block, where every stack puts it: behind two NOPs, or behind the timestamps and two more.
+fn sacked(options: &[u8]) -> Option<u32> {
+    match options {
+        [1, 1, 5, _, edge @ ..] | [1, 1, 8, 10, _, _, _, _, _, _, _, _, 1, 1, 5, _, edge @ ..] => {
+            edge.first_chunk().copied().map(u32::from_be_bytes)
+        }
+        _ => None,
+    }
 }
 
 /// Reads a UDP datagram. Over IPv6 length 0 means "as long as the IP payload" (RFC 2675 §4); a length beyond
@@ -79,6 +95,18 @@ mod tests {
         let bytes = sample::tcp(TcpSegment::ACK, &options, b"data");
         let data = tcp(Layer::whole(&bytes)).unwrap();
         assert_eq!((data.mss, data.timestamps, data.payload), (None, false, &b"data"[..]));
+    }
+
+    #[test]
+    fn sack_blocks_are_read_on_bare_acks() {
+        let block = [5, 10, 0, 0, 1, 2, 0, 0, 1, 9];
+        let timestamps = [1, 1, 8, 10, 0, 0, 0, 0, 0, 0, 0, 0];
+        let read = |options: &[u8], payload: &[u8]| {
+            tcp(Layer::whole(&sample::tcp(TcpSegment::ACK, options, payload))).unwrap().sacked
+        };
+        let (alone, behind) = (sample::join(&[&[1, 1], &block]), sample::join(&[&timestamps, &[1, 1], &block]));
+        assert_eq!([&alone, &behind].map(|options| read(options, &[])), [Some(0x102), Some(0x102)]);
+        assert_eq!((read(&alone, b"data"), read(&timestamps, &[])), (None, None));
     }
 
     #[test]

@@ -612,7 +612,16 @@ mod tests {
             let smallest_stuck = sent.err().and_then(|sent| {
                 let [first, last] = [*sent.first()?, *sent.last()?].map(at);
                 let times = sent.len() as u32;
-                Some(Stuck { ip_len: 1347, seq: 1, times, first_frame: 1, last_frame: times, first, last })
+                Some(Stuck {
+                    ip_len: 1347,
+                    seq: 1,
+                    times,
+                    first_frame: 1,
+                    last_frame: times,
+                    first,
+                    last,
+                    overtaken: 0,
+                })
             });
             let progress = largest_passed.map(|passed| passed.at);
             let sizes = Sizes { largest_passed, smallest_stuck, segments_stuck: 0, progress };

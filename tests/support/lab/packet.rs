@@ -36,6 +36,8 @@ pub struct Segment {
     pub flags: u8,
     pub window: u16,
     pub mss: Option<u16>,
+    /// A block received behind a gap: its two edges (RFC 2018 §3).
+    pub sack: Option<(u32, u32)>,
     pub payload: Vec<u8>,
 }
 
@@ -198,9 +200,11 @@ impl Packet {
 
 impl Segment {
     fn bytes(&self) -> Vec<u8> {
-        let options = match self.mss {
-            Some(mss) => [&[2, 4], &mss.to_be_bytes()[..]].concat(),
-            None => Vec::new(),
+        let options = match (self.mss, self.sack) {
+            // With "SACK permitted".
+            (Some(mss), _) => [&[2, 4], &mss.to_be_bytes()[..], &[1, 1, 4, 2]].concat(),
+            (None, Some((from, to))) => [&[1, 1, 5, 10], &from.to_be_bytes()[..], &to.to_be_bytes()].concat(),
+            (None, None) => Vec::new(),
         };
         let mut bytes = [self.ports.0.to_be_bytes(), self.ports.1.to_be_bytes()].concat();
         bytes.extend(self.seq.to_be_bytes());

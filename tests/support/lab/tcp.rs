@@ -187,7 +187,9 @@ impl Tcp {
         self.acknowledged(segment, now);
         if !segment.payload.is_empty() {
             self.receive(segment);
-            out.push(self.segment(ACK, self.nxt, Vec::new()));
+            let number = |at: usize| self.irs.wrapping_add(1 + at as u32);
+            let sack = self.waiting.first_key_value().map(|(&from, &to)| (number(from), number(to)));
+            out.push(Segment { sack, ..self.segment(ACK, self.nxt, Vec::new()) });
         }
         let end = segment.seq.wrapping_sub(self.irs.wrapping_add(1)) as usize + segment.payload.len();
         if segment.flags & FIN != 0 && end == self.received && !self.peer_fin {
