@@ -6,7 +6,7 @@ use crate::finding::{
     BothWays, Case, Detector, Evidence, Filter, Finding, Grade, Outcome, RuledOut, Severity, count, elapsed,
 };
 use crate::session::attempt::{icmp_words, refusals};
-use crate::session::facts::{FlowFacts, IcmpFacts, Stretch, Unanswered};
+use crate::session::facts::{FlowFacts, IcmpFacts, Stretch, Unanswered, View};
 use crate::session::{Connection, DtlsFlow, Session};
 
 /// Records of data each way on TLS that count as "the data is back", beyond stray control records.
@@ -50,7 +50,7 @@ The likely cause:
 Typical when a new port works at once
 - `refused-midway`: from then on an ICMP unreachable answers its packets
 - `rekey-failed`: a rekey had just begun that the other side never took part in
-- `lost-to-gateway`: captures at both ends show the client's records leave and not arrive
+- `lost-to-gateway`, `lost-to-client`: captures at both ends show one side's records leave and not arrive, the other's not
 - `gateway-silent`: the client's records reach the gateway's outside interface, and it does not answer
 - `blocked-midway`: records and new ClientHellos go unanswered from one moment on
 - `mapping-lost`: no silence before, and a new port works: the state on the way, or at the gateway, was lost
@@ -84,10 +84,10 @@ fn check(case: &Case<'_>) -> Outcome {
     }
     // Without any answer it is dead only where answers would show.
     let is_seen = case.one_way(true, false).is_none();
-    let deaths = worked.iter().filter(|d| d.continues.is_none()).filter_map(|flow| Death::of(session, flow));
+    let deaths = worked.iter().filter(|d| d.continues.is_none()).filter_map(|flow| Death::of(case, flow));
     let deaths: Vec<Death<'_>> = deaths.filter(|death| death.is_heard || is_seen).collect();
     if let Some(death) = deaths.first() {
-        return Outcome::Found(Box::new(finding(case, death, deaths.len(), is_mended(&worked, &deaths))));
+        return Outcome::Found(Box::new(finding(case, death, deaths.len(), is_mended(case, &worked, &deaths))));
     }
     let heard = last.views.iter().filter(|v| hears_both(v));
     let said = heard.filter_map(|v| Some(v.dtls.as_ref()?.unanswered.of(Direction::ToServer)));
@@ -102,7 +102,7 @@ fn check(case: &Case<'_>) -> Outcome {
             None,
         );
     }
-    match last_answer(last) {
+    match last_answer(case, last) {
         Some((_, frame)) => case.clear(|| {
             format!(
                 "DTLS did not die before the rest of the tunnel; last record from the gateway in frame {}",
@@ -114,13 +114,13 @@ fn check(case: &Case<'_>) -> Outcome {
 }
 
 /// Did DTLS carry data both ways after all that, and longer than any that died, where several did?
-fn is_mended(worked: &[&DtlsFlow], deaths: &[Death<'_>]) -> bool {
+fn is_mended(case: &Case<'_>, worked: &[&DtlsFlow], deaths: &[Death<'_>]) -> bool {
     let lasted = |death: &Death<'_>| death.answered.0.seconds_since(death.flow.start());
     let longest = if deaths.len() > 1 { deaths.iter().map(lasted).fold(0.0, f64::max) } else { 0.0 };
     let died = deaths.iter().map(|death| death.flow.start()).max();
     worked.iter().filter(|flow| Some(flow.start()) > died).any(|flow| {
         let end = last_record(flow).unwrap_or_else(|| flow.start());
-        flow.carries() && end.seconds_since(flow.start()) > longest
+        carries(case, flow) && end.seconds_since(flow.start()) > longest
     })
 }
 
@@ -136,6 +136,10 @@ struct Death<'a> {
     answered: (Timestamp, FrameRef),
     /// One was captured.
     is_heard: bool,
+    /// Data went both ways over it.
+    carries: bool,
+    /// The client's records went on from another port or address: a NAT forgot it.
+    is_moved: bool,
     /// What the client sent since.
     unanswered: Unanswered,
     /// ClientHellos on the same tunnel since.
@@ -150,9 +154,10 @@ struct Death<'a> {
 }
 
 impl<'a> Death<'a> {
-    fn of(session: &'a Session, flow: &'a DtlsFlow) -> Option<Death<'a>> {
+    fn of(case: &Case<'a>, flow: &'a DtlsFlow) -> Option<Death<'a>> {
+        let session = case.session;
         let began = (flow.start(), flow.best().opened.first_frame);
-        let (answered, is_heard) = last_answer(flow).map_or((began, false), |answered| (answered, true));
+        let (answered, is_heard) = last_answer(case, flow).map_or((began, false), |answered| (answered, true));
         let tunnel = session.tunnel_at(flow.start());
         let next = tunnel.and_then(|t| session.tunnels().find(|other| other.start() > t.start()));
         let until = next.map(Connection::start);
@@ -166,7 +171,7 @@ impl<'a> Death<'a> {
             .collect();
         // It may have gone on from another port or address.
         let onward: Vec<&DtlsFlow> = session.dtls.iter().filter(|d| d.continues == Some(flow.start())).collect();
-        if onward.iter().any(|d| last_answer(d).is_some()) {
+        if onward.iter().any(|d| last_answer(case, d).is_some()) {
             return None;
         }
         let views =
@@ -181,8 +186,13 @@ impl<'a> Death<'a> {
         let ended = last_record(flow).unwrap_or(answered.0);
         let since = ended.min(answered.0.plus_seconds(SILENT)).max(answered.0);
         let back = tunnel.and_then(|t| data_back(t, since)).filter(|s| before_next(s.first));
-        let retries = later.iter().flat_map(|d| d.attempts()).flat_map(|(_, a)| a.hello_frames.iter().map(|(f, _)| *f));
-        let retries: Vec<FrameRef> = retries.collect();
+        let hellos = |view: &FlowFacts| -> Vec<FrameRef> {
+            let attempts = view.dtls.iter().flat_map(|dtls| &dtls.attempts);
+            attempts.flat_map(|a| a.hello_frames.iter().map(|(frame, _)| *frame)).collect()
+        };
+        // What several points saw was sent once.
+        let most = |d: &&DtlsFlow| d.views.iter().map(|view| hellos(view)).max_by_key(Vec::len);
+        let retries: Vec<FrameRef> = later.iter().filter_map(most).flatten().collect();
         let again = later.iter().filter(|d| d.worked()).map(|d| d.start()).min();
         let dead =
             unanswered.data() > 1 && unanswered.control > 0 && unanswered.last.0.seconds_since(answered.0) >= DEAD;
@@ -197,39 +207,63 @@ impl<'a> Death<'a> {
         let rekey = rekey.min().filter(|(at, _)| *at >= answered.0.plus_seconds(-1.0)).map(|(_, frame)| frame);
         let mut refusals = flow.views.iter().flat_map(|view| refusals(view, &session.icmp));
         let refused = refusals.find(|facts| facts.last >= answered.0);
-        found.then_some(Death { flow, answered, is_heard, unanswered, retries, again, back, rekey, refused })
+        let carries = carries(case, flow);
+        let is_moved = !onward.is_empty();
+        found.then_some(Death {
+            flow,
+            answered,
+            is_heard,
+            carries,
+            is_moved,
+            unanswered,
+            retries,
+            again,
+            back,
+            rekey,
+            refused,
+        })
     }
 
-    /// Records of the client that went that way after the last answer. Where answers do not show, only that there were none.
-    /// A point whose capture ended before tells nothing.
-    fn unanswered_at(&self, case: &Case<'_>, view: &FlowFacts) -> Option<u32> {
+    /// Do captures at both ends show where the records vanish? `None` where one of them is missing, or had ended, or where they go on
+    /// from another port.
+    fn placed(&self, case: &Case<'_>) -> Option<Placed> {
         /// Clocks of two captures and the delay between them may differ by so much, seconds.
         const LEEWAY: f64 = 1.0;
-        let dtls = view.dtls.as_ref()?;
-        let records = if hears_both(view) {
-            dtls.unanswered.of(Direction::ToServer).records
-        } else {
-            let (last, _) = (*Direction::ToServer.of(&dtls.last))?;
-            (last <= self.answered.0.plus_seconds(0.5)).then_some(0)?
-        };
         let (first, last) = (self.unanswered.first.0, self.unanswered.last.0);
         // that some came and none was answered shows soon
-        let until = if records == 0 { last.plus_seconds(-LEEWAY) } else { last.min(first.plus_seconds(LIVED)) };
-        case.point(view.point)?.was_capturing(first, until.max(first)).then_some(records)
-    }
-
-    /// It came up in the capture, and no data ever came back over it.
-    fn is_unheard_of(&self) -> bool {
-        !self.is_heard && !self.flow.was_up()
-    }
-
-    fn likely(&self, case: &Case<'_>, lasts: bool) -> &'static str {
-        let client = case.at(Vantage::Client);
-        let outside = case.at(Vantage::Outside);
-        let seen_by = |points: &[_]| {
-            let views = self.flow.views.iter().filter(|v| points.contains(&v.point));
-            views.filter_map(|v| self.unanswered_at(case, v)).max()
+        let until = last.plus_seconds(-LEEWAY).min(first.plus_seconds(LIVED)).max(first);
+        let views = |vantage| {
+            let points = case.at(vantage);
+            let saw = |v: &&View| case.point(v.point).is_some_and(|p| p.was_capturing(first, until));
+            self.flow.views.iter().filter(move |v| points.contains(&v.point)).filter(saw)
         };
+        let is_sent = self.unanswered.records > 0 && !self.is_moved && views(Vantage::Client).next().is_some();
+        let mut outside = views(Vantage::Outside).peekable();
+        outside.peek().filter(|_| is_sent)?;
+        let since = |at: Timestamp| at.seconds_since(self.answered.0);
+        let (mut arrived, mut said) = (false, None);
+        for dtls in outside.filter_map(|v| v.dtls.as_ref()) {
+            let [to_server, to_client] = dtls.last;
+            arrived |= to_server.is_some_and(|(at, _)| since(at) >= since(first).max(0.5));
+            said = said.max(to_client.filter(|(at, _)| since(*at) >= PATIENCE));
+        }
+        Some(Placed { arrived, said })
+    }
+
+    /// The gateway's outside interface alone was captured, and shows them without an answer.
+    fn reaches_gateway(&self, case: &Case<'_>) -> bool {
+        let outside = case.at(Vantage::Outside);
+        let views = self.flow.views.iter().filter(|v| outside.contains(&v.point) && hears_both(v));
+        let unanswered = views.filter_map(|v| v.dtls.as_ref()).map(|d| d.unanswered.of(Direction::ToServer).records);
+        unanswered.max().is_some_and(|records| records > 1)
+    }
+
+    /// It came up in the capture, and data never went both ways over it.
+    fn is_unheard_of(&self) -> bool {
+        !self.flow.was_up() && (!self.is_heard || !self.carries)
+    }
+
+    fn likely(&self, case: &Case<'_>, placed: Option<Placed>, is_useless: bool) -> &'static str {
         if self.refused.is_some() {
             return "refused-midway";
         }
@@ -242,25 +276,66 @@ impl<'a> Death<'a> {
         if is_idle && !new_port_failed && !self.is_unheard_of() {
             return "udp-idle-timeout";
         }
-        match (seen_by(&client), seen_by(&outside)) {
-            (Some(sent @ 1..), Some(0)) if sent > 0 => return "lost-to-gateway",
-            (_, Some(2..)) => return "gateway-silent",
+        match placed {
+            _ if is_useless => return "data-blocked",
+            Some(Placed { arrived: false, said: None }) => return "lost-to-gateway",
+            Some(Placed { arrived: true, said: Some(_) }) => return "lost-to-client",
+            Some(Placed { arrived: true, said: None }) => return "gateway-silent",
+            _ if self.reaches_gateway(case) => return "gateway-silent",
             _ => {}
         }
         match self.again {
-            _ if self.is_unheard_of() || !lasts => "data-blocked",
             Some(_) => "mapping-lost",
             None => "blocked-midway",
         }
     }
 }
 
+/// What captures at both ends show of the records since the client's last answer.
+#[derive(Clone, Copy)]
+struct Placed {
+    /// The client's reach the gateway's outside interface.
+    arrived: bool,
+    /// The last one the gateway sent there, which the client did not get.
+    said: Option<(Timestamp, FrameRef)>,
+}
+
+impl Placed {
+    fn words(self, answered: Timestamp) -> String {
+        let said = |(at, frame): (Timestamp, FrameRef)| {
+            let seconds = elapsed(at.seconds_since(answered));
+            format!("The gateway went on sending for {seconds}, to frame {} at its outside interface", frame.number)
+        };
+        match (self.arrived, self.said) {
+            (false, None) => {
+                " The client's records leave it and do not reach the gateway's outside interface.".to_owned()
+            }
+            (false, Some(last)) => format!(
+                " The client's records leave it and do not reach the gateway's outside interface. {}, and none of that reached the client \
+                 either.",
+                said(last)
+            ),
+            (true, Some(last)) => format!(
+                " The client's records reach the gateway's outside interface. {}, and none of that reached the client.",
+                said(last)
+            ),
+            (true, None) => " The client's records reach the gateway's outside interface.".to_owned(),
+        }
+    }
+}
+
 fn finding(case: &Case<'_>, death: &Death<'_>, deaths: usize, is_mended: bool) -> Finding {
     let session = case.session;
-    let likely = death.likely(case, deaths == 1 || is_mended);
+    // Set up, and never of any use.
+    let is_useless = death.is_unheard_of() || deaths > 1 && !is_mended;
+    let placed = death.placed(case);
+    let likely = death.likely(case, placed, is_useless);
     let (answered, frame) = death.answered;
     let into = answered.seconds_since(session.start).max(0.0);
-    let (mut text, of) = if death.is_heard {
+    let (mut text, of) = if death.is_heard && death.is_unheard_of() {
+        let text = format!("DTLS came up and carried data only toward the client, until {into:.1} s into the session");
+        (text, "the last answer")
+    } else if death.is_heard {
         (format!("DTLS came up and carried data until {into:.1} s into the session"), "the last answer")
     } else if death.is_unheard_of() {
         (format!("DTLS came up {into:.1} s into the session, and no data came back over it"), "its ClientHello")
@@ -294,6 +369,9 @@ fn finding(case: &Case<'_>, death: &Death<'_>, deaths: usize, is_mended: bool) -
         }
         (None, 0) => {}
     }
+    if let Some(words) = placed.map(|placed| placed.words(answered)) {
+        text.push_str(&words);
+    }
     if likely == "udp-idle-timeout" {
         text.push_str(&format!(" It had been silent for {:.1} s before.", death.unanswered.silence()));
     }
@@ -311,10 +389,10 @@ fn finding(case: &Case<'_>, death: &Death<'_>, deaths: usize, is_mended: bool) -
     };
     let best = death.flow.best();
     Finding {
-        severity: if death.again.is_some() && likely != "data-blocked" { Severity::Medium } else { Severity::High },
+        severity: if death.again.is_some() && !is_useless { Severity::Medium } else { Severity::High },
         grade,
         headline: match (death.again, &death.back) {
-            _ if likely == "data-blocked" => "DTLS comes up, and its data does not get through".to_owned(),
+            _ if is_useless => "DTLS comes up, and its data does not get through".to_owned(),
             (Some(_), _) => "DTLS worked, died, and had to be set up anew".to_owned(),
             (None, Some(_)) => "DTLS worked, then died, and the data went back to TLS".to_owned(),
             (None, None) => "DTLS worked, then died".to_owned(),
@@ -398,6 +476,9 @@ fn remedies(session: &Session, death: &Death<'_>, likely: &str) -> Vec<String> {
         "data-blocked" => {
             "find what lets the DTLS handshake pass and drops its data: a firewall that inspects UDP, or a shaper; captures at both ends show where it vanishes"
         }
+        "lost-to-gateway" | "lost-to-client" => {
+            "find what drops UDP on the way between the two captures, in that direction: a firewall or a shaper"
+        }
         "gateway-silent" => {
             "see on the gateway why it stopped answering: `show vpn-sessiondb detail anyconnect`, `show asp drop`"
         }
@@ -406,9 +487,32 @@ fn remedies(session: &Session, death: &Death<'_>, likely: &str) -> Vec<String> {
     vec![first.to_owned(), remedy::equal_mtus(session)]
 }
 
-/// The last DTLS data record from the gateway, wherever it was seen.
-fn last_answer(flow: &DtlsFlow) -> Option<(Timestamp, FrameRef)> {
-    flow.views.iter().filter_map(|v| v.dtls.as_ref()?.last.last().copied().flatten()).max()
+/// The gateway's last DTLS data record there.
+fn said(view: &FlowFacts) -> Option<(Timestamp, FrameRef)> {
+    *Direction::ToClient.of(&view.dtls.as_ref()?.last)
+}
+
+/// The last one that the client got.
+fn last_answer(case: &Case<'_>, flow: &DtlsFlow) -> Option<(Timestamp, FrameRef)> {
+    client_views(case, flow).filter_map(said).max()
+}
+
+/// Did data go both ways over it?
+fn carries(case: &Case<'_>, flow: &DtlsFlow) -> bool {
+    client_views(case, flow).filter_map(|v| v.dtls.as_ref()).any(|dtls| dtls.last.iter().all(Option::is_some))
+}
+
+/// The views that show what the client got: its own captures, where they were taken until the gateway's last record, else all.
+fn client_views<'a>(case: &Case<'_>, flow: &'a DtlsFlow) -> impl Iterator<Item = &'a FlowFacts> {
+    let views = || flow.views.iter().map(|view| &**view);
+    let last = views().filter_map(said).max().map(|(at, _)| at);
+    let is_own = |view: &FlowFacts| {
+        let point = case.point(view.point).filter(|p| p.vantage == Some(Vantage::Client));
+        let was_taken = point.is_some_and(|p| last.is_none_or(|at| p.was_capturing(at, at)));
+        was_taken && view.last_packet(Direction::ToClient).is_some()
+    };
+    let own: Vec<&FlowFacts> = views().filter(|view| is_own(view)).collect();
+    if own.is_empty() { views().collect::<Vec<_>>() } else { own }.into_iter()
 }
 
 fn last_record(flow: &DtlsFlow) -> Option<Timestamp> {

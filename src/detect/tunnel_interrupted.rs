@@ -179,10 +179,10 @@ impl<'a> Break<'a> {
     fn silence_at_end(case: &Case<'a>) -> Option<Break<'a>> {
         let session = case.session;
         let last = session.tunnels().last()?;
-        // Who hears nothing may close it in the end.
-        let closes = |way| last.views.iter().filter_map(|v| v.closed).any(|closed| closed.direction == way);
+        // Who hears nothing may close it in the end; whom the other's FIN reaches hears something.
+        let is_closed = |v: &View, way| v.closed.is_some_and(|closed| closed.direction == way);
         let unheard = |sent: Direction| {
-            let views = last.views.iter().filter(move |_| !closes(sent.reverse()));
+            let views = last.views.iter().filter(move |v| !is_closed(v, sent.reverse()));
             views.filter_map(move |v| Some((v, Silence::of(session, last, v, sent)?)))
         };
         let is_outside = |point| case.point(point).and_then(|p| p.vantage) == Some(Vantage::Outside);

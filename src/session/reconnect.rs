@@ -320,9 +320,9 @@ fn lost(before: &Connection, after: &Connection) -> bool {
     after.views.iter().any(|v| waited(v) == Some(true)) || before.views.iter().any(|v| unanswered(v))
 }
 
-/// Did the gateway speak over DTLS just before that moment?
+/// Was the gateway heard over DTLS just before that moment, as near to the client as it was captured?
 fn answered_over_dtls(session: &Session, at: Timestamp) -> bool {
-    let flows = session.dtls.iter().filter(|d| d.start() < at && d.came_up()).flat_map(|d| &d.views);
+    let flows = session.dtls.iter().filter(|d| d.start() < at && d.came_up()).map(DtlsFlow::best);
     let heard = flows.filter_map(|v| v.last_packet(Direction::ToClient)).max();
     heard.is_some_and(|heard| at.seconds_since(heard) < LOST)
 }
