@@ -141,7 +141,12 @@ pub enum Outcome {
     Clear(Cow<'static, str>),
     /// This capture cannot show it. The reason, and what would.
     CannotTell(Cow<'static, str>, Option<Wanted>),
+    /// Nor can it show this, though something points to it. The reason, what would, and what the verdict says of it.
+    Unsettled(Cow<'static, str>, Option<Wanted>, &'static str),
 }
+
+/// What the verdict says where nobody knows what became of the tunnel.
+pub const UNHEARD: &str = "the client's last records went unanswered until the capture ended";
 
 impl Outcome {
     /// It is not there, for that reason.
@@ -154,12 +159,30 @@ impl Outcome {
         Outcome::CannotTell(reason.into(), wanted)
     }
 
+    /// This capture cannot show it, for that reason, though something points to it, of which the verdict says `open`; what would.
+    pub fn unsettled(reason: impl Into<Cow<'static, str>>, wanted: Option<Wanted>, open: &'static str) -> Outcome {
+        Outcome::Unsettled(reason.into(), wanted, open)
+    }
+
+    /// What this capture cannot show would be shown by that.
+    pub fn wanted(&self) -> Option<&Wanted> {
+        match self {
+            Outcome::CannotTell(_, wanted) | Outcome::Unsettled(_, wanted, _) => wanted.as_ref(),
+            _ => None,
+        }
+    }
+
+    /// What the verdict says of what this capture cannot settle.
+    pub fn open(&self) -> Option<&'static str> {
+        if let Outcome::Unsettled(.., open) = self { Some(open) } else { None }
+    }
+
     /// Which of the three it is.
     pub fn answer(&self) -> Answer {
         match self {
             Outcome::Found(_) => Answer::Found,
             Outcome::Clear(_) => Answer::Clear,
-            Outcome::CannotTell(..) => Answer::CannotTell,
+            Outcome::CannotTell(..) | Outcome::Unsettled(..) => Answer::CannotTell,
         }
     }
 
@@ -167,7 +190,7 @@ impl Outcome {
     pub fn reason(&self) -> &str {
         match self {
             Outcome::Found(finding) => &finding.summary,
-            Outcome::Clear(reason) | Outcome::CannotTell(reason, _) => reason,
+            Outcome::Clear(reason) | Outcome::CannotTell(reason, _) | Outcome::Unsettled(reason, ..) => reason,
         }
     }
 

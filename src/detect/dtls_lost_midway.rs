@@ -3,7 +3,7 @@
 use super::remedy;
 use crate::event::{Direction, FrameRef, Timestamp, Vantage};
 use crate::finding::{
-    BothWays, Case, Detector, Evidence, Filter, Finding, Grade, Outcome, RuledOut, Severity, count, elapsed,
+    BothWays, Case, Detector, Evidence, Filter, Finding, Grade, Outcome, RuledOut, Severity, UNHEARD, count, elapsed,
 };
 use crate::session::attempt::{icmp_words, refusals};
 use crate::session::facts::{FlowFacts, IcmpFacts, Stretch, Unanswered, View};
@@ -19,6 +19,8 @@ const DEAD: f64 = 40.0;
 const PATIENCE: f64 = 1.0;
 /// TLS must be heard so long after DTLS's last answer to have lived on, seconds.
 const LIVED: f64 = 5.0;
+/// Fewer records without an answer are nothing to speak of.
+const FEW: u32 = 3;
 /// A mapping is forgotten after no less silence than this, seconds (RFC 4787 §4.3 asks for 120; many have 20 to 30).
 const IDLE: f64 = 18.0;
 
@@ -92,15 +94,15 @@ fn check(case: &Case<'_>) -> Outcome {
     let heard = last.views.iter().filter(|v| hears_both(v));
     let said = heard.filter_map(|v| Some(v.dtls.as_ref()?.unanswered.of(Direction::ToServer)));
     if let Some(said) = said.filter(|said| said.data() > 1 && said.seconds() >= LIVED).max_by_key(|said| said.records) {
-        return Outcome::cannot_tell(
-            format!(
-                "the client's last {} went unanswered over {:.1} s: too short, or too little was heard beside them, to tell dead DTLS \
-                 from a dead path",
-                count(u64::from(said.records), "DTLS record"),
-                said.seconds()
-            ),
-            None,
+        let why = format!(
+            "the client's last {} went unanswered over {:.1} s: too short, or too little was heard beside them, to tell dead DTLS from a \
+             dead path",
+            count(u64::from(said.records), "DTLS record"),
+            said.seconds()
         );
+        // A few may only wait.
+        let is_striking = said.records >= FEW && said.seconds() >= 2.0 * LIVED;
+        return if is_striking { Outcome::unsettled(why, None, UNHEARD) } else { Outcome::cannot_tell(why, None) };
     }
     match last_answer(case, last) {
         Some((_, frame)) => case.clear(|| {

@@ -2,7 +2,8 @@
 
 use crate::event::{Direction, FrameRef, TunnelAnswer, Vantage};
 use crate::finding::{
-    BothWays, Case, Detector, Evidence, Filter, Finding, Grade, Outcome, RuledOut, Severity, Sight, count, elapsed,
+    BothWays, Case, Detector, Evidence, Filter, Finding, Grade, Outcome, RuledOut, Severity, Sight, UNHEARD, count,
+    elapsed,
 };
 use crate::session::beside::{self, MAX_FRAMES, Refusal, TurnedAway};
 use crate::session::facts::{Closed, View};
@@ -82,7 +83,7 @@ fn check(case: &Case<'_>) -> Outcome {
         // Where answers do not show, that is the reason.
         let unheard = unheard_at_end(session).filter(|_| case.one_way(true, false).is_none());
         if let Some(why) = unheard {
-            return Outcome::cannot_tell(why, None);
+            return Outcome::unsettled(why, None, UNHEARD);
         }
         let words = match session.reconnects.len() {
             0 => "one tunnel connection, ended by neither a reset nor silence",

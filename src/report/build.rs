@@ -53,6 +53,8 @@ pub fn session(
 ) -> (Session, Vec<Finding>, Vec<Check>) {
     let case = Case { session, points, in_brief: false };
     let checks = checks(&id, &answers);
+    let mut open: Vec<&str> = answers.iter().filter_map(|(_, outcome)| outcome.open()).collect();
+    open.dedup();
     let found = found(answers);
     let mut shown = evidence_frames(&found);
     let findings = ordered(&id, &case, found);
@@ -73,7 +75,7 @@ pub fn session(
         end: rfc3339(session.end),
         inner_addresses: session.inner_addresses.iter().map(ToString::to_string).collect(),
         severity: findings.iter().map(|f| f.severity).max(),
-        verdict: super::verdict::of(&case, &headlines),
+        verdict: super::verdict::of(&case, &headlines, &open),
         identified_by: session.identified_by.to_string(),
         confidence: session.confidence,
         ambiguities: session.ambiguities.clone(),
@@ -607,7 +609,7 @@ impl Wishes {
     pub fn add(&mut self, id: &str, session: &session::Session, severity: Option<Severity>, answers: &Answers) {
         let is_urgent = severity.is_some_and(|severity| severity > Severity::Info);
         for (_, outcome) in answers {
-            if let Outcome::CannotTell(_, Some(wanted)) = outcome
+            if let Some(wanted) = outcome.wanted()
                 && self.has_room(*wanted, is_urgent)
             {
                 self.0.push(Wish { capture: next_capture(id, session, *wanted), is_urgent });

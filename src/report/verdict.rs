@@ -4,40 +4,50 @@ use crate::finding::Case;
 use crate::session::DtlsFlow;
 use crate::session::limits::{standstill, stuck_beside_passing};
 
-/// Tells the story the faults make together, each with its clause; `headlines` in the order they are told.
-pub fn of(case: &Case<'_>, headlines: &[String]) -> String {
-    if headlines.is_empty() {
-        return healthy(case).to_owned();
+/// Tells the story the faults make together, each with its clause; `headlines` in the order they are told. Without any, how things
+/// stand, and what is `open`.
+pub fn of(case: &Case<'_>, headlines: &[String], open: &[&str]) -> String {
+    if !headlines.is_empty() {
+        return sentence(&headlines.join("; "));
     }
-    sentence(&headlines.join("; "))
+    match healthy(case) {
+        (state, Some(all_well)) if open.is_empty() => format!("{state}{all_well}"),
+        (state, Some(_)) => format!("{state}. {}", sentence(&open.join("; "))),
+        (state, None) => state.to_owned(),
+    }
 }
 
-fn healthy(case: &Case<'_>) -> &'static str {
+/// How things stand, and how that is said to be all.
+fn healthy(case: &Case<'_>) -> (&'static str, Option<&'static str>) {
+    const ALL_WELL: Option<&str> = Some(". Nothing wrong was seen.");
     let session = case.session;
     let works = session.dtls.iter().any(|d| d.worked());
     let carries = session.dtls.iter().any(|d| d.worked() && d.carries());
     let is_tcp_one_way = case.one_way_tcp(true, true).is_some();
     if case.one_way(true, true).is_some() || is_tcp_one_way && !works {
-        return "Only one direction of it was captured, in which nothing wrong was seen.";
+        return ("Only one direction of it was captured, in which nothing wrong was seen.", None);
     }
     match (session.gateway, works) {
         (None, _) if standstill(session).is_some() => {
-            "Downloads stand still; whether the tunnel itself does, this capture cannot show."
+            ("Downloads stand still; whether the tunnel itself does, this capture cannot show.", None)
         }
-        _ if stuck_beside_passing(session).is_some() => {
-            "A transfer inside the tunnel got stuck, though packets as large got through beside it. Nothing else was seen to be wrong."
-        }
-        (None, _) => "Inner traffic of this address flows; nothing got stuck.",
-        (_, true) if !carries => "DTLS is up; no data was seen to go both ways over it. Nothing wrong was seen.",
+        _ if stuck_beside_passing(session).is_some() => (
+            "A transfer inside the tunnel got stuck, though packets as large got through beside it",
+            Some(". Nothing else was seen to be wrong."),
+        ),
+        (None, _) => ("Inner traffic of this address flows; nothing got stuck.", None),
+        (_, true) if !carries => ("DTLS is up; no data was seen to go both ways over it", ALL_WELL),
         (_, true) if is_tcp_one_way => {
-            "DTLS is up and carries the data; of TCP only one direction was captured. Nothing wrong was seen."
+            ("DTLS is up and carries the data; of TCP only one direction was captured", ALL_WELL)
         }
-        (_, true) => "DTLS is up and carries the data. Nothing wrong was seen.",
+        (_, true) => ("DTLS is up and carries the data", ALL_WELL),
         (_, false) if session.dtls.iter().any(DtlsFlow::is_half_seen) => {
-            "The client sends data over DTLS; the answers do not show in this capture. Nothing wrong was seen."
+            ("The client sends data over DTLS; the answers do not show in this capture", ALL_WELL)
         }
-        (_, false) if session.connections.is_empty() => "Only its DTLS was captured; nothing wrong was seen in it.",
-        (_, false) => "The tunnel runs over TLS. Nothing wrong was seen.",
+        (_, false) if session.connections.is_empty() => {
+            ("Only its DTLS was captured", Some("; nothing wrong was seen in it."))
+        }
+        (_, false) => ("The tunnel runs over TLS", ALL_WELL),
     }
 }
 
