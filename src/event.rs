@@ -236,6 +236,9 @@ pub struct Ended {
     pub retransmissions: [u32; 2],
     /// Small segments sent again each way since anything last came the other way (TCP only), up to 255; none behind FIN or RST.
     pub unheard: [u8; 2],
+    /// The longest time each way in which small segments were sent again three times or more and nothing came back, until something did
+    /// (TCP only).
+    pub lapses: Option<Box<[Option<Lapse>; 2]>>,
     /// TCP sequence numbers of the first byte and of the one expected next, each way; only of a connection whose beginning or end was
     /// not captured.
     pub numbers: Option<Box<Numbers>>,
@@ -249,6 +252,24 @@ pub struct Ended {
     pub super_frames: u32,
     /// The longest silence before either side said something new that is longer than an alert, seconds (TCP only).
     pub silence: u32,
+}
+
+/// A time in which one side sent TCP segments again and again and heard nothing, though the connection went on afterwards.
+#[derive(Clone, Copy, Debug)]
+pub struct Lapse {
+    /// First resend.
+    pub first: (Timestamp, FrameRef),
+    /// When something came back.
+    pub until: Timestamp,
+    /// Small segments sent again.
+    pub resent: u8,
+}
+
+impl Lapse {
+    /// From the first resend on.
+    pub fn seconds(&self) -> f64 {
+        self.until.seconds_since(self.first.0)
+    }
 }
 
 /// A DTLS handshake message in the clear.

@@ -8,11 +8,14 @@ use crate::finding::{
 use crate::session::beside::{self, MAX_FRAMES, Refusal, TurnedAway};
 use crate::session::facts::{Closed, View};
 use crate::session::reconnect::{Cause, Reconnect, Unheard, unheard};
-use crate::session::silence::Silence;
+use crate::session::silence::{Outage, Silence};
 use crate::session::{Connection, DtlsFlow, Session};
 
 /// Seconds without a tunnel that users notice.
 const NOTICED: f64 = 5.0;
+
+/// And which many do not wait out.
+const LONG: f64 = 30.0;
 
 const SEEN: Grade = Grade::high("the packets that ended it, and the new connection, are in the capture");
 const BOTH_ENDS: Grade = Grade::high("one end's capture shows a reset the other end never sent");
@@ -36,7 +39,7 @@ as long as no data flows. What ended it is told apart:
 - `reset-by-middlebox`: a RST whose TTL is not that of the connection's other packets, or that one end received and the other never sent
 - `reset-by-gateway`: the gateway's own RST
 - `dpd-unanswered`: the gateway's TCP lives, but for ten seconds or more nothing in the tunnel was answered, DPD included
-- `path-lost`: nothing came back at all: data was sent again and again, or the new connection's SYN waited for its answer
+- `path-lost`: nothing came back at all: data was sent again and again, or the new connection's SYN waited for its answer; also where the tunnel then went on
 - `gateway-silent`: the same, while the client's packets are seen to reach the gateway's outside interface
 - `client-silent`: nothing came from the client any more: its network was lost, or its machine slept or was switched off
 - `tls-lost`: the TLS connection alone was lost, as when a firewall forgets it; DTLS beside it was answered
@@ -51,8 +54,8 @@ as long as no data flows. What ended it is told apart:
 - `refused`: keys show that the gateway answered CONNECT without granting a tunnel
 
 The reconnect that only lowers the MTU after a minute has a detector of its own. A tunnel the client itself ends with the session is \
-not this. Medium when it was reset, went unanswered or was refused, low when the client reset it or there was no tunnel for five seconds or \
-more; else a fact worth knowing.",
+not this. Medium when it was reset, went unanswered or was refused, low when the client reset it, when the path was \
+lost for less than thirty seconds and the tunnel went on, or there was no tunnel for five seconds or more; else a fact worth knowing.",
     confidence: &[BOTH_ENDS, FORGED, SEEN, SILENCE, TIMING],
     remedy: &[
         "for a reset by a middlebox: find the device (its TTL tells how far it is) and exempt the gateway from inspection or its idle timer",
@@ -71,13 +74,19 @@ fn check(case: &Case<'_>) -> Outcome {
     }
     let seams: Vec<&Reconnect> = session.reconnects.iter().filter(|r| r.cause != Cause::Mtu).collect();
     let breaks: Vec<Break<'_>> = seams.iter().map(|seam| Break::seam(case, seam)).collect();
+    let outages = Break::outages(session);
     let at_end = Break::refused(case)
         .or_else(|| Break::reset_at_end(case))
         .or_else(|| Break::silence_at_end(case))
         .or_else(|| Break::turned_away_at_end(case));
     // Silence is one only where the other side's TCP would show.
     let is_heard = case.one_way_tcp(true, false).is_none();
-    let all = breaks.into_iter().chain(Break::hop(session)).chain(at_end).filter(|b| is_heard || !b.is_silence());
+    let all = breaks
+        .into_iter()
+        .chain(Break::hop(session))
+        .chain(at_end)
+        .chain(outages)
+        .filter(|b| is_heard || !b.is_silence());
     let worst = all.reduce(|a, b| if b.severity() > a.severity() { b } else { a });
     let Some(worst) = worst else {
         // Where answers do not show, that is the reason.
@@ -113,6 +122,7 @@ struct Break<'a> {
     reset: Option<Reset>,
     hop: Option<crate::session::moves::Hop>,
     silence: Option<Silence>,
+    outage: Option<Outage>,
 }
 
 /// A RST and what gives it away.
@@ -143,12 +153,20 @@ impl<'a> Break<'a> {
             (Cause::PathLost | Cause::DpdUnanswered | Cause::ClientClosed, _) if rekeyed => "rekey-failed",
             (cause, _) => cause.word(),
         };
-        Break { likely, seam: Some(seam), old, reset, hop: None, silence: None }
+        Break { likely, seam: Some(seam), old, reset, hop: None, silence: None, outage: None }
     }
 
     fn hop(session: &'a Session) -> Option<Break<'a>> {
         let hop = session.came_from?;
-        Some(Break { likely: "gateway-hop", seam: None, old: None, reset: None, hop: Some(hop), silence: None })
+        Some(Break {
+            likely: "gateway-hop",
+            seam: None,
+            old: None,
+            reset: None,
+            hop: Some(hop),
+            silence: None,
+            outage: None,
+        })
     }
 
     /// Keys show that the gateway granted no tunnel.
@@ -160,7 +178,7 @@ impl<'a> Break<'a> {
 
     /// How it ended, with nothing that followed.
     fn at_end(likely: &'static str, last: &'a Connection) -> Break<'a> {
-        Break { likely, seam: None, old: Some(last), reset: None, hop: None, silence: None }
+        Break { likely, seam: None, old: Some(last), reset: None, hop: None, silence: None, outage: None }
     }
 
     /// The last tunnel was reset, and nothing followed.
@@ -214,6 +232,19 @@ impl<'a> Break<'a> {
         Some(Break::at_end(likely, last))
     }
 
+    /// Times without an answer that a tunnel survived.
+    fn outages(session: &'a Session) -> impl Iterator<Item = Break<'a>> {
+        let views = session.tunnels().flat_map(|tunnel| tunnel.views.iter().map(move |view| (tunnel, view)));
+        let found = views.flat_map(move |(tunnel, view)| {
+            let outage = |sent, likely| {
+                let outage = Outage::of(session, tunnel, view, sent)?;
+                Some(Break { outage: Some(outage), ..Break::at_end(likely, tunnel) })
+            };
+            [outage(Direction::ToServer, "path-lost"), outage(Direction::ToClient, "client-silent")]
+        });
+        found.flatten()
+    }
+
     /// Is it told by what did not come?
     fn is_silence(&self) -> bool {
         self.silence.is_some() || matches!(self.likely, "path-lost" | "gateway-silent" | "client-silent")
@@ -221,6 +252,9 @@ impl<'a> Break<'a> {
 
     fn severity(&self) -> Severity {
         let noticed = self.seam.is_some_and(|s| s.gap >= NOTICED);
+        if self.outage.is_some_and(|outage| outage.seconds() < LONG) {
+            return Severity::Low;
+        }
         match self.likely {
             "optimising" | "gateway-hop" | "sleep" | "rekey" => Severity::Info,
             "reset-by-middlebox" | "reset-by-gateway" | "dpd-unanswered" | "rekey-failed" | "path-lost"
@@ -237,13 +271,17 @@ impl<'a> Break<'a> {
         match (self.reset, self.likely) {
             (Some(Reset { unsent: true, .. }), _) => BOTH_ENDS,
             (Some(reset), _) if reset.is_forged() => FORGED,
-            _ if self.silence.is_some() => SILENCE,
+            _ if self.silence.is_some() || self.outage.is_some() => SILENCE,
             (_, "dpd-unanswered" | "path-lost" | "sleep" | "rekey" | "rekey-failed") => TIMING,
             _ => SEEN,
         }
     }
 
     fn headline(&self) -> String {
+        if let Some(outage) = &self.outage {
+            let silent = silent_side(outage.sent);
+            return format!("for {} nothing came {silent}, then the tunnel went on", elapsed(outage.seconds()));
+        }
         let what = match self.likely {
             "client-silent" => "nothing comes from the client any more",
             "tls-lost" => "the TLS connection of the tunnel is dead, while DTLS goes on",
@@ -264,6 +302,8 @@ impl<'a> Break<'a> {
         let mut evidence = Vec::new();
         if let Some(reset) = &self.reset {
             evidence.push(Evidence::Frames(vec![reset.closed.frame], "the reset".to_owned()));
+        } else if let Some(outage) = &self.outage {
+            evidence.push(Evidence::Frames(vec![outage.frame], "first TLS segment sent again in vain".to_owned()));
         } else if let Some(closed) = self.old.and_then(|c| c.best().closed) {
             evidence.push(Evidence::Frames(vec![closed.frame], "the old tunnel is closed".to_owned()));
         }
@@ -276,7 +316,7 @@ impl<'a> Break<'a> {
         if let Some(hop) = &self.hop {
             evidence.push(Evidence::Frames(vec![hop.frame], format!("last packet of the tunnel to {}", hop.gateway)));
         }
-        if self.seam.is_none() && self.hop.is_none() {
+        if self.seam.is_none() && self.hop.is_none() && self.outage.is_none() {
             let frames: Vec<FrameRef> = turned_away(case).map(|away| away.frame).take(MAX_FRAMES).collect();
             let shows = || "new connections that bring no tunnel".to_owned();
             evidence.extend((!frames.is_empty()).then(|| Evidence::Frames(frames, shows())));
@@ -304,6 +344,9 @@ impl<'a> Break<'a> {
                 hop.gateway,
                 elapsed(gap)
             );
+        }
+        if let Some(outage) = &self.outage {
+            return outage_words(outage, case.session);
         }
         let mut text = match (&self.reset, self.seam) {
             (Some(reset), _) => reset_words(reset),
@@ -333,7 +376,16 @@ impl<'a> Break<'a> {
             text.push_str(&format!(". From the last data before to the first after it {seconds:.1} s passed"));
         }
         text.push('.');
-        if let (Some(Unheard { seconds, records, .. }), "dpd-unanswered" | "path-lost") = (seam.unheard, self.likely) {
+        let survived = self
+            .old
+            .filter(|_| self.likely == "path-lost")
+            .and_then(|old| old.views.iter().find_map(|view| Outage::of(case.session, old, view, Direction::ToServer)));
+        if let Some(outage) = survived {
+            text.push(' ');
+            text.push_str(&outage_words(&outage, case.session));
+        } else if let (Some(Unheard { seconds, records, .. }), "dpd-unanswered" | "path-lost") =
+            (seam.unheard, self.likely)
+        {
             let plural = if records == 1 { "" } else { "s" };
             text.push_str(&format!(
                 " Before that {records} record{plural} of the client went unanswered over {seconds:.1} s."
@@ -418,11 +470,32 @@ fn reset_words(reset: &Reset) -> String {
     text
 }
 
+fn silent_side(sent: Direction) -> &'static str {
+    match sent {
+        Direction::ToServer => "back from the gateway",
+        Direction::ToClient => "from the client",
+    }
+}
+
+fn outage_words(outage: &Outage, session: &Session) -> String {
+    let speaker = if outage.sent == Direction::ToServer { "client" } else { "gateway" };
+    let into = outage.since.seconds_since(session.start);
+    let mut text = format!(
+        "From {into:.1} s to {:.1} s into the session nothing came {}: the {speaker} sent TLS segments again {} times",
+        into + outage.seconds(),
+        silent_side(outage.sent),
+        outage.resent
+    );
+    if outage.records > 0 {
+        text.push_str(&format!(", and {} went unanswered", count(u64::from(outage.records), "DTLS record")));
+    }
+    text.push_str(". Then answers came again.");
+    text
+}
+
 fn silence_words(silence: &Silence, session: &Session) -> String {
-    let (speaker, silent) = match silence.sent {
-        Direction::ToServer => ("client", "back from the gateway"),
-        Direction::ToClient => ("gateway", "from the client"),
-    };
+    let speaker = if silence.sent == Direction::ToServer { "client" } else { "gateway" };
+    let silent = silent_side(silence.sent);
     let alone = if silence.is_alone { " on the TLS connection, though DTLS went on" } else { "" };
     let mut text = format!(
         "From {:.1} s into the session on nothing came {silent}{alone}: over {} the {speaker} sent TLS segments again {} times",

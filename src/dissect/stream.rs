@@ -2,10 +2,12 @@
 
 use super::opened::{Keys, Plain, Stream};
 use super::proxy::Connect;
-use super::{Bench, Body, Carried, Limits, Losses, Told, is_super_frame, syn};
+use super::{Bench, Body, Carried, Limits, Losses, Place, Told, is_super_frame, syn};
 use crate::anyconnect::{PacketKind, Token, TunnelAnswer, TunnelRequest};
 use crate::decrypt::Keyring;
-use crate::event::{Direction, Ended, Event, FlowId, LARGE, Syn, Timestamp, TunnelPacket, Unsealed, What};
+use crate::event::{
+    Direction, Ended, Event, FlowId, FrameRef, LARGE, Lapse, Syn, Timestamp, TunnelPacket, Unsealed, What,
+};
 use crate::flow::probe::{SizeProbe, SizesByDirection};
 use crate::flow::tcp::{Chunk, Kind, TcpStream};
 use crate::packet::{Packet, TcpSegment};
@@ -21,6 +23,8 @@ pub(super) struct Tcp {
     closed: bool,
     /// Small segments sent again each way since anything came the other way, until one side closes: no path MTU holds those up.
     unheard: [u8; 2],
+    /// Since when, and the longest such times that ended, each way; room for them only where there is one.
+    deaf: Option<Box<[Deaf; 2]>>,
     streams: [TcpStream; 2],
     probes: [SizeProbe; 2],
     again: [u32; 2],
@@ -75,7 +79,39 @@ struct Reading {
     opened: Option<Box<Stream>>,
 }
 
+/// One side's times without an answer.
+#[derive(Clone, Copy, Debug, Default)]
+struct Deaf {
+    since: (Timestamp, FrameRef),
+    longest: Option<Lapse>,
+}
+
 impl Tcp {
+    /// A small segment was sent again that way.
+    fn sent_again(&mut self, way: Direction, place: Place) {
+        let unheard = way.of_mut(&mut self.unheard);
+        *unheard = unheard.saturating_add(1);
+        if *unheard == 1 {
+            way.of_mut(self.deaf.get_or_insert_default()).since = (place.at, place.frame);
+        }
+    }
+
+    /// The side that sends that way heard something.
+    fn heard(&mut self, way: Direction, place: Place) {
+        /// Resends that tell of a lost path rather than of a lost packet.
+        const LOST: u8 = 3;
+        let resent = std::mem::take(way.of_mut(&mut self.unheard));
+        if resent >= LOST
+            && let Some(deaf) = &mut self.deaf
+        {
+            let Deaf { since, longest } = way.of_mut(deaf);
+            let lapse = Lapse { first: *since, until: place.at, resent };
+            if longest.is_none_or(|longest| longest.seconds() < lapse.seconds()) {
+                *longest = Some(lapse);
+            }
+        }
+    }
+
     pub(super) fn handshake(&self) -> (Option<Syn>, Option<Syn>, Option<Timestamp>) {
         (self.syn, self.syn_ack, self.third)
     }
@@ -139,6 +175,8 @@ impl Tcp {
     pub(super) fn total(&self, ended: &mut Ended) {
         ended.retransmissions = self.again;
         ended.unheard = self.unheard;
+        let lapses = self.deaf.as_ref().map(|deaf| deaf.map(|deaf| deaf.longest));
+        ended.lapses = lapses.filter(|lapses| lapses.iter().any(Option::is_some)).map(Box::new);
         let is_whole = self.closed && self.syn.is_some();
         ended.numbers = (!is_whole).then(|| Box::new(self.streams.each_ref().map(TcpStream::numbers)));
         ended.zero_windows = self.zero_windows;
@@ -206,11 +244,12 @@ pub(super) fn take(
     let is_small = packet.ip.total_len < LARGE;
     // What a client has left need not answer it; a gateway's FIN is answered wherever there is a client.
     let is_awaited = !tcp.closed || direction == Direction::ToClient;
-    let unheard = direction.of_mut(&mut tcp.unheard);
-    *unheard = unheard.saturating_add(u8::from(again && is_small && is_awaited));
-    *direction.reverse().of_mut(&mut tcp.unheard) = 0;
+    if again && is_small && is_awaited {
+        tcp.sent_again(direction, place);
+    }
+    tcp.heard(direction.reverse(), place);
     if is_ack && hears_more {
-        *direction.of_mut(&mut tcp.unheard) = 0;
+        tcp.heard(direction, place);
     }
     if segment.window == 0 && !segment.has(TcpSegment::RST) && !is_syn {
         let closed = direction.of_mut(&mut tcp.zero_windows);

@@ -142,6 +142,7 @@ fn outer(case: &Case<'_>, lines: &mut Vec<Line>) {
         }
         if connection.role.is_tunnel() {
             stretches(view, &tls.activity.stretches, "TLS", lines);
+            lapses(view, lines);
         }
         if let Some(closed) = view.closed {
             let how = if closed.reset { "RST" } else { "FIN" };
@@ -162,6 +163,21 @@ fn turned_away(session: &Session, lines: &mut Vec<Line>) {
         let text = format!("the client comes back, and is {}", first.how.words());
         let line = Line { stream: String::new(), ..line(view, first.at, first.frame, "turned-away", text) };
         lines.push(line.times(alike.len() as u64, last.at));
+    }
+}
+
+/// When one side sent again and again and heard nothing, and the connection went on.
+fn lapses(view: &FlowFacts, lines: &mut Vec<Line>) {
+    let Some(lapses) = &view.ended.lapses else { return };
+    for (lapse, speaker) in lapses.iter().zip(["client", "gateway"]) {
+        let Some(lapse) = lapse.filter(|lapse| lapse.seconds() >= UNANSWERED) else { continue };
+        let (at, frame) = lapse.first;
+        let text = format!(
+            "the {speaker} sends TLS segments again {} times, and hears nothing for {:.1} s",
+            lapse.resent,
+            lapse.seconds()
+        );
+        lines.push(line(view, at, frame, "silence", text));
     }
 }
 
@@ -194,6 +210,11 @@ fn dtls(case: &Case<'_>, lines: &mut Vec<Line>) {
         let Some(dtls) = best.dtls.as_deref() else { continue };
         stretches(best, &dtls.activity.stretches, "DTLS", lines);
         flow.inside().into_iter().for_each(|packets| parting(best, packets, lines));
+        if let Some((said, (answered, _))) = &dtls.seldom().lapse {
+            let (silence, records) = (answered.seconds_since(said.first.0), count(u64::from(said.records), "record"));
+            let text = format!("{records} of the client without an answer, until one comes after {silence:.1} s");
+            lines.push(line(best, said.first.0, said.first.1, "dtls", text));
+        }
         if let [Some((sent, _)), Some((answered, frame))] = dtls.last
             && sent.seconds_since(answered) >= UNANSWERED
         {

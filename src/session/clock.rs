@@ -178,6 +178,10 @@ fn shift_flow(flow: &mut FlowFacts, by: f64) {
         move_it(&mut stuck.first);
         move_it(&mut stuck.last);
     }
+    for lapse in flow.ended.lapses.iter_mut().flat_map(|lapses| lapses.iter_mut()).flatten() {
+        move_it(&mut lapse.first.0);
+        move_it(&mut lapse.until);
+    }
     flow.closed.iter_mut().for_each(|closed| move_it(&mut closed.at));
     for run in flow.large.iter_mut().flat_map(|runs| runs.iter_mut()) {
         move_it(&mut run.first);
@@ -204,6 +208,10 @@ fn shift_flow(flow: &mut FlowFacts, by: f64) {
             seldom.renegotiation.iter_mut().flatten().for_each(|(at, _)| move_it(at));
             seldom.sealed_alert.iter_mut().for_each(|(at, ..)| move_it(at));
             seldom.unasked.1.iter_mut().for_each(|(at, _)| move_it(at));
+            if let Some((said, (until, _))) = &mut seldom.lapse {
+                shift_unanswered(said, by);
+                move_it(until);
+            }
             for probe in &mut seldom.probes {
                 move_it(&mut probe.first);
                 move_it(&mut probe.last);

@@ -180,6 +180,10 @@ pub struct Stretch {
     pub bytes: [u64; 2],
 }
 
+/// So many records without an answer, for so many seconds, are remembered though one came.
+const LAPSE_RECORDS: u32 = 5;
+const LAPSE: f64 = 5.0;
+
 /// Records one side of a tunnel sent since the other side last spoke.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Unanswered {
@@ -239,6 +243,13 @@ impl LastWord {
             *self = LastWord { speaker: Some(direction), said: Unanswered::default() };
         }
         self.said.add(at, frame, control, heard);
+    }
+
+    /// Did the client's records go unanswered for long until that moment?
+    fn is_lapse(&self, until: Timestamp) -> bool {
+        self.speaker == Some(Direction::ToServer)
+            && self.said.records >= LAPSE_RECORDS
+            && until.seconds_since(self.said.first.0) >= LAPSE
     }
 
     /// Nanoseconds since that side spoke, when it spoke last.
@@ -643,6 +654,8 @@ pub struct SeldomInDtls {
     pub unasked: (u32, Option<(Timestamp, FrameRef)>),
     /// Long records of the client soon after set-up, and which the server answered with one as long.
     pub probes: Vec<Probe>,
+    /// The longest time in which the client's records went unanswered until an answer came, and that answer.
+    pub lapse: Option<(Unanswered, (Timestamp, FrameRef))>,
     /// The packets read in it, with keys.
     pub inside: Option<Box<Packets>>,
 }
@@ -667,6 +680,19 @@ pub struct Probe {
 }
 
 impl DtlsFacts {
+    /// A record of the server is about to be noted: remembers how long the client's went unanswered, where that was long.
+    #[inline]
+    pub fn answered(&mut self, at: Timestamp, frame: FrameRef) {
+        if self.unanswered.is_lapse(at) {
+            let lasted = |(said, (until, _)): &(Unanswered, (Timestamp, FrameRef))| until.seconds_since(said.first.0);
+            let lapse = (self.unanswered.said, (at, frame));
+            let longest = &mut self.seldom_mut().lapse;
+            if longest.as_ref().is_none_or(|longest| lasted(longest) < lasted(&lapse)) {
+                *longest = Some(lapse);
+            }
+        }
+    }
+
     /// Both Finished went, and one side took the other's for wrong: an encrypted alert at once, and no data both ways.
     pub fn rejected(&self) -> Option<Direction> {
         /// An alert later than this is about something else, seconds.
@@ -698,6 +724,7 @@ impl DtlsFacts {
             sealed_alert: None,
             unasked: (0, None),
             probes: Vec::new(),
+            lapse: None,
             inside: None,
         };
         self.seldom.as_deref().unwrap_or(NOTHING)

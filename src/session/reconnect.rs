@@ -167,6 +167,8 @@ impl Unheard {
 pub(super) const MINUTE: RangeInclusive<f64> = 55.0..=65.0;
 /// How long the gateway must have been silent for the path to count as lost, seconds.
 pub(super) const LOST: f64 = 5.0;
+/// A client may open a new tunnel so long after the path is back: it had given the old one up, seconds.
+const GIVES_UP: f64 = 15.0;
 /// A client silent so long, though keepalives were due, slept, seconds (keepalive 20 s, DPD 30 s).
 const ASLEEP: f64 = 45.0;
 /// A deliberate second tunnel comes within so many seconds of the first.
@@ -306,7 +308,7 @@ fn slept(session: &Session, points: &[Point], seam: &Reconnect) -> bool {
 }
 
 /// The gateway had stopped answering: the new connection's SYN waited long for its answer, or the old one's data was sent
-/// again and again without any.
+/// again and again without any, to its end or until just before.
 fn lost(before: &Connection, after: &Connection) -> bool {
     let waited = |view: &FlowFacts| {
         let (syn, ack) = (view.opened.syn?, view.opened.syn_ack?);
@@ -317,7 +319,14 @@ fn lost(before: &Connection, after: &Connection) -> bool {
         let answered = view.tls.as_ref().and_then(|tls| tls.data.last()?.last);
         resent >= 3 && answered.is_some_and(|(at, _)| after.start().seconds_since(at) >= LOST)
     };
-    after.views.iter().any(|v| waited(v) == Some(true)) || before.views.iter().any(|v| unanswered(v))
+    let lapsed = |view: &FlowFacts| {
+        let lapse = view.ended.lapses.as_ref().and_then(|lapses| *Direction::ToServer.of(lapses));
+        lapse.is_some_and(|lapse| {
+            let (first, until) = (lapse.first.0, lapse.until);
+            lapse.seconds() >= LOST && first < after.start() && after.start().seconds_since(until) < GIVES_UP
+        })
+    };
+    after.views.iter().any(|v| waited(v) == Some(true)) || before.views.iter().any(|v| unanswered(v) || lapsed(v))
 }
 
 /// Was the gateway heard over DTLS just before that moment, as near to the client as it was captured?

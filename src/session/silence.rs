@@ -1,6 +1,6 @@
-//! The silence in which a tunnel ends: what one side sent again and again, and nothing came back.
+//! The silence in which a tunnel ends, or which it survives: what one side sent again and again, and nothing came back.
 
-use super::facts::{FlowFacts, View};
+use super::facts::{FlowFacts, Stretch, View};
 use super::reconnect::LOST;
 use super::{Connection, Session};
 use crate::event::{Direction, FrameRef, Timestamp};
@@ -54,5 +54,57 @@ impl Silence {
         let unanswered = dtls.filter_map(|v| Some(v.dtls.as_ref()?.unanswered.of(sent).records));
         let records = if is_alone { 0 } else { unanswered.sum() };
         Some(Silence { sent, since, seconds, resent, records, is_alone, frame: view.ended.last_frame })
+    }
+}
+
+/// One side heard nothing from the other for a while, and then the tunnel went on.
+#[derive(Clone, Copy, Debug)]
+pub struct Outage {
+    /// The way its packets went.
+    pub sent: Direction,
+    /// Its first packet without an answer.
+    pub since: Timestamp,
+    /// The first answer, in any channel.
+    pub until: Timestamp,
+    /// Its segments of the tunnel connection that were sent again meanwhile.
+    pub resent: u8,
+    /// The client's DTLS records that went unanswered beside them.
+    pub records: u32,
+    /// The first segment sent again.
+    pub frame: FrameRef,
+}
+
+impl Outage {
+    /// As that view of the tunnel shows it, if it does.
+    pub fn of(session: &Session, tunnel: &Connection, view: &FlowFacts, sent: Direction) -> Option<Outage> {
+        let lapse = (*sent.of(view.ended.lapses.as_ref()?))?;
+        let here = |v: &&View| v.point == view.point;
+        let dtls = || session.dtls_since(tunnel).flat_map(|d| &d.views).filter(here).filter_map(|v| v.dtls.as_deref());
+        let (from, until) = (lapse.first.0, lapse.until);
+        let heard_meanwhile = |s: &Stretch| {
+            *sent.reverse().of(&s.records) > 0
+                && s.last.seconds_since(from) >= LOST
+                && until.seconds_since(s.first) >= LOST
+        };
+        // Where DTLS goes on the path lives.
+        if dtls().flat_map(|d| &d.activity.stretches).any(heard_meanwhile) {
+            return None;
+        }
+        let mut outage = Outage { sent, since: from, until, resent: lapse.resent, records: 0, frame: lapse.first.1 };
+        if sent == Direction::ToServer {
+            for (said, (answered, _)) in dtls().filter_map(|d| d.seldom().lapse) {
+                if said.first.0 < until && answered > from {
+                    outage.since = outage.since.min(said.first.0);
+                    outage.until = outage.until.min(answered);
+                    outage.records = outage.records.max(said.records);
+                }
+            }
+        }
+        (outage.seconds() >= LOST).then_some(outage)
+    }
+
+    /// How long.
+    pub fn seconds(&self) -> f64 {
+        self.until.seconds_since(self.since)
     }
 }

@@ -498,6 +498,9 @@ fn observe_record(dtls: &mut DtlsFacts, at: Timestamp, frame: FrameRef, directio
     }
     let mut known = dtls.known.unwrap_or_else(|| known_of(dtls, record.version));
     let control = known.control.is_some_and(|length| length.get() == record.length);
+    if direction == Direction::ToClient {
+        dtls.answered(at, frame);
+    }
     dtls.unanswered.note(at, frame, direction, control);
     if !std::mem::replace(direction.of_mut(&mut known.protected), true) {
         direction.of_mut(&mut dtls.protected).get_or_insert(at);

@@ -19,7 +19,10 @@ pub(super) fn tunnel(case: &Case<'_>, connection: &Connection) -> Candidate {
     records(view, &mut rungs);
     // Its SYN is evidence for MTUs too: only its end makes it a story.
     let end = |view: &View| view.closed.map_or(view.ended.last_frame, |closed| closed.frame);
-    let frames = connection.views.iter().map(end).collect();
+    let lapses = connection.views.iter().filter_map(|view| view.ended.lapses.as_ref());
+    let lapses = lapses.flat_map(|lapses| lapses.iter().flatten()).map(|lapse| lapse.first.1);
+    let frames = connection.views.iter().map(end).chain(lapses).collect();
+    lapse(view, &mut rungs);
     if let Some(tls) = view.tls.as_deref().filter(|_| view.closed.is_none()) {
         silence(tls, &mut rungs);
     }
@@ -110,6 +113,19 @@ fn last_words(tls: &TlsFacts, rungs: &mut Rungs<'_>) {
         if let Some((at, frame)) = direction.of(&tls.data).last {
             rungs.push(Step::seen(direction, "last application data".to_owned(), at, frame));
         }
+    }
+}
+
+/// What was sent again and again while nothing came back, and the connection went on.
+fn lapse(view: &FlowFacts, rungs: &mut Rungs<'_>) {
+    let Some(lapses) = &view.ended.lapses else { return };
+    for direction in [Direction::ToServer, Direction::ToClient] {
+        let Some(lapse) = direction.of(lapses).filter(|lapse| lapse.seconds() >= UNANSWERED) else { continue };
+        let (at, frame) = lapse.first;
+        let mut step = Step::seen(direction, "segments sent again".to_owned(), at, frame);
+        (step.count, step.last, step.fate) = (u64::from(lapse.resent), lapse.until, "sent");
+        rungs.push(step);
+        rungs.push(Step::missing(direction.reverse(), "any segment".to_owned(), at, lapse.seconds()));
     }
 }
 
