@@ -231,7 +231,7 @@ pub struct Ended {
     /// That packet's frame.
     pub last_frame: FrameRef,
     /// Packets each way.
-    pub packets: [u64; 2],
+    pub packets: [u32; 2],
     /// TCP segments sent again, each way.
     pub retransmissions: [u32; 2],
     /// Small segments sent again each way since anything last came the other way (TCP only), up to 255; none behind FIN or RST.

@@ -439,7 +439,7 @@ fn end(mut flow: Flow<State>, losses: &mut Losses, sink: &mut impl FnMut(&Event<
     let mut ended = Ended {
         last: flow.last,
         last_frame: state.last_frame,
-        packets: state.packets.map(u64::from),
+        packets: state.packets,
         last_by_direction: state.last,
         super_frames: state.super_frames,
         ..Ended::default()

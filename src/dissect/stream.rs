@@ -13,6 +13,7 @@ use crate::flow::tcp::{Chunk, Kind, TcpStream};
 use crate::packet::{Packet, TcpSegment};
 use crate::tls::record::{PATIENCE, Record, RecordScanner, Verdict, may_begin};
 use crate::tls::{Alert, ContentType, Handshake, HandshakeReader};
+use std::num::NonZeroU16;
 
 /// A TCP flow.
 #[derive(Debug, Default)]
@@ -42,8 +43,8 @@ struct Sent {
     at: Timestamp,
     /// Bytes from this sequence number on were first seen no more than `age` before `at`.
     fresh: u32,
-    /// Microseconds.
-    age: u16,
+    /// Microseconds, rounded up.
+    age: NonZeroU16,
     /// IP id.
     id: u16,
 }
@@ -101,14 +102,15 @@ impl Tcp {
         /// Resends that tell of a lost path rather than of a lost packet.
         const LOST: u8 = 3;
         let resent = std::mem::take(way.of_mut(&mut self.unheard));
-        if resent >= LOST
-            && let Some(deaf) = &mut self.deaf
-        {
+        let Some(deaf) = self.deaf.as_mut().filter(|_| resent > 0) else { return };
+        if resent >= LOST {
             let Deaf { since, longest } = way.of_mut(deaf);
             let lapse = Lapse { first: *since, until: place.at, resent };
             if longest.is_none_or(|longest| longest.seconds() < lapse.seconds()) {
                 *longest = Some(lapse);
             }
+        } else if self.unheard == [0, 0] && deaf.iter().all(|deaf| deaf.longest.is_none()) {
+            self.deaf = None;
         }
     }
 
@@ -152,15 +154,16 @@ impl Tcp {
         }
         let last = direction.of_mut(&mut self.last);
         let Some(known) = last else {
-            *last = Some(Sent { at, fresh: segment.seq, age: 0, id });
+            *last = Some(Sent { at, fresh: segment.seq, age: NonZeroU16::MIN, id });
             return false;
         };
         let passed = u16::try_from(at.nanos_since(known.at).max(0) / 1000).unwrap_or(u16::MAX);
         let age = known.age.saturating_add(passed);
         let is_fresh = (segment.seq.wrapping_sub(known.fresh) as i32) >= 0;
-        let is_copy = age < NEXT || (known.id.wrapping_sub(id) as i16) >= 0;
-        let twice = !is_new && is_fresh && age < AT_ONCE && is_copy;
-        let (fresh, age) = if is_new && age >= AT_ONCE { (segment.seq, 0) } else { (known.fresh, age) };
+        let is_copy = age.get() < NEXT || (known.id.wrapping_sub(id) as i16) >= 0;
+        let twice = !is_new && is_fresh && age.get() < AT_ONCE && is_copy;
+        let (fresh, age) =
+            if is_new && age.get() >= AT_ONCE { (segment.seq, NonZeroU16::MIN) } else { (known.fresh, age) };
         *last = Some(Sent { at, fresh, age, id: if twice { known.id } else { id } });
         twice
     }
@@ -531,7 +534,7 @@ mod tests {
         let mut tcp = Tcp::default();
         tcp.silence(1000, at(900.0));
         assert_eq!(tcp.silence, 0, "nothing was said before");
-        let sent = |seconds| Some(Sent { at: at(seconds), fresh: 1, age: 0, id: 1 });
+        let sent = |seconds| Some(Sent { at: at(seconds), fresh: 1, age: NonZeroU16::MIN, id: 1 });
         tcp.last = [sent(10.0), sent(20.0)];
         tcp.silence(85, at(400.0));
         assert_eq!(tcp.silence, 0, "an alert");

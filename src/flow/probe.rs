@@ -82,8 +82,8 @@ struct Segment {
     /// Its ack proves its size.
     provable: bool,
     /// Segments up to [`WATCHED_ABOVE`] sent behind it, and how many of them were selectively acknowledged, as far as told.
-    behind: u16,
-    overtaken: u16,
+    behind: u8,
+    overtaken: u8,
 }
 
 /// [`Sizes`] each way; takes no room where nothing was learned, as with most flows.

@@ -210,9 +210,10 @@ fn dtls(case: &Case<'_>, lines: &mut Vec<Line>) {
         let Some(dtls) = best.dtls.as_deref() else { continue };
         stretches(best, &dtls.activity.stretches, "DTLS", lines);
         flow.inside().into_iter().for_each(|packets| parting(best, packets, lines));
-        if let Some((said, (answered, _))) = &dtls.seldom().lapse {
-            let (silence, records) = (answered.seconds_since(said.first.0), count(u64::from(said.records), "record"));
-            let text = format!("{records} of the client without an answer, until one comes after {silence:.1} s");
+        if let Some((said, _)) = dtls.seldom().lapse.as_deref() {
+            let records = count(u64::from(said.records), "record");
+            let text =
+                format!("{records} of the client over {:.1} s without an answer, then one comes", said.seconds());
             lines.push(line(best, said.first.0, said.first.1, "dtls", text));
         }
         if let [Some((sent, _)), Some((answered, frame))] = dtls.last

@@ -208,7 +208,7 @@ fn shift_flow(flow: &mut FlowFacts, by: f64) {
             seldom.renegotiation.iter_mut().flatten().for_each(|(at, _)| move_it(at));
             seldom.sealed_alert.iter_mut().for_each(|(at, ..)| move_it(at));
             seldom.unasked.1.iter_mut().for_each(|(at, _)| move_it(at));
-            if let Some((said, (until, _))) = &mut seldom.lapse {
+            if let Some((said, (until, _))) = seldom.lapse.as_deref_mut() {
                 shift_unanswered(said, by);
                 move_it(until);
             }

@@ -130,7 +130,7 @@ fn passing(filter: &str, sight: Sight) -> (Passes, Passes) {
 /// that was dead when the capture began. DTLS that is answered says that the other direction passes there.
 pub fn settle(points: &mut [Point], flows: &[View]) {
     /// Packets one way without any the other way.
-    const AT_LENGTH: u64 = 6;
+    const AT_LENGTH: u32 = 6;
     let mut seen: BTreeMap<PointId, [bool; 3]> = BTreeMap::new();
     for flow in flows {
         let [up, down] = flow.ended.packets;

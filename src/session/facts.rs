@@ -245,11 +245,10 @@ impl LastWord {
         self.said.add(at, frame, control, heard);
     }
 
-    /// Did the client's records go unanswered for long until that moment?
-    fn is_lapse(&self, until: Timestamp) -> bool {
-        self.speaker == Some(Direction::ToServer)
-            && self.said.records >= LAPSE_RECORDS
-            && until.seconds_since(self.said.first.0) >= LAPSE
+    /// Did the client go on sending for long without an answer?
+    fn is_lapse(&self) -> bool {
+        let is_many = self.speaker == Some(Direction::ToServer) && self.said.records >= LAPSE_RECORDS;
+        is_many && self.said.seconds() >= LAPSE
     }
 
     /// Nanoseconds since that side spoke, when it spoke last.
@@ -655,7 +654,7 @@ pub struct SeldomInDtls {
     /// Long records of the client soon after set-up, and which the server answered with one as long.
     pub probes: Vec<Probe>,
     /// The longest time in which the client's records went unanswered until an answer came, and that answer.
-    pub lapse: Option<(Unanswered, (Timestamp, FrameRef))>,
+    pub lapse: Option<Box<(Unanswered, (Timestamp, FrameRef))>>,
     /// The packets read in it, with keys.
     pub inside: Option<Box<Packets>>,
 }
@@ -683,11 +682,10 @@ impl DtlsFacts {
     /// A record of the server is about to be noted: remembers how long the client's went unanswered, where that was long.
     #[inline]
     pub fn answered(&mut self, at: Timestamp, frame: FrameRef) {
-        if self.unanswered.is_lapse(at) {
-            let lasted = |(said, (until, _)): &(Unanswered, (Timestamp, FrameRef))| until.seconds_since(said.first.0);
-            let lapse = (self.unanswered.said, (at, frame));
+        if self.unanswered.is_lapse() {
+            let lapse = Box::new((self.unanswered.said, (at, frame)));
             let longest = &mut self.seldom_mut().lapse;
-            if longest.as_ref().is_none_or(|longest| lasted(longest) < lasted(&lapse)) {
+            if longest.as_ref().is_none_or(|longest| longest.0.seconds() < lapse.0.seconds()) {
                 *longest = Some(lapse);
             }
         }

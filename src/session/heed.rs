@@ -87,7 +87,7 @@ fn probes(flow: &FlowFacts, way: Direction, limit: u32) -> bool {
     runs.sort_by_key(|run| run.first);
     let Some(last) = runs.iter().map(|run| run.last).max() else { return false };
     let above: u64 = runs.iter().map(|run| u64::from(run.count)).sum();
-    let fits = way.of(&flow.ended.packets).saturating_sub(above);
+    let fits = u64::from(*way.of(&flow.ended.packets)).saturating_sub(above);
     let goes_on = flow.last_packet(way).is_some_and(|at| at > last);
     let mut sendings = 0;
     let mut before: Option<&Run> = None;
@@ -144,7 +144,7 @@ mod tests {
     use crate::event::{Ended, Endpoints, FlowId, Large, Opened};
 
     /// Is that a search? Seconds, sizes and sendings of what is above 1406 bytes; packets of the side altogether; its last moment.
-    fn is_search(protocol: Protocol, above: &[(f64, u32, u32)], packets: u64, last: f64) -> bool {
+    fn is_search(protocol: Protocol, above: &[(f64, u32, u32)], packets: u32, last: f64) -> bool {
         let ends = Endpoints { client: ([192, 0, 2, 1], 5000).into(), server: ([192, 0, 2, 2], 443).into() };
         let at = |seconds: f64| Timestamp::default().plus_seconds(seconds);
         let mut notes = FlowNotes::new(PointId(0));

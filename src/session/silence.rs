@@ -92,10 +92,10 @@ impl Outage {
         }
         let mut outage = Outage { sent, since: from, until, resent: lapse.resent, records: 0, frame: lapse.first.1 };
         if sent == Direction::ToServer {
-            for (said, (answered, _)) in dtls().filter_map(|d| d.seldom().lapse) {
-                if said.first.0 < until && answered > from {
+            for (said, (answered, _)) in dtls().filter_map(|d| d.seldom().lapse.as_deref()) {
+                if said.first.0 < until && *answered > from {
                     outage.since = outage.since.min(said.first.0);
-                    outage.until = outage.until.min(answered);
+                    outage.until = outage.until.min(*answered);
                     outage.records = outage.records.max(said.records);
                 }
             }

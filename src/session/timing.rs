@@ -297,7 +297,7 @@ impl Client {
     }
 
     fn packets(&self) -> u64 {
-        self.flows.iter().flat_map(|f| f.facts.ended.packets).sum()
+        self.flows.iter().flat_map(|f| f.facts.ended.packets).map(u64::from).sum()
     }
 
     /// Packets toward it do not get through: a gateway said that they do not fit, or their sender repeats them in vain.
@@ -372,7 +372,7 @@ pub(super) mod tests {
         Timestamp::default().plus_seconds(seconds)
     }
 
-    fn facts(id: u32, ends: (IpAddr, IpAddr), protocol: Protocol, span: (f64, f64), packets: u64) -> FlowFacts {
+    fn facts(id: u32, ends: (IpAddr, IpAddr), protocol: Protocol, span: (f64, f64), packets: u32) -> FlowFacts {
         let ends = Endpoints { client: (ends.0, 50_000).into(), server: (ends.1, 443).into() };
         let opened = Opened { stream: id, ..Opened::bare(protocol, ends, at(span.0)) };
         let ended = Ended { last: at(span.1), packets: [packets, 0], ..Ended::default() };
@@ -391,7 +391,7 @@ pub(super) mod tests {
     }
 
     /// An inner client with one flow, whose large packets begin at those moments and are its first and last ones.
-    pub fn client(address: [u8; 4], id: u32, large: &[f64], packets: u64) -> Client {
+    pub fn client(address: [u8; 4], id: u32, large: &[f64], packets: u32) -> Client {
         let span = (large.iter().copied().fold(f64::MAX, f64::min), large.iter().copied().fold(0.0, f64::max));
         let mut view = facts(id, (address.into(), [10, 0, 0, 1].into()), Protocol::Tcp, span, packets);
         for seconds in large {
