@@ -255,7 +255,7 @@ pub struct Ended {
 }
 
 /// A time in which one side sent TCP segments again and again and heard nothing, though the connection went on afterwards.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Lapse {
     /// First resend.
     pub first: (Timestamp, FrameRef),

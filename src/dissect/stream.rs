@@ -13,7 +13,6 @@ use crate::flow::tcp::{Chunk, Kind, TcpStream};
 use crate::packet::{Packet, TcpSegment};
 use crate::tls::record::{PATIENCE, Record, RecordScanner, Verdict, may_begin};
 use crate::tls::{Alert, ContentType, Handshake, HandshakeReader};
-use std::num::NonZeroU16;
 
 /// A TCP flow.
 #[derive(Debug, Default)]
@@ -24,12 +23,10 @@ pub(super) struct Tcp {
     closed: bool,
     /// Small segments sent again each way since anything came the other way, until one side closes: no path MTU holds those up.
     unheard: [u8; 2],
-    /// Since when, and the longest such times that ended, each way; room for them only where there is one.
-    deaf: Option<Box<[Deaf; 2]>>,
+    seldom: Option<Box<Seldom>>,
     streams: [TcpStream; 2],
     probes: [SizeProbe; 2],
     again: [u32; 2],
-    zero_windows: [u32; 2],
     /// The last data segment each way.
     last: [Option<Sent>; 2],
     /// The longest silence, seconds: see [`Ended::silence`].
@@ -43,8 +40,8 @@ struct Sent {
     at: Timestamp,
     /// Bytes from this sequence number on were first seen no more than `age` before `at`.
     fresh: u32,
-    /// Microseconds, rounded up.
-    age: NonZeroU16,
+    /// Microseconds.
+    age: u16,
     /// IP id.
     id: u16,
 }
@@ -80,8 +77,15 @@ struct Reading {
     opened: Option<Box<Stream>>,
 }
 
-/// One side's times without an answer.
-#[derive(Clone, Copy, Debug, Default)]
+/// What few connections show, each way: kept apart, for there may be many.
+#[derive(Debug, Default, PartialEq)]
+struct Seldom {
+    deaf: [Deaf; 2],
+    zero_windows: [u32; 2],
+}
+
+/// Since when one side has been without an answer, and the longest such time that ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 struct Deaf {
     since: (Timestamp, FrameRef),
     longest: Option<Lapse>,
@@ -93,7 +97,7 @@ impl Tcp {
         let unheard = way.of_mut(&mut self.unheard);
         *unheard = unheard.saturating_add(1);
         if *unheard == 1 {
-            way.of_mut(self.deaf.get_or_insert_default()).since = (place.at, place.frame);
+            way.of_mut(&mut self.seldom.get_or_insert_default().deaf).since = (place.at, place.frame);
         }
     }
 
@@ -102,15 +106,17 @@ impl Tcp {
         /// Resends that tell of a lost path rather than of a lost packet.
         const LOST: u8 = 3;
         let resent = std::mem::take(way.of_mut(&mut self.unheard));
-        let Some(deaf) = self.deaf.as_mut().filter(|_| resent > 0) else { return };
+        let Some(seldom) = self.seldom.as_mut().filter(|_| resent > 0) else { return };
+        let Deaf { since, longest } = way.of_mut(&mut seldom.deaf);
         if resent >= LOST {
-            let Deaf { since, longest } = way.of_mut(deaf);
             let lapse = Lapse { first: *since, until: place.at, resent };
             if longest.is_none_or(|longest| longest.seconds() < lapse.seconds()) {
                 *longest = Some(lapse);
             }
-        } else if self.unheard == [0, 0] && deaf.iter().all(|deaf| deaf.longest.is_none()) {
-            self.deaf = None;
+        }
+        *since = Default::default();
+        if **seldom == Seldom::default() {
+            self.seldom = None;
         }
     }
 
@@ -154,16 +160,15 @@ impl Tcp {
         }
         let last = direction.of_mut(&mut self.last);
         let Some(known) = last else {
-            *last = Some(Sent { at, fresh: segment.seq, age: NonZeroU16::MIN, id });
+            *last = Some(Sent { at, fresh: segment.seq, age: 0, id });
             return false;
         };
         let passed = u16::try_from(at.nanos_since(known.at).max(0) / 1000).unwrap_or(u16::MAX);
         let age = known.age.saturating_add(passed);
         let is_fresh = (segment.seq.wrapping_sub(known.fresh) as i32) >= 0;
-        let is_copy = age.get() < NEXT || (known.id.wrapping_sub(id) as i16) >= 0;
-        let twice = !is_new && is_fresh && age.get() < AT_ONCE && is_copy;
-        let (fresh, age) =
-            if is_new && age.get() >= AT_ONCE { (segment.seq, NonZeroU16::MIN) } else { (known.fresh, age) };
+        let is_copy = age < NEXT || (known.id.wrapping_sub(id) as i16) >= 0;
+        let twice = !is_new && is_fresh && age < AT_ONCE && is_copy;
+        let (fresh, age) = if is_new && age >= AT_ONCE { (segment.seq, 0) } else { (known.fresh, age) };
         *last = Some(Sent { at, fresh, age, id: if twice { known.id } else { id } });
         twice
     }
@@ -178,11 +183,11 @@ impl Tcp {
     pub(super) fn total(&self, ended: &mut Ended) {
         ended.retransmissions = self.again;
         ended.unheard = self.unheard;
-        let lapses = self.deaf.as_ref().map(|deaf| deaf.map(|deaf| deaf.longest));
+        let lapses = self.seldom.as_ref().map(|seldom| seldom.deaf.map(|deaf| deaf.longest));
         ended.lapses = lapses.filter(|lapses| lapses.iter().any(Option::is_some)).map(Box::new);
         let is_whole = self.closed && self.syn.is_some();
         ended.numbers = (!is_whole).then(|| Box::new(self.streams.each_ref().map(TcpStream::numbers)));
-        ended.zero_windows = self.zero_windows;
+        ended.zero_windows = self.seldom.as_ref().map_or([0, 0], |seldom| seldom.zero_windows);
         ended.silence = self.silence;
         ended.sizes = SizesByDirection::of(&self.probes);
     }
@@ -255,7 +260,7 @@ pub(super) fn take(
         tcp.heard(direction, place);
     }
     if segment.window == 0 && !segment.has(TcpSegment::RST) && !is_syn {
-        let closed = direction.of_mut(&mut tcp.zero_windows);
+        let closed = direction.of_mut(&mut tcp.seldom.get_or_insert_default().zero_windows);
         *closed = closed.saturating_add(1);
     }
     let closing = segment.flags & (TcpSegment::FIN | TcpSegment::RST) != 0 && !tcp.closed;
@@ -534,7 +539,7 @@ mod tests {
         let mut tcp = Tcp::default();
         tcp.silence(1000, at(900.0));
         assert_eq!(tcp.silence, 0, "nothing was said before");
-        let sent = |seconds| Some(Sent { at: at(seconds), fresh: 1, age: NonZeroU16::MIN, id: 1 });
+        let sent = |seconds| Some(Sent { at: at(seconds), fresh: 1, age: 0, id: 1 });
         tcp.last = [sent(10.0), sent(20.0)];
         tcp.silence(85, at(400.0));
         assert_eq!(tcp.silence, 0, "an alert");
