@@ -9,7 +9,7 @@ use crate::finding::{
 use crate::session::Oversized;
 use crate::session::attempt::{AttemptOutcome, Episode, Judged, episodes, icmp_words};
 use crate::session::coverage::hides;
-use crate::session::facts::AttemptFacts;
+use crate::session::facts::{AttemptFacts, Message, MessageKind};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
@@ -68,7 +68,7 @@ The likely cause is told apart by what else was seen:
 - `full-handshake`: the gateway does not resume the session named in the tunnel but shows a certificate, which the client refuses
 - `stale-session`: the client names the session of an earlier tunnel connection
 - `no-common-cipher`, `protocol-version`, `alert`: what the alert says
-- `finished-lost`: both Finished went, and the gateway repeats its own: the client's does not reach it
+- `finished-lost`: both Finished went, and the gateway repeats its own: the client's does not reach it; or captures at both ends show that its answer to the gateway's flight does not arrive
 - `finished-rejected`: both Finished went, and an encrypted alert answered: the two ends do not share the secret
 
 An attempt whose capture ends less than 12 s after its first ClientHello, with fewer than five of them, is `cut-short`; one whose \
@@ -462,6 +462,26 @@ impl<'a> Failure<'a> {
         }
     }
 
+    /// The rest of the gateway's flight came without its ServerHello.
+    fn lacks_hello(&self) -> bool {
+        self.near().all(|f| f.server_hellos.0 == 0)
+    }
+
+    /// How often the client was seen to answer the gateway's flight.
+    fn answers(&self) -> u32 {
+        let of_client = |m: &&Message| m.kind == MessageKind::ChangeCipherSpec && m.direction == Direction::ToServer;
+        self.near().flat_map(|f| &f.messages).filter(of_client).map(|m| m.count).max().unwrap_or(0)
+    }
+
+    /// It did, and none of that reached the gateway.
+    fn answer_is_lost(&self) -> bool {
+        let Some(gateway) = self.gateway_point().filter(|gateway| *gateway != self.near) else { return false };
+        let mut there = self.failed.iter().filter(|j| j.view.point == gateway).map(|j| j.facts).peekable();
+        let arrived =
+            |f: &AttemptFacts| *Direction::ToServer.of(&f.ccs) || Direction::ToServer.of(&f.protected).is_some();
+        self.answers() > 0 && there.peek().is_some() && !there.any(arrived)
+    }
+
     /// A ServerHello came: why not the rest.
     fn half_way(&self) -> &'static str {
         let goes_on = |f: &AttemptFacts| f.server_hellos.1.is_some_and(|(at, _)| f.last > at);
@@ -469,6 +489,10 @@ impl<'a> Failure<'a> {
             word
         } else if self.near().any(AttemptFacts::lacks_messages) {
             "large-datagrams-lost"
+        } else if self.answer_is_lost() {
+            "finished-lost"
+        } else if self.lacks_hello() {
+            "answers-lost"
         } else if self.stale {
             "stale-session"
         } else if self.near().any(|f| f.certificate) {
@@ -547,11 +571,18 @@ impl<'a> Failure<'a> {
             AttemptOutcome::StalledAfterHelloVerify => {
                 "the gateway sent HelloVerifyRequest, and after the ClientHello with its cookie nothing more".to_owned()
             }
+            AttemptOutcome::StalledAfterServerHello if self.answers() > 0 => format!(
+                "the gateway's flight came, the client answered it {}, and the gateway's Finished never came",
+                count(u64::from(self.answers()), "time")
+            ),
+            AttemptOutcome::StalledAfterServerHello if self.lacks_hello() => {
+                "of the gateway's flight ServerHelloDone came, and no ServerHello".to_owned()
+            }
             AttemptOutcome::StalledAfterServerHello => {
                 "a ServerHello came, but the handshake stalled before the server's flight was whole".to_owned()
             }
             AttemptOutcome::ClientDidNotFinish => {
-                "the gateway sent its whole flight, the client never answered it".to_owned()
+                "the gateway sent its whole flight, and no answer of the client came".to_owned()
             }
             AttemptOutcome::FinishedLost => {
                 "both Finished went, and the gateway goes on repeating its own and sends no data".to_owned()
@@ -591,7 +622,12 @@ impl<'a> Failure<'a> {
                 format!(" At {place}, which was not captured all the while, {} of them show.", there.hellos)
             }
             Some(there) if there.hellos < here.hellos => format!(" At {place} only {} of them arrived.", there.hellos),
-            Some(there) => format!(" All {} also arrived at {place}.", there.hellos),
+            Some(there) => {
+                let flight =
+                    if self.answer_is_lost() { " The client's answer to the gateway's flight did not." } else { "" };
+                let all = if there.hellos == 1 { "It".to_owned() } else { format!("All {}", there.hellos) };
+                format!(" {all} also arrived at {place}.{flight}")
+            }
         }
     }
 
@@ -614,6 +650,9 @@ impl<'a> Failure<'a> {
             "hello-verify-loop" => {
                 let cookies = self.failed.iter().map(|j| j.facts.cookies).max().unwrap_or_default();
                 format!(" It gave {cookies} different cookies and accepted none of them back.")
+            }
+            "answers-lost" if self.lacks_hello() && self.outcome == AttemptOutcome::StalledAfterServerHello => {
+                " A gateway sends that first: it was lost on its way to the client.".to_owned()
             }
             "answers-lost" if self.gateway_point().is_none() => {
                 " It goes on sending ClientHellos, so the gateway's answers do not seem to reach it.".to_owned()

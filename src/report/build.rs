@@ -8,7 +8,7 @@ use super::{
 use super::{inside, ladder, sizes, timeline};
 use crate::event::{FrameRef, PointId, Timestamp, Vantage};
 use crate::finding::{self, Case, Detector, Outcome, Severity, Wanted, by_capture};
-use crate::session::attempt::{AttemptOutcome, icmp_words, judge};
+use crate::session::attempt::{AttemptOutcome, Judged, icmp_words, judge};
 use crate::session::facts::{AttemptFacts, FlowFacts, IcmpFacts, Stretch};
 use crate::session::{self, Point, link_name};
 use std::collections::{BTreeMap, BTreeSet};
@@ -356,7 +356,7 @@ fn attempts(case: &Case<'_>) -> Vec<DtlsAttempt> {
                     hello_verify_requests: facts.hello_verify.0,
                     server_hellos: facts.server_hellos.0,
                     outcome: judged.outcome.word().to_owned(),
-                    outcome_detail: detail(&judged.outcome),
+                    outcome_detail: detail(&judged),
                     first_frame: first_frame.number,
                     client_hello_frames: numbers(&frames, capture),
                     client_hello_seconds: hello_seconds(session, facts),
@@ -378,8 +378,8 @@ fn hello_seconds(session: &session::Session, facts: &AttemptFacts) -> Vec<f64> {
 }
 
 /// An outcome in words, with its numbers.
-pub(super) fn detail(outcome: &AttemptOutcome) -> String {
-    match outcome {
+pub(super) fn detail(judged: &Judged<'_>) -> String {
+    match &judged.outcome {
         AttemptOutcome::Completed => "epoch-1 records both ways".to_owned(),
         AttemptOutcome::NoReply => "nothing came back".to_owned(),
         AttemptOutcome::Refused(error, sender, frame) => {
@@ -387,6 +387,9 @@ pub(super) fn detail(outcome: &AttemptOutcome) -> String {
         }
         AttemptOutcome::StalledAfterHelloVerify => {
             "HelloVerifyRequest came, no ServerHello after the cookie".to_owned()
+        }
+        AttemptOutcome::StalledAfterServerHello if judged.facts.server_hellos.0 == 0 => {
+            "the server's flight came without its ServerHello".to_owned()
         }
         AttemptOutcome::StalledAfterServerHello => {
             "ServerHello came, the handshake stalled before the server's Finished".to_owned()

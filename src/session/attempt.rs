@@ -184,6 +184,8 @@ fn judge_one(view: &FlowFacts, attempt: &AttemptFacts, icmp: &[Icmp], capture_en
     }
     if attempt.server_hellos.0 == 0 {
         return match attempt.was_heard() {
+            // The ServerHello alone was lost.
+            _ if attempt.server_done => AttemptOutcome::StalledAfterServerHello,
             false => AttemptOutcome::NoReply,
             true => AttemptOutcome::StalledAfterHelloVerify,
         };

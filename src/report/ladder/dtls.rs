@@ -208,7 +208,7 @@ fn watched_until(case: &Case<'_>, told: &Judged<'_>) -> Timestamp {
 
 fn outcome_words(told: &Judged<'_>, flow: &DtlsFlow) -> String {
     let again = flow.best().dtls.as_ref().map_or(0, |d| d.attempts.len().saturating_sub(1));
-    let mut words = super::super::build::detail(&told.outcome);
+    let mut words = super::super::build::detail(told);
     if told.outcome == AttemptOutcome::Completed
         && let Some((at, _)) = told.facts.completed_at()
     {
