@@ -244,14 +244,23 @@ pub struct Ended {
     pub numbers: Option<Box<Numbers>>,
     /// Time of the last packet each way.
     pub last_by_direction: [Option<Timestamp>; 2],
-    /// Segments that announce a closed window, each way.
-    pub zero_windows: [u32; 2],
+    /// Windows that each side closed, the segments that say so counted.
+    pub zero_windows: [ZeroWindow; 2],
     /// What sizes got through each way (TCP only), in IP bytes.
     pub sizes: SizesByDirection,
     /// Segments above the peer's MSS: pictures of offload, never on the wire like that.
     pub super_frames: u32,
     /// The longest silence before either side said something new that is longer than an alert, seconds (TCP only).
     pub silence: u32,
+}
+
+/// What one side of a TCP connection had no room for (RFC 9293 §3.8.6).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ZeroWindow {
+    /// Its segments that announce a closed window, up to 65,535.
+    pub segments: u16,
+    /// How long its window was closed in all, hundredths of a second, up to 65,535.
+    pub centiseconds: u16,
 }
 
 /// A time in which one side sent TCP segments again and again and heard nothing, though the connection went on afterwards.

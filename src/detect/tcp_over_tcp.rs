@@ -2,7 +2,9 @@
 
 use super::remedy;
 use crate::event::{Direction, Vantage};
-use crate::finding::{BothWays, Case, Detector, Evidence, Filter, Finding, Grade, Outcome, RuledOut, Severity};
+use crate::finding::{
+    BothWays, Case, Detector, Evidence, Filter, Finding, Grade, Outcome, RuledOut, Severity, elapsed,
+};
 use crate::session::Connection;
 use crate::session::facts::FlowFacts;
 
@@ -12,8 +14,9 @@ const MANY: u32 = 20;
 const SHARE: f64 = 0.02;
 /// From this share on users notice.
 const NOTICED: f64 = 0.05;
-/// Announcements of a closed window that count as a stall.
-const CLOSED: u32 = 3;
+/// Announcements of a closed window that count as a stall, when it was closed for so long in all, seconds.
+const CLOSED: u16 = 3;
+const STALLED: f64 = 0.5;
 
 const COUNTED: Grade = Grade::high("resent segments and closed windows are counted in the capture");
 
@@ -34,7 +37,7 @@ Found when a tunnel connection that carried the data, DTLS not being up, resent 
 or when one side announced a closed window three times or more. Medium from 5 % on or with closed windows.
 
 - `loss`: segments are resent
-- `receiver-full`: the receiver announces a closed window: it cannot keep up",
+- `receiver-full`: the receiver announces a closed window three times or more, for half a second in all: it cannot keep up",
     confidence: &[COUNTED],
     remedy: &["make DTLS work: it does not hold back what was not lost", remedy::TLS_ONLY],
     references: &["RFC 9293 §3.8.4 (zero windows), §3.8.1 (retransmission)", "Cisco TAC 116312 (DTLS and TLS tunnels)"],
@@ -78,13 +81,20 @@ impl Load<'_> {
         if sent > 0 { f64::from(self.resent()) / sent as f64 } else { 0.0 }
     }
 
-    /// Closed windows its receiver announced.
-    fn closed(&self) -> u32 {
-        *self.direction.reverse().of(&self.view.ended.zero_windows)
+    /// Closed windows its receiver announced: how often, and for how long in all, seconds.
+    fn closed(&self) -> (u16, f64) {
+        let closed = self.direction.reverse().of(&self.view.ended.zero_windows);
+        (closed.segments, f64::from(closed.centiseconds) / 100.0)
+    }
+
+    /// Was its receiver's window closed often, and for more than a moment?
+    fn is_full(&self) -> bool {
+        let (times, seconds) = self.closed();
+        times >= CLOSED && seconds >= STALLED
     }
 
     fn is_bad(&self) -> bool {
-        self.resent() >= MANY && self.share() >= SHARE || self.closed() >= CLOSED
+        self.resent() >= MANY && self.share() >= SHARE || self.is_full()
     }
 
     fn finding(&self, case: &Case<'_>) -> Finding {
@@ -92,7 +102,7 @@ impl Load<'_> {
             Direction::ToServer => ("client", "gateway"),
             Direction::ToClient => ("gateway", "client"),
         };
-        let full = self.closed() >= CLOSED;
+        let full = self.is_full();
         let (resent, percent) = (self.resent(), self.share() * 100.0);
         let mut summary = format!(
             "The TLS tunnel carries the data and resent {resent} of {} segments toward the {to} ({percent:.1} %), seen at {}.",
@@ -100,8 +110,11 @@ impl Load<'_> {
             case.place(self.view.point)
         );
         if full {
-            summary
-                .push_str(&format!(" The {to} announced a closed window {} times: it cannot keep up.", self.closed()));
+            let (times, seconds) = self.closed();
+            summary.push_str(&format!(
+                " The {to} announced a closed window {times} times, for {} in all: it cannot keep up.",
+                elapsed(seconds)
+            ));
         }
         let inner: u32 = case.session.inner.iter().flat_map(|f| f.facts.ended.retransmissions).sum();
         if inner > 0 {

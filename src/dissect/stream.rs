@@ -6,7 +6,7 @@ use super::{Bench, Body, Carried, Limits, Losses, Place, Told, is_super_frame, s
 use crate::anyconnect::{PacketKind, Token, TunnelAnswer, TunnelRequest};
 use crate::decrypt::Keyring;
 use crate::event::{
-    Direction, Ended, Event, FlowId, FrameRef, LARGE, Lapse, Syn, Timestamp, TunnelPacket, Unsealed, What,
+    Direction, Ended, Event, FlowId, FrameRef, LARGE, Lapse, Syn, Timestamp, TunnelPacket, Unsealed, What, ZeroWindow,
 };
 use crate::flow::probe::{SizeProbe, SizesByDirection};
 use crate::flow::tcp::{Chunk, Kind, TcpStream};
@@ -81,7 +81,34 @@ struct Reading {
 #[derive(Debug, Default, PartialEq)]
 struct Seldom {
     deaf: [Deaf; 2],
-    zero_windows: [u32; 2],
+    closed: [ClosedWindow; 2],
+}
+
+/// One side's window: how often it was announced closed, since when it is, and how long it was before.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+struct ClosedWindow {
+    segments: u32,
+    since: Option<Timestamp>,
+    nanos: i64,
+}
+
+impl ClosedWindow {
+    /// Its side announces a window.
+    fn announced(&mut self, is_closed: bool, at: Timestamp) {
+        if is_closed {
+            self.segments = self.segments.saturating_add(1);
+            self.since.get_or_insert(at);
+        } else if let Some(since) = self.since.take() {
+            self.nanos = self.nanos.saturating_add(at.nanos_since(since));
+        }
+    }
+
+    fn total(mut self, last: Timestamp) -> ZeroWindow {
+        let segments = u16::try_from(self.segments).unwrap_or(u16::MAX);
+        self.announced(false, last);
+        let centiseconds = self.nanos.max(0) / 10_000_000;
+        ZeroWindow { segments, centiseconds: u16::try_from(centiseconds).unwrap_or(u16::MAX) }
+    }
 }
 
 /// Since when one side has been without an answer, and the longest such time that ended.
@@ -187,7 +214,9 @@ impl Tcp {
         ended.lapses = lapses.filter(|lapses| lapses.iter().any(Option::is_some)).map(Box::new);
         let is_whole = self.closed && self.syn.is_some();
         ended.numbers = (!is_whole).then(|| Box::new(self.streams.each_ref().map(TcpStream::numbers)));
-        ended.zero_windows = self.seldom.as_ref().map_or([0, 0], |seldom| seldom.zero_windows);
+        if let Some(seldom) = &self.seldom {
+            ended.zero_windows = seldom.closed.map(|closed| closed.total(ended.last));
+        }
         ended.silence = self.silence;
         ended.sizes = SizesByDirection::of(&self.probes);
     }
@@ -259,9 +288,9 @@ pub(super) fn take(
     if is_ack && hears_more {
         tcp.heard(direction, place);
     }
-    if segment.window == 0 && !segment.has(TcpSegment::RST) && !is_syn {
-        let closed = direction.of_mut(&mut tcp.seldom.get_or_insert_default().zero_windows);
-        *closed = closed.saturating_add(1);
+    let is_shut = segment.window == 0 && !segment.has(TcpSegment::RST) && !is_syn;
+    if is_shut || tcp.seldom.is_some() {
+        direction.of_mut(&mut tcp.seldom.get_or_insert_default().closed).announced(is_shut, place.at);
     }
     let closing = segment.flags & (TcpSegment::FIN | TcpSegment::RST) != 0 && !tcp.closed;
     tcp.closed |= closing;
