@@ -210,14 +210,22 @@ fn summary(case: &Case<'_>, session: &Session, over: &Oversized, limit: Option<&
         text.push_str(". All of them got through all the same");
     }
     text.push('.');
-    if over.is_beyond_dtls() {
-        text.push_str(" No tunnel over a 1500-byte link carries that, DTLS or TLS: the adapter's MTU, or its MSS, is set too large.");
+    if over.is_beyond_dtls() && !fell(limit) {
+        text.push_str(" That is more than one packet of a 1500-byte link carries, over DTLS or TLS: the adapter's MTU, or its MSS, is set too large.");
     }
     text
 }
 
+/// Did larger packets get through before?
+fn fell(limit: Option<&Limit>) -> bool {
+    limit.is_some_and(|l| l.is_bracket() && l.since.is_some())
+}
+
 fn limit_words(limit: Option<&Limit>, over: &Oversized) -> String {
     match limit {
+        Some(l) if fell(Some(l)) => {
+            format!("at most {} B (larger ones had passed before: the tunnel or its path became narrower)", over.limit)
+        }
         Some(l) if l.is_bracket() => format!("at most {} B (nothing larger passed)", over.limit),
         Some(l) => format!("{} B ({})", over.limit, l.source),
         None => format!("{} B", over.limit),

@@ -306,6 +306,12 @@ fn stood_still(session: &Session, stuck_flow: &InnerFlow, stuck: &Stuck) -> bool
     !passes && passed_before.into_iter().any(|p| p.ip_len >= stuck.ip_len && p.at < stuck.last)
 }
 
+/// Did packets as large get through toward the client until it got stuck?
+fn passed_until(session: &Session, stuck: &Stuck) -> bool {
+    let passed = session.inner.iter().filter_map(|f| f.facts.ended.sizes.get(f.toward_client.index())?.largest_passed);
+    passed.into_iter().any(|p| p.ip_len >= stuck.ip_len && p.at <= stuck.first)
+}
+
 /// Did a packet as large get through on another flow after it had got stuck? Then it was lost for another reason.
 fn passed_later(session: &Session, stuck: &Stuck) -> bool {
     /// What was under way when it got stuck has arrived by then, seconds.
@@ -332,7 +338,12 @@ fn bracket(session: &Session, points: &[Point], limits: &mut Vec<Limit>) {
     let capture = flow.facts.opened.first_frame.capture;
     let passed = largest_passed_to_client(session).filter(|(bytes, _)| *bytes < stuck.ip_len);
     let upper = stuck.ip_len.saturating_sub(1);
+    // The path, or the tunnel, carried more until then.
+    let since = passed_until(session, stuck).then_some(stuck.first);
     let told = match passed {
+        _ if since.is_some() => {
+            format!("below {} B, which got through toward the client at first and then never did", stuck.ip_len)
+        }
         Some((bytes, _)) => {
             format!("between {bytes} B, which got through toward the client, and {} B, which never did", stuck.ip_len)
         }
@@ -345,7 +356,7 @@ fn bracket(session: &Session, points: &[Point], limits: &mut Vec<Limit>) {
         bytes: upper,
         basis: Basis::Observed,
         source: format!("at most: {told}"),
-        since: None,
+        since,
         until: None,
         frames,
         in_force: false,
