@@ -176,6 +176,13 @@ impl<'a> Death<'a> {
         if onward.iter().any(|d| last_answer(case, d).is_some()) {
             return None;
         }
+        // A client that has another address has left the old one.
+        let here = flow.best();
+        let host = |v: &FlowFacts| v.opened.endpoints.client.ip();
+        let has_moved = |v: &&View| v.point == here.point && host(v) != host(here);
+        if later.first().is_some_and(|d| d.views.iter().any(|v| has_moved(&v))) {
+            return None;
+        }
         let views =
             flow.views.iter().filter(|v| !is_heard || hears_both(v)).chain(onward.iter().flat_map(|d| &d.views));
         let up = views.filter_map(|v| Some(v.dtls.as_ref()?.unanswered.of(Direction::ToServer)));

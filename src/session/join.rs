@@ -819,10 +819,15 @@ mod tests {
 
         /// DTLS as only AnyConnect speaks it, with data of the client at those times.
         fn dtls(&mut self, ends: (u8, [u8; 4]), span: (f64, f64), data: &[f64]) {
-            let (name, id) = ([self.flows + 1; 32], self.next());
+            self.dtls_named([self.flows + 1; 32], ends, span, data);
+        }
+
+        /// The same, under that session id.
+        fn dtls_named(&mut self, name: [u8; 32], ends: (u8, [u8; 4]), span: (f64, f64), data: &[f64]) {
+            let id = self.next();
             let hello = ClientHello {
                 version: Version::DTLS_1_2,
-                random: Some(name),
+                random: Some([self.flows + 1; 32]),
                 session_id: SessionId::new(&name).unwrap_or_default(),
                 cipher_suites: vec![SUITE],
                 ..ClientHello::default()
@@ -899,6 +904,19 @@ mod tests {
         records.extend((0..30).map(|n| (60.0 + f64::from(n), ToClient, 9000)));
         assert!(!is_session(GATEWAY, 2, 200.0, &records), "pushed to another program");
         assert!(is_session(GATEWAY, 1, 200.0, &records));
+    }
+
+    #[test]
+    fn dtls_from_another_address_that_names_the_same_session_is_of_one() {
+        let found = |name: [u8; 32]| {
+            let mut told = Told::proven();
+            told.dtls_named(name, (2, GATEWAY), (300.0, 400.0), &[301.0]);
+            let mut all = told.sessions();
+            crate::session::moves::settle(&mut all, &mut Vec::new(), &[]);
+            all.iter().map(|session| session.dtls.len()).collect::<Vec<_>>()
+        };
+        assert_eq!(found([2; 32]), [2], "the id that the proven session's DTLS named");
+        assert_eq!(found([9; 32]), [1, 1]);
     }
 
     #[test]

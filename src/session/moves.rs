@@ -1,7 +1,7 @@
 //! Sessions that moved: DTLS that goes on from another port or address, a client that roamed, a client that changed gateways.
 //!
-//! Record numbers are the proof: they go on where they stopped, without a handshake (RFC 6347 §4.1). Without them a client
-//! that moved is only believed where the capture stood on the client itself.
+//! Record numbers are the proof: they go on where they stopped, without a handshake (RFC 6347 §4.1); or a handshake that names the same
+//! DTLS session. Without them a client that moved is only believed where the capture stood on the client itself.
 
 use super::facts::{FlowFacts, RecordNumber, View};
 use super::{DtlsFlow, Point, Session};
@@ -17,6 +17,8 @@ const LOST: u64 = 512;
 const WITHIN: f64 = 300.0;
 /// A client that changes networks or gateways is back within so many seconds.
 const BACK: f64 = 60.0;
+/// Bytes of a session id that the gateway made up for one tunnel.
+const WHOLE: usize = 32;
 /// Candidates looked at per flow.
 const MOST: usize = 64;
 
@@ -44,6 +46,7 @@ struct End {
 /// Puts together what moved.
 pub fn settle(sessions: &mut Vec<Session>, others: &mut Vec<View>, points: &[Point]) {
     continue_dtls(sessions, others);
+    name_the_same(sessions);
     roam(sessions, points);
     hop(sessions);
 }
@@ -122,6 +125,26 @@ fn continue_dtls(sessions: &mut Vec<Session>, others: &mut Vec<View>) {
     merge_all(sessions, own_tunnels(sessions));
 }
 
+/// DTLS without a tunnel of its own that names the DTLS session of another client's tunnel: the client has another address.
+fn name_the_same(sessions: &mut Vec<Session>) {
+    fn names(session: &Session) -> impl Iterator<Item = (Option<IpAddr>, &[u8])> {
+        let attempts = session.dtls.iter().flat_map(DtlsFlow::attempts).filter(|(_, attempt)| !attempt.is_own);
+        attempts
+            .map(|(_, attempt)| (session.gateway, attempt.session_id.as_bytes()))
+            .filter(|(_, id)| id.len() == WHOLE)
+    }
+    let alone = sessions.iter().enumerate().filter(|(_, s)| s.connections.is_empty());
+    let homeless: HashMap<_, usize> = alone.flat_map(|(i, s)| names(s).map(move |name| (name, i))).collect();
+    if homeless.is_empty() {
+        return;
+    }
+    let with_tunnel = sessions.iter().enumerate().filter(|(_, s)| !s.connections.is_empty());
+    let found = with_tunnel.flat_map(|(home, s)| names(s).map(move |name| (name, home)));
+    let merge: BTreeSet<(usize, usize)> =
+        found.filter_map(|(name, home)| homeless.get(&name).map(|moved| (*moved, home))).collect();
+    merge_all(sessions, merge.into_iter().collect());
+}
+
 /// The tunnel that a moved client opened from its new address belongs to the session its DTLS came from.
 fn own_tunnels(sessions: &[Session]) -> Vec<(usize, usize)> {
     // In order of start, as the sessions are; asked for seldom.
@@ -181,7 +204,8 @@ fn roam(sessions: &mut Vec<Session>, points: &[Point]) {
 fn goes_on(first: &Session, second: &Session) -> bool {
     let (Some(last), Some(next)) = (first.tunnels().last(), second.connections.first()) else { return false };
     let from_start = next.best().opened.syn.is_some();
-    let stopped = last.last_data().unwrap_or(last.end());
+    let over_dtls = first.dtls_since(last).flat_map(|d| &d.views).filter_map(|v| v.last_packet(Direction::ToServer));
+    let stopped = over_dtls.chain(last.last_data()).max().unwrap_or(last.end());
     first.client != second.client
         && first.client.is_ipv4() == second.client.is_ipv4()
         && from_start
