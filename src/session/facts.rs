@@ -10,6 +10,7 @@ use std::net::IpAddr;
 use std::num::{NonZeroU16, NonZeroU64};
 use std::ops::{Deref, DerefMut};
 
+pub use super::few::Few;
 pub use super::runs::{MAX_RUNS, Run, Runs};
 
 /// Frames kept as evidence per fact; the count beside them is always the whole count.
@@ -36,17 +37,6 @@ pub(super) const LONGER_THAN_ALERT: u16 = 25;
 pub(super) const REQUEST: u16 = 250;
 /// A silence this long begins a new burst, nanoseconds.
 const BURST_GAP: i64 = 50_000_000;
-
-/// Pushes; grows by half, for these lists are many and most of them short.
-pub(super) fn keep<T>(list: &mut Vec<T>, item: T) {
-    /// No allocation is smaller, bytes.
-    const LEAST: usize = 16;
-    if list.len() == list.capacity() {
-        let more = if list.is_empty() { LEAST / size_of::<T>().max(1) } else { list.len() / 2 + 1 };
-        list.reserve_exact(more.max(1));
-    }
-    list.push(item);
-}
 
 /// A flow's facts as they are handed on: moved often, never copied.
 pub type View = Box<FlowFacts>;
@@ -271,9 +261,9 @@ impl LastWord {
 #[derive(Clone, Debug, Default)]
 pub struct Activity {
     /// Stretches of data records, in time order.
-    pub stretches: Vec<Stretch>,
+    pub stretches: Few<Stretch>,
     /// Beginnings of bursts.
-    pub bursts: Vec<Timestamp>,
+    pub bursts: Few<Timestamp>,
     last: Option<Timestamp>,
 }
 
@@ -281,7 +271,7 @@ impl Activity {
     /// Notes a data record.
     pub fn add(&mut self, at: Timestamp, frame: FrameRef, direction: Direction, length: u16) {
         if self.bursts.len() < MAX_BURSTS && self.last.is_none_or(|last| at.nanos_since(last) >= BURST_GAP) {
-            keep(&mut self.bursts, at);
+            self.bursts.push(at);
         }
         self.last = Some(at);
         let full = self.stretches.len() >= MAX_STRETCHES;
@@ -301,7 +291,7 @@ impl Activity {
         if let Some(bytes) = stretch.bytes.get_mut(d) {
             *bytes = u64::from(length);
         }
-        keep(&mut self.stretches, stretch);
+        self.stretches.push(stretch);
     }
 }
 
@@ -548,7 +538,7 @@ pub struct DataFacts {
     /// How many of the late ones had that largest length.
     pub at_largest: u32,
     /// Counts of lengths below 200 bytes: where control records and inner ACKs show.
-    pub small: Vec<(u16, u32)>,
+    pub small: Few<(u16, u32)>,
 }
 
 impl TlsFacts {
@@ -597,7 +587,7 @@ impl TlsFacts {
             if let Some((_, n)) = data.small.iter_mut().find(|(l, _)| *l == length) {
                 *n = n.saturating_add(1);
             } else if data.small.len() < MAX_SMALL {
-                keep(&mut data.small, (length, 1));
+                data.small.push((length, 1));
             }
         }
     }
@@ -629,7 +619,7 @@ pub struct DtlsFacts {
     /// First record of epoch 1 or later, each way.
     pub protected: [Option<Timestamp>; 2],
     /// Handshake attempts, by client random.
-    pub attempts: Vec<AttemptFacts>,
+    pub attempts: Few<AttemptFacts>,
     pub(super) seldom: Option<Box<SeldomInDtls>>,
 }
 
@@ -935,7 +925,7 @@ pub struct AttemptFacts {
     /// Of them with a cookie.
     pub with_cookie: u32,
     /// Their frames and times, at most [`MAX_FRAMES`].
-    pub hello_frames: Vec<(FrameRef, Timestamp)>,
+    pub hello_frames: Few<(FrameRef, Timestamp)>,
     /// HelloVerifyRequests and the first one's time and frame.
     pub hello_verify: (u32, Option<(Timestamp, FrameRef)>),
     /// Different cookies the server gave, in a row.
@@ -969,7 +959,7 @@ pub struct AttemptFacts {
     /// First alert in the clear.
     pub alert: Option<(Timestamp, FrameRef, Direction, Alert)>,
     /// Its messages in the order they first came, at most [`MAX_MESSAGES`]; what has no number of its own stays out.
-    pub messages: Vec<Message>,
+    pub messages: Few<Message>,
 }
 
 /// A kind of handshake message, one way, with its repeats.
@@ -1018,11 +1008,7 @@ impl AttemptFacts {
             known.count = known.count.saturating_add(1);
             known.last = known.last.max(at);
         } else if self.messages.len() < MAX_MESSAGES {
-            // One, where nothing comes back; else the eight of a handshake, or a few more.
-            if !self.messages.is_empty() && self.messages.len() == self.messages.capacity() {
-                self.messages.reserve_exact(if self.messages.len() < 4 { 9 } else { 4 });
-            }
-            keep(&mut self.messages, Message { kind, direction, count: 1, first: (at, frame), last: at });
+            self.messages.push(Message { kind, direction, count: 1, first: (at, frame), last: at });
         }
     }
 

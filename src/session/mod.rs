@@ -20,6 +20,7 @@ pub mod clock;
 pub mod coverage;
 mod eliminate;
 pub mod facts;
+mod few;
 mod filter;
 pub mod heed;
 pub mod inner;

@@ -1,6 +1,7 @@
 //! Large packets of a flow, one direction: runs of equal sizes, bounded.
 
-use super::facts::{MAX_FRAMES, keep};
+use super::facts::MAX_FRAMES;
+use super::few::Few;
 use crate::event::{FrameRef, Large, Timestamp};
 
 /// Runs of equal large packets kept per direction of a flow.
@@ -16,7 +17,7 @@ pub struct Runs(Option<Box<Kept>>);
 
 #[derive(Clone, Debug)]
 struct Kept {
-    older: Vec<Run>,
+    older: Few<Run>,
     /// The one that began last: most packets belong to it, so that it lies nearest.
     latest: Run,
 }
@@ -50,7 +51,7 @@ impl Runs {
     /// Adds a packet; says whether it begins one of the first runs.
     pub(super) fn add(&mut self, at: Timestamp, frame: FrameRef, large: Large) -> bool {
         let Some(kept) = self.0.as_deref_mut() else {
-            self.0 = Some(Box::new(Kept { older: Vec::new(), latest: Run::new(at, frame, large) }));
+            self.0 = Some(Box::new(Kept { older: Few::default(), latest: Run::new(at, frame, large) }));
             return true;
         };
         let count = kept.older.len() + 1;
@@ -68,7 +69,7 @@ impl Runs {
             return false;
         }
         let latest = std::mem::replace(&mut kept.latest, Run::new(at, frame, large));
-        keep(&mut kept.older, latest);
+        kept.older.push(latest);
         if let Some(place) = kept.older.iter().position(|run| Some(run.size) == smallest) {
             kept.older.remove(place);
         }

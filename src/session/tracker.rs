@@ -1,8 +1,8 @@
 //! Folds events into facts, one tracker per capture. Bounded: see [`Limits`].
 
 use super::facts::{
-    AttemptFacts, Closed, DtlsFacts, FlowNotes, IcmpFacts, InsideTls, Known, MAX_ATTEMPTS, MAX_FRAMES, MessageKind,
-    Packets, RecordNumber, ServerHelloFacts, TlsFacts, View, keep,
+    AttemptFacts, Closed, DtlsFacts, Few, FlowNotes, IcmpFacts, InsideTls, Known, MAX_ATTEMPTS, MAX_FRAMES,
+    MessageKind, Packets, RecordNumber, ServerHelloFacts, TlsFacts, View,
 };
 use super::meetings::{Meeting, Meetings};
 use super::mtu::Protection;
@@ -312,7 +312,7 @@ impl Tracker {
             facts.count = facts.count.saturating_add(1);
             facts.last = facts.last.max(at);
             if facts.frames.len() < MAX_FRAMES {
-                keep(&mut facts.frames, frame);
+                facts.frames.push(frame);
             }
             if let Some(mtu) = error.next_hop_mtu
                 && !facts.mtus.contains(&mtu)
@@ -374,7 +374,7 @@ fn observe_handshake(
                 last: at,
                 hellos: 0,
                 with_cookie: 0,
-                hello_frames: Vec::new(),
+                hello_frames: Few::default(),
                 hello_verify: (0, None),
                 cookies: 0,
                 echoed: 0,
@@ -391,9 +391,9 @@ fn observe_handshake(
                 ccs: [false, false],
                 protected: [None, None],
                 alert: None,
-                messages: Vec::new(),
+                messages: Few::default(),
             };
-            keep(&mut dtls.attempts, attempt);
+            dtls.attempts.push(attempt);
         }
         let Some(attempt) = dtls.attempts.get_mut(place) else { return };
         attempt.first = attempt.first.min(at);
@@ -405,7 +405,7 @@ fn observe_handshake(
         let echoes = !hello.cookie.is_empty() && hash(&hello.cookie) == attempt.cookie;
         attempt.echoed = attempt.echoed.saturating_add(u32::from(echoes));
         if attempt.hello_frames.len() < MAX_FRAMES {
-            keep(&mut attempt.hello_frames, (frame, at));
+            attempt.hello_frames.push((frame, at));
         }
         let kind = if has_cookie { MessageKind::HelloWithCookie } else { MessageKind::CLIENT_HELLO };
         attempt.note(kind, direction, at, frame);

@@ -1,0 +1,84 @@
+//! A list of hardly any items: there are many such lists, and each takes as much room as it holds.
+
+use std::ops::{Deref, DerefMut};
+
+/// The list; every change moves it to where it fits, so that it must be short.
+#[derive(Clone, Debug)]
+pub struct Few<T>(Box<[T]>);
+
+impl<T> Few<T> {
+    /// Adds an item at the end.
+    pub fn push(&mut self, item: T) {
+        self.change(|list| {
+            list.reserve_exact(1);
+            list.push(item);
+        });
+    }
+
+    /// Takes the item at that place out, which there must be.
+    pub fn remove(&mut self, place: usize) {
+        self.change(|list| {
+            list.remove(place);
+        });
+    }
+
+    fn change(&mut self, change: impl FnOnce(&mut Vec<T>)) {
+        let mut list = std::mem::take(&mut self.0).into_vec();
+        change(&mut list);
+        self.0 = list.into_boxed_slice();
+    }
+}
+
+impl<T> Default for Few<T> {
+    fn default() -> Few<T> {
+        Few(Box::default())
+    }
+}
+
+impl<T> Deref for Few<T> {
+    type Target = [T];
+
+    fn deref(&self) -> &[T] {
+        &self.0
+    }
+}
+
+impl<T> DerefMut for Few<T> {
+    fn deref_mut(&mut self) -> &mut [T] {
+        &mut self.0
+    }
+}
+
+impl<'a, T> IntoIterator for &'a Few<T> {
+    type Item = &'a T;
+    type IntoIter = std::slice::Iter<'a, T>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
+
+impl<'a, T> IntoIterator for &'a mut Few<T> {
+    type Item = &'a mut T;
+    type IntoIter = std::slice::IterMut<'a, T>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter_mut()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn items_stand_in_the_order_they_came() {
+        let mut list = Few::default();
+        (0..5).for_each(|item| list.push(item));
+        list.remove(1);
+        list.iter_mut().for_each(|item| *item += 10);
+        assert_eq!(*list, [10, 12, 13, 14]);
+        assert!((&list).into_iter().eq(&[10, 12, 13, 14]));
+        assert_eq!(size_of_val(&list), 16);
+    }
+}
