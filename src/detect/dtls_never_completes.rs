@@ -9,7 +9,7 @@ use crate::finding::{
 use crate::session::Oversized;
 use crate::session::attempt::{AttemptOutcome, Episode, Judged, episodes, icmp_words};
 use crate::session::coverage::hides;
-use crate::session::facts::{AttemptFacts, Message, MessageKind};
+use crate::session::facts::{AttemptFacts, Message, MessageKind, Random};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
@@ -136,7 +136,7 @@ fn completed_words(episodes: &[Episode<'_>]) -> String {
 
 /// How many attempts these are: several points see one each.
 fn distinct<'a>(attempts: impl Iterator<Item = &'a AttemptFacts>) -> usize {
-    let mut randoms: Vec<[u8; 32]> = attempts.map(|attempt| attempt.random).collect();
+    let mut randoms: Vec<Random> = attempts.map(|attempt| attempt.random).collect();
     randoms.sort_unstable();
     randoms.dedup();
     randoms.len()

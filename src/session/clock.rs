@@ -1,7 +1,7 @@
 //! Several captures, several clocks: how far they are apart, and all times brought onto one.
 
 use super::Point;
-use super::facts::{Activity, FlowFacts, IcmpFacts, Unanswered, View};
+use super::facts::{Activity, FlowFacts, IcmpFacts, Random, Unanswered, View};
 use crate::event::{Endpoints, PointId, Protocol, Refused, Timestamp, Vantage};
 use crate::maps::HashMap;
 use std::collections::BTreeMap;
@@ -78,7 +78,7 @@ pub fn align(
 
 fn measure(flows: &[View], points: &[Point], set_of: &dyn Fn(PointId) -> u16) -> BTreeMap<u16, Offset> {
     // A client random names a connection through any NAT; without one its ends must do.
-    type Connection = (Option<Endpoints>, Option<[u8; 32]>);
+    type Connection = (Option<Endpoints>, Option<Random>);
     let mut seen: HashMap<Connection, BTreeMap<u16, Passing>> = HashMap::default();
     for flow in flows.iter().filter(|f| f.opened.protocol == Protocol::Tcp) {
         if let Some(passing) = passing(flow) {

@@ -6,6 +6,7 @@ use crate::event::{
     Alert, Bye, CipherSuite, Direction, Ended, Endpoints, FlowId, FrameRef, IcmpError, Large, Opened, PacketKind,
     PointId, Quoted, SessionId, Timestamp, Token, TunnelAnswer, TunnelPacket, TunnelRequest, Unsealed, Version,
 };
+use crate::maps::hash;
 use std::net::IpAddr;
 use std::num::{NonZeroU16, NonZeroU64};
 use std::ops::{Deref, DerefMut};
@@ -305,7 +306,7 @@ fn bump(pair: &mut [u32; 2], index: usize, by: u32) {
 #[derive(Debug, Default)]
 pub struct TlsFacts {
     /// ClientHello: when, frame, random.
-    pub client_hello: Option<(Timestamp, FrameRef, Option<[u8; 32]>)>,
+    pub client_hello: Option<(Timestamp, FrameRef, Option<Random>)>,
     /// ServerHello.
     pub server_hello: Option<ServerHelloFacts>,
     /// Application data each way.
@@ -335,6 +336,23 @@ pub struct SeldomInTls {
     pub renegotiation: [Option<(Timestamp, FrameRef)>; 2],
     /// Host and port that a proxy was asked for in front of it.
     pub proxied_to: Option<Box<str>>,
+}
+
+/// A client random, hashed: what names a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Random(NonZeroU64);
+
+impl Random {
+    /// What stands for that random.
+    pub fn new(random: [u8; 32]) -> Random {
+        // Never 0, so that an `Option` takes no more room.
+        Random(NonZeroU64::MIN.saturating_add(hash(random)))
+    }
+
+    /// Does it name anything? One of zeros does not.
+    pub fn is_telling(self) -> bool {
+        self != Random::new([0; 32])
+    }
 }
 
 /// Direction and length of the first [`MAX_EARLY`] application-data records of a connection.
@@ -905,7 +923,7 @@ impl Sequence {
 #[derive(Clone, Debug)]
 pub struct AttemptFacts {
     /// Client random: the attempt's name.
-    pub random: [u8; 32],
+    pub random: Random,
     /// ClientHello session id.
     pub session_id: SessionId,
     /// DTLS itself set that session up: it comes with a ticket, or a full handshake gave its id.

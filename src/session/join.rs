@@ -2,7 +2,7 @@
 //! parents, tunnels, DTLS attempts and reconnects of sessions. Without keys this is graded, and says so where it guesses
 //! (the rules are in `docs/protocol.md`).
 
-use super::facts::{FlowFacts, InsideTls, View};
+use super::facts::{FlowFacts, InsideTls, Random, View};
 use super::proof::{Beside, Proof};
 use super::reconnect::MINUTE;
 use super::shape::{Shape, converses, exchanges};
@@ -264,7 +264,7 @@ impl Group {
 /// Puts views of the same connection together: by client random where there is one, else by ends and time.
 fn group(flows: Vec<View>, points: &[Point]) -> Vec<Group> {
     let mut groups: Vec<Group> = Vec::with_capacity(flows.len());
-    let mut by_random: HashMap<[u8; 32], usize> = HashMap::with_capacity_and_hasher(flows.len(), Default::default());
+    let mut by_random: HashMap<Random, usize> = HashMap::with_capacity_and_hasher(flows.len(), Default::default());
     let mut by_ends: HashMap<(SocketAddr, SocketAddr), BTreeSet<(Timestamp, usize)>> = HashMap::default();
     // Whose ends may have to tell it: flows without a random, and what they may belong to.
     let ends = |flow: &View| (flow.opened.endpoints.client, flow.opened.endpoints.server);
@@ -354,13 +354,13 @@ fn records_go_on(before: &FlowFacts, after: &FlowFacts) -> bool {
     passed.reduce(|a, b| a && b) == Some(true)
 }
 
-fn random(flow: &FlowFacts) -> Option<[u8; 32]> {
+fn random(flow: &FlowFacts) -> Option<Random> {
     match (&flow.tls, &flow.dtls) {
         (Some(tls), _) => tls.client_hello.and_then(|(_, _, random)| random),
         (_, Some(dtls)) => dtls.attempts.first().map(|a| a.random),
         _ => None,
     }
-    .filter(|random| *random != [0; 32])
+    .filter(|random| random.is_telling())
 }
 
 /// A session in the making: indices into the pair's groups.

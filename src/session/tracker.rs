@@ -2,7 +2,7 @@
 
 use super::facts::{
     AttemptFacts, Closed, DtlsFacts, Few, FlowNotes, IcmpFacts, InsideTls, Known, MAX_ATTEMPTS, MAX_FRAMES,
-    MessageKind, Packets, RecordNumber, ServerHelloFacts, TlsFacts, View,
+    MessageKind, Packets, Random, RecordNumber, ServerHelloFacts, TlsFacts, View,
 };
 use super::meetings::{Meeting, Meetings};
 use super::mtu::Protection;
@@ -110,7 +110,7 @@ impl Tracker {
             }
             What::ClientHello(flow, hello) => {
                 if let Some(tls) = self.tls(*flow) {
-                    tls.client_hello.get_or_insert((at, frame, hello.random));
+                    tls.client_hello.get_or_insert_with(|| (at, frame, hello.random.map(Random::new)));
                     tls.hello_shape = shape(hello);
                 }
             }
@@ -352,7 +352,7 @@ fn observe_handshake(
 ) {
     dtls.known = None;
     if let DtlsMessage::ClientHello(hello, version) = message {
-        let random = hello.random.unwrap_or_default();
+        let random = Random::new(hello.random.unwrap_or_default());
         // A client that starts over with a new random while nothing came back is still at the same attempt.
         let unanswered = |a: &AttemptFacts| a.is_unanswered() && a.session_id == hello.session_id;
         let same = dtls.attempts.iter().position(|a| a.random == random);
