@@ -735,7 +735,7 @@ impl<'a> Failure<'a> {
                 evidence
                     .push(Evidence::Frames(vec![frame], format!("first of {}", count(u64::from(n), "ServerHello"))));
             }
-            if let Some((_, frame, _, alert)) = judged.facts.alert {
+            if let Some((_, frame, _, alert)) = judged.facts.alert.as_deref().copied() {
                 evidence.push(Evidence::Frames(vec![frame], format!("alert {alert}")));
             }
         }

@@ -236,7 +236,7 @@ fn handshake(view: &FlowFacts, attempt: &AttemptFacts, lines: &mut Vec<Line>) {
     if let (n, Some((at, frame))) = attempt.server_hellos {
         tell(at, frame, "dtls", format!("DTLS ServerHello{}", times(n)));
     }
-    if let Some((at, frame, direction, alert)) = attempt.alert {
+    if let Some((at, frame, direction, alert)) = attempt.alert.as_deref().copied() {
         let from = if direction == Direction::ToServer { "client" } else { "gateway" };
         tell(at, frame, "alert", format!("DTLS alert {alert} from the {from}"));
     }

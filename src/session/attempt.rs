@@ -169,7 +169,7 @@ fn judge_one(view: &FlowFacts, attempt: &AttemptFacts, icmp: &[Icmp], capture_en
         let done = if waits { AttemptOutcome::FinishedLost } else { AttemptOutcome::Completed };
         return dtls.and_then(|dtls| dtls.rejected()).map_or(done, AttemptOutcome::SealedAlert);
     }
-    if let Some((_, _, direction, alert)) = attempt.alert {
+    if let Some((_, _, direction, alert)) = attempt.alert.as_deref().copied() {
         return AttemptOutcome::Alert(alert, direction);
     }
     if let Some(refusal) = refusal(view, attempt, icmp) {

@@ -226,11 +226,11 @@ fn shift_flow(flow: &mut FlowFacts, by: f64) {
             attempt.hello_verify.1.iter_mut().for_each(|(at, _)| move_it(at));
             attempt.server_hellos.1.iter_mut().for_each(|(at, _)| move_it(at));
             attempt.protected.iter_mut().flatten().for_each(|(at, _)| move_it(at));
-            attempt.alert.iter_mut().for_each(|(at, ..)| move_it(at));
+            attempt.alert.iter_mut().for_each(|alert| move_it(&mut alert.0));
             for message in &mut attempt.messages {
                 move_it(&mut message.first.0);
-                move_it(&mut message.last);
             }
+            attempt.repeats.iter_mut().for_each(|(_, at)| move_it(at));
         }
     }
 }

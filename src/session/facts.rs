@@ -933,7 +933,7 @@ pub struct AttemptFacts {
     /// Version inside the first ClientHello.
     pub hello_version: Version,
     /// Suites offered: the first, and how many.
-    pub suites: (Option<CipherSuite>, usize),
+    pub suites: (Option<CipherSuite>, u16),
     /// First ClientHello.
     pub first: Timestamp,
     /// Last ClientHello.
@@ -975,9 +975,11 @@ pub struct AttemptFacts {
     /// Epoch-1 record, each way.
     pub protected: [Option<(Timestamp, FrameRef)>; 2],
     /// First alert in the clear.
-    pub alert: Option<(Timestamp, FrameRef, Direction, Alert)>,
+    pub alert: Option<Box<(Timestamp, FrameRef, Direction, Alert)>>,
     /// Its messages in the order they first came, at most [`MAX_MESSAGES`]; what has no number of its own stays out.
     pub messages: Few<Message>,
+    /// When the last of those came that came more than once, by place among `messages`.
+    pub(super) repeats: Few<(u8, Timestamp)>,
 }
 
 /// A kind of handshake message, one way, with its repeats.
@@ -991,8 +993,6 @@ pub struct Message {
     pub count: u32,
     /// The first of them.
     pub first: (Timestamp, FrameRef),
-    /// When the last of them was seen.
-    pub last: Timestamp,
 }
 
 /// What stands on a rung of a handshake.
@@ -1022,12 +1022,30 @@ impl MessageKind {
 impl AttemptFacts {
     /// Puts a message on the list, or counts it as a repeat.
     pub fn note(&mut self, kind: MessageKind, direction: Direction, at: Timestamp, frame: FrameRef) {
-        if let Some(known) = self.messages.iter_mut().find(|m| m.kind == kind && m.direction == direction) {
-            known.count = known.count.saturating_add(1);
-            known.last = known.last.max(at);
-        } else if self.messages.len() < MAX_MESSAGES {
-            self.messages.push(Message { kind, direction, count: 1, first: (at, frame), last: at });
+        let Some(place) = self.place(kind, direction) else {
+            if self.messages.len() < MAX_MESSAGES {
+                self.messages.push(Message { kind, direction, count: 1, first: (at, frame) });
+            }
+            return;
+        };
+        let Some(known) = self.messages.get_mut(place) else { return };
+        known.count = known.count.saturating_add(1);
+        let latest = known.first.0.max(at);
+        match self.repeats.iter_mut().find(|(repeated, _)| usize::from(*repeated) == place) {
+            Some((_, last)) => *last = latest.max(*last),
+            None => self.repeats.push((place as u8, latest)),
         }
+    }
+
+    fn place(&self, kind: MessageKind, direction: Direction) -> Option<usize> {
+        self.messages.iter().position(|m| m.kind == kind && m.direction == direction)
+    }
+
+    /// When the last of those messages of it was seen.
+    pub fn last_of(&self, message: &Message) -> Timestamp {
+        let place = self.place(message.kind, message.direction);
+        let repeated = self.repeats.iter().find(|(repeated, _)| Some(usize::from(*repeated)) == place);
+        repeated.map_or(message.first.0, |(_, last)| *last)
     }
 
     /// The version to name: the one agreed, else the one offered.

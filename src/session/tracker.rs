@@ -203,7 +203,7 @@ impl Tracker {
                 if let Some(dtls) = self.dtls(*flow)
                     && let Some(attempt) = dtls.attempts.last_mut()
                 {
-                    attempt.alert.get_or_insert((at, frame, *direction, *alert));
+                    attempt.alert.get_or_insert_with(|| Box::new((at, frame, *direction, *alert)));
                 }
             }
             What::Media(flow) => {
@@ -369,7 +369,7 @@ fn observe_handshake(
                 is_own: hello.has_ticket || given.contains(&hash(hello.session_id)),
                 version: *version,
                 hello_version: hello.version,
-                suites: (hello.cipher_suites.first().copied(), hello.cipher_suites.len()),
+                suites: (hello.cipher_suites.first().copied(), hello.cipher_suites.len() as u16),
                 first: at,
                 last: at,
                 hellos: 0,
@@ -392,6 +392,7 @@ fn observe_handshake(
                 protected: [None, None],
                 alert: None,
                 messages: Few::default(),
+                repeats: Few::default(),
             };
             dtls.attempts.push(attempt);
         }

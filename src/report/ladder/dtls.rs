@@ -21,7 +21,7 @@ pub(super) fn handshake(case: &Case<'_>, flow: &DtlsFlow) -> Option<Candidate> {
     for message in &told.facts.messages {
         rungs.message(&ends, told, message);
     }
-    if let Some((at, frame, direction, alert)) = told.facts.alert {
+    if let Some((at, frame, direction, alert)) = told.facts.alert.as_deref().copied() {
         rungs.push(Step::seen(direction, format!("alert: {alert}"), at, frame));
     }
     if matches!(told.outcome, AttemptOutcome::SealedAlert(_))
@@ -93,7 +93,7 @@ fn answers_lost(ends: &Ends<'_>, told: &Judged<'_>, rungs: &mut Rungs<'_>) -> bo
     for message in lost {
         let (at, frame) = message.first;
         let mut step = Step::seen(message.direction, message_name(message.kind), at, frame);
-        (step.count, step.last, step.fate) = (u64::from(message.count), message.last, "lost");
+        (step.count, step.last, step.fate) = (u64::from(message.count), there.last_of(message), "lost");
         let (from, to) = (rungs.case.place(point), rungs.case.place(told.view.point));
         // A message of several fragments may have come in part.
         let how = if told.facts.is_unanswered() { "none arrived" } else { "never whole" };
@@ -250,7 +250,7 @@ impl Rungs<'_> {
     fn message(&mut self, ends: &Ends<'_>, told: &Judged<'_>, message: &Message) {
         let (at, frame) = message.first;
         let mut step = Step::seen(message.direction, message_name(message.kind), at, frame);
-        (step.count, step.last) = (u64::from(message.count), message.last);
+        (step.count, step.last) = (u64::from(message.count), told.facts.last_of(message));
         let later = |m: &Message| m.direction != message.direction && m.first.0 >= at;
         let data = self.view.dtls.as_deref().and_then(|dtls| *message.direction.reverse().of(&dtls.last));
         let answered = || told.facts.messages.iter().any(later) || data.is_some_and(|(last, _)| last > at);
