@@ -109,14 +109,32 @@ pub struct Table<S> {
 #[derive(Debug)]
 struct Conversation {
     key: Key,
-    /// First sequence number of the low and the high end, once known.
-    base: [Option<u32>; 2],
+    /// First sequence number of the low and the high end.
+    base: [u32; 2],
+    /// Is it known?
+    has_base: [bool; 2],
     number: u32,
     stream: u32,
     file: u32,
     used: u32,
     client_is_low: bool,
     client_is_certain: bool,
+}
+
+impl Conversation {
+    /// First sequence number of the low end, or of the high one, once known.
+    fn base(&self, of_low: bool) -> Option<u32> {
+        let end = usize::from(!of_low);
+        self.base.get(end).copied().filter(|_| self.has_base.get(end) == Some(&true))
+    }
+
+    /// Notes it, unless it is known.
+    fn settle_base(&mut self, of_low: bool, first: u32) {
+        let end = usize::from(!of_low);
+        if let (Some(base), Some(known @ false)) = (self.base.get_mut(end), self.has_base.get_mut(end)) {
+            (*base, *known) = (first, true);
+        }
+    }
 }
 
 /// What a packet says about its connection.
@@ -327,7 +345,7 @@ impl<S: Default> Table<S> {
         }
         conversation.used = packets;
         // UDP and quotes leave no numbers behind
-        let is_settled = opening.quoted || conversation.base.iter().all(Option::is_some);
+        let is_settled = opening.quoted || conversation.has_base == [true; 2];
         if is_settled {
             flow.settled = self.changes;
         }
@@ -416,11 +434,9 @@ impl<S: Default> Table<S> {
         let conversation = self.conversations.existing(slot);
         conversation.used = self.packets;
 
-        let (own, other) = if from_low { (0, 1) } else { (1, 0) };
-        let base = |conversation: &Conversation, end: usize| conversation.base.get(end).copied().flatten();
         // Only a SYN without ACK opens anew, and only when its sender's first number is known and another:
         // a retransmitted SYN, a SYN-ACK with a new number, a SYN after RST or FIN with the same number do not.
-        let reopens = opening.is_syn() && base(conversation, own).is_some_and(|base| base != opening.seq);
+        let reopens = opening.is_syn() && conversation.base(from_low).is_some_and(|base| base != opening.seq);
         if reopens {
             conversation.number = self.next_conversation;
             self.next_conversation = self.next_conversation.saturating_add(1);
@@ -429,7 +445,7 @@ impl<S: Default> Table<S> {
         }
         // The next file knows nothing of this one's sequence numbers.
         if reopens || conversation.file != file {
-            conversation.base = [None; 2];
+            conversation.has_base = [false; 2];
             conversation.file = file;
             conversation.stream = take_next(&mut self.next_stream, protocol);
         }
@@ -438,13 +454,9 @@ impl<S: Default> Table<S> {
         }
         let is_syn_or_syn_ack = opening.flags & TcpSegment::SYN != 0;
         let first = if is_syn_or_syn_ack { opening.seq } else { opening.seq.wrapping_sub(1) };
-        if let Some(base) = conversation.base.get_mut(own) {
-            base.get_or_insert(first); // midway: as if the SYN stood just before
-        }
-        if opening.flags & TcpSegment::ACK != 0
-            && let Some(base) = conversation.base.get_mut(other)
-        {
-            base.get_or_insert(opening.ack.wrapping_sub(1)); // an ack tells the other side's number as well
+        conversation.settle_base(from_low, first); // midway: as if the SYN stood just before
+        if opening.flags & TcpSegment::ACK != 0 {
+            conversation.settle_base(!from_low, opening.ack.wrapping_sub(1)); // an ack tells the other side's number as well
         }
         if let Some(sender_is_client) = opening.sender_is_client().filter(|_| !conversation.client_is_certain) {
             conversation.client_is_low = sender_is_client == from_low;
@@ -458,7 +470,8 @@ impl<S: Default> Table<S> {
         let (low, high) = tuple.ends();
         let conversation = Conversation {
             key: Key::new(tuple),
-            base: [None; 2],
+            base: [0; 2],
+            has_base: [false; 2],
             number: self.next_conversation,
             stream: take_next(&mut self.next_stream, tuple.protocol()),
             file: self.file,

@@ -23,10 +23,11 @@ pub(super) enum Tuple {
     V6((u128, u128, u64)),
 }
 
-/// A [`Tuple`] at rest: 24 bytes, IPv6 in a box of its own.
+/// A [`Tuple`] at rest: 16 bytes, IPv6 in a box of its own.
 #[derive(Debug)]
 pub(super) enum Key {
-    V4([u64; 2]),
+    /// Addresses and ports, those of the low end first.
+    V4(Protocol, [u32; 2], [u16; 2]),
     V6(Box<(u128, u128, u64)>),
 }
 
@@ -39,8 +40,12 @@ impl Tuple {
         };
         let src = u64::from(src.to_bits()) << 16 | u64::from(src_port);
         let dst = u64::from(dst.to_bits()) << 16 | u64::from(dst_port);
-        let ends = u128::from(src.min(dst)) | u128::from(src.max(dst)) << 48;
-        (Tuple::V4(ends | (protocol as u128) << 96), src <= dst)
+        (Tuple::pack(src.min(dst), src.max(dst), protocol), src <= dst)
+    }
+
+    #[inline]
+    fn pack(low: u64, high: u64, protocol: Protocol) -> Tuple {
+        Tuple::V4(u128::from(low) | u128::from(high) << 48 | (protocol as u128) << 96)
     }
 
     fn new_v6(protocol: Protocol, src: IpAddr, src_port: u16, dst: IpAddr, dst_port: u16) -> (Tuple, bool) {
@@ -80,7 +85,11 @@ impl Tuple {
 impl Key {
     pub(super) fn new(tuple: &Tuple) -> Key {
         match tuple {
-            Tuple::V4(packed) => Key::V4([*packed as u64, (packed >> 64) as u64]),
+            Tuple::V4(packed) => Key::V4(
+                tuple.protocol(),
+                [(packed >> 16) as u32, (packed >> 64) as u32],
+                [*packed as u16, (packed >> 48) as u16],
+            ),
             Tuple::V6(packed) => Key::V6(Box::new(*packed)),
         }
     }
@@ -88,7 +97,10 @@ impl Key {
     #[inline]
     pub(super) fn tuple(&self) -> Tuple {
         match self {
-            Key::V4([low, high]) => Tuple::V4(u128::from(*low) | u128::from(*high) << 64),
+            Key::V4(protocol, [low, high], [low_port, high_port]) => {
+                let end = |address: u32, port: u16| u64::from(address) << 16 | u64::from(port);
+                Tuple::pack(end(*low, *low_port), end(*high, *high_port), *protocol)
+            }
             Key::V6(packed) => Tuple::V6(**packed),
         }
     }
