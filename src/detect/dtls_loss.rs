@@ -111,7 +111,8 @@ fn directions<'a>(case: &Case<'_>, view: &'a FlowFacts) -> Vec<Loss<'a>> {
         let (judged, other) = (direction.of(&dtls.sequence), direction.reverse().of(&dtls.sequence));
         let (all, gap) = (judged.counted(), gap(judged, other));
         let [total, of_other] = match gap {
-            Some(_) => [judged, other].map(|s| Rate { missing: s.missing.saturating_sub(s.in_silence), ..s.counted() }),
+            Some(_) => [judged, other]
+                .map(|s| Rate { missing: s.missing.saturating_sub(s.seldom().in_silence), ..s.counted() }),
             None => [all, other.counted()],
         };
         let is_gap = is_lossy(all, direction) && !is_lossy(total, direction);
@@ -140,6 +141,7 @@ fn is_lossy(rate: Rate, direction: Direction) -> bool {
 
 /// A silence over which the numbers of both sides went on.
 fn gap(judged: &Sequence, other: &Sequence) -> Option<String> {
+    let (judged, other) = (judged.seldom(), other.seldom());
     let seconds = judged.silence.min(other.silence);
     (judged.in_silence > 0 && other.in_silence > 0).then(|| {
         format!(
@@ -206,8 +208,8 @@ fn finding(case: &Case<'_>, loss: &Loss<'_>) -> Finding {
         ));
         ruled_out.push(RuledOut { what: "a bad link", why: "quiet seconds lose next to nothing".to_owned() });
     }
-    if loss.sequence.late > 0 {
-        let why = format!("the {} records that came late are not counted", loss.sequence.late);
+    if loss.sequence.seldom().late > 0 {
+        let why = format!("the {} records that came late are not counted", loss.sequence.seldom().late);
         ruled_out.push(RuledOut { what: "reordering", why });
     }
     let opened = &loss.view.opened;
@@ -289,12 +291,12 @@ mod tests {
         let steady = |n: u64| (n as f64 / 20.0, n);
         let whole = sequence((0..400).map(steady));
         let holed = sequence((0..100).chain(300..400).map(steady));
-        assert_eq!((holed.missing, holed.in_silence, holed.silence), (200, 200, 11));
+        assert_eq!((holed.missing, holed.seldom().in_silence, holed.seldom().silence), (200, 200, 11));
         assert_eq!(holed.rates().iter().map(|rate| rate.missing).sum::<u32>(), 0, "nobody knows their rate");
         assert!(gap(&holed, &whole).is_none());
         assert!(gap(&holed, &holed).is_some());
         let busy = sequence((0..400).filter(|n| n % 4 != 0).map(steady));
-        assert_eq!((busy.missing, busy.in_silence), (99, 0));
+        assert_eq!((busy.missing, busy.seldom().in_silence), (99, 0));
     }
 
     #[test]

@@ -284,7 +284,7 @@ impl<'a> Failure<'a> {
                 ..Seen::default()
             });
             seen.hellos += judged.facts.hellos;
-            seen.answers += judged.facts.hello_verify.0 + judged.facts.server_hellos.0;
+            seen.answers += judged.facts.hello_verifies + judged.facts.server_hellos;
             seen.largest = seen.largest.max(judged.facts.largest_flight);
             seen.first = seen.first.min(judged.facts.first.nanos() as f64 / 1e9);
             seen.last = seen.last.max(judged.facts.last.nanos() as f64 / 1e9);
@@ -484,7 +484,7 @@ impl<'a> Failure<'a> {
 
     /// A ServerHello came: why not the rest.
     fn half_way(&self) -> &'static str {
-        let goes_on = |f: &AttemptFacts| f.server_hellos.1.is_some_and(|(at, _)| f.last > at);
+        let goes_on = |f: &AttemptFacts| f.server_hello.is_some_and(|(at, _)| f.last > at);
         if let Some(word) = self.fragments() {
             word
         } else if self.near().any(AttemptFacts::lacks_messages) {
@@ -727,15 +727,15 @@ impl<'a> Failure<'a> {
             if let AttemptOutcome::Refused(error, sender, frame) = &judged.outcome {
                 evidence.push(Evidence::Frames(vec![*frame], format!("{} from {sender}", icmp_words(error))));
             }
-            if let (n, Some((_, frame))) = judged.facts.hello_verify {
+            if let (n, Some((_, frame))) = (judged.facts.hello_verifies, judged.facts.hello_verify) {
                 let note = format!("first of {}", count(u64::from(n), "HelloVerifyRequest"));
                 evidence.push(Evidence::Frames(vec![frame], note));
             }
-            if let (n, Some((_, frame))) = judged.facts.server_hellos {
+            if let (n, Some((_, frame))) = (judged.facts.server_hellos, judged.facts.server_hello) {
                 evidence
                     .push(Evidence::Frames(vec![frame], format!("first of {}", count(u64::from(n), "ServerHello"))));
             }
-            if let Some((_, frame, _, alert)) = judged.facts.alert.as_deref().copied() {
+            if let Some((_, frame, _, alert)) = judged.facts.alert() {
                 evidence.push(Evidence::Frames(vec![frame], format!("alert {alert}")));
             }
         }

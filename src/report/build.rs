@@ -337,7 +337,7 @@ fn attempts(case: &Case<'_>) -> Vec<DtlsAttempt> {
             let capture = view.opened.first_frame.capture;
             let frames: Vec<FrameRef> = facts.hello_frames.iter().map(|(f, _)| *f).collect();
             let first_frame = frames.first().copied().unwrap_or(view.opened.first_frame);
-            let offered = (facts.suites.1 == 1).then_some(facts.suites.0).flatten();
+            let offered = facts.only_suite();
             all.push((
                 facts.first,
                 view.point,
@@ -353,8 +353,8 @@ fn attempts(case: &Case<'_>) -> Vec<DtlsAttempt> {
                     session_id: facts.session_id.to_string(),
                     cipher: facts.suite.or(offered).map(|s| s.to_string()),
                     client_hellos: facts.hellos,
-                    hello_verify_requests: facts.hello_verify.0,
-                    server_hellos: facts.server_hellos.0,
+                    hello_verify_requests: facts.hello_verifies,
+                    server_hellos: facts.server_hellos,
                     outcome: judged.outcome.word().to_owned(),
                     outcome_detail: detail(&judged),
                     first_frame: first_frame.number,

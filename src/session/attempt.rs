@@ -107,7 +107,9 @@ pub fn fingerprint(attempt: &AttemptFacts) -> Option<(&'static str, Confidence)>
     }
     // It offers the one suite agreed inside the tunnel (and perhaps a signalling value), or PSK suites only.
     let (first, count) = attempt.suites;
-    let names = |part: &str| first.and_then(CipherSuite::iana_name).is_some_and(|name| name.contains(part));
+    let names = |part: &str| {
+        Some(first).filter(|_| count > 0).and_then(CipherSuite::iana_name).is_some_and(|name| name.contains(part))
+    };
     if names("CCM_8") {
         // No gateway agrees on the suites that CoAP prescribes (RFC 7252 §9.1.3): a thing resumes a session of its own.
         return None;
@@ -169,20 +171,20 @@ fn judge_one(view: &FlowFacts, attempt: &AttemptFacts, icmp: &[Icmp], capture_en
         let done = if waits { AttemptOutcome::FinishedLost } else { AttemptOutcome::Completed };
         return dtls.and_then(|dtls| dtls.rejected()).map_or(done, AttemptOutcome::SealedAlert);
     }
-    if let Some((_, _, direction, alert)) = attempt.alert.as_deref().copied() {
+    if let Some((_, _, direction, alert)) = attempt.alert() {
         return AttemptOutcome::Alert(alert, direction);
     }
     if let Some(refusal) = refusal(view, attempt, icmp) {
         return refusal;
     }
-    if up.is_some() && attempt.server_hellos.0 == 0 {
+    if up.is_some() && attempt.server_hellos == 0 {
         let why = "the client went on to protected records, as it does only when it is answered: the answers do not show here";
         return AttemptOutcome::NotObservable(why.to_owned());
     }
     if capture_end.seconds_since(attempt.first) < PATIENCE && attempt.hellos < PERSISTENT {
         return AttemptOutcome::CutShort;
     }
-    if attempt.server_hellos.0 == 0 {
+    if attempt.server_hellos == 0 {
         return match attempt.was_heard() {
             // The ServerHello alone was lost.
             _ if attempt.server_done => AttemptOutcome::StalledAfterServerHello,

@@ -8,7 +8,7 @@ use crate::event::{
 };
 use crate::maps::hash;
 use std::net::IpAddr;
-use std::num::{NonZeroU16, NonZeroU64};
+use std::num::{NonZeroU16, NonZeroU32, NonZeroU64};
 use std::ops::{Deref, DerefMut};
 
 pub use super::few::Few;
@@ -631,7 +631,7 @@ pub struct DtlsFacts {
     /// Epochs and sequence numbers, each way.
     pub sequence: [Sequence; 2],
     /// Largest datagram each way: IP length, and its frame.
-    pub largest_datagram: [Option<(u32, FrameRef)>; 2],
+    pub largest_datagram: [Option<(NonZeroU32, FrameRef)>; 2],
     /// First application-data record each way.
     pub first: [Option<(Timestamp, FrameRef)>; 2],
     /// First record of epoch 1 or later, each way.
@@ -775,7 +775,7 @@ impl DtlsFacts {
 }
 
 /// Record numbers of one direction: what is missing among them was lost before this point (RFC 6347 §4.1).
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Sequence {
     /// The first record seen.
     pub first: Option<RecordNumber>,
@@ -785,14 +785,22 @@ pub struct Sequence {
     now: Rate,
     /// Numbers passed over and not seen since.
     pub missing: u32,
-    /// Those of them that were passed over in silence: nobody knows at which rate they were sent.
+    /// In seconds with the fewest records.
+    slow: Rate,
+    seldom: Option<Box<SeldomInSequence>>,
+}
+
+/// What few sequences show: kept apart, for there may be many.
+#[derive(Clone, Debug, Default)]
+pub struct SeldomInSequence {
+    /// Numbers that were passed over in silence: nobody knows at which rate they were sent.
     pub in_silence: u32,
     /// The longest such silence, whole seconds.
     pub silence: u32,
     /// Records that came behind a higher one.
     pub late: u32,
-    /// Seconds with few records and with ever more of them: [`RATES`].
-    pub rates: [Rate; 5],
+    /// Seconds with more records, and with ever more of them: [`RATES`].
+    faster: [Rate; RATES.len()],
 }
 
 /// Epoch and sequence number of a DTLS record, in that order, as they stand on the wire (RFC 6347 §4.1).
@@ -882,25 +890,39 @@ impl Sequence {
                 let gap = gap as u32;
                 self.missing = self.missing.saturating_add(gap);
                 if gap > 0 && (Self::SILENCE..=i32::MAX as u32).contains(&since) {
-                    self.in_silence = self.in_silence.saturating_add(gap);
-                    self.silence = self.silence.max(since);
+                    let seldom = self.seldom.get_or_insert_default();
+                    seldom.in_silence = seldom.in_silence.saturating_add(gap);
+                    seldom.silence = seldom.silence.max(since);
                 } else {
                     self.now.missing = self.now.missing.saturating_add(gap);
                 }
             }
             self.highest = number;
         } else {
-            self.late = self.late.saturating_add(1);
+            let late = &mut self.seldom.get_or_insert_default().late;
+            *late = late.saturating_add(1);
             self.missing = self.missing.saturating_sub(u32::from(number.sequence() != last.sequence()));
             self.now.missing = self.now.missing.saturating_sub(u32::from(number.sequence() != last.sequence()));
         }
     }
 
-    /// The rates, the last second included.
-    pub fn rates(&self) -> [Rate; 5] {
-        let mut whole = *self;
+    /// What few show.
+    pub fn seldom(&self) -> &SeldomInSequence {
+        const NOTHING: &SeldomInSequence = &SeldomInSequence {
+            in_silence: 0,
+            silence: 0,
+            late: 0,
+            faster: [Rate { seen: 0, missing: 0 }; RATES.len()],
+        };
+        self.seldom.as_deref().unwrap_or(NOTHING)
+    }
+
+    /// The rates, the last second included: in seconds with few records and with ever more of them ([`RATES`]).
+    pub fn rates(&self) -> [Rate; 1 + RATES.len()] {
+        let mut whole = self.clone();
         whole.flush();
-        whole.rates
+        let [a, b, c, d] = whole.seldom().faster;
+        [whole.slow, a, b, c, d]
     }
 
     /// Records seen and missing.
@@ -911,8 +933,12 @@ impl Sequence {
     fn flush(&mut self) {
         let now = std::mem::take(&mut self.now);
         let sent = now.seen.saturating_add(now.missing);
-        let at = RATES.iter().position(|most| sent < *most).unwrap_or(RATES.len());
-        if let Some(rate) = self.rates.get_mut(at) {
+        let faster = RATES.iter().take_while(|least| sent >= **least).count();
+        let rate = match faster.checked_sub(1) {
+            None => Some(&mut self.slow),
+            Some(place) => self.seldom.get_or_insert_default().faster.get_mut(place),
+        };
+        if let Some(rate) = rate {
             rate.seen = rate.seen.saturating_add(now.seen);
             rate.missing = rate.missing.saturating_add(now.missing);
         }
@@ -933,7 +959,7 @@ pub struct AttemptFacts {
     /// Version inside the first ClientHello.
     pub hello_version: Version,
     /// Suites offered: the first, and how many.
-    pub suites: (Option<CipherSuite>, u16),
+    pub suites: (CipherSuite, u16),
     /// First ClientHello.
     pub first: Timestamp,
     /// Last ClientHello.
@@ -944,16 +970,20 @@ pub struct AttemptFacts {
     pub with_cookie: u32,
     /// Their frames and times, at most [`MAX_FRAMES`].
     pub hello_frames: Few<(FrameRef, Timestamp)>,
-    /// HelloVerifyRequests and the first one's time and frame.
-    pub hello_verify: (u32, Option<(Timestamp, FrameRef)>),
+    /// HelloVerifyRequests.
+    pub hello_verifies: u32,
+    /// The first one's time and frame.
+    pub hello_verify: Option<(Timestamp, FrameRef)>,
     /// Different cookies the server gave, in a row.
     pub cookies: u32,
     /// ClientHellos that echoed the last of them.
     pub echoed: u32,
     /// The last of them, hashed.
     pub cookie: u64,
-    /// ServerHellos and the first one's time and frame.
-    pub server_hellos: (u32, Option<(Timestamp, FrameRef)>),
+    /// ServerHellos.
+    pub server_hellos: u32,
+    /// The first one's time and frame.
+    pub server_hello: Option<(Timestamp, FrameRef)>,
     /// Suite of the ServerHello.
     pub suite: Option<CipherSuite>,
     /// Version of the ServerHello.
@@ -974,11 +1004,17 @@ pub struct AttemptFacts {
     pub ccs: [bool; 2],
     /// Epoch-1 record, each way.
     pub protected: [Option<(Timestamp, FrameRef)>; 2],
-    /// First alert in the clear.
-    pub alert: Option<Box<(Timestamp, FrameRef, Direction, Alert)>>,
     /// Its messages in the order they first came, at most [`MAX_MESSAGES`]; what has no number of its own stays out.
     pub messages: Few<Message>,
-    /// When the last of those came that came more than once, by place among `messages`.
+    pub(super) seldom: Option<Box<SeldomInAttempt>>,
+}
+
+/// What few attempts show: kept apart, for there may be many.
+#[derive(Clone, Debug, Default)]
+pub struct SeldomInAttempt {
+    /// First alert in the clear.
+    pub alert: Option<(Timestamp, FrameRef, Direction, Alert)>,
+    /// When the last of those messages came that came more than once, by place in the list.
     pub(super) repeats: Few<(u8, Timestamp)>,
 }
 
@@ -1031,9 +1067,10 @@ impl AttemptFacts {
         let Some(known) = self.messages.get_mut(place) else { return };
         known.count = known.count.saturating_add(1);
         let latest = known.first.0.max(at);
-        match self.repeats.iter_mut().find(|(repeated, _)| usize::from(*repeated) == place) {
+        let repeats = &mut self.seldom.get_or_insert_default().repeats;
+        match repeats.iter_mut().find(|(repeated, _)| usize::from(*repeated) == place) {
             Some((_, last)) => *last = latest.max(*last),
-            None => self.repeats.push((place as u8, latest)),
+            None => repeats.push((place as u8, latest)),
         }
     }
 
@@ -1044,8 +1081,20 @@ impl AttemptFacts {
     /// When the last of those messages of it was seen.
     pub fn last_of(&self, message: &Message) -> Timestamp {
         let place = self.place(message.kind, message.direction);
-        let repeated = self.repeats.iter().find(|(repeated, _)| Some(usize::from(*repeated)) == place);
+        let mut repeats = self.seldom.iter().flat_map(|seldom| &seldom.repeats);
+        let repeated = repeats.find(|(repeated, _)| Some(usize::from(*repeated)) == place);
         repeated.map_or(message.first.0, |(_, last)| *last)
+    }
+
+    /// First alert in the clear.
+    pub fn alert(&self) -> Option<(Timestamp, FrameRef, Direction, Alert)> {
+        self.seldom.as_ref()?.alert
+    }
+
+    /// The suite offered, when there is no other.
+    pub fn only_suite(&self) -> Option<CipherSuite> {
+        let (first, count) = self.suites;
+        (count == 1).then_some(first)
     }
 
     /// The version to name: the one agreed, else the one offered.
@@ -1055,14 +1104,14 @@ impl AttemptFacts {
 
     /// Did an answer reach the client? It echoes the cookie of a HelloVerifyRequest that was not captured.
     pub fn was_heard(&self) -> bool {
-        self.hello_verify.0 > 0 || self.server_hellos.0 > 0 || self.with_cookie > 0
+        self.hello_verifies > 0 || self.server_hellos > 0 || self.with_cookie > 0
     }
 
     /// Did nothing come back?
     pub fn is_unanswered(&self) -> bool {
-        self.hello_verify.0 == 0
-            && self.server_hellos.0 == 0
-            && self.alert.is_none()
+        self.hello_verifies == 0
+            && self.server_hellos == 0
+            && self.alert().is_none()
             && self.protected.iter().all(Option::is_none)
     }
 

@@ -430,9 +430,7 @@ pub fn derived(session: &Session) -> Vec<Limit> {
             in_force: false,
         });
     }
-    let suite = session.dtls.iter().find_map(|d| {
-        d.suite().or_else(|| d.attempts().find_map(|(_, a)| (a.suites.1 == 1).then_some(a.suites.0).flatten()))
-    });
+    let suite = session.dtls.iter().find_map(|d| d.suite().or_else(|| d.attempts().find_map(|(_, a)| a.only_suite())));
     let v6 = session.gateway.is_some_and(|g| g.is_ipv6());
     let outer = if v6 { mtu::OuterIp::V6 } else { mtu::OuterIp::V4 };
     let sealed = suite.and_then(|s| Some((s, mtu::Protection::new(s.class()?, Version::DTLS_1_2, false))));

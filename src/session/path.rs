@@ -34,10 +34,10 @@ pub fn brackets(session: &Session, points: &[Point]) -> Vec<Bracket> {
         let Some(dtls) = view.dtls.as_deref() else { continue };
         for direction in [Direction::ToServer, Direction::ToClient] {
             let to_client = direction == Direction::ToClient;
-            if let Some(largest) =
+            if let Some((largest, frame)) =
                 direction.of(&dtls.largest_datagram).filter(|_| is_receiving_end(view.point, to_client, points))
             {
-                pass(&mut found, Channel::OuterUdp, to_client, largest);
+                pass(&mut found, Channel::OuterUdp, to_client, (largest.get(), frame));
             }
         }
     }

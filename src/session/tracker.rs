@@ -13,7 +13,7 @@ use crate::event::{
     PointId, Refused, Timestamp, Version, What,
 };
 use crate::maps::{HashMap, HashSet, hash};
-use std::num::NonZeroU16;
+use std::num::{NonZeroU16, NonZeroU32};
 
 /// What a tracker may keep.
 #[derive(Clone, Copy, Debug)]
@@ -203,7 +203,7 @@ impl Tracker {
                 if let Some(dtls) = self.dtls(*flow)
                     && let Some(attempt) = dtls.attempts.last_mut()
                 {
-                    attempt.alert.get_or_insert_with(|| Box::new((at, frame, *direction, *alert)));
+                    attempt.seldom.get_or_insert_default().alert.get_or_insert((at, frame, *direction, *alert));
                 }
             }
             What::Media(flow) => {
@@ -369,17 +369,19 @@ fn observe_handshake(
                 is_own: hello.has_ticket || given.contains(&hash(hello.session_id)),
                 version: *version,
                 hello_version: hello.version,
-                suites: (hello.cipher_suites.first().copied(), hello.cipher_suites.len() as u16),
+                suites: (hello.cipher_suites.first().copied().unwrap_or_default(), hello.cipher_suites.len() as u16),
                 first: at,
                 last: at,
                 hellos: 0,
                 with_cookie: 0,
                 hello_frames: Few::default(),
-                hello_verify: (0, None),
+                hello_verifies: 0,
+                hello_verify: None,
                 cookies: 0,
                 echoed: 0,
                 cookie: 0,
-                server_hellos: (0, None),
+                server_hellos: 0,
+                server_hello: None,
                 suite: None,
                 server_version: None,
                 resumed: false,
@@ -390,9 +392,8 @@ fn observe_handshake(
                 server_done: false,
                 ccs: [false, false],
                 protected: [None, None],
-                alert: None,
                 messages: Few::default(),
-                repeats: Few::default(),
+                seldom: None,
             };
             dtls.attempts.push(attempt);
         }
@@ -432,12 +433,12 @@ fn observe_handshake(
                 attempt.cookies = attempt.cookies.saturating_add(1);
                 attempt.cookie = cookie;
             }
-            attempt.hello_verify.0 = attempt.hello_verify.0.saturating_add(1);
-            attempt.hello_verify.1.get_or_insert((at, frame));
+            attempt.hello_verifies = attempt.hello_verifies.saturating_add(1);
+            attempt.hello_verify.get_or_insert((at, frame));
         }
         DtlsMessage::ServerHello(hello) => {
-            attempt.server_hellos.0 = attempt.server_hellos.0.saturating_add(1);
-            attempt.server_hellos.1.get_or_insert((at, frame));
+            attempt.server_hellos = attempt.server_hellos.saturating_add(1);
+            attempt.server_hello.get_or_insert((at, frame));
             attempt.suite = hello.cipher_suite;
             attempt.server_version = Some(hello.version);
             if attempt.session_id.is_empty() && !hello.session_id.is_empty() && given.len() < MAX_GIVEN {
@@ -467,8 +468,10 @@ fn observe_record(dtls: &mut DtlsFacts, at: Timestamp, frame: FrameRef, directio
         dtls.known = None;
     }
     let largest = direction.of_mut(&mut dtls.largest_datagram);
-    if largest.is_none_or(|(bytes, _)| bytes < record.ip_len) {
-        *largest = Some((record.ip_len, frame));
+    if let Some(bytes) = NonZeroU32::new(record.ip_len)
+        && largest.is_none_or(|(most, _)| most < bytes)
+    {
+        *largest = Some((bytes, frame));
     }
     if record.epoch == 0 {
         if direction == Direction::ToClient

@@ -21,7 +21,7 @@ pub(super) fn handshake(case: &Case<'_>, flow: &DtlsFlow) -> Option<Candidate> {
     for message in &told.facts.messages {
         rungs.message(&ends, told, message);
     }
-    if let Some((at, frame, direction, alert)) = told.facts.alert.as_deref().copied() {
+    if let Some((at, frame, direction, alert)) = told.facts.alert() {
         rungs.push(Step::seen(direction, format!("alert: {alert}"), at, frame));
     }
     if matches!(told.outcome, AttemptOutcome::SealedAlert(_))
