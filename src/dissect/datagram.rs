@@ -19,7 +19,12 @@ pub(super) struct Udp {
     tried: u8,
     media: bool,
     quic: [u8; 2],
-    is_dtls: bool,
+    dtls: Option<Box<Dtls>>,
+}
+
+/// A UDP flow that carries DTLS.
+#[derive(Debug, Default)]
+struct Dtls {
     /// Of the session id that the last ClientHello named, its first bytes; 0 when it named none.
     session: u64,
     /// What puts handshake messages together, while there are pieces of them.
@@ -31,16 +36,17 @@ pub(super) struct Udp {
 impl Udp {
     /// Does this datagram begin another connection from the same ports? Its ClientHello names another session than the one before.
     pub(super) fn begins_anew(&self, datagram: &UdpDatagram<'_>) -> bool {
-        self.session != 0 && session_of(datagram.payload).is_some_and(|session| session != self.session)
+        let Some(session) = session_of(datagram.payload) else { return false };
+        self.dtls.as_ref().is_some_and(|dtls| dtls.session != 0 && dtls.session != session)
     }
 
     pub(super) fn unsealed(&self) -> Option<Unsealed> {
-        let counts = self.opened.as_ref()?.counts();
+        let counts = self.dtls.as_ref()?.opened.as_ref()?.counts();
         Some(Unsealed { opened: counts.opened, failed: counts.failed, misframed: 0 })
     }
 
     pub(super) fn handshakes_dropped(&self) -> u64 {
-        let readers = self.readers.iter().flat_map(|readers| readers.iter());
+        let readers = self.dtls.iter().flat_map(|dtls| &dtls.readers).flat_map(|readers| readers.iter());
         readers.map(|reader| u64::from(reader.dropped())).sum()
     }
 }
@@ -55,11 +61,11 @@ pub(super) fn take(
 ) {
     let Body::Udp(udp) = &mut told.flow.state.body else { return };
     let mut direction = direction;
-    if !udp.is_dtls && udp.tried < TRIES {
+    if udp.dtls.is_none() && udp.tried < TRIES {
         udp.tried += 1;
         if looks_like_dtls(datagram.payload, datagram.payload_len as usize) {
-            udp.is_dtls = true;
-            udp.opened = (!bench.keys.keyring.is_empty()).then(Box::default);
+            let opened = (!bench.keys.keyring.is_empty()).then(Box::default);
+            udp.dtls = Some(Box::new(Dtls { opened, ..Dtls::default() }));
             if is_hello_of_server(datagram.payload, direction) && told.flow.state.opened.is_none() {
                 swap(&mut told.flow.state);
                 direction = direction.reverse();
@@ -68,7 +74,7 @@ pub(super) fn take(
             other(told, datagram, direction, sink);
         }
     }
-    if matches!(&told.flow.state.body, Body::Udp(udp) if udp.is_dtls) {
+    if matches!(&told.flow.state.body, Body::Udp(udp) if udp.dtls.is_some()) {
         records(told, bench, packet, datagram, direction, sink);
     }
     if packet.fragments == 0 {
@@ -154,8 +160,11 @@ fn records(
     told.open(sink);
     let flow = told.id();
     let place = told.place;
-    let Body::Udp(Udp { readers, opened, session, .. }) = &mut told.flow.state.body else { return };
-    *session = session_of(datagram.payload).unwrap_or(*session);
+    let Body::Udp(Udp { dtls: Some(dtls), .. }) = &mut told.flow.state.body else { return };
+    let Dtls { readers, opened, session } = &mut **dtls;
+    if let Some(named) = session_of(datagram.payload) {
+        *session = named;
+    }
     parse_datagram(datagram.payload, &mut |record| {
         if record.epoch == 0 && record.content_type == ContentType::HANDSHAKE {
             let version = record.version;

@@ -48,8 +48,8 @@ pub enum Verdict {
 /// Cuts one direction of a TCP stream into TLS records.
 #[derive(Debug, Default)]
 pub struct RecordScanner {
-    /// Fragment of a kept record split over segments; empty at rest.
-    body: Vec<u8>,
+    /// Fragment of a kept record split over segments; none at rest.
+    body: Option<Box<Body>>,
     lost_syncs: u32,
     /// Bytes passed over since sync was last known, for [`PATIENCE`].
     hunted: u32,
@@ -65,6 +65,10 @@ pub struct RecordScanner {
     midway: bool,
     keeps_data: bool,
 }
+
+/// In a box of its own: most directions are at rest.
+#[derive(Debug, Default)]
+struct Body(Vec<u8>);
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Phase {
@@ -146,7 +150,7 @@ impl RecordScanner {
 
     /// The stream ended: gives what there is of an unfinished handshake, alert or change_cipher_spec record.
     pub fn finish(&mut self, sink: &mut impl FnMut(Record<'_>)) {
-        if self.phase == Phase::Body && !self.body.is_empty() {
+        if self.phase == Phase::Body && self.body.is_some() {
             self.cut = true;
             self.complete(None, sink);
         }
@@ -191,7 +195,7 @@ impl RecordScanner {
         let left = usize::from(self.left);
         if let Some((now, rest)) = chunk.split_at_checked(left) {
             self.left = 0;
-            if self.body.is_empty() && !self.cut && left == usize::from(Header::of(self.header).length) {
+            if self.body.is_none() && !self.cut && left == usize::from(Header::of(self.header).length) {
                 self.complete(Some(now), sink);
             } else {
                 self.keep(now);
@@ -207,15 +211,16 @@ impl RecordScanner {
     /// Buffers bytes of a kept record, as long as no hole came before them.
     fn keep(&mut self, bytes: &[u8]) {
         if !self.cut && self.is_kept(ContentType(self.header[0])) {
-            self.body.extend_from_slice(bytes);
+            self.body.get_or_insert_default().0.extend_from_slice(bytes);
         }
     }
 
     /// Hands out the current record, with its fragment in `whole` when one chunk held it, else in the buffer.
     fn complete(&mut self, whole: Option<&[u8]>, sink: &mut impl FnMut(Record<'_>)) {
         let Header { content_type, version, length } = Header::of(self.header);
-        let body = std::mem::take(&mut self.body);
-        let fragment = self.is_kept(content_type).then(|| whole.unwrap_or(&body));
+        let body = self.body.take();
+        let held = body.as_deref().map_or(&[][..], |body| &body.0);
+        let fragment = self.is_kept(content_type).then(|| whole.unwrap_or(held));
         sink(Record { content_type, version, length, fragment, cut: self.cut });
         self.phase = Phase::Header;
         self.header_len = 0;
@@ -235,7 +240,7 @@ impl RecordScanner {
         }
         self.midway = true;
         self.phase = Phase::Hunting;
-        self.body = Vec::new();
+        self.body = None;
         self.header_len = 0;
         self.chain = 0;
     }
@@ -483,7 +488,7 @@ mod tests {
                 scanner.push(&[&[22, 3, 1], &chunk[..]].concat(), &mut |_| {});
                 scanner.push(&chunk, &mut |_| {});
                 scanner.missing(hole, &mut |_| {});
-                prop_assert!(scanner.body.len() <= MAX_FRAGMENT);
+                prop_assert!(scanner.body.as_ref().is_none_or(|body| body.0.len() <= MAX_FRAGMENT));
             }
         }
     }
