@@ -157,7 +157,7 @@ impl<'a> Break<'a> {
     }
 
     fn hop(session: &'a Session) -> Option<Break<'a>> {
-        let hop = session.came_from?;
+        let hop = *session.came_from.as_deref()?;
         Some(Break {
             likely: "gateway-hop",
             seam: None,

@@ -36,7 +36,8 @@ struct Probe {
     acked: Option<u32>,
     progress: Option<Timestamp>,
     largest_passed: Option<Passed>,
-    smallest_stuck: Option<Stuck>,
+    /// Boxed, for hardly anything gets stuck.
+    smallest_stuck: Option<Box<Stuck>>,
     segments_stuck: u32,
 }
 
@@ -92,7 +93,7 @@ pub struct SizesByDirection(Option<Box<[Sizes; 2]>>);
 
 impl SizesByDirection {
     const NONE: [Sizes; 2] =
-        [Sizes { largest_passed: None, smallest_stuck: None, segments_stuck: 0, progress: None }; 2];
+        [const { Sizes { largest_passed: None, smallest_stuck: None, segments_stuck: 0, progress: None } }; 2];
 
     /// What both probes of a flow learned, to-server first.
     pub fn of(probes: &[SizeProbe; 2]) -> SizesByDirection {
@@ -115,17 +116,18 @@ impl Deref for SizesByDirection {
     type Target = [Sizes; 2];
 
     fn deref(&self) -> &[Sizes; 2] {
-        self.0.as_deref().unwrap_or(&Self::NONE)
+        const NONE: &[Sizes; 2] = &SizesByDirection::NONE;
+        self.0.as_deref().unwrap_or(NONE)
     }
 }
 
 /// What the probe learned.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Sizes {
     /// The largest packet that provably arrived; `None` when none above [`WATCHED_ABOVE`] did.
     pub largest_passed: Option<Passed>,
     /// The smallest packet sent again and again in vain.
-    pub smallest_stuck: Option<Stuck>,
+    pub smallest_stuck: Option<Box<Stuck>>,
     /// How many segments were stuck.
     pub segments_stuck: u32,
     /// When data of any size was last acknowledged, once a packet above [`WATCHED_ABOVE`] had been sent.
@@ -300,14 +302,14 @@ impl Probe {
             Some(largest) if largest.ip_len == passed.ip_len => largest.at = passed.at,
             largest => *largest = Some(passed),
         }
-        if self.smallest_stuck.is_some_and(|stuck| stuck.ip_len <= passed.ip_len) {
+        if self.smallest_stuck.as_ref().is_some_and(|stuck| stuck.ip_len <= passed.ip_len) {
             self.smallest_stuck = None;
             self.segments_stuck = 0;
         }
     }
 
     fn sizes(&self) -> Sizes {
-        let (mut smallest_stuck, mut segments_stuck) = (self.smallest_stuck, self.segments_stuck);
+        let (mut smallest_stuck, mut segments_stuck) = (self.smallest_stuck.clone(), self.segments_stuck);
         for segment in self.watched.iter().filter(|segment| segment.times >= 2) {
             note_stuck(&mut smallest_stuck, &mut segments_stuck, segment.stuck());
         }
@@ -334,10 +336,10 @@ impl Segment {
     }
 }
 
-fn note_stuck(smallest: &mut Option<Stuck>, count: &mut u32, stuck: Stuck) {
+fn note_stuck(smallest: &mut Option<Box<Stuck>>, count: &mut u32, stuck: Stuck) {
     *count = count.saturating_add(1);
-    if smallest.is_none_or(|smallest| stuck.ip_len < smallest.ip_len) {
-        *smallest = Some(stuck);
+    if smallest.as_ref().is_none_or(|smallest| stuck.ip_len < smallest.ip_len) {
+        *smallest = Some(Box::new(stuck));
     }
 }
 

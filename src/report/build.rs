@@ -70,7 +70,7 @@ pub fn session(
         gateway: gateway_words(session),
         proxied_to: session.proxied_to().map(str::to_owned),
         nat_address: session.nat().map(|(_, seen)| seen.to_string()),
-        came_from: session.came_from.map(|hop| hop.gateway.to_string()),
+        came_from: session.came_from.as_ref().map(|hop| hop.gateway.to_string()),
         start: rfc3339(session.start),
         end: rfc3339(session.end),
         inner_addresses: session.inner_addresses.iter().map(ToString::to_string).collect(),

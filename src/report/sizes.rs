@@ -98,7 +98,7 @@ fn inner(case: &Case<'_>, flow: &FlowFacts, toward_client: Direction, runs: &mut
         let sizes = direction.of(&flow.ended.sizes);
         for run in direction.of(&flow.large).iter() {
             let frame = run.frame;
-            let fate = match (sizes.smallest_stuck, sizes.largest_passed) {
+            let fate = match (&sizes.smallest_stuck, sizes.largest_passed) {
                 (Some(stuck), _) if run.size >= stuck.ip_len && run.last >= stuck.first => "stuck",
                 (_, Some(passed)) if run.size <= passed.ip_len => "passed",
                 _ => "seen",
@@ -117,7 +117,7 @@ fn outer_tcp(case: &Case<'_>, flow: &FlowFacts, runs: &mut Vec<SizeRun>) {
             let frame = FrameRef { capture, number: passed.frame };
             runs.push(told.run(passed.ip_len, 1, "passed", (passed.at, passed.at), frame));
         }
-        if let Some(stuck) = sizes.smallest_stuck {
+        if let Some(stuck) = &sizes.smallest_stuck {
             let frame = FrameRef { capture, number: stuck.first_frame };
             let times = u64::from(stuck.times);
             runs.push(told.run(stuck.ip_len, times, "stuck", (stuck.first, stuck.last), frame));

@@ -174,7 +174,7 @@ fn shift_flow(flow: &mut FlowFacts, by: f64) {
     flow.opened.third.iter_mut().for_each(move_it);
     move_it(&mut flow.ended.last);
     flow.ended.last_by_direction.iter_mut().flatten().for_each(move_it);
-    for stuck in flow.ended.sizes.iter_mut().filter_map(|s| s.smallest_stuck.as_mut()) {
+    for stuck in flow.ended.sizes.iter_mut().filter_map(|s| s.smallest_stuck.as_deref_mut()) {
         move_it(&mut stuck.first);
         move_it(&mut stuck.last);
     }

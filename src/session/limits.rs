@@ -242,7 +242,7 @@ pub fn lowered_after_trouble(session: &Session) -> Option<InnerMss> {
 
 /// The smallest size toward the client of that flow that never got through.
 pub fn stuck_toward_client(flow: &InnerFlow) -> Option<&crate::event::Stuck> {
-    flow.facts.ended.sizes.get(flow.toward_client.index())?.smallest_stuck.as_ref()
+    flow.facts.ended.sizes.get(flow.toward_client.index())?.smallest_stuck.as_deref()
 }
 
 /// Largest inner packet toward the client that got through, with its frame.
@@ -259,10 +259,10 @@ pub fn largest_passed_to_client(session: &Session) -> Option<(u32, FrameRef)> {
 fn outer_swallowed(session: &Session, stuck: &Stuck) -> bool {
     let outer = session.tunnels().flat_map(|c| &c.views).filter_map(|v| {
         let [_, to_client] = &*v.ended.sizes;
-        to_client.smallest_stuck
+        to_client.smallest_stuck.as_deref()
     });
     let meanwhile = |o: &Stuck| o.first <= stuck.last && o.last >= stuck.first;
-    outer.filter(|o| o.times > 2).any(|o| meanwhile(&o)) || is_swallowed_over_dtls(session, stuck)
+    outer.filter(|o| o.times > 2).any(meanwhile) || is_swallowed_over_dtls(session, stuck)
 }
 
 /// Are so many of the gateway's DTLS records missing where they should arrive that it was among them?
@@ -576,7 +576,7 @@ fn tally(
     let way = if to_client { Direction::ToClient } else { Direction::ToServer };
     let sizes = flow.ended.sizes.get(direction.index());
     let passed = sizes.and_then(|s| s.largest_passed.as_ref()).map_or(0, |p| p.ip_len);
-    let stuck = sizes.and_then(|s| s.smallest_stuck.as_ref());
+    let stuck = sizes.and_then(|s| s.smallest_stuck.as_deref());
     let mut frames = Vec::new();
     for run in runs {
         let count = u64::from(run.count);
@@ -621,7 +621,7 @@ mod tests {
             let smallest_stuck = sent.err().and_then(|sent| {
                 let [first, last] = [*sent.first()?, *sent.last()?].map(at);
                 let times = sent.len() as u32;
-                Some(Stuck {
+                let stuck = Stuck {
                     ip_len: 1347,
                     seq: 1,
                     times,
@@ -630,7 +630,8 @@ mod tests {
                     first,
                     last,
                     overtaken: 0,
-                })
+                };
+                Some(stuck.into())
             });
             let progress = largest_passed.map(|passed| passed.at);
             let sizes = Sizes { largest_passed, smallest_stuck, segments_stuck: 0, progress };

@@ -252,7 +252,7 @@ pub struct Session {
     /// New tunnel connections.
     pub reconnects: Vec<reconnect::Reconnect>,
     /// The gateway its client left just before it came here.
-    pub came_from: Option<moves::Hop>,
+    pub came_from: Option<Box<moves::Hop>>,
     /// See [`Session::beside`].
     beside: Option<Box<beside::Neighbourhood>>,
 }

@@ -282,7 +282,7 @@ fn hop(sessions: &mut [Session]) {
     }
     for (i, hop) in hops {
         if let Some(session) = sessions.get_mut(i) {
-            session.came_from = Some(hop);
+            session.came_from = Some(Box::new(hop));
         }
     }
 }
