@@ -464,7 +464,7 @@ impl<'a> Failure<'a> {
 
     /// The rest of the gateway's flight came without its ServerHello.
     fn lacks_hello(&self) -> bool {
-        self.near().all(|f| f.server_hellos.0 == 0)
+        self.near().all(|f| f.server_hellos == 0)
     }
 
     /// How often the client was seen to answer the gateway's flight.

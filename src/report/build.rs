@@ -388,7 +388,7 @@ pub(super) fn detail(judged: &Judged<'_>) -> String {
         AttemptOutcome::StalledAfterHelloVerify => {
             "HelloVerifyRequest came, no ServerHello after the cookie".to_owned()
         }
-        AttemptOutcome::StalledAfterServerHello if judged.facts.server_hellos.0 == 0 => {
+        AttemptOutcome::StalledAfterServerHello if judged.facts.server_hellos == 0 => {
             "the server's flight came without its ServerHello".to_owned()
         }
         AttemptOutcome::StalledAfterServerHello => {

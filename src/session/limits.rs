@@ -621,16 +621,8 @@ mod tests {
             let smallest_stuck = sent.err().and_then(|sent| {
                 let [first, last] = [*sent.first()?, *sent.last()?].map(at);
                 let times = sent.len() as u32;
-                let stuck = Stuck {
-                    ip_len: 1347,
-                    seq: 1,
-                    times,
-                    first_frame: 1,
-                    last_frame: times,
-                    first,
-                    last,
-                    overtaken: 0,
-                };
+                let stuck =
+                    Stuck { ip_len: 1347, seq: 1, times, first_frame: 1, last_frame: times, first, last, overtaken: 0 };
                 Some(stuck.into())
             });
             let progress = largest_passed.map(|passed| passed.at);
