@@ -41,20 +41,25 @@ impl<'a> Terminal<'a> {
         folder.file("settings", settings.as_bytes());
         let terminal = Terminal { folder };
         let _ = std::fs::remove_file(folder.0.join("done"));
-        terminal.tmux(&["new-session", "-d", "-x", "120", "-y", "40", "sh"]);
+        // A server that starts on a busy machine may exit before it answers.
+        let session = ["new-session", "-d", "-x", "120", "-y", "40", "sh"];
+        assert!(wait_for(|| terminal.ask(&session).is_ok()), "tmux does not start");
         terminal.tmux(&["select-pane", "-T", TITLE]);
         terminal
     }
 
     fn tmux(&self, args: &[&str]) -> String {
+        self.ask(args).unwrap_or_else(|error| panic!("tmux {args:?}: {error}"))
+    }
+
+    fn ask(&self, args: &[&str]) -> Result<String, String> {
         let mut command = Command::new("tmux");
         command.args(["-u", "-S"]).arg(self.folder.0.join("socket")).arg("-f").arg(self.folder.0.join("settings"));
         for variable in ["NO_COLOR", "CLICOLOR_FORCE", "CLICOLOR", "TMUX"] {
             command.env_remove(variable);
         }
         let output = command.env("LC_ALL", "C.UTF-8").args(args).stdin(Stdio::null()).output().unwrap();
-        assert!(output.status.success(), "tmux {args:?}: {}", stderr(&output));
-        stdout(&output)
+        if output.status.success() { Ok(stdout(&output)) } else { Err(stderr(&output)) }
     }
 
     /// Runs a program in place of the shell and waits until it ended.
@@ -83,7 +88,8 @@ impl<'a> Terminal<'a> {
 
 impl Drop for Terminal<'_> {
     fn drop(&mut self) {
-        self.tmux(&["kill-server"]);
+        // One that never started cannot be stopped either.
+        let _ = self.ask(&["kill-server"]);
     }
 }
 
