@@ -254,6 +254,13 @@ pub struct Ended {
     pub silence: u32,
 }
 
+impl Ended {
+    /// Of [`Ended::lapses`] the one of the side that sends that way.
+    pub fn lapse(&self, sent: Direction) -> Option<Lapse> {
+        *sent.of(self.lapses.as_deref()?)
+    }
+}
+
 /// What one side of a TCP connection had no room for (RFC 9293 §3.8.6).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ZeroWindow {

@@ -174,6 +174,7 @@ fn a_flood_of_syns_keeps_as_many_flows_as_the_cap_says() {
     options.dissect.flows.max_flows = 1000;
     let report = report(capture(syns(30_000)), &options);
     assert_eq!(told(&report, "flow-cap"), (29_000, true));
+    assert_eq!(told(&report, "refused-cap"), (20_000, true));
     assert_eq!(report.captures[0].frames, 30_000);
     assert!(report.sessions.is_empty());
 }

@@ -128,7 +128,7 @@ fn is_mended(case: &Case<'_>, worked: &[&DtlsFlow], deaths: &[Death<'_>]) -> boo
 
 /// Did records of the gateway show there?
 fn hears_both(view: &FlowFacts) -> bool {
-    view.dtls.as_ref().is_some_and(|dtls| Direction::ToClient.of(&dtls.last).is_some())
+    said(view).is_some()
 }
 
 /// A DTLS flow that died while its tunnel lived.
@@ -503,16 +503,19 @@ fn said(view: &FlowFacts) -> Option<(Timestamp, FrameRef)> {
 
 /// The last one that the client got.
 fn last_answer(case: &Case<'_>, flow: &DtlsFlow) -> Option<(Timestamp, FrameRef)> {
-    client_views(case, flow).filter_map(said).max()
+    client_views(case, flow).into_iter().filter_map(said).max()
 }
 
 /// Did data go both ways over it?
 fn carries(case: &Case<'_>, flow: &DtlsFlow) -> bool {
-    client_views(case, flow).filter_map(|v| v.dtls.as_ref()).any(|dtls| dtls.last.iter().all(Option::is_some))
+    client_views(case, flow)
+        .into_iter()
+        .filter_map(|v| v.dtls.as_ref())
+        .any(|dtls| dtls.last.iter().all(Option::is_some))
 }
 
 /// The views that show what the client got: its own captures, where they were taken until the gateway's last record, else all.
-fn client_views<'a>(case: &Case<'_>, flow: &'a DtlsFlow) -> impl Iterator<Item = &'a FlowFacts> {
+fn client_views<'a>(case: &Case<'_>, flow: &'a DtlsFlow) -> Vec<&'a FlowFacts> {
     let views = || flow.views.iter().map(|view| &**view);
     let last = views().filter_map(said).max().map(|(at, _)| at);
     let is_own = |view: &FlowFacts| {
@@ -521,7 +524,7 @@ fn client_views<'a>(case: &Case<'_>, flow: &'a DtlsFlow) -> impl Iterator<Item =
         was_taken && view.last_packet(Direction::ToClient).is_some()
     };
     let own: Vec<&FlowFacts> = views().filter(|view| is_own(view)).collect();
-    if own.is_empty() { views().collect::<Vec<_>>() } else { own }.into_iter()
+    if own.is_empty() { views().collect() } else { own }
 }
 
 fn last_record(flow: &DtlsFlow) -> Option<Timestamp> {

@@ -279,7 +279,7 @@ impl<'a> Break<'a> {
 
     fn headline(&self) -> String {
         if let Some(outage) = &self.outage {
-            let silent = silent_side(outage.sent);
+            let (_, silent) = sides(outage.sent);
             return format!("for {} nothing came {silent}, then the tunnel went on", elapsed(outage.seconds()));
         }
         let what = match self.likely {
@@ -470,20 +470,20 @@ fn reset_words(reset: &Reset) -> String {
     text
 }
 
-fn silent_side(sent: Direction) -> &'static str {
+/// Who sends that way, and from where nothing comes.
+fn sides(sent: Direction) -> (&'static str, &'static str) {
     match sent {
-        Direction::ToServer => "back from the gateway",
-        Direction::ToClient => "from the client",
+        Direction::ToServer => ("client", "back from the gateway"),
+        Direction::ToClient => ("gateway", "from the client"),
     }
 }
 
 fn outage_words(outage: &Outage, session: &Session) -> String {
-    let speaker = if outage.sent == Direction::ToServer { "client" } else { "gateway" };
+    let (speaker, silent) = sides(outage.sent);
     let into = outage.since.seconds_since(session.start);
     let mut text = format!(
-        "From {into:.1} s to {:.1} s into the session nothing came {}: the {speaker} sent TLS segments again {} times",
+        "From {into:.1} s to {:.1} s into the session nothing came {silent}: the {speaker} sent TLS segments again {} times",
         into + outage.seconds(),
-        silent_side(outage.sent),
         outage.resent
     );
     if outage.records > 0 {
@@ -494,8 +494,7 @@ fn outage_words(outage: &Outage, session: &Session) -> String {
 }
 
 fn silence_words(silence: &Silence, session: &Session) -> String {
-    let speaker = if silence.sent == Direction::ToServer { "client" } else { "gateway" };
-    let silent = silent_side(silence.sent);
+    let (speaker, silent) = sides(silence.sent);
     let alone = if silence.is_alone { " on the TLS connection, though DTLS went on" } else { "" };
     let mut text = format!(
         "From {:.1} s into the session on nothing came {silent}{alone}: over {} the {speaker} sent TLS segments again {} times",

@@ -168,9 +168,8 @@ fn turned_away(session: &Session, lines: &mut Vec<Line>) {
 
 /// When one side sent again and again and heard nothing, and the connection went on.
 fn lapses(view: &FlowFacts, lines: &mut Vec<Line>) {
-    let Some(lapses) = &view.ended.lapses else { return };
-    for (lapse, speaker) in lapses.iter().zip(["client", "gateway"]) {
-        let Some(lapse) = lapse.filter(|lapse| lapse.seconds() >= UNANSWERED) else { continue };
+    for (sent, speaker) in [(Direction::ToServer, "client"), (Direction::ToClient, "gateway")] {
+        let Some(lapse) = view.ended.lapse(sent).filter(|lapse| lapse.seconds() >= UNANSWERED) else { continue };
         let (at, frame) = lapse.first;
         let text = format!(
             "the {speaker} sends TLS segments again {} times, and hears nothing for {:.1} s",

@@ -70,6 +70,10 @@ pub struct Stranger {
 /// Connections that brought no tunnel: where they were seen, whose they were and to which server.
 type Vain = HashMap<(PointId, IpAddr, SocketAddr), Vec<TurnedAway>>;
 
+fn pair(point: PointId, ends: Endpoints) -> (PointId, IpAddr, SocketAddr) {
+    (point, ends.client.ip(), ends.server)
+}
+
 /// A connection that brought no tunnel.
 #[derive(Clone, Copy, Debug)]
 pub struct TurnedAway {
@@ -83,17 +87,6 @@ pub struct TurnedAway {
     program: Option<u64>,
 }
 
-impl Refusal {
-    /// What the client was.
-    pub fn words(self) -> &'static str {
-        match self {
-            Refusal::Reset => "refused with a RST",
-            Refusal::Unanswered => "left without any answer",
-            Refusal::WithoutTunnel => "given TLS and no tunnel",
-        }
-    }
-}
-
 /// How a connection came to nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
@@ -103,6 +96,17 @@ pub enum Refusal {
     Unanswered,
     /// The same program set TLS up, and no tunnel came of it.
     WithoutTunnel,
+}
+
+impl Refusal {
+    /// What the client was.
+    pub fn words(self) -> &'static str {
+        match self {
+            Refusal::Reset => "refused with a RST",
+            Refusal::Unanswered => "left without any answer",
+            Refusal::WithoutTunnel => "given TLS and no tunnel",
+        }
+    }
 }
 
 /// Gives each session what of the other flows bears on it.
@@ -115,9 +119,8 @@ pub fn attach(
     let mut quic: HashMap<(PointId, IpAddr), Vec<&FlowFacts>> = HashMap::default();
     let mut unasked: HashMap<(PointId, SocketAddr), Vec<&FlowFacts>> = HashMap::default();
     let mut vain = Vain::default();
-    let key = |point: PointId, ends: Endpoints| (point, ends.client.ip(), ends.server);
     for (point, refused) in refused {
-        vain.entry(key(*point, refused.endpoints)).or_default().extend(TurnedAway::refused(refused));
+        vain.entry(pair(*point, refused.endpoints)).or_default().extend(TurnedAway::refused(refused));
     }
     for flow in others {
         let client = flow.opened.endpoints.client;
@@ -128,7 +131,7 @@ pub fn attach(
             unasked.entry((flow.point, client)).or_default().push(flow);
         }
         if let Some(away) = TurnedAway::of(flow) {
-            vain.entry(key(flow.point, flow.opened.endpoints)).or_default().push(away);
+            vain.entry(pair(flow.point, flow.opened.endpoints)).or_default().push(away);
         }
     }
     let came_back = |s: &Session| s.connections.last().is_some_and(|c| !c.role.is_tunnel());
@@ -173,8 +176,7 @@ fn turned_away(session: &Session, vain: &Vain) -> Vec<TurnedAway> {
     let Some(tunnel) = session.tunnels().last() else { return Vec::new() };
     let last = tunnel.best();
     let Some(closed) = last.closed.filter(|c| c.direction == Direction::ToClient) else { return Vec::new() };
-    let ends = last.opened.endpoints;
-    let beside = vain.get(&(last.point, ends.client.ip(), ends.server)).into_iter().flatten().copied();
+    let beside = vain.get(&pair(last.point, last.opened.endpoints)).into_iter().flatten().copied();
     let own = session.connections.iter().filter(|c| !c.role.is_tunnel()).filter_map(|c| TurnedAway::of(c.best()));
     // After a goodbye another visit is nothing to wonder about.
     let is_abrupt = is_abrupt(session, tunnel, closed);

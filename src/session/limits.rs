@@ -4,7 +4,7 @@ use super::facts::{FlowFacts, Run, View};
 use super::mtu;
 use super::reconnect::{Announced, InnerMss};
 use super::{Basis, Channel, InnerFlow, Limit, Oversized, Point, Session};
-use crate::event::{Direction, FrameRef, PointId, Protocol, Stuck, Timestamp, Vantage, Version};
+use crate::event::{Direction, FrameRef, Passed, PointId, Protocol, Stuck, Timestamp, Vantage, Version};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
@@ -245,10 +245,15 @@ pub fn stuck_toward_client(flow: &InnerFlow) -> Option<&crate::event::Stuck> {
     flow.facts.ended.sizes.get(flow.toward_client.index())?.smallest_stuck.as_deref()
 }
 
+/// The largest size toward the client of that flow that got through.
+fn passed_toward_client(flow: &InnerFlow) -> Option<Passed> {
+    flow.facts.ended.sizes.get(flow.toward_client.index())?.largest_passed
+}
+
 /// Largest inner packet toward the client that got through, with its frame.
 pub fn largest_passed_to_client(session: &Session) -> Option<(u32, FrameRef)> {
     let tcp = session.inner.iter().filter_map(|f| {
-        let passed = f.facts.ended.sizes.get(f.toward_client.index())?.largest_passed.as_ref()?;
+        let passed = passed_toward_client(f)?;
         Some((passed.ip_len, FrameRef { capture: f.facts.opened.first_frame.capture, number: passed.frame }))
     });
     tcp.max()
@@ -292,7 +297,7 @@ pub fn standstill(session: &Session) -> Option<Standstill> {
 
 fn stood_still(session: &Session, stuck_flow: &InnerFlow, stuck: &Stuck) -> bool {
     let beside = || session.inner.iter().filter(|f| f.facts.point == stuck_flow.facts.point);
-    let passed_before = beside().filter_map(|f| f.facts.ended.sizes.get(f.toward_client.index())?.largest_passed);
+    let passed_before = beside().filter_map(passed_toward_client);
     let meanwhile = |at: Timestamp| stuck.first < at && at <= stuck.last;
     let passes = beside().any(|f| {
         let sizes = f.facts.ended.sizes.get(f.toward_client.index());
@@ -308,16 +313,18 @@ fn stood_still(session: &Session, stuck_flow: &InnerFlow, stuck: &Stuck) -> bool
 
 /// Did packets as large get through toward the client until it got stuck?
 fn passed_until(session: &Session, stuck: &Stuck) -> bool {
-    let passed = session.inner.iter().filter_map(|f| f.facts.ended.sizes.get(f.toward_client.index())?.largest_passed);
-    passed.into_iter().any(|p| p.ip_len >= stuck.ip_len && p.at <= stuck.first)
+    session.inner.iter().filter_map(passed_toward_client).any(|p| p.ip_len >= stuck.ip_len && p.at <= stuck.first)
 }
 
 /// Did a packet as large get through on another flow after it had got stuck? Then it was lost for another reason.
 fn passed_later(session: &Session, stuck: &Stuck) -> bool {
     /// What was under way when it got stuck has arrived by then, seconds.
     const UNDER_WAY: f64 = 1.0;
-    let passed = session.inner.iter().filter_map(|f| f.facts.ended.sizes.get(f.toward_client.index())?.largest_passed);
-    passed.into_iter().any(|p| p.ip_len >= stuck.ip_len && p.at > stuck.first.plus_seconds(UNDER_WAY))
+    session
+        .inner
+        .iter()
+        .filter_map(passed_toward_client)
+        .any(|p| p.ip_len >= stuck.ip_len && p.at > stuck.first.plus_seconds(UNDER_WAY))
 }
 
 /// The segment toward the client that was sent most often in vain, while others as large got through.
@@ -608,7 +615,7 @@ fn tally(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::{Passed, Sizes};
+    use crate::event::Sizes;
     use crate::session::Proof;
     use crate::session::timing::tests::{at, client};
 

@@ -320,8 +320,7 @@ fn lost(before: &Connection, after: &Connection) -> bool {
         resent >= 3 && answered.is_some_and(|(at, _)| after.start().seconds_since(at) >= LOST)
     };
     let lapsed = |view: &FlowFacts| {
-        let lapse = view.ended.lapses.as_ref().and_then(|lapses| *Direction::ToServer.of(lapses));
-        lapse.is_some_and(|lapse| {
+        view.ended.lapse(Direction::ToServer).is_some_and(|lapse| {
             let (first, until) = (lapse.first.0, lapse.until);
             lapse.seconds() >= LOST && first < after.start() && after.start().seconds_since(until) < GIVES_UP
         })

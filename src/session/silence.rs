@@ -77,7 +77,7 @@ pub struct Outage {
 impl Outage {
     /// As that view of the tunnel shows it, if it does.
     pub fn of(session: &Session, tunnel: &Connection, view: &FlowFacts, sent: Direction) -> Option<Outage> {
-        let lapse = (*sent.of(view.ended.lapses.as_ref()?))?;
+        let lapse = view.ended.lapse(sent)?;
         let here = |v: &&View| v.point == view.point;
         let dtls = || session.dtls_since(tunnel).flat_map(|d| &d.views).filter(here).filter_map(|v| v.dtls.as_deref());
         let (from, until) = (lapse.first.0, lapse.until);

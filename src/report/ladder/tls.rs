@@ -10,6 +10,7 @@ use crate::session::reconnect::Reconnect;
 
 /// A SYN-ACK so long after its SYN is told with that time, seconds (RFC 6298 §2: the first retransmission is due).
 const LATE: f64 = 1.0;
+const WAYS: [Direction; 2] = [Direction::ToServer, Direction::ToClient];
 
 /// A tunnel connection from its SYN to its end.
 pub(super) fn tunnel(case: &Case<'_>, connection: &Connection) -> Candidate {
@@ -19,8 +20,8 @@ pub(super) fn tunnel(case: &Case<'_>, connection: &Connection) -> Candidate {
     records(view, &mut rungs);
     // Its SYN is evidence for MTUs too: only its end makes it a story.
     let end = |view: &View| view.closed.map_or(view.ended.last_frame, |closed| closed.frame);
-    let lapses = connection.views.iter().filter_map(|view| view.ended.lapses.as_ref());
-    let lapses = lapses.flat_map(|lapses| lapses.iter().flatten()).map(|lapse| lapse.first.1);
+    let lapses = |view: &View| WAYS.map(|sent| view.ended.lapse(sent).map(|lapse| lapse.first.1));
+    let lapses = connection.views.iter().flat_map(lapses).flatten();
     let frames = connection.views.iter().map(end).chain(lapses).collect();
     lapse(view, &mut rungs);
     if let Some(tls) = view.tls.as_deref().filter(|_| view.closed.is_none()) {
@@ -96,7 +97,7 @@ fn records(view: &FlowFacts, rungs: &mut Rungs<'_>) {
     let Some(tls) = view.tls.as_deref() else { return };
     let Some(first) = tls.activity.stretches.first() else { return };
     let until = tls.data.iter().filter_map(|d| d.last).map(|(at, _)| at).max();
-    for direction in [Direction::ToServer, Direction::ToClient] {
+    for direction in WAYS {
         let data = direction.of(&tls.data);
         let Some(at) = data.first.filter(|_| data.records > 0) else { continue };
         let mut step = Step::seen(direction, "application data".to_owned(), at, first.frame);
@@ -109,7 +110,7 @@ fn records(view: &FlowFacts, rungs: &mut Rungs<'_>) {
 
 /// The last record each way of a connection that ends.
 fn last_words(tls: &TlsFacts, rungs: &mut Rungs<'_>) {
-    for direction in [Direction::ToServer, Direction::ToClient] {
+    for direction in WAYS {
         if let Some((at, frame)) = direction.of(&tls.data).last {
             rungs.push(Step::seen(direction, "last application data".to_owned(), at, frame));
         }
@@ -118,9 +119,8 @@ fn last_words(tls: &TlsFacts, rungs: &mut Rungs<'_>) {
 
 /// What was sent again and again while nothing came back, and the connection went on.
 fn lapse(view: &FlowFacts, rungs: &mut Rungs<'_>) {
-    let Some(lapses) = &view.ended.lapses else { return };
-    for direction in [Direction::ToServer, Direction::ToClient] {
-        let Some(lapse) = direction.of(lapses).filter(|lapse| lapse.seconds() >= UNANSWERED) else { continue };
+    for direction in WAYS {
+        let Some(lapse) = view.ended.lapse(direction).filter(|lapse| lapse.seconds() >= UNANSWERED) else { continue };
         let (at, frame) = lapse.first;
         let mut step = Step::seen(direction, "segments sent again".to_owned(), at, frame);
         (step.count, step.last, step.fate) = (u64::from(lapse.resent), lapse.until, "sent");
