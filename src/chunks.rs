@@ -1,30 +1,31 @@
 //! A list that grows without copying what it holds, and without holes: in chunks.
 
-/// The list; a place is never given up.
+/// The list, in chunks of up to so many bytes; a place is never given up. Lists that end at different times had better have chunks
+/// of different sizes: an allocator lays equal ones side by side, and gives memory back when all of them are free.
 #[derive(Debug)]
-pub(crate) struct Chunks<T>(Vec<Vec<T>>);
+pub(crate) struct Chunks<T, const BYTES: usize>(Vec<Vec<T>>);
 
-/// Items of a chunk.
-const CHUNK: usize = 256;
-
-impl<T> Default for Chunks<T> {
-    fn default() -> Chunks<T> {
+impl<T, const BYTES: usize> Default for Chunks<T, BYTES> {
+    fn default() -> Chunks<T, BYTES> {
         Chunks(Vec::new())
     }
 }
 
-impl<T> Chunks<T> {
+impl<T, const BYTES: usize> Chunks<T, BYTES> {
+    /// Items of a chunk.
+    const ITEMS: usize = if size_of::<T>() < BYTES { BYTES / size_of::<T>() } else { 1 };
+
     pub(crate) fn len(&self) -> usize {
-        self.0.last().map_or(0, |last| (self.0.len() - 1) * CHUNK + last.len())
+        self.0.last().map_or(0, |last| (self.0.len() - 1) * Self::ITEMS + last.len())
     }
 
     /// Adds an item; its place. The caller caps the count below 2^32.
     pub(crate) fn push(&mut self, item: T) -> u32 {
         let place = self.len();
         match self.0.last_mut() {
-            Some(last) if last.len() < CHUNK => last.push(item),
+            Some(last) if last.len() < Self::ITEMS => last.push(item),
             _ => {
-                let mut chunk = Vec::with_capacity(CHUNK);
+                let mut chunk = Vec::with_capacity(Self::ITEMS);
                 chunk.push(item);
                 self.0.push(chunk);
             }
@@ -35,13 +36,13 @@ impl<T> Chunks<T> {
     #[inline]
     pub(crate) fn get(&self, place: u32) -> Option<&T> {
         let place = place as usize;
-        self.0.get(place / CHUNK)?.get(place % CHUNK)
+        self.0.get(place / Self::ITEMS)?.get(place % Self::ITEMS)
     }
 
     #[inline]
     pub(crate) fn get_mut(&mut self, place: u32) -> Option<&mut T> {
         let place = place as usize;
-        self.0.get_mut(place / CHUNK)?.get_mut(place % CHUNK)
+        self.0.get_mut(place / Self::ITEMS)?.get_mut(place % Self::ITEMS)
     }
 
     /// The item at a place that [`Chunks::push`] gave out.
@@ -52,7 +53,7 @@ impl<T> Chunks<T> {
     )]
     pub(crate) fn existing(&mut self, place: u32) -> &mut T {
         let place = place as usize;
-        &mut self.0[place / CHUNK][place % CHUNK]
+        &mut self.0[place / Self::ITEMS][place % Self::ITEMS]
     }
 
     /// The items, in order; what was given is freed on the way.
@@ -67,8 +68,8 @@ mod tests {
 
     #[test]
     fn items_stay_where_they_were_put() {
-        let mut list = Chunks::default();
-        let count = 2 * CHUNK as u32 + 3;
+        let mut list = Chunks::<u32, 1000>::default();
+        let count = 2 * Chunks::<u32, 1000>::ITEMS as u32 + 3;
         for item in 0..count {
             assert_eq!((list.len(), list.push(item)), (item as usize, item));
         }

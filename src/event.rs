@@ -171,12 +171,8 @@ pub struct Opened {
     pub first: Timestamp,
     /// That packet's frame.
     pub first_frame: FrameRef,
-    /// The SYN, when seen.
-    pub syn: Option<Syn>,
-    /// The SYN-ACK, when seen.
-    pub syn_ack: Option<Syn>,
-    /// When the handshake's last ACK was seen.
-    pub third: Option<Timestamp>,
+    /// The TCP handshake, when any of it was seen.
+    pub handshake: Option<Box<TcpHandshake>>,
     /// TTL or hop limit of the first packet each way; 0 when there was none.
     pub ttl: [u8; 2],
     /// The tunnel connection that carried its first packet, when it was decrypted.
@@ -193,18 +189,42 @@ impl Opened {
             stream: 0,
             first,
             first_frame: FrameRef::default(),
-            syn: None,
-            syn_ack: None,
-            third: None,
+            handshake: None,
             ttl: [0, 0],
             carrier: None,
         }
+    }
+
+    /// The SYN, when seen.
+    pub fn syn(&self) -> Option<Syn> {
+        self.handshake.as_ref()?.syn
+    }
+
+    /// The SYN-ACK, when seen.
+    pub fn syn_ack(&self) -> Option<Syn> {
+        self.handshake.as_ref()?.syn_ack
+    }
+
+    /// When the handshake's last ACK was seen.
+    pub fn third(&self) -> Option<Timestamp> {
+        self.handshake.as_ref()?.third
     }
 
     /// TTL or hop limit of the first packet each way, when there was one.
     pub fn ttl(&self) -> [Option<u8>; 2] {
         self.ttl.map(|ttl| (ttl > 0).then_some(ttl))
     }
+}
+
+/// How a TCP connection opened, as far as that was seen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TcpHandshake {
+    /// The SYN.
+    pub syn: Option<Syn>,
+    /// The SYN-ACK.
+    pub syn_ack: Option<Syn>,
+    /// When the last ACK was seen.
+    pub third: Option<Timestamp>,
 }
 
 /// What a SYN or SYN-ACK says.

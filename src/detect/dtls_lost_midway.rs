@@ -533,7 +533,7 @@ fn last_record(flow: &DtlsFlow) -> Option<Timestamp> {
 
 /// The gateway's TCP was heard well after that moment, and the client did not close the tunnel with it.
 fn lived_on(tunnel: &Connection, answered: Timestamp) -> bool {
-    let closed = tunnel.views.iter().filter_map(|v| v.closed).map(|c| c.at).min();
+    let closed = tunnel.views.iter().filter_map(|v| v.closed()).map(|c| c.at).min();
     let heard = tunnel.views.iter().filter_map(|v| v.last_packet(Direction::ToClient)).max();
     heard.is_some_and(|at| at.seconds_since(answered) >= LIVED)
         && closed.is_none_or(|at| at.seconds_since(answered) >= LIVED)

@@ -43,7 +43,7 @@ fn check(case: &Case<'_>) -> Outcome {
     let mut changed = Vec::new();
     for views in outer.chain(inner.into_values()).filter(|views| views.len() > 1) {
         for (what, pick) in
-            [("SYN", (|v| v.opened.syn) as fn(&FlowFacts) -> Option<Syn>), ("SYN-ACK", |v| v.opened.syn_ack)]
+            [("SYN", (|v| v.opened.syn()) as fn(&FlowFacts) -> Option<Syn>), ("SYN-ACK", |v| v.opened.syn_ack())]
         {
             let seen: Vec<(&FlowFacts, Syn, u16)> =
                 views.iter().filter_map(|v| Some((*v, pick(v)?, pick(v)?.mss?))).collect();

@@ -134,7 +134,7 @@ fn finding(case: &Case<'_>, seam: &Reconnect) -> Finding {
     };
     let (old, new) = (session.connections.get(seam.old), session.connections.get(seam.new));
     let mut evidence = Vec::new();
-    if let Some(closed) = old.and_then(|c| c.best().closed) {
+    if let Some(closed) = old.and_then(|c| c.best().closed()) {
         evidence.push(Evidence::Frames(vec![closed.frame], "the old tunnel is closed".to_owned()));
     }
     evidence.push(Evidence::Frames(vec![seam.frame], "the new tunnel connection opens".to_owned()));

@@ -105,7 +105,7 @@ fn check(case: &Case<'_>) -> Outcome {
 
 /// Why it cannot be told whether the last tunnel still lives: the client's last records went unanswered, and nobody closed it.
 fn unheard_at_end(session: &Session) -> Option<String> {
-    let last = session.tunnels().last().filter(|last| last.views.iter().all(|view| view.closed.is_none()))?;
+    let last = session.tunnels().last().filter(|last| last.views.iter().all(|view| view.closed().is_none()))?;
     let flows: Vec<&DtlsFlow> = session.dtls_since(last).collect();
     let Unheard { seconds, records, .. } = unheard(last, &flows).filter(|u| u.is_dpd() && !u.tcp_lives(last))?;
     let records = count(u64::from(records), "record");
@@ -199,7 +199,7 @@ impl<'a> Break<'a> {
         let session = case.session;
         let last = session.tunnels().last()?;
         // Who hears nothing may close it in the end; whom the other's FIN reaches hears something.
-        let is_closed = |v: &View, way| v.closed.is_some_and(|closed| closed.direction == way);
+        let is_closed = |v: &View, way| v.closed().is_some_and(|closed| closed.direction == way);
         let unheard = |sent: Direction| {
             let views = last.views.iter().filter(move |v| !is_closed(v, sent.reverse()));
             views.filter_map(move |v| Some((v, Silence::of(session, last, v, sent)?)))
@@ -220,7 +220,7 @@ impl<'a> Break<'a> {
     /// The gateway closed the last tunnel, and took no new one from the client that came back for it.
     fn turned_away_at_end(case: &Case<'a>) -> Option<Break<'a>> {
         let last = case.session.tunnels().last()?;
-        last.best().closed.filter(|c| !c.reset && c.direction == Direction::ToClient)?;
+        last.best().closed().filter(|c| !c.reset && c.direction == Direction::ToClient)?;
         let any = |how| turned_away(case).any(|away| away.how == how);
         let is_outside = case.point(last.best().point).and_then(|p| p.vantage) == Some(Vantage::Outside);
         let likely = match (any(Refusal::Reset) || any(Refusal::WithoutTunnel), any(Refusal::Unanswered)) {
@@ -304,7 +304,7 @@ impl<'a> Break<'a> {
             evidence.push(Evidence::Frames(vec![reset.closed.frame], "the reset".to_owned()));
         } else if let Some(outage) = &self.outage {
             evidence.push(Evidence::Frames(vec![outage.frame], "first TLS segment sent again in vain".to_owned()));
-        } else if let Some(closed) = self.old.and_then(|c| c.best().closed) {
+        } else if let Some(closed) = self.old.and_then(|c| c.best().closed()) {
             evidence.push(Evidence::Frames(vec![closed.frame], "the old tunnel is closed".to_owned()));
         }
         if let Some(silence) = &self.silence {
@@ -520,7 +520,7 @@ fn ended_words(session: &Session, tunnel: &Connection) -> String {
         let reason = answer.reason.as_ref().map_or(String::new(), |reason| format!(" ({reason})"));
         return format!("The gateway answered CONNECT with {}{reason} in frame {}", answer.status, frame.number);
     }
-    let Some(closed) = tunnel.best().closed else { return String::new() };
+    let Some(closed) = tunnel.best().closed() else { return String::new() };
     let lived = elapsed(closed.at.seconds_since(tunnel.start()));
     let since = if tunnel.begins_here() { "after" } else { "at least" };
     let mut text = format!("The gateway closed the tunnel {since} {lived} with a FIN in frame {}", closed.frame.number);
@@ -557,7 +557,7 @@ fn times(n: usize) -> String {
 
 /// The RST that ended a connection, and what gives it away.
 fn reset(case: &Case<'_>, connection: &Connection) -> Option<Reset> {
-    let resets = connection.views.iter().filter_map(|v| Some((v, v.closed.filter(|c| c.reset)?)));
+    let resets = connection.views.iter().filter_map(|v| Some((v, v.closed().filter(|c| c.reset)?)));
     let (view, closed) = resets.min_by_key(|(_, c)| c.at)?;
     let usual = *closed.direction.of(&view.opened.ttl());
     // The sender's own capture, when there is one: does it have the same reset?
@@ -567,7 +567,7 @@ fn reset(case: &Case<'_>, connection: &Connection) -> Option<Reset> {
     };
     let is_sender = |p| case.point(p).and_then(|p| p.vantage) == Some(sender);
     let own = || connection.views.iter().filter(|v| is_sender(v.point) && v.point != view.point);
-    let sent = |v: &View| v.closed.is_some_and(|c| c.reset && c.direction == closed.direction);
+    let sent = |v: &View| v.closed().is_some_and(|c| c.reset && c.direction == closed.direction);
     // a capture that had ended by then, or whose filter keeps it out, does not have it either
     let sight = Sight::Reset(view.opened.endpoints.server.port());
     let would_show = |v: &View| case.whole_window(v.point, sight, closed.at, closed.at).is_ok();

@@ -9,7 +9,7 @@ use crate::capture::{Frame, LinkType};
 use crate::decrypt::Keyring;
 use crate::event::{
     Direction, Ended, Endpoints, Event, FlowId, FrameRef, IcmpSeen, LARGE, Large, Opened, PointId, Refused, Syn,
-    Timestamp, What,
+    TcpHandshake, Timestamp, What,
 };
 use crate::flow::table::{Flow, Table};
 use crate::flow::{self, table, tcp};
@@ -253,8 +253,8 @@ impl Dissector {
     /// The capture is over: tells what still waited, and the totals of every flow.
     pub fn finish(&mut self, sink: &mut impl FnMut(&Event<'_>)) -> Losses {
         let losses = &mut self.losses;
-        self.table.drain(|flow| end(flow, losses, sink));
-        self.inner_table.drain(|flow| end(flow, losses, sink));
+        self.table.finish(|flow| end(flow, losses, sink));
+        self.inner_table.finish(|flow| end(flow, losses, sink));
         losses.fragments = self.decoder.fragment_losses();
         for incomplete in self.decoder.incomplete() {
             let point = self.interfaces.get(incomplete.interface as usize).map(|(point, _)| *point);
@@ -362,9 +362,9 @@ impl Told<'_> {
     fn opened(&self) -> Opened {
         let Endpoints { client, server } = self.flow.endpoints();
         let state = &self.flow.state;
-        let (syn, syn_ack, third) = match &state.body {
+        let handshake = match &state.body {
             Body::Tcp(tcp) => tcp.handshake(),
-            _ => (None, None, None),
+            _ => TcpHandshake::default(),
         };
         Opened {
             protocol: self.flow.protocol(),
@@ -376,9 +376,7 @@ impl Told<'_> {
             stream: state.opened.unwrap_or(self.flow.stream),
             first: self.flow.first,
             first_frame: state.first_frame,
-            syn,
-            syn_ack,
-            third,
+            handshake: (handshake != TcpHandshake::default()).then(|| Box::new(handshake)),
             ttl: state.ttl,
             carrier: state.carrier,
         }
@@ -453,8 +451,8 @@ fn end(mut flow: Flow<State>, losses: &mut Losses, sink: &mut impl FnMut(&Event<
 /// Was it a TCP connection that nobody accepted?
 fn refused(flow: &Flow<State>, opened: &Opened) -> Option<Refused> {
     let Body::Tcp(tcp) = &flow.state.body else { return None };
-    let (syn, by_reset) = (opened.syn?, *Direction::ToClient.of(&flow.state.packets) > 0);
-    let is_one = opened.syn_ack.is_none() && (tcp.is_closed() || !by_reset);
+    let (syn, by_reset) = (opened.syn()?, *Direction::ToClient.of(&flow.state.packets) > 0);
+    let is_one = opened.syn_ack().is_none() && (tcp.is_closed() || !by_reset);
     let Syn { at: first, frame, .. } = syn;
     is_one.then_some(Refused { endpoints: opened.endpoints, first, frame, last: flow.last, by_reset })
 }

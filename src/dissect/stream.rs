@@ -6,7 +6,8 @@ use super::{Bench, Body, Carried, Limits, Losses, Place, Told, is_super_frame, s
 use crate::anyconnect::{PacketKind, Token, TunnelAnswer, TunnelRequest};
 use crate::decrypt::Keyring;
 use crate::event::{
-    Direction, Ended, Event, FlowId, FrameRef, LARGE, Lapse, Syn, Timestamp, TunnelPacket, Unsealed, What, ZeroWindow,
+    Direction, Ended, Event, FlowId, FrameRef, LARGE, Lapse, Syn, TcpHandshake, Timestamp, TunnelPacket, Unsealed,
+    What, ZeroWindow,
 };
 use crate::flow::probe::{SizeProbe, SizesByDirection};
 use crate::flow::tcp::{Chunk, Kind, TcpStream};
@@ -147,8 +148,8 @@ impl Tcp {
         }
     }
 
-    pub(super) fn handshake(&self) -> (Option<Syn>, Option<Syn>, Option<Timestamp>) {
-        (self.syn, self.syn_ack, self.third)
+    pub(super) fn handshake(&self) -> TcpHandshake {
+        TcpHandshake { syn: self.syn, syn_ack: self.syn_ack, third: self.third }
     }
 
     /// Was a FIN or RST seen?

@@ -83,10 +83,10 @@ pub struct Table<S> {
     hasher: RandomState,
     /// Slots of `flows`, by 5-tuple and capture point; of several incarnations the newest.
     by_point: HashTable<u32>,
-    flows: Chunks<Flow<S>>,
+    flows: Chunks<Flow<S>, 0x8000>,
     /// Slots of `conversations`, by 5-tuple.
     by_tuple: HashTable<u32>,
-    conversations: Chunks<Conversation>,
+    conversations: Chunks<Conversation, 0x4000>,
     /// Slots of flows that took the place of an evicted one; all others stand at their own id.
     moved: HashMap<u32, u32, RandomState>,
     flow_hand: usize,
@@ -275,6 +275,14 @@ impl<S: Default> Table<S> {
         let mut flows: Vec<Flow<S>> = flows.collect();
         flows.sort_unstable_by_key(|flow| flow.id);
         flows.into_iter().for_each(f);
+    }
+
+    /// The same when nothing comes any more: forgets all else first, so that there is room for what is made of the flows.
+    pub fn finish(&mut self, f: impl FnMut(Flow<S>)) {
+        self.by_tuple = HashTable::new();
+        self.by_point = HashTable::new();
+        self.conversations = Chunks::default();
+        self.drain(f);
     }
 
     /// The next file of a rotated set begins: streams count from 0 again, as tshark would count that file
@@ -542,7 +550,7 @@ impl<S: Default> Table<S> {
 }
 
 /// The place of the greatest age among the next few; the hand goes round.
-fn idlest<T>(all: &Chunks<T>, hand: &mut usize, age: impl Fn(&T) -> u32) -> u32 {
+fn idlest<T, const BYTES: usize>(all: &Chunks<T, BYTES>, hand: &mut usize, age: impl Fn(&T) -> u32) -> u32 {
     /// Neighbours compared: enough to hit an idle one, few enough to be constant time.
     const SAMPLE: usize = 16;
     let len = all.len().max(1);

@@ -275,7 +275,7 @@ fn tunnels(case: &Case<'_>) -> Vec<Tunnel> {
             let inside = view.tls.as_ref().and_then(|tls| tls.inside.as_ref());
             tunnel.packets = inside.map(|inside| inside::packets(&inside.packets));
             tunnel.data = view.tls.as_ref().map_or_else(Vec::new, |tls| data(session, &tls.activity.stretches));
-            tunnel.mss = [view.opened.syn.and_then(|s| s.mss), view.opened.syn_ack.and_then(|s| s.mss)];
+            tunnel.mss = [view.opened.syn().and_then(|s| s.mss), view.opened.syn_ack().and_then(|s| s.mss)];
             all.push(tunnel);
         }
     }

@@ -103,7 +103,7 @@ fn outer(case: &Case<'_>, lines: &mut Vec<Line>) {
             [Some(syn), None] => format!(", MSS {syn}"),
             _ => String::new(),
         };
-        let from_start = if opened.syn.is_some() { "opens" } else { "seen, begun before the capture" };
+        let from_start = if opened.syn().is_some() { "opens" } else { "seen, begun before the capture" };
         let name = if !connection.role.is_tunnel() {
             "login connection"
         } else if tunnels == 0 {
@@ -144,7 +144,7 @@ fn outer(case: &Case<'_>, lines: &mut Vec<Line>) {
             stretches(view, &tls.activity.stretches, "TLS", lines);
             lapses(view, lines);
         }
-        if let Some(closed) = view.closed {
+        if let Some(closed) = view.closed() {
             let how = if closed.reset { "RST" } else { "FIN" };
             let by = if closed.direction == Direction::ToServer { "client" } else { "gateway" };
             lines.push(line(view, closed.at, closed.frame, "closed", format!("{name} ends: {how} from the {by}")));

@@ -175,7 +175,7 @@ pub fn attach(
 fn turned_away(session: &Session, vain: &Vain) -> Vec<TurnedAway> {
     let Some(tunnel) = session.tunnels().last() else { return Vec::new() };
     let last = tunnel.best();
-    let Some(closed) = last.closed.filter(|c| c.direction == Direction::ToClient) else { return Vec::new() };
+    let Some(closed) = last.closed().filter(|c| c.direction == Direction::ToClient) else { return Vec::new() };
     let beside = vain.get(&pair(last.point, last.opened.endpoints)).into_iter().flatten().copied();
     let own = session.connections.iter().filter(|c| !c.role.is_tunnel()).filter_map(|c| TurnedAway::of(c.best()));
     // After a goodbye another visit is nothing to wonder about.
@@ -220,7 +220,7 @@ impl TurnedAway {
     fn of(flow: &FlowFacts) -> Option<TurnedAway> {
         let program = join::program(flow)?;
         let gateway_spoke = flow.tls.as_ref().is_some_and(|tls| tls.server_hello.is_some());
-        let is_reset = flow.closed.is_some_and(|c| c.reset && c.direction == Direction::ToClient);
+        let is_reset = flow.closed().is_some_and(|c| c.reset && c.direction == Direction::ToClient);
         let how = match gateway_spoke {
             true => Refusal::WithoutTunnel,
             false if is_reset => Refusal::Reset,

@@ -145,7 +145,7 @@ fn walk(points: &[Point], edges: &[(u16, u16, f64, usize)]) -> BTreeMap<u16, Off
 
 fn passing(flow: &FlowFacts) -> Option<Passing> {
     let hellos = flow.tls.as_ref().and_then(|tls| Some((tls.client_hello?.0, tls.server_hello?.at)));
-    let (to_server, to_client) = hellos.or_else(|| Some((flow.opened.syn?.at, flow.opened.syn_ack?.at)))?;
+    let (to_server, to_client) = hellos.or_else(|| Some((flow.opened.syn()?.at, flow.opened.syn_ack()?.at)))?;
     Some(Passing { to_server, to_client })
 }
 
@@ -170,8 +170,10 @@ fn shift_activity(activity: &mut Activity, by: f64) {
 fn shift_flow(flow: &mut FlowFacts, by: f64) {
     let move_it = |at: &mut Timestamp| shift(at, by);
     move_it(&mut flow.opened.first);
-    flow.opened.syn.iter_mut().chain(&mut flow.opened.syn_ack).for_each(|syn| move_it(&mut syn.at));
-    flow.opened.third.iter_mut().for_each(move_it);
+    if let Some(handshake) = flow.opened.handshake.as_deref_mut() {
+        handshake.syn.iter_mut().chain(&mut handshake.syn_ack).for_each(|syn| move_it(&mut syn.at));
+        handshake.third.iter_mut().for_each(move_it);
+    }
     move_it(&mut flow.ended.last);
     flow.ended.last_by_direction.iter_mut().flatten().for_each(move_it);
     for stuck in flow.ended.sizes.iter_mut().filter_map(|s| s.smallest_stuck.as_deref_mut()) {

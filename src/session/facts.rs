@@ -48,7 +48,7 @@ pub struct FlowNotes {
     /// Where it was seen.
     pub point: PointId,
     /// First FIN or RST: when, where, whose, and whether it was a RST.
-    pub closed: Option<Closed>,
+    pub(super) closed: Option<Box<Closed>>,
     /// What its TLS showed.
     pub tls: Option<Box<TlsFacts>>,
     /// What its DTLS showed.
@@ -135,9 +135,14 @@ impl FlowFacts {
         Sight::Icmp { v6: to.is_ipv6(), to: Some(to) }
     }
 
+    /// First FIN or RST.
+    pub fn closed(&self) -> Option<Closed> {
+        self.closed.as_deref().copied()
+    }
+
     /// When it was closed, or else last seen: a gateway may resend long after.
     pub fn end(&self) -> Timestamp {
-        self.closed.map_or(self.ended.last, |closed| closed.at)
+        self.closed().map_or(self.ended.last, |closed| closed.at)
     }
 }
 
@@ -1153,4 +1158,19 @@ pub struct IcmpFacts {
     pub last: Timestamp,
     /// Frames, at most [`MAX_FRAMES`].
     pub frames: Vec<FrameRef>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_kept_of_each_flow_is_small() {
+        // As large as what `dissect` kept of a TCP flow, whose room it takes when the capture ends.
+        assert!(size_of::<FlowFacts>() <= 256, "{}", size_of::<FlowFacts>());
+        assert!(size_of::<TlsFacts>() <= 320, "{}", size_of::<TlsFacts>());
+        assert!(size_of::<DtlsFacts>() <= 384, "{}", size_of::<DtlsFacts>());
+        assert!(size_of::<AttemptFacts>() <= 224, "{}", size_of::<AttemptFacts>());
+        assert!(size_of::<Message>() <= 24, "{}", size_of::<Message>());
+    }
 }

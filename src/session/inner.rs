@@ -6,7 +6,7 @@ use super::meetings::Meeting;
 use super::pace::Pace;
 use super::timing::{self, Client, Guesses, Home};
 use super::{InnerFlow, Point, Proof, Session, outer_addresses};
-use crate::event::{Direction, Endpoints, FlowId, PointId, Vantage};
+use crate::event::{Direction, Endpoints, FlowId, PointId, Quoted, Vantage};
 use crate::maps::{HashMap, HashSet};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -104,7 +104,7 @@ fn weigh(flows: &[View], icmp: &[IcmpFacts], points: &[Point]) -> HashMap<(Point
         let at_adapter = points.get(flow.point.0 as usize).is_some_and(|p| p.vantage == Some(Vantage::VirtualAdapter));
         let mss = |syn: Option<crate::event::Syn>| syn.and_then(|s| s.mss);
         add(flow.point, ends.client.ip(), 1);
-        if let (Some(a), Some(b)) = (mss(flow.opened.syn), mss(flow.opened.syn_ack)) {
+        if let (Some(a), Some(b)) = (mss(flow.opened.syn()), mss(flow.opened.syn_ack())) {
             match a.cmp(&b) {
                 std::cmp::Ordering::Less => add(flow.point, ends.client.ip(), 3),
                 std::cmp::Ordering::Greater => add(flow.point, ends.server.ip(), 3),
@@ -211,20 +211,26 @@ fn inside_only(client: Client, refused: &HashSet<IpAddr>, points: &[Point], alon
 /// Gives ICMP errors to the sessions whose packets they quote, and gives back those that a packet did not fit and quote nobody's.
 pub fn attach_icmp(sessions: &mut [Session], icmp: Vec<IcmpFacts>) -> Vec<IcmpFacts> {
     let mut strays = Vec::new();
+    // Of many sessions few are quoted.
+    let ends = |q: &Quoted| q.ports.map(|(src, dst)| [(q.src, src, q.protocol), (q.dst, dst, q.protocol)]);
+    let quoted: HashSet<_> = icmp.iter().filter_map(|error| ends(&error.quoted)).flatten().collect();
     let mut by_outer: HashMap<(IpAddr, u16, u8), usize> = HashMap::default();
     let mut by_inner: HashMap<IpAddr, usize> = HashMap::default();
     for (i, session) in sessions.iter().enumerate() {
         for view in session.outer_views() {
             let client = view.opened.endpoints.client;
-            by_outer.insert((client.ip(), client.port(), view.opened.protocol.number()), i);
+            let end = (client.ip(), client.port(), view.opened.protocol.number());
+            if quoted.contains(&end) {
+                by_outer.insert(end, i);
+            }
         }
         by_inner.extend(session.inner_addresses.iter().map(|a| (*a, i)));
     }
     for error in icmp {
         let q = error.quoted;
-        let outer = q.ports.and_then(|(src, dst)| {
-            let from_client = by_outer.get(&(q.src, src, q.protocol)).map(|i| (*i, false));
-            from_client.or_else(|| by_outer.get(&(q.dst, dst, q.protocol)).map(|i| (*i, true)))
+        let outer = ends(&q).and_then(|[src, dst]| {
+            let from_client = by_outer.get(&src).map(|i| (*i, false));
+            from_client.or_else(|| by_outer.get(&dst).map(|i| (*i, true)))
         });
         let inner = || by_inner.get(&q.dst).map(|i| (*i, true)).or_else(|| by_inner.get(&q.src).map(|i| (*i, false)));
         let (home, is_inner) = match outer {
@@ -234,6 +240,10 @@ pub fn attach_icmp(sessions: &mut [Session], icmp: Vec<IcmpFacts>) -> Vec<IcmpFa
         if let Some((i, toward_client)) = home
             && let Some(session) = sessions.get_mut(i)
         {
+            // Hardly one has several, and they are large.
+            if session.icmp.len() == session.icmp.capacity() {
+                session.icmp.reserve_exact(session.icmp.len() / 2 + 1);
+            }
             session.icmp.push(super::Icmp { facts: error, inner: is_inner, toward_client });
         } else if error.error.is_frag_needed() {
             strays.push(error);
@@ -245,7 +255,7 @@ pub fn attach_icmp(sessions: &mut [Session], icmp: Vec<IcmpFacts>) -> Vec<IcmpFa
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::{IcmpError, Quoted, Timestamp};
+    use crate::event::{IcmpError, Timestamp};
 
     #[test]
     fn fragmentation_needed_of_nobody_is_given_back() {

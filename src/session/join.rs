@@ -147,7 +147,7 @@ fn quiet_neighbours(sessions: &mut Vec<Session>, others: &mut Vec<View>, points:
 /// Was the beginning of a TLS connection captured: a SYN or a hello?
 pub(super) fn begins_here(flow: &FlowFacts) -> bool {
     let hellos = flow.tls.as_ref().is_some_and(|t| t.client_hello.is_some() || t.server_hello.is_some());
-    hellos || flow.opened.syn.is_some() || flow.opened.syn_ack.is_some()
+    hellos || flow.opened.syn().is_some() || flow.opened.syn_ack().is_some()
 }
 
 /// What tells one program's ClientHellos from another's.
@@ -324,7 +324,7 @@ fn group(flows: Vec<View>, points: &[Point]) -> Vec<Group> {
 fn goes_on(before: &FlowFacts, after: &FlowFacts) -> bool {
     let begins = begins_here(after) || random(after).is_some();
     let pause = after.opened.first.seconds_since(before.ended.last);
-    before.closed.is_none()
+    before.closed().is_none()
         && !begins
         && pause >= 0.0
         && (numbers_go_on(before, after, pause) || records_go_on(before, after))

@@ -303,8 +303,8 @@ fn stood_still(session: &Session, stuck_flow: &InnerFlow, stuck: &Stuck) -> bool
         let sizes = f.facts.ended.sizes.get(f.toward_client.index());
         // The answer to a SYN-ACK, or a SYN-ACK, shows that what it answers came through.
         let answered = match f.toward_client {
-            Direction::ToClient => f.facts.opened.third,
-            Direction::ToServer => f.facts.opened.syn_ack.map(|syn| syn.at),
+            Direction::ToClient => f.facts.opened.third(),
+            Direction::ToServer => f.facts.opened.syn_ack().map(|syn| syn.at),
         };
         sizes.and_then(|s| s.progress).into_iter().chain(answered).any(meanwhile)
     });
@@ -416,7 +416,7 @@ pub fn derived(session: &Session) -> Vec<Limit> {
         && let Some(terms) = hello.protection().and_then(|p| p.tls_mtu(mtu::Mss(mss)))
     {
         let opened = &connection.best().opened;
-        let frames = opened.syn.iter().chain(&opened.syn_ack).map(|s| s.frame).chain([hello.frame]).collect();
+        let frames = opened.syn().into_iter().chain(opened.syn_ack()).map(|s| s.frame).chain([hello.frame]).collect();
         let stamped = hello
             .protection()
             .filter(|_| timestamps)

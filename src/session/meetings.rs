@@ -39,7 +39,7 @@ type Met = (Timestamp, Place, Place, u32);
 pub struct Meetings {
     last: Option<(Timestamp, Place)>,
     waiting: Vec<(Timestamp, Place)>,
-    met: Chunks<Met>,
+    met: Chunks<Met, 0x2000>,
     left_out: u64,
     records: u64,
     span: Option<(Timestamp, Timestamp)>,

@@ -330,8 +330,8 @@ impl InnerFlow {
     pub fn client_mss(&self) -> Option<(u16, FrameRef, Timestamp)> {
         let opened = &self.facts.opened;
         let syn = match self.toward_client {
-            Direction::ToClient => opened.syn,
-            Direction::ToServer => opened.syn_ack,
+            Direction::ToClient => opened.syn(),
+            Direction::ToServer => opened.syn_ack(),
         }?;
         Some((syn.mss?, syn.frame, syn.at))
     }
@@ -510,7 +510,7 @@ impl Connection {
     /// MSS of SYN and SYN-ACK at the best view, bytes.
     pub fn mss(&self) -> [Option<u16>; 2] {
         let opened = &self.best().opened;
-        [opened.syn.and_then(|s| s.mss), opened.syn_ack.and_then(|s| s.mss)]
+        [opened.syn().and_then(|s| s.mss), opened.syn_ack().and_then(|s| s.mss)]
     }
 
     /// What was read inside it with keys, where most was.
@@ -541,7 +541,7 @@ impl Connection {
             return None;
         }
         let opened = &self.best().opened;
-        let (syn, ack) = (opened.syn?, opened.syn_ack?);
+        let (syn, ack) = (opened.syn()?, opened.syn_ack()?);
         let mss = syn.mss?.min(ack.mss?);
         let timestamps = syn.timestamps && ack.timestamps;
         Some((mss, timestamps))
@@ -762,6 +762,7 @@ pub fn assemble(
         sessions.iter().flat_map(|s| s.outer_views()).map(|v| (v.point, v.id)).collect();
     let all = sessions.iter().flat_map(|s| s.outer_views()).chain(others.iter().map(|flow| &**flow));
     point::infer(points, all, |flow| outer.contains(&(flow.point, flow.id)));
+    drop(outer);
     for session in &mut sessions {
         session.sort_views(points);
     }
@@ -770,6 +771,7 @@ pub fn assemble(
     let pace = pace::Pace::default();
     mirror::part(&sessions, &mut others, &mut icmp, &mut meetings, &pace, points);
     let unclaimed = inner::attach(&mut sessions, others, &icmp, &meetings, &pace, points);
+    drop(pace);
     let strays = inner::attach_icmp(&mut sessions, icmp);
     point::infer_inner(points, &sessions);
     Assembled { sessions, clocks, unclaimed, strays, ike }

@@ -203,7 +203,7 @@ fn roam(sessions: &mut Vec<Session>, points: &[Point]) {
 /// Did the second begin, without a login and from another address, where the first ended?
 fn goes_on(first: &Session, second: &Session) -> bool {
     let (Some(last), Some(next)) = (first.tunnels().last(), second.connections.first()) else { return false };
-    let from_start = next.best().opened.syn.is_some();
+    let from_start = next.best().opened.syn().is_some();
     let over_dtls = first.dtls_since(last).flat_map(|d| &d.views).filter_map(|v| v.last_packet(Direction::ToServer));
     let stopped = over_dtls.chain(last.last_data()).max().unwrap_or(last.end());
     first.client != second.client

@@ -28,8 +28,13 @@ impl Pace {
     pub(super) fn of(&self, sessions: &[Session], meetings: &[Meeting]) -> &Paces {
         self.0.get_or_init(|| {
             let met: HashSet<Place> = meetings.iter().map(|meeting| meeting.outer).collect();
-            let mut paces =
-                Paces { busy: Vec::with_capacity(sessions.len()), bursts: Vec::new(), places: HashMap::default() };
+            // A list that grows would take up to three times as much meanwhile.
+            let moments = sessions.iter().flat_map(activities).map(|(_, activity)| activity.bursts.len() + 1).sum();
+            let mut paces = Paces {
+                busy: Vec::with_capacity(sessions.len()),
+                bursts: Vec::with_capacity(moments),
+                places: HashMap::default(),
+            };
             for (i, session) in sessions.iter().enumerate() {
                 let places = session.outer_views().map(|view| (view.point, view.id));
                 paces.places.extend(places.filter(|place| met.contains(place)).map(|place| (place, i)));

@@ -136,7 +136,7 @@ enum Near {
 /// Told by the two gaps of a TCP handshake.
 fn handshake_near(flow: &FlowFacts) -> Option<Near> {
     let opened = &flow.opened;
-    let (syn, ack, third) = (opened.syn?, opened.syn_ack?, opened.third?);
+    let (syn, ack, third) = (opened.syn()?, opened.syn_ack()?, opened.third()?);
     let (to_answerer, to_opener) = (ack.at.seconds_since(syn.at), third.seconds_since(ack.at));
     if to_answerer > NEARER * to_opener {
         return Some(Near::Opener);

@@ -203,7 +203,7 @@ pub fn find(session: &Session, points: &[Point]) -> Vec<Reconnect> {
 
 fn seam(session: &Session, points: &[Point], old: usize, new: usize) -> Option<Reconnect> {
     let (before, after) = (session.connections.get(old)?, session.connections.get(new)?);
-    let closed = before.views.iter().filter_map(|v| v.closed).min_by_key(|c| c.at);
+    let closed = before.views.iter().filter_map(|v| v.closed()).min_by_key(|c| c.at);
     let start = after.start();
     let until = closed.map_or(start, |c| start.min(c.at)).max(before.start().plus_seconds(1.0));
     let flows: Vec<&DtlsFlow> =
@@ -311,7 +311,7 @@ fn slept(session: &Session, points: &[Point], seam: &Reconnect) -> bool {
 /// again and again without any, to its end or until just before.
 fn lost(before: &Connection, after: &Connection) -> bool {
     let waited = |view: &FlowFacts| {
-        let (syn, ack) = (view.opened.syn?, view.opened.syn_ack?);
+        let (syn, ack) = (view.opened.syn()?, view.opened.syn_ack()?);
         Some(ack.at.seconds_since(syn.at) >= LOST)
     };
     let unanswered = |view: &FlowFacts| {
@@ -417,7 +417,7 @@ fn inner_mss(session: &Session, at: Timestamp) -> Option<InnerMss> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::Syn;
+    use crate::event::{Syn, TcpHandshake};
     use crate::session::Proof;
     use crate::session::timing::tests::{at, client};
     use std::net::Ipv6Addr;
@@ -427,8 +427,8 @@ mod tests {
         let mut session = Session::new([192, 0, 2, 1].into(), None, 443, Proof::Inside);
         let mut opens = |seconds: f64, is_v6: bool, mss: u16| {
             let mut flow = client([10, 9, 0, 7], 1, &[seconds], 9).flows.remove(0);
-            flow.facts.opened.syn =
-                Some(Syn { at: at(seconds), frame: FrameRef::default(), mss: Some(mss), timestamps: false });
+            let syn = Syn { at: at(seconds), frame: FrameRef::default(), mss: Some(mss), timestamps: false };
+            flow.facts.opened.handshake = Some(Box::new(TcpHandshake { syn: Some(syn), ..TcpHandshake::default() }));
             if is_v6 {
                 flow.facts.opened.endpoints.client.set_ip(Ipv6Addr::LOCALHOST.into());
             }

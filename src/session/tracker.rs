@@ -64,7 +64,7 @@ pub struct Tracker {
     limits: Limits,
     facts: Facts,
     /// What the flows show, in order of appearance.
-    notes: Chunks<FlowNotes>,
+    notes: Chunks<FlowNotes, 0x3000>,
     /// Where each flow stands in `notes`.
     places: Places,
     /// The flow asked for last and its place: events of one flow come in a row.
@@ -105,7 +105,7 @@ impl Tracker {
             What::Closed { flow, direction, reset, ttl } => {
                 if let Some(facts) = self.flow(*flow) {
                     let closed = Closed { at, frame, direction: *direction, reset: *reset, ttl: *ttl };
-                    facts.closed.get_or_insert(closed);
+                    facts.closed.get_or_insert_with(|| Box::new(closed));
                 }
             }
             What::ClientHello(flow, hello) => {

@@ -152,7 +152,7 @@ fn candidates(case: &Case<'_>) -> Vec<Candidate> {
     // A connection that began before the capture has no handshake to draw.
     let begins = |c: &&Connection| {
         let view = c.best();
-        view.opened.syn.is_some() || view.tls.as_ref().is_some_and(|tls| tls.client_hello.is_some())
+        view.opened.syn().is_some() || view.tls.as_ref().is_some_and(|tls| tls.client_hello.is_some())
     };
     all.extend(session.tunnels().filter(begins).map(|connection| tls::tunnel(case, connection)));
     all

@@ -19,12 +19,12 @@ pub(super) fn tunnel(case: &Case<'_>, connection: &Connection) -> Candidate {
     opening(view, &mut rungs);
     records(view, &mut rungs);
     // Its SYN is evidence for MTUs too: only its end makes it a story.
-    let end = |view: &View| view.closed.map_or(view.ended.last_frame, |closed| closed.frame);
+    let end = |view: &View| view.closed().map_or(view.ended.last_frame, |closed| closed.frame);
     let lapses = |view: &View| WAYS.map(|sent| view.ended.lapse(sent).map(|lapse| lapse.first.1));
     let lapses = connection.views.iter().flat_map(lapses).flatten();
     let frames = connection.views.iter().map(end).chain(lapses).collect();
     lapse(view, &mut rungs);
-    if let Some(tls) = view.tls.as_deref().filter(|_| view.closed.is_none()) {
+    if let Some(tls) = view.tls.as_deref().filter(|_| view.closed().is_none()) {
         silence(tls, &mut rungs);
     }
     closing(view, &mut rungs);
@@ -67,12 +67,12 @@ pub(super) fn reconnect(case: &Case<'_>, seam: &Reconnect) -> Option<Candidate> 
 /// SYN to ServerHello.
 fn opening(view: &FlowFacts, rungs: &mut Rungs<'_>) {
     let mss = |mss: Option<u16>| mss.map_or(String::new(), |mss| format!("MSS {mss}"));
-    if let Some(syn) = view.opened.syn {
+    if let Some(syn) = view.opened.syn() {
         rungs.push(Step::seen(Direction::ToServer, "SYN".to_owned(), syn.at, syn.frame).with(mss(syn.mss)));
     }
-    if let Some(ack) = view.opened.syn_ack {
+    if let Some(ack) = view.opened.syn_ack() {
         let mut step = Step::seen(Direction::ToClient, "SYN, ACK".to_owned(), ack.at, ack.frame).with(mss(ack.mss));
-        let late = view.opened.syn.map_or(0.0, |syn| ack.at.seconds_since(syn.at));
+        let late = view.opened.syn().map_or(0.0, |syn| ack.at.seconds_since(syn.at));
         if late >= LATE {
             step.note =
                 format!("{}{}{late:.1} s after the SYN", step.note, if step.note.is_empty() { "" } else { ", " });
@@ -142,7 +142,7 @@ fn silence(tls: &TlsFacts, rungs: &mut Rungs<'_>) {
 }
 
 fn closing(view: &FlowFacts, rungs: &mut Rungs<'_>) {
-    let Some(closed) = view.closed else { return };
+    let Some(closed) = view.closed() else { return };
     let how = if closed.reset { "RST" } else { "FIN" };
     rungs.push(Step::seen(closed.direction, how.to_owned(), closed.at, closed.frame));
 }
