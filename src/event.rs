@@ -65,8 +65,10 @@ pub enum What<'a> {
     Closed {
         /// The flow.
         flow: FlowId,
-        /// Who closed: the way the packet went.
+        /// The way the packet went.
         direction: Direction,
+        /// The way of the first encrypted alert, if there was one: close_notify (RFC 5246 §7.2.1) or an error.
+        alert: Option<Direction>,
         /// RST rather than FIN.
         reset: bool,
         /// Its TTL or hop limit.

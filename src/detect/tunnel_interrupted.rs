@@ -107,7 +107,7 @@ fn check(case: &Case<'_>) -> Outcome {
 fn unheard_at_end(session: &Session) -> Option<String> {
     let last = session.tunnels().last().filter(|last| last.views.iter().all(|view| view.closed().is_none()))?;
     let flows: Vec<&DtlsFlow> = session.dtls_since(last).collect();
-    let Unheard { seconds, records, .. } = unheard(last, &flows).filter(|u| u.is_dpd() && !u.tcp_lives(last))?;
+    let Unheard { seconds, records, .. } = unheard(last, &flows).filter(|u| u.is_dpd(last) && !u.tcp_lives(last))?;
     let records = count(u64::from(records), "record");
     Some(format!(
         "the client's last {records} went unanswered over {seconds:.1} s, and what became of the tunnel was not captured"
@@ -220,7 +220,7 @@ impl<'a> Break<'a> {
     /// The gateway closed the last tunnel, and took no new one from the client that came back for it.
     fn turned_away_at_end(case: &Case<'a>) -> Option<Break<'a>> {
         let last = case.session.tunnels().last()?;
-        last.best().closed().filter(|c| !c.reset && c.direction == Direction::ToClient)?;
+        last.best().closed().filter(|c| !c.reset && c.by == Direction::ToClient)?;
         let any = |how| turned_away(case).any(|away| away.how == how);
         let is_outside = case.point(last.best().point).and_then(|p| p.vantage) == Some(Vantage::Outside);
         let likely = match (any(Refusal::Reset) || any(Refusal::WithoutTunnel), any(Refusal::Unanswered)) {

@@ -22,6 +22,8 @@ pub(super) struct Tcp {
     syn_ack: Option<Syn>,
     third: Option<Timestamp>,
     closed: bool,
+    /// The way of the first alert that is encrypted: it ends the connection.
+    alert: Option<Direction>,
     /// Small segments sent again each way since anything came the other way, until one side closes: no path MTU holds those up.
     unheard: [u8; 2],
     seldom: Option<Box<Seldom>>,
@@ -266,7 +268,7 @@ pub(super) fn take(
         direction.reverse().of_mut(&mut tcp.probes).acknowledged(segment.ack, segment.sacked, place.at);
     }
     let Bench { limits, losses, keys, carried, things } = bench;
-    let mut seen = Seen { flow, things, lost_syncs: 0, carried };
+    let mut seen = Seen { flow, things, lost_syncs: 0, alert: None, carried };
     // It acknowledges what did not show here: its sender hears more than this point.
     let theirs = direction.reverse().of(&tcp.streams).next_seq();
     let hears_more = theirs.is_some_and(|next| (segment.ack.wrapping_sub(next) as i32) > 0);
@@ -296,6 +298,8 @@ pub(super) fn take(
     let closing = segment.flags & (TcpSegment::FIN | TcpSegment::RST) != 0 && !tcp.closed;
     tcp.closed |= closing;
     told.flow.state.super_frames = told.flow.state.super_frames.saturating_add(u32::from(super_frame));
+    tcp.alert = tcp.alert.or(seen.alert);
+    let alert = tcp.alert;
     let Seen { things, lost_syncs, .. } = seen;
     tell_seen(told, things, lost_syncs, losses, sink);
     if whole && !super_frame && !twice {
@@ -308,7 +312,8 @@ pub(super) fn take(
     }
     if closing && told.flow.state.opened.is_some() {
         let reset = segment.has(TcpSegment::RST);
-        told.tell(What::Closed { flow: told.id(), direction, reset, ttl: packet.ip.ttl }, sink);
+        let (flow, ttl) = (told.id(), packet.ip.ttl);
+        told.tell(What::Closed { flow, direction, alert, reset, ttl }, sink);
     }
 }
 
@@ -318,6 +323,8 @@ struct Seen<'a> {
     /// Direction and handshake messages or alerts or lengths of application data, in order.
     things: &'a mut Vec<(Direction, Thing)>,
     lost_syncs: u32,
+    /// The way of an encrypted alert.
+    alert: Option<Direction>,
     carried: &'a mut Carried,
 }
 
@@ -449,6 +456,9 @@ fn read(
     }
 }
 
+/// An alert of TLS 1.3, bytes: its two, its content type, and the tag (RFC 8446 §5.2); no tunnel carries so little.
+const ALERT_OF_TLS13: u16 = 2 + 1 + 16;
+
 /// What a record shows without being opened.
 fn clear(
     direction: Direction,
@@ -472,9 +482,14 @@ fn clear(
                 && is_clear
             {
                 seen.things.push((direction, Thing::Alert(alert)));
+            } else {
+                seen.alert.get_or_insert(direction);
             }
         }
         ContentType::APPLICATION_DATA => {
+            if record.length == ALERT_OF_TLS13 {
+                seen.alert.get_or_insert(direction);
+            }
             *direction.of_mut(data) = true;
             handshakes.take_if(|_| *data == [true; 2]);
             seen.things.push((direction, Thing::Data(record.length)));
@@ -549,7 +564,7 @@ pub(super) fn finish(told: &mut Told<'_>, losses: &mut Losses, sink: &mut impl F
         (Keyring::new(), Vec::new(), Vec::new(), Carried::default());
     let mut keys = Keys { keyring: &mut nothing, record: &mut record, packet: &mut packet };
     let mut things = Vec::new();
-    let mut seen = Seen { flow, things: &mut things, lost_syncs: 0, carried: &mut carried };
+    let mut seen = Seen { flow, things: &mut things, lost_syncs: 0, alert: None, carried: &mut carried };
     let Tcp { streams, tls, .. } = &mut **tcp;
     for (stream, direction) in streams.iter_mut().zip([Direction::ToServer, Direction::ToClient]) {
         let start = stream.from_start();

@@ -175,7 +175,7 @@ pub fn attach(
 fn turned_away(session: &Session, vain: &Vain) -> Vec<TurnedAway> {
     let Some(tunnel) = session.tunnels().last() else { return Vec::new() };
     let last = tunnel.best();
-    let Some(closed) = last.closed().filter(|c| c.direction == Direction::ToClient) else { return Vec::new() };
+    let Some(closed) = last.closed().filter(|c| c.by == Direction::ToClient) else { return Vec::new() };
     let beside = vain.get(&pair(last.point, last.opened.endpoints)).into_iter().flatten().copied();
     let own = session.connections.iter().filter(|c| !c.role.is_tunnel()).filter_map(|c| TurnedAway::of(c.best()));
     // After a goodbye another visit is nothing to wonder about.

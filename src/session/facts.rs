@@ -155,10 +155,24 @@ pub struct Closed {
     pub frame: FrameRef,
     /// The way the FIN or RST went.
     pub direction: Direction,
+    /// Whose doing it was: who said goodbye or sent the first alert, else the FIN or RST.
+    pub by: Direction,
     /// RST rather than FIN.
     pub reset: bool,
     /// Its TTL or hop limit.
     pub ttl: u8,
+}
+
+impl Closed {
+    /// Whose doing it was, from the way of its first encrypted alert and the last records before.
+    pub(super) fn told_by(mut self, alert: Option<Direction>, said: &LastWord) -> Closed {
+        /// A gateway answers a goodbye at once, nanoseconds.
+        const AT_ONCE: i64 = 200_000_000;
+        let is_answer = alert == Some(Direction::ToClient)
+            && said.silence(Direction::ToServer, self.at).is_some_and(|silence| silence < AT_ONCE);
+        self.by = if is_answer { Direction::ToServer } else { alert.unwrap_or(self.direction) };
+        self
+    }
 }
 
 /// A stretch of data records without a pause of more than a second.
@@ -206,6 +220,13 @@ impl Unanswered {
         self.records = self.records.saturating_add(1);
         self.control = self.control.saturating_add(u32::from(control));
         self.last = (at, frame);
+    }
+
+    /// It without its last record; the one before that came at this moment or later.
+    pub(super) fn without_last(mut self) -> Unanswered {
+        self.last.0 = self.first.0.max(self.last.0.plus_seconds(-self.silence()));
+        self.records = self.records.saturating_sub(1);
+        self
     }
 
     /// Seconds from the first to the last.
@@ -1163,6 +1184,23 @@ pub struct IcmpFacts {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_closes_is_told_by_the_alert_and_the_goodbye_before() {
+        use Direction::{ToClient, ToServer};
+        let frame = FrameRef::default();
+        let by = |direction, alert, said_at: f64| {
+            let mut said = LastWord::default();
+            said.note(Timestamp::default().plus_seconds(said_at), frame, ToServer, false);
+            let at = Timestamp::default().plus_seconds(60.0);
+            Closed { at, frame, direction, by: direction, reset: false, ttl: 64 }.told_by(alert, &said).by
+        };
+        assert_eq!(by(ToClient, None, 59.9), ToClient, "a gateway whose service dies sends no alert");
+        assert_eq!(by(ToClient, Some(ToServer), 40.0), ToServer);
+        assert_eq!(by(ToServer, Some(ToClient), 40.0), ToClient);
+        assert_eq!(by(ToClient, Some(ToClient), 59.9), ToServer, "it answers a goodbye");
+        assert_eq!(by(ToClient, Some(ToClient), 59.0), ToClient);
+    }
 
     #[test]
     fn what_is_kept_of_each_flow_is_small() {

@@ -953,7 +953,7 @@ mod tests {
             let mut told = Told { numbers: (u32::MAX, 99), ..Told::new() };
             let flow = told.next();
             let record = |flow, at| (at, What::TlsData(flow, ToServer, 480));
-            let closed = What::Closed { flow, direction: ToServer, reset: false, ttl: 64 };
+            let closed = What::Closed { flow, direction: ToServer, alert: None, reset: false, ttl: 64 };
             let mut events = vec![record(flow, 1.0)];
             events.extend(is_closed.then_some((30.0, closed)));
             told.flow(Protocol::Tcp, (1, GATEWAY), (1.0, 30.0), events);

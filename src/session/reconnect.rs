@@ -145,6 +145,8 @@ pub struct Unheard {
     pub seconds: f64,
     /// Records of the client that went unanswered, in the channel with more of them.
     pub records: u32,
+    /// How many of them have the length of DPD and keepalive.
+    control: u32,
 }
 
 impl Unheard {
@@ -155,10 +157,12 @@ impl Unheard {
     }
 
     /// More unanswered records than keepalives account for, or a silence in which any DPD would have been answered?
-    pub fn is_dpd(&self) -> bool {
+    pub fn is_dpd(&self, tunnel: &Connection) -> bool {
         /// Keepalives, which nobody answers, come no more often (ASA default 20 s).
         const KEEPALIVE: f64 = 18.0;
-        let often = self.records >= 3 && self.seconds / f64::from(self.records) < KEEPALIVE;
+        // Data that the gateway takes may go to one who has nothing to answer.
+        let asked = if self.tcp_lives(tunnel) { self.control } else { self.records };
+        let often = asked >= 3 && self.seconds / f64::from(asked) < KEEPALIVE;
         self.seconds >= 2.0 * LOST && often || self.seconds >= ASLEEP
     }
 }
@@ -169,6 +173,8 @@ pub(super) const MINUTE: RangeInclusive<f64> = 55.0..=65.0;
 pub(super) const LOST: f64 = 5.0;
 /// A client may open a new tunnel so long after the path is back: it had given the old one up, seconds.
 const GIVES_UP: f64 = 15.0;
+/// Who says goodbye closes the connection within so many seconds.
+const GOODBYE: f64 = 1.0;
 /// A client silent so long, though keepalives were due, slept, seconds (keepalive 20 s, DPD 30 s).
 const ASLEEP: f64 = 45.0;
 /// A deliberate second tunnel comes within so many seconds of the first.
@@ -260,7 +266,7 @@ fn cause(session: &Session, points: &[Point], seam: &Reconnect, closed: Option<C
         return if answered_over_dtls(session, seam.at) { Cause::TlsLost } else { Cause::PathLost };
     }
     // A connection that is closed after its successor opened was given up for another reason.
-    let closer = closed.filter(|c| c.at <= seam.at.plus_seconds(1.0)).map(|c| c.direction);
+    let closer = closed.filter(|c| c.at <= seam.at.plus_seconds(1.0)).map(|c| c.by);
     let mss_fits = seam.inner_mss.is_none() || seam.lowered();
     // Of a tunnel that began before the capture only the lower MSS tells.
     let in_time = seam.after_a_minute() || seam.lived.is_none() && seam.lowered();
@@ -269,7 +275,7 @@ fn cause(session: &Session, points: &[Point], seam: &Reconnect, closed: Option<C
     if !seam.dtls_worked && in_time && by_client && mss_fits {
         return Cause::Mtu;
     }
-    if let Some(unheard) = seam.unheard.filter(Unheard::is_dpd) {
+    if let Some(unheard) = seam.unheard.filter(|unheard| unheard.is_dpd(before)) {
         return if unheard.tcp_lives(before) { Cause::DpdUnanswered } else { Cause::PathLost };
     }
     let beside = seam.gap < 0.5 && closed.is_none_or(|c| c.at > seam.at && c.direction == Direction::ToServer);
@@ -340,7 +346,10 @@ pub fn unheard(before: &Connection, flows: &[&DtlsFlow]) -> Option<Unheard> {
     let of_tls = |v: &View| {
         let tls = v.tls.as_ref()?;
         let heard = tls.data.last().and_then(|data| data.last);
-        Some((heard, tls.unanswered.of(Direction::ToServer)))
+        let said = tls.unanswered.of(Direction::ToServer);
+        // Nobody answers a goodbye.
+        let is_goodbye = v.closed().is_some_and(|c| (0.0..GOODBYE).contains(&c.at.seconds_since(said.last.0)));
+        Some((heard, if is_goodbye { said.without_last() } else { said }))
     };
     let of_dtls = |v: &View| {
         let dtls = v.dtls.as_ref()?;
@@ -354,8 +363,8 @@ pub fn unheard(before: &Connection, flows: &[&DtlsFlow]) -> Option<Unheard> {
     let sent = || channels.iter().map(|(_, said)| said).filter(|said| said.records > 0);
     let since = heard.or_else(|| sent().map(|said| said.first.0).min())?;
     let until = sent().map(|said| said.last.0).max().filter(|until| *until > since)?;
-    let records = sent().filter(|said| said.last.0 > since).map(|said| said.records).max()?;
-    Some(Unheard { since, seconds: until.seconds_since(since), records })
+    let most = sent().filter(|said| said.last.0 > since).max_by_key(|said| said.records)?;
+    Some(Unheard { since, seconds: until.seconds_since(since), records: most.records, control: most.control })
 }
 
 fn without_data(session: &Session, before: &Connection, flows: &[&DtlsFlow], after: &Connection) -> Option<f64> {
@@ -418,9 +427,22 @@ fn inner_mss(session: &Session, at: Timestamp) -> Option<InnerMss> {
 mod tests {
     use super::*;
     use crate::event::{Syn, TcpHandshake};
-    use crate::session::Proof;
     use crate::session::timing::tests::{at, client};
+    use crate::session::{Proof, Role};
     use std::net::Ipv6Addr;
+
+    #[test]
+    fn one_way_traffic_asks_for_no_answer() {
+        let tunnel = |heard: f64| {
+            let mut view = client([10, 9, 0, 7], 1, &[0.0], 9).flows.remove(0).facts;
+            *Direction::ToClient.of_mut(&mut view.ended.last_by_direction) = Some(at(heard));
+            Connection { role: Role::Tunnel, views: vec![view] }
+        };
+        let unheard = |control| Unheard { since: at(10.0), seconds: 30.0, records: 8, control };
+        assert!(unheard(0).is_dpd(&tunnel(10.0)), "not even TCP answers");
+        assert!(!unheard(0).is_dpd(&tunnel(39.0)));
+        assert!(unheard(3).is_dpd(&tunnel(39.0)));
+    }
 
     #[test]
     fn the_inner_mss_of_one_ip_version_is_compared() {

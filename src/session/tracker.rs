@@ -102,10 +102,11 @@ impl Tracker {
         match &event.what {
             What::Opened(flow, _) => self.open(*flow, event.point),
             What::Ended(flow, opened, ended) => self.end(*flow, opened, ended),
-            What::Closed { flow, direction, reset, ttl } => {
+            What::Closed { flow, direction, alert, reset, ttl } => {
                 if let Some(facts) = self.flow(*flow) {
-                    let closed = Closed { at, frame, direction: *direction, reset: *reset, ttl: *ttl };
-                    facts.closed.get_or_insert_with(|| Box::new(closed));
+                    let closed = Closed { at, frame, direction: *direction, by: *direction, reset: *reset, ttl: *ttl };
+                    let said = facts.tls.as_ref().map(|tls| tls.unanswered).unwrap_or_default();
+                    facts.closed.get_or_insert_with(|| Box::new(closed.told_by(*alert, &said)));
                 }
             }
             What::ClientHello(flow, hello) => {

@@ -54,6 +54,8 @@ pub enum Timer {
     Wake,
     Empty(usize),
     CloseOld(usize),
+    /// The goodbye was said: close_notify follows.
+    Notify(usize),
 }
 
 impl Client {
@@ -185,6 +187,10 @@ impl World {
             Timer::Check(generation) if generation == current => {
                 self.later(SECOND, Timer::Check(generation));
                 self.check();
+            }
+            Timer::Notify(i) => {
+                let alert = tls::close_notify(&self.suite(), &mut self.rng);
+                self.write(i, &alert, Message::Nothing);
             }
             Timer::MtuReconnect(generation) if generation == current && !self.dtls_is_up() => {
                 self.scenario.client.mtu_reconnect = 0.0;
@@ -410,7 +416,12 @@ impl World {
         if let Some(i) = self.client.tunnel.take()
             && self.conns[i].tcp.is_open()
         {
-            self.close(i);
+            if self.scenario.client.polite {
+                self.say(i, 8 + 17, Message::Goodbye);
+                self.later(MILLI, Timer::Notify(i));
+            } else {
+                self.close(i);
+            }
         }
         self.client.dtls = None;
         self.client.generation += 1;

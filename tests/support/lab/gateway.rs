@@ -99,6 +99,11 @@ impl World {
                 self.inside(*packet);
             }
             Message::Dpd(len) if !self.is_deaf() => self.gateway_says(i, 8 + len, Message::DpdAnswer(len)),
+            Message::Goodbye => {
+                let alert = tls::close_notify(&self.suite(), &mut self.rng);
+                self.write(i, &alert, Message::Nothing);
+                self.close(i);
+            }
             Message::Renegotiate => {
                 let record = tls::renegotiation(&self.suite(), &mut self.rng);
                 self.write(i, &record, Message::Nothing);

@@ -83,6 +83,7 @@ pub enum Message {
     Keepalive,
     Renegotiate,
     Nothing,
+    Goodbye,
     /// Inner application: send me so many bytes; that was all.
     Get(usize),
     End,

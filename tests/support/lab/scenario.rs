@@ -83,6 +83,8 @@ pub struct Client {
     pub again_after: f64,
     /// Reconnects after this many seconds to lower the adapter's MTU; 0 = never.
     pub mtu_reconnect: f64,
+    /// Says goodbye before it reconnects, so that the gateway closes first.
+    pub polite: bool,
     pub dpd: f64,
     pub keepalive: f64,
     /// Unanswered DPDs before a channel counts as dead.
@@ -114,6 +116,7 @@ impl Default for Client {
             patience: 60.0,
             again_after: 0.0,
             mtu_reconnect: 0.0,
+            polite: false,
             dpd: 30.0,
             keepalive: 20.0,
             dpd_tries: 3,

@@ -96,6 +96,12 @@ pub fn renegotiation(suite: &Suite, rng: &mut Rng) -> Vec<u8> {
     record(22, &rng.bytes(sealed as usize))
 }
 
+/// The encrypted alert that ends a connection.
+pub fn close_notify(suite: &Suite, rng: &mut Rng) -> Vec<u8> {
+    let sealed = suite.sealed.cstp_record_len(0);
+    record(21, &rng.bytes(sealed as usize))
+}
+
 /// A certificate that parses; its key and signature are noise.
 fn certificate(rng: &mut Rng) -> Vec<u8> {
     fn der(tag: u8, body: &[u8]) -> Vec<u8> {
