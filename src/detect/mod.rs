@@ -3,6 +3,7 @@
 use crate::event::Vantage;
 use crate::finding::{BothWays, Case, Detector, Outcome, Wanted};
 
+mod dtls_late;
 mod dtls_loss;
 mod dtls_lost_midway;
 mod dtls_moved;
@@ -23,6 +24,7 @@ mod tunnel_interrupted;
 pub static DETECTORS: &[&Detector] = &[
     &dtls_never_completes::DETECTOR,
     &dtls_nondefault_port::DETECTOR,
+    &dtls_late::DETECTOR,
     &dtls_lost_midway::DETECTOR,
     &dtls_loss::DETECTOR,
     &dtls_moved::DETECTOR,

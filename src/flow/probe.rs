@@ -141,7 +141,9 @@ pub struct Passed {
     pub ip_len: u32,
     /// Frame number of its (last) sending.
     pub frame: u32,
-    /// When it was acknowledged; of several that large, the last.
+    /// When the first of that size was acknowledged.
+    pub first: Timestamp,
+    /// When the last one was.
     pub at: Timestamp,
 }
 
@@ -284,7 +286,8 @@ impl Probe {
         let (smallest, count) = (&mut self.smallest_stuck, &mut self.segments_stuck);
         self.watched.take_before(ack, |segment| {
             if segment.provable {
-                let arrived = Passed { ip_len: u32::from(segment.ip_len), frame: segment.last_frame, at };
+                let (ip_len, frame) = (u32::from(segment.ip_len), segment.last_frame);
+                let arrived = Passed { ip_len, frame, first: at, at };
                 passed = passed.filter(|passed| passed.ip_len >= arrived.ip_len).or(Some(arrived));
             } else if segment.times >= 2 {
                 note_stuck(smallest, count, segment.stuck());

@@ -3,7 +3,7 @@
 use super::facts::{FlowFacts, Run, View};
 use super::mtu;
 use super::reconnect::{Announced, InnerMss};
-use super::{Basis, Channel, InnerFlow, Limit, Oversized, Point, Session};
+use super::{Basis, Channel, DtlsFlow, InnerFlow, Limit, Oversized, Point, Session};
 use crate::event::{Direction, FrameRef, Passed, PointId, Protocol, Stuck, Timestamp, Vantage, Version};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -37,23 +37,21 @@ pub fn judge(session: &mut Session, told: Told, points: &[Point]) {
     let told_by_packet =
         limits.iter().any(|l| l.basis == Basis::Observed && (l.channel == Channel::Tls || is_told_by_icmp(l)));
     if !told_by_packet {
-        let least = limits.iter().filter(|l| l.basis == Basis::Decrypted).map(|l| l.bytes).min();
-        bracket(session, points, &mut limits);
+        let tells =
+            |bracket: &Bracket| named_at(session, &limits, bracket.at).is_none_or(|named| bracket.limit.bytes < named);
         // Beside what the gateway named it tells only what is less.
-        limits.retain(|l| !l.is_bracket() || least.is_none_or(|least| l.bytes < least));
+        limits.extend(bracket(session, points).filter(tells).map(|bracket| bracket.limit));
     }
     for place in in_force_inner(session, &limits) {
         if let Some(limit) = limits.get_mut(place) {
             limit.in_force = true;
-            let found = oversized_inner(session, limit);
+            let found = oversized_inner(session, std::slice::from_ref(limit));
             session.oversized.extend(found);
         }
     }
-    if let Some(limit) = after_dtls(session, &limits) {
-        let found = oversized_inner(session, &limit);
-        session.oversized.extend(found);
-        limits.push(limit);
-    }
+    let over_tls = over_tls(session, &limits);
+    session.oversized.extend(oversized_inner(session, &over_tls));
+    limits.extend(over_tls);
     for channel in [Channel::OuterTcp, Channel::OuterUdp] {
         if let Some(limit) = limits.iter_mut().find(|l| l.channel == channel && l.basis == Basis::Observed) {
             limit.in_force = true;
@@ -335,13 +333,20 @@ pub fn stuck_beside_passing(session: &Session) -> Option<(&InnerFlow, &Stuck)> {
     stuck.filter(|(_, s)| s.times >= OFTEN && passed_later(session, s)).max_by_key(|(_, s)| s.times)
 }
 
+/// A limit that nobody names.
+struct Bracket {
+    limit: Limit,
+    /// When what tells it was sent.
+    at: Timestamp,
+}
+
 /// What got through and what never did: the limit lies between.
-fn bracket(session: &Session, points: &[Point], limits: &mut Vec<Limit>) {
+fn bracket(session: &Session, points: &[Point]) -> Option<Bracket> {
     let stuck = session.inner.iter().filter_map(|f| Some((stuck_toward_client(f)?, f)));
     let stuck = stuck
         .filter(|(s, f)| !outer_swallowed(session, s) && !passed_later(session, s) && !stood_still(session, f, s))
         .min_by_key(|(s, _)| s.ip_len);
-    let Some((stuck, flow)) = stuck else { return vanished(session, points, limits) };
+    let Some((stuck, flow)) = stuck else { return vanished(session, points) };
     let capture = flow.facts.opened.first_frame.capture;
     let passed = largest_passed_to_client(session).filter(|(bytes, _)| *bytes < stuck.ip_len);
     let upper = stuck.ip_len.saturating_sub(1);
@@ -358,7 +363,7 @@ fn bracket(session: &Session, points: &[Point], limits: &mut Vec<Limit>) {
     };
     let mut frames = vec![FrameRef { capture, number: stuck.first_frame }];
     frames.extend(passed.map(|(_, frame)| frame));
-    limits.push(Limit {
+    let limit = Limit {
         channel: Channel::Inner,
         bytes: upper,
         basis: Basis::Observed,
@@ -367,34 +372,34 @@ fn bracket(session: &Session, points: &[Point], limits: &mut Vec<Limit>) {
         until: None,
         frames,
         in_force: false,
-    });
+    };
+    Some(Bracket { limit, at: stuck.first })
 }
 
 /// The same of UDP, from two points: sizes that the gateway's inside saw leave for the client and its adapter, captured
 /// meanwhile, never saw come, whole or in fragments.
-fn vanished(session: &Session, points: &[Point], limits: &mut Vec<Limit>) {
+fn vanished(session: &Session, points: &[Point]) -> Option<Bracket> {
     /// Fewer packets of a size may have been lost for any reason.
     const SEVERAL: u32 = 3;
     let point = |f: &InnerFlow| points.get(usize::from(f.facts.point.0));
     let at = |wanted: Vantage| session.inner.iter().filter(move |f| point(f).and_then(|p| p.vantage) == Some(wanted));
     let adapters: Vec<&Point> = at(Vantage::VirtualAdapter).filter_map(point).collect();
     if adapters.iter().any(|p| p.saw_fragments) {
-        return;
+        return None;
     }
     let spans: Vec<(Timestamp, Timestamp)> = adapters.iter().filter_map(|p| p.span).collect();
     let captured = |run: &&Run| spans.iter().any(|(from, until)| *from <= run.first && run.last <= *until);
     let largest = at(Vantage::VirtualAdapter).flat_map(InnerFlow::large_toward_client).map(|run| run.size).max();
-    let mut sent: BTreeMap<u32, (u32, FrameRef)> = BTreeMap::new();
+    let mut sent: BTreeMap<u32, (u32, FrameRef, Timestamp)> = BTreeMap::new();
     // What TCP delivered, its acknowledgments tell.
     let udp = at(Vantage::Inside).filter(|f| f.facts.opened.protocol == Protocol::Udp);
     for run in udp.flat_map(InnerFlow::large_toward_client).filter(captured) {
-        let frame = run.frame;
-        sent.entry(run.size).or_insert((0, frame)).0 += run.count;
+        sent.entry(run.size).or_insert((0, run.frame, run.first)).0 += run.count;
     }
-    let gone = |(size, (count, _)): &(&u32, &(u32, FrameRef))| *count >= SEVERAL && Some(**size) > largest;
-    let Some((size, (count, frame))) = sent.iter().find(gone) else { return };
+    let gone = |(size, (count, ..)): &(&u32, &(u32, FrameRef, Timestamp))| *count >= SEVERAL && Some(**size) > largest;
+    let (size, (count, frame, at)) = sent.iter().find(gone)?;
     let passed = largest.map_or("smaller ones did".to_owned(), |bytes| format!("{bytes} B did"));
-    limits.push(Limit {
+    let limit = Limit {
         channel: Channel::Inner,
         bytes: size.saturating_sub(1),
         basis: Basis::Observed,
@@ -405,7 +410,8 @@ fn vanished(session: &Session, points: &[Point], limits: &mut Vec<Limit>) {
         until: None,
         frames: vec![*frame],
         in_force: false,
-    });
+    };
+    Some(Bracket { limit, at: *at })
 }
 
 /// The arithmetic, for comparison: what suite and MSS would leave. No detector judges by it.
@@ -488,28 +494,95 @@ fn in_force_inner(session: &Session, limits: &[Limit]) -> Vec<usize> {
     icmp().or_else(lowered).or_else(bracket).into_iter().collect()
 }
 
-/// Once DTLS is dead the data goes over TLS, which may carry less.
-fn after_dtls(session: &Session, limits: &[Limit]) -> Option<Limit> {
-    /// So long after its last record DTLS is dead, seconds.
-    const DEAD: f64 = 5.0;
-    let records = session.dtls.iter().filter(|d| d.worked()).flat_map(|d| &d.views);
-    let last = records.filter_map(|v| v.dtls.as_ref()?.last.last().copied().flatten()).map(|(at, _)| at).max()?;
-    let later = session.tunnels().flat_map(|c| &c.views).filter_map(|v| Some(&v.tls.as_ref()?.activity.stretches));
-    later.flatten().find(|stretch| stretch.last.seconds_since(last) > DEAD)?;
-    let of =
-        |channel| limits.iter().rfind(|l| l.channel == channel && matches!(l.basis, Basis::Assumed | Basis::Decrypted));
-    let (tls, dtls) = (of(Channel::Tls)?, of(Channel::Dtls)?);
-    let source = format!("{}, after the last DTLS record", tls.source);
-    (tls.bytes < dtls.bytes).then(|| Limit { since: Some(last), source, in_force: true, ..tls.clone() })
+/// A span of a session in which its data went over TLS, though DTLS was up at another time.
+struct OverTls {
+    /// None from the beginning on.
+    from: Option<Timestamp>,
+    /// None to the end.
+    until: Option<Timestamp>,
 }
 
-/// DF packets above the limit, per point.
-fn oversized_inner(session: &Session, limit: &Limit) -> Vec<Oversized> {
+impl OverTls {
+    fn holds(&self, at: Timestamp) -> bool {
+        self.from.is_none_or(|from| from <= at) && self.until.is_none_or(|until| at < until)
+    }
+
+    fn words(&self) -> &'static str {
+        match (self.from, self.until) {
+            (None, _) => "until DTLS was up",
+            (Some(_), None) => "after the last DTLS record",
+            (Some(_), Some(_)) => "while DTLS was down",
+        }
+    }
+}
+
+/// When that was: before DTLS carried its first record, between two flows of it, after its last record.
+fn spans_over_tls(session: &Session) -> Vec<OverTls> {
+    /// So long after its last record DTLS is dead, and so long the set-up may take, seconds.
+    const DEAD: f64 = 5.0;
+    let mut up: Vec<[Timestamp; 2]> = session.dtls.iter().filter(|d| d.came_up()).filter_map(DtlsFlow::lived).collect();
+    up.sort_unstable();
+    let (Some([first, _]), Some(tunnel)) = (up.first().copied(), session.tunnels().next()) else { return Vec::new() };
+    let mut spans = Vec::new();
+    if tunnel.begins_here() && !session.dtls.iter().any(DtlsFlow::was_up) {
+        spans.push((tunnel.start(), OverTls { from: None, until: Some(first) }));
+    }
+    let mut last = first;
+    for [from, until] in up {
+        if from > last {
+            spans.push((last, OverTls { from: Some(last), until: Some(from) }));
+        }
+        last = last.max(until);
+    }
+    spans.push((last, OverTls { from: Some(last), until: None }));
+    let stretches =
+        || session.tunnels().flat_map(|c| &c.views).filter_map(|v| Some(&v.tls.as_ref()?.activity.stretches)).flatten();
+    let is_used = |since: Timestamp, until: Option<Timestamp>| {
+        let since = since.plus_seconds(DEAD);
+        stretches()
+            .any(|stretch| stretch.last > since && until.is_none_or(|until| stretch.first < until && since < until))
+    };
+    spans.into_iter().filter(|(since, span)| is_used(*since, span.until)).map(|(_, span)| span).collect()
+}
+
+/// What the gateway named for what carried the data at that moment, or the user told.
+fn named_at(session: &Session, limits: &[Limit], at: Timestamp) -> Option<u32> {
+    let over_dtls =
+        session.dtls.iter().any(|d| d.worked()) && !spans_over_tls(session).iter().any(|span| span.holds(at));
+    let holds = |l: &&Limit| l.since.is_none_or(|since| since <= at) && l.until.is_none_or(|until| at < until);
+    let named = |channel| {
+        let of = limits.iter().filter(move |l| l.channel == channel && l.basis == Basis::Decrypted);
+        of.filter(holds).map(|l| l.bytes).min()
+    };
+    let dtls = named(Channel::Dtls).filter(|_| over_dtls);
+    dtls.or_else(|| named(Channel::Tls))
+}
+
+/// What held while the data went over TLS, which may carry less.
+fn over_tls(session: &Session, limits: &[Limit]) -> Vec<Limit> {
+    let of =
+        |channel| limits.iter().rfind(|l| l.channel == channel && matches!(l.basis, Basis::Assumed | Basis::Decrypted));
+    let (Some(tls), Some(dtls)) = (of(Channel::Tls), of(Channel::Dtls)) else { return Vec::new() };
+    if tls.bytes >= dtls.bytes {
+        return Vec::new();
+    }
+    let held = |span: OverTls| {
+        let source = format!("{}, {}", tls.source, span.words());
+        Limit { since: span.from, until: span.until, source, in_force: true, ..tls.clone() }
+    };
+    spans_over_tls(session).into_iter().map(held).collect()
+}
+
+/// DF packets above the limit, per point; it may have held several times.
+fn oversized_inner(session: &Session, held: &[Limit]) -> Vec<Oversized> {
     let mut found: BTreeMap<PointId, Oversized> = BTreeMap::new();
     for flow in &session.inner {
         for direction in [Direction::ToServer, Direction::ToClient] {
             let to_client = direction == flow.toward_client;
-            tally(&mut found, &flow.facts, direction, to_client, limit, Channel::Inner);
+            // A bracket is of what goes toward the client.
+            for limit in held.iter().filter(|limit| to_client || !limit.is_bracket()) {
+                tally(&mut found, &flow.facts, direction, to_client, limit, Channel::Inner);
+            }
         }
     }
     for over in found.values_mut() {
@@ -582,7 +655,7 @@ fn tally(
     });
     let way = if to_client { Direction::ToClient } else { Direction::ToServer };
     let sizes = flow.ended.sizes.get(direction.index());
-    let passed = sizes.and_then(|s| s.largest_passed.as_ref()).map_or(0, |p| p.ip_len);
+    let passed = sizes.and_then(|s| s.largest_passed);
     let stuck = sizes.and_then(|s| s.smallest_stuck.as_deref());
     let mut frames = Vec::new();
     for run in runs {
@@ -592,9 +665,12 @@ fn tally(
         *over.sizes.entry(run.size).or_default() += count;
         over.first = over.first.min(run.first);
         over.last = over.last.max(run.last);
-        if passed >= run.size {
+        let arrived = passed.filter(|passed| passed.ip_len >= run.size);
+        // What arrived when the limit held no longer did not do so before.
+        let is_late = arrived.is_some_and(|passed| until.is_some_and(|until| passed.first >= until));
+        if arrived.is_some() && !is_late {
             over.delivered += count;
-        } else if to_client && stuck.is_some_and(|s| run.size >= s.ip_len) {
+        } else if to_client && (is_late || stuck.is_some_and(|s| run.size >= s.ip_len)) {
             over.stuck_to_client += count;
         }
         frames.extend(run.frames());
@@ -624,7 +700,8 @@ mod tests {
         let mut session = Session::new([10, 9, 0, 7].into(), None, 443, Proof::Inside);
         for (id, sent) in flows.iter().enumerate() {
             let mut flow = client([10, 9, 0, 7], id as u32, &[1.0], 9).flows.remove(0);
-            let largest_passed = sent.ok().map(|seconds| Passed { ip_len: 1347, frame: 1, at: at(seconds) });
+            let largest_passed =
+                sent.ok().map(|seconds| Passed { ip_len: 1347, frame: 1, first: at(seconds), at: at(seconds) });
             let smallest_stuck = sent.err().and_then(|sent| {
                 let [first, last] = [*sent.first()?, *sent.last()?].map(at);
                 let times = sent.len() as u32;
@@ -643,18 +720,14 @@ mod tests {
     #[test]
     fn a_size_that_passes_on_another_flow_meanwhile_is_no_limit() {
         let stuck: &[f64] = &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0];
-        let bracketed = |session: &Session| {
-            let mut limits = Vec::new();
-            bracket(session, &[], &mut limits);
-            limits.iter().map(|limit| limit.bytes).collect::<Vec<_>>()
-        };
+        let bracketed = |session: &Session| bracket(session, &[]).map(|bracket| bracket.limit.bytes);
         let passes = session(&[Err(stuck), Ok(20.1)]);
-        assert!(bracketed(&passes).is_empty());
+        assert_eq!(bracketed(&passes), None);
         assert_eq!(stuck_beside_passing(&passes).map(|(_, stuck)| stuck.times), Some(7));
         // Nothing passes, or only what was under way when the other got stuck.
         for other in [Err(stuck), Ok(1.2)] {
             let session = session(&[Err(stuck), other]);
-            assert_eq!(bracketed(&session), [1346], "{other:?}");
+            assert_eq!(bracketed(&session), Some(1346), "{other:?}");
             assert!(stuck_beside_passing(&session).is_none(), "{other:?}");
         }
     }

@@ -594,6 +594,14 @@ impl DtlsFlow {
         self.views.iter().filter_map(|v| v.dtls.as_deref()).all(facts::DtlsFacts::was_up)
     }
 
+    /// From the first protected record on either way to the last data.
+    pub fn lived(&self) -> Option<[Timestamp; 2]> {
+        let seen = || self.views.iter().filter_map(|v| v.dtls.as_deref());
+        let from = seen().flat_map(|dtls| dtls.protected).flatten().min()?;
+        let data = seen().flat_map(|dtls| dtls.last).flatten().map(|(at, _)| at).max();
+        Some([from, data.map_or(from, |at| at.max(from))])
+    }
+
     /// Handshake attempts of all views: point, facts.
     pub fn attempts(&self) -> impl Iterator<Item = (&FlowFacts, &AttemptFacts)> {
         self.views.iter().flat_map(|v| v.dtls.iter().flat_map(move |d| d.attempts.iter().map(move |a| (&**v, a))))

@@ -1,0 +1,158 @@
+//! DTLS comes up, but late: until then the adapter is set up for it, and the TLS tunnel carries less.
+
+use super::remedy;
+use crate::event::{FrameRef, PointId, Timestamp, Vantage};
+use crate::finding::{
+    BothWays, Case, Detector, Evidence, Finding, Grade, Outcome, RuledOut, Severity, count, elapsed, frame_filters,
+};
+use crate::session::attempt::{Episode, PATIENCE, episodes};
+use std::collections::BTreeMap;
+
+const PLACED: Grade = Grade::high("captures at both ends show the ClientHellos and where they go unanswered");
+const SEEN: Grade = Grade::high("the handshake's packets show when it was tried and when it was done");
+
+pub static DETECTOR: Detector = Detector {
+    id: "dtls-late",
+    title: "DTLS comes up late",
+    severity: Severity::Medium,
+    judged_from: &[Vantage::Client, Vantage::Outside],
+    needs_both_ways: BothWays::OfAny,
+    leads_to: &["oversized-df", "missing-frag-needed", "frag-needed-ignored", "tcp-over-tcp"],
+    question: "when DTLS comes up",
+    explanation: "\
+The client tries DTLS again and again, and after a while it comes up: a firewall opens late, a gateway or load balancer was not \
+ready, the path lost everything before. Until then the data goes over the TLS tunnel, while the client's adapter already has the \
+larger MTU of DTLS: whatever is larger than the TLS tunnel carries is dropped, as in note 116881, and downloads hang until DTLS \
+is up. Users see a VPN that is slow or dead for its first minute and then works.
+
+Found when DTLS came up 12 s or more after the first ClientHello on the same tunnel connection.
+
+- `hellos-lost`: captures at both ends, and the early ClientHellos did not reach the gateway
+- `gateway-late`: they did, or the gateway's outside interface alone was captured, and the gateway did not answer",
+    confidence: &[PLACED, SEEN],
+    remedy: &[
+        "find what keeps udp/443 from passing, or the gateway from answering, in the first minute",
+        remedy::MTU_1300,
+    ],
+    references: &["Cisco TAC 116881", "RFC 6347 §4.2.4.1"],
+    since: "0.1.0",
+    check,
+};
+
+/// A handshake that took long.
+struct Late<'a> {
+    case: &'a Case<'a>,
+    /// The first ClientHello, as the point nearest to the client saw it.
+    first: Timestamp,
+    near: PointId,
+    /// When the first answer came, there or anywhere, and when DTLS was up.
+    answered: Timestamp,
+    done: Timestamp,
+    /// ClientHellos that went unanswered, and their frames, by point.
+    hellos: BTreeMap<PointId, (u32, Vec<FrameRef>)>,
+}
+
+impl<'a> Late<'a> {
+    fn of(case: &'a Case<'a>, episode: &Episode<'a>) -> Option<Late<'a>> {
+        let facts = || episode.judged.iter().map(|judged| judged.facts);
+        let (done, _) = facts().filter_map(|attempt| attempt.completed_at()).min()?;
+        let early = || episode.judged.iter().filter(|judged| judged.facts.first < done);
+        let answers = early().flat_map(|j| [j.facts.hello_verify, j.facts.server_hello]).flatten();
+        let answered = answers.map(|(at, _)| at).min().unwrap_or(done);
+        let mut hellos: BTreeMap<PointId, (u32, Vec<FrameRef>)> = BTreeMap::new();
+        for judged in early().filter(|judged| judged.facts.first <= answered) {
+            let (count, frames) = hellos.entry(judged.view.point).or_default();
+            let before = judged.facts.hello_frames.iter().filter(|(_, at)| *at < answered).map(|(frame, _)| *frame);
+            frames.extend(before);
+            *count += judged.facts.hellos.saturating_sub(judged.facts.with_cookie);
+        }
+        // The last one was answered.
+        hellos.values_mut().for_each(|(count, _)| *count = count.saturating_sub(1));
+        let client = case.at(Vantage::Client).into_iter().find(|point| hellos.contains_key(point));
+        let near = client.or_else(|| hellos.keys().next().copied())?;
+        let first = early().filter(|j| j.view.point == near).map(|j| j.facts.first).min()?;
+        let late = Late { case, first, near, answered, done, hellos };
+        (late.seconds() >= PATIENCE).then_some(late)
+    }
+
+    /// Until DTLS was up.
+    fn seconds(&self) -> f64 {
+        self.done.seconds_since(self.first)
+    }
+
+    fn here(&self) -> (u32, &[FrameRef]) {
+        self.hellos.get(&self.near).map_or((0, &[]), |(count, frames)| (*count, frames))
+    }
+
+    /// How many ClientHellos the gateway's outside interface saw, when it was captured beside the client's.
+    fn there(&self) -> Option<u32> {
+        let outside = self.case.at(Vantage::Outside).into_iter().find(|point| *point != self.near)?;
+        let (begins, _) = self.case.point(outside)?.span?;
+        (begins <= self.first).then(|| self.hellos.get(&outside).map_or(0, |(count, _)| *count))
+    }
+
+    fn finding(&self) -> Finding {
+        let (sent, frames) = self.here();
+        let there = self.there();
+        let place = self.case.place(self.near);
+        let mut summary = format!(
+            "DTLS came up only {} after its first ClientHello: {}, seen at {place}, went unanswered, and the first answer came after \
+             {}. Until then the data went over TLS.",
+            elapsed(self.seconds()),
+            count(u64::from(sent), "ClientHello"),
+            elapsed(self.answered.seconds_since(self.first)),
+        );
+        let likely = match there {
+            Some(arrived) if arrived < sent => {
+                summary.push_str(&format!(
+                    " {} of them reached the gateway's outside interface.",
+                    if arrived == 0 { "None".to_owned() } else { arrived.to_string() }
+                ));
+                Some("hellos-lost")
+            }
+            Some(_) => {
+                summary.push_str(" All of them reached the gateway's outside interface.");
+                Some("gateway-late")
+            }
+            None if self.case.at(Vantage::Outside).contains(&self.near) => Some("gateway-late"),
+            None => None,
+        };
+        let port = self.case.session.dtls.first().map_or(443, |flow| flow.best().opened.endpoints.server.port());
+        let find = match likely {
+            Some("hellos-lost") => format!(
+                "find what keeps udp/{port} from reaching the gateway at first: firewalls, NAT, load balancers between"
+            ),
+            Some(_) => format!(
+                "see on the gateway why udp/{port} gets no answer at first (`show asp drop`, load, a load balancer behind)"
+            ),
+            None => format!(
+                "capture at the gateway's outside interface too: whether the early ClientHellos to udp/{port} arrive there"
+            ),
+        };
+        Finding {
+            severity: Severity::Medium,
+            grade: if there.is_some() { PLACED } else { SEEN },
+            headline: format!("DTLS comes up only after {}", elapsed(self.seconds())),
+            likely,
+            ruled_out: vec![RuledOut {
+                what: "DTLS blocked for good",
+                why: format!("it was up {} after its first ClientHello", elapsed(self.seconds())),
+            }],
+            summary,
+            evidence: vec![Evidence::Frames(frames.to_vec(), format!("ClientHellos without an answer at {place}"))],
+            filters: frame_filters(frames, "ClientHellos without an answer"),
+            remedy: vec![find, remedy::equal_mtus(self.case.session)],
+            ..Finding::default()
+        }
+    }
+}
+
+fn check(case: &Case<'_>) -> Outcome {
+    let episodes = episodes(case.session, case.points);
+    let late = episodes.iter().filter(|episode| episode.worked).filter_map(|episode| Late::of(case, episode));
+    match late.max_by(|a, b| a.seconds().total_cmp(&b.seconds())) {
+        Some(late) => Outcome::Found(Box::new(late.finding())),
+        None if episodes.iter().any(|episode| episode.worked) => Outcome::clear("DTLS came up within 12 s"),
+        None => Outcome::clear("DTLS did not come up late: it did not come up, or was not tried"),
+    }
+}
