@@ -97,6 +97,8 @@ impl Bye {
             Some(0x91) => "VPN reconnect, the session is kept",
             Some(0xb0) => "the user disconnects, the session is over",
             Some(0xd1) => "pause, the session is kept",
+            // The lower five bits tell what it is about, the upper three how serious that is.
+            Some(reason) if reason & 0x1f == 18 => "closed for a rekey",
             Some(_) => "another reason",
         }
     }

@@ -141,7 +141,7 @@ impl<'a> Late<'a> {
             summary,
             evidence: vec![Evidence::Frames(frames.to_vec(), format!("ClientHellos without an answer at {place}"))],
             filters: frame_filters(frames, "ClientHellos without an answer"),
-            remedy: vec![find, remedy::equal_mtus(self.case.session)],
+            remedy: std::iter::once(find).chain(remedy::equal_mtus(self.case.session)).collect(),
             ..Finding::default()
         }
     }

@@ -473,7 +473,7 @@ fn remedies(session: &Session, death: &Death<'_>, likely: &str) -> Vec<String> {
         let port = death.flow.best().opened.endpoints.server.port();
         let first =
             format!("see on {} why it refuses udp/{port} since then ({})", icmp.sender, icmp_words(&icmp.error));
-        return vec![first, remedy::equal_mtus(session)];
+        return std::iter::once(first).chain(remedy::equal_mtus(session)).collect();
     }
     let first = match likely {
         "udp-idle-timeout" => {
@@ -493,7 +493,7 @@ fn remedies(session: &Session, death: &Death<'_>, likely: &str) -> Vec<String> {
         }
         _ => "find what blocked UDP to the gateway at that moment: a firewall rule, or a device that lost its state",
     };
-    vec![first.to_owned(), remedy::equal_mtus(session)]
+    std::iter::once(first.to_owned()).chain(remedy::equal_mtus(session)).collect()
 }
 
 /// The gateway's last DTLS data record there.

@@ -216,11 +216,14 @@ fn never_arrived(case: &Case<'_>, granted: &(Timestamp, FrameRef, TunnelAnswer),
             Evidence::Frames(vec![*frame], "the answer to CONNECT, which offers DTLS".to_owned()),
             Evidence::Absence(window, "no ClientHello at the gateway's outside interface".to_owned()),
         ],
-        remedy: vec![
-            format!("permit udp/{port} to the gateway and back, on every firewall between the client and it"),
+        remedy: [
+            Some(format!("permit udp/{port} to the gateway and back, on every firewall between the client and it")),
             remedy::equal_mtus(case.session),
-            remedy::TLS_ONLY.to_owned(),
-        ],
+            Some(remedy::TLS_ONLY.to_owned()),
+        ]
+        .into_iter()
+        .flatten()
+        .collect(),
         ..Finding::default()
     }))
 }
@@ -837,7 +840,8 @@ impl<'a> Failure<'a> {
             }
             _ => "correct what the alert names".to_owned(),
         };
-        vec![first, remedy::equal_mtus(self.case.session), remedy::TLS_ONLY.to_owned()]
+        let all = [Some(first), remedy::equal_mtus(self.case.session), Some(remedy::TLS_ONLY.to_owned())];
+        all.into_iter().flatten().collect()
     }
 }
 

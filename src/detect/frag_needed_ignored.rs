@@ -106,14 +106,17 @@ fn check(case: &Case<'_>) -> Outcome {
             Evidence::Frames(worst.frames.clone(), "still too big".to_owned()),
         ],
         filters,
-        remedy: vec![
-            remedy::let_icmp_reach(&format!(
+        remedy: [
+            Some(remedy::let_icmp_reach(&format!(
                 "{} (look at firewalls between this capture point and that host)",
                 icmp.quoted.src
-            )),
+            ))),
             remedy::equal_mtus(session),
-            remedy::DF_IGNORE.to_owned(),
-        ],
+            remedy::df_ignore(session),
+        ]
+        .into_iter()
+        .flatten()
+        .collect(),
         ..Finding::default()
     }))
 }

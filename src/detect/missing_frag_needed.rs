@@ -201,7 +201,8 @@ fn cures(session: &Session) -> Vec<String> {
     senders.dedup();
     senders.truncate(3);
     let to = if senders.is_empty() { "the servers".to_owned() } else { senders.join(", ") };
-    vec![remedy::let_icmp_reach(&to), remedy::equal_mtus(session), remedy::DF_IGNORE.to_owned()]
+    let all = [Some(remedy::let_icmp_reach(&to)), remedy::equal_mtus(session), remedy::df_ignore(session)];
+    all.into_iter().flatten().collect()
 }
 
 fn capitalise(text: &str) -> String {

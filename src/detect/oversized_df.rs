@@ -7,7 +7,9 @@ use crate::finding::{
     frame_filters,
 };
 use crate::session::heed::is_ignored;
-use crate::session::limits::{largest_passed_to_client, standstill, stuck_beside_passing, stuck_toward_client};
+use crate::session::limits::{
+    largest_passed_to_client, standstill, stuck_beside_passing, stuck_beyond, stuck_toward_client,
+};
 use crate::session::{Channel, Limit, Oversized, Session};
 
 const READ: Grade =
@@ -141,6 +143,17 @@ fn absent(case: &Case<'_>) -> Outcome {
             )
         });
     }
+    if let Some(stuck) = stuck_beyond(session) {
+        return Outcome::unsettled(
+            format!(
+                "a packet of {} B went into the tunnel toward the client {} times and was never acknowledged: not too big for the \
+                 tunnel, but lost behind this point or unanswered",
+                stuck.ip_len, stuck.times
+            ),
+            Some(Wanted { vantage: Vantage::Client, why: "whether the tunnel's large packets arrive" }),
+            "data that the gateway sent into the tunnel was never acknowledged",
+        );
+    }
     let stuck = session.inner.iter().any(|f| stuck_toward_client(f).is_some());
     match largest_passed_to_client(session) {
         _ if stuck => Outcome::clear("what got stuck toward the client did so for another reason than its size"),
@@ -236,5 +249,6 @@ fn cures(session: &Session, over: &Oversized) -> Vec<String> {
     if over.stuck_to_client == 0 {
         return Vec::new();
     }
-    vec![remedy::equal_mtus(session), remedy::DF_IGNORE.to_owned(), remedy::NOT_TCPMSS.to_owned()]
+    let all = [remedy::equal_mtus(session), remedy::df_ignore(session), Some(remedy::NOT_TCPMSS.to_owned())];
+    all.into_iter().flatten().collect()
 }

@@ -155,7 +155,7 @@ fn finding(case: &Case<'_>, seam: &Reconnect) -> Finding {
         summary,
         evidence,
         filters: [old, new].into_iter().flatten().map(stream_filter).collect(),
-        remedy: vec![remedy::equal_mtus(session)],
+        remedy: remedy::equal_mtus(session).into_iter().collect(),
         ..Finding::default()
     }
 }
@@ -194,7 +194,7 @@ fn inside_only(case: &Case<'_>) -> Outcome {
             Evidence::Frames(vec![second], format!("inner SYN with MSS {after}")),
         ],
         filters: crate::finding::frame_filters(&[first, second], "the two SYNs"),
-        remedy: vec![remedy::equal_mtus(session)],
+        remedy: remedy::equal_mtus(session).into_iter().collect(),
         ..Finding::default()
     }))
 }

@@ -7,22 +7,34 @@ use crate::session::{Basis, Channel, Session};
 /// The best cure without touching firewalls (note 116881, option 1).
 pub const MTU_1300: &str = "`anyconnect mtu 1300` in the group policy: TLS and DTLS MTU become equal, nothing is too big, no reconnect; slightly smaller packets";
 
-/// The same with a number that fits this session: 1300 as the note says, or less where the TLS tunnel carries less.
-pub fn equal_mtus(session: &Session) -> String {
+/// The same with a number that fits this session: 1300 as the note says, or less where the TLS tunnel carries less; nothing where they
+/// are equal, as keys show.
+pub fn equal_mtus(session: &Session) -> Option<String> {
+    let named =
+        |channel| session.limits.iter().rfind(|l| l.channel == channel && l.basis == Basis::Decrypted).map(|l| l.bytes);
+    if named(Channel::Dtls).is_some_and(|dtls| named(Channel::Tls) == Some(dtls)) {
+        return None;
+    }
     let derived = derived(session);
     let all = session.limits.iter().chain(&derived);
     let tls = all.filter(|l| l.channel == Channel::Tls && l.basis >= Basis::Derived && !l.is_bracket());
     let bytes = tls.max_by_key(|l| l.basis).and_then(|l| u16::try_from(l.bytes).ok());
     let most = bytes.map_or(1300, |bytes| Pair { tls: TunnelMtu(bytes), dtls: TunnelMtu(bytes) }.equalising().0);
-    match most {
+    Some(match most {
         1300 => MTU_1300.to_owned(),
         less => MTU_1300.replace("1300", &less.to_string()),
-    }
+    })
 }
 
 /// Note 116881, option 2.
 pub const DF_IGNORE: &str =
     "`anyconnect ssl df-bit-ignore enable` in the group policy: fragments instead of drops; costs CPU, hides the cause";
+/// It, where there are packets with a DF bit: IPv6 has none.
+pub fn df_ignore(session: &Session) -> Option<String> {
+    let is_v6 = !session.inner.is_empty() && session.inner.iter().all(|flow| flow.ends().0.is_ipv6());
+    (!is_v6).then(|| DF_IGNORE.to_owned())
+}
+
 /// Note 116881, option 3, and why not.
 pub const NOT_TCPMSS: &str = "not: `sysopt connection tcpmss 1460`: helps TCP only, UDP above the adapter's MTU is still lost, and it touches L2L tunnels";
 /// For users who will never get UDP through.

@@ -2,8 +2,8 @@
 
 use crate::event::{Direction, FrameRef, TunnelAnswer, Vantage};
 use crate::finding::{
-    BothWays, Case, Detector, Evidence, Filter, Finding, Grade, Outcome, RuledOut, Severity, Sight, UNHEARD, count,
-    elapsed,
+    BothWays, Case, Detector, Evidence, Filter, Finding, Grade, Outcome, RuledOut, Severity, Sight, UNHEARD, Wanted,
+    count, elapsed,
 };
 use crate::session::beside::{self, MAX_FRAMES, Refusal, TurnedAway};
 use crate::session::facts::{Closed, View};
@@ -94,6 +94,11 @@ fn check(case: &Case<'_>) -> Outcome {
         if let Some(why) = unheard {
             return Outcome::unsettled(why, None, UNHEARD);
         }
+        if let Some(why) = unanswered_at_end(session).filter(|_| case.one_way(true, false).is_none()) {
+            let open = "the gateway's last records went unanswered until the capture ended";
+            let wanted = Wanted { vantage: Vantage::Client, why: "whether they arrive, and what the client sends" };
+            return Outcome::unsettled(why, Some(wanted), open);
+        }
         let words = match session.reconnects.len() {
             0 => "one tunnel connection, ended by neither a reset nor silence",
             _ => "the only reconnect came for the MTU",
@@ -112,6 +117,24 @@ fn unheard_at_end(session: &Session) -> Option<String> {
     Some(format!(
         "the client's last {records} went unanswered over {seconds:.1} s, and what became of the tunnel was not captured"
     ))
+}
+
+/// Why it cannot be told whether the client is still there: the gateway sends over DTLS, and the client says nothing at all any more.
+fn unanswered_at_end(session: &Session) -> Option<String> {
+    /// So many records, for so long: a keepalive was due (ASA default 20 s), seconds.
+    const MANY: u32 = 5;
+    const LONG: f64 = 20.0;
+    let last = session.tunnels().last()?;
+    let dtls = session.dtls_since(last).flat_map(|d| &d.views);
+    let views = || dtls.clone().chain(&last.views);
+    let heard = views().filter_map(|v| v.last_packet(Direction::ToServer)).max()?;
+    let said = dtls.clone().filter_map(|v| Some(v.dtls.as_ref()?.unanswered.of(Direction::ToClient)));
+    let said = said.filter(|said| said.records >= MANY).max_by_key(|said| said.last.0)?;
+    let seconds = said.last.0.seconds_since(heard);
+    let records = count(u64::from(said.records), "record");
+    (seconds >= LONG).then(|| {
+        format!("the gateway's last {records} went unanswered, and for {seconds:.1} s the client said nothing, not even a keepalive")
+    })
 }
 
 /// One interruption.

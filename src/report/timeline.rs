@@ -134,7 +134,7 @@ fn outer(case: &Case<'_>, lines: &mut Vec<Line>) {
             let from = if direction == Direction::ToServer { "client" } else { "gateway" };
             lines.push(line(view, at, frame, "alert", format!("TLS alert {alert} from the {from}")));
         }
-        if let Some(inside) = connection.inside() {
+        if let Some((view, inside)) = connection.read_at() {
             if let Some((at, frame, answer)) = &inside.answer {
                 lines.push(line(view, *at, *frame, "connect", answer_words(answer)));
             }
@@ -208,7 +208,7 @@ fn dtls(case: &Case<'_>, lines: &mut Vec<Line>) {
         let best = flow.best();
         let Some(dtls) = best.dtls.as_deref() else { continue };
         stretches(best, &dtls.activity.stretches, "DTLS", lines);
-        flow.inside().into_iter().for_each(|packets| parting(best, packets, lines));
+        flow.read_at().into_iter().for_each(|(view, packets)| parting(view, packets, lines));
         if let Some((said, _)) = dtls.seldom().lapse.as_deref() {
             let records = count(u64::from(said.records), "record");
             let text =

@@ -265,7 +265,22 @@ fn outer_swallowed(session: &Session, stuck: &Stuck) -> bool {
         to_client.smallest_stuck.as_deref()
     });
     let meanwhile = |o: &Stuck| o.first <= stuck.last && o.last >= stuck.first;
-    outer.filter(|o| o.times > 2).any(meanwhile) || is_swallowed_over_dtls(session, stuck)
+    outer.filter(|o| o.times > 2).any(meanwhile)
+        || is_swallowed_over_dtls(session, stuck)
+        || was_sent_over_dtls(session, stuck)
+}
+
+/// Did the gateway send as many DTLS records meanwhile, and nothing came back until the end? Then it was among them.
+fn was_sent_over_dtls(session: &Session, stuck: &Stuck) -> bool {
+    /// From one side of a gateway to the other, and to the next resend, seconds.
+    const BESIDE: f64 = 1.0;
+    let dtls = session.dtls.iter().flat_map(|d| &d.views).filter_map(|v| v.dtls.as_deref());
+    let mut in_vain = dtls.map(|dtls| dtls.unanswered.of(Direction::ToClient));
+    in_vain.any(|said| {
+        said.records >= stuck.times
+            && said.first.0.seconds_since(stuck.first) < BESIDE
+            && stuck.last.seconds_since(said.last.0) < BESIDE
+    })
 }
 
 /// Are so many of the gateway's DTLS records missing where they should arrive that it was among them?
@@ -340,9 +355,19 @@ struct Bracket {
     at: Timestamp,
 }
 
+/// The segment toward the client, read out of the tunnel at the gateway's end, that was sent most often in vain: the tunnel took it.
+pub fn stuck_beyond(session: &Session) -> Option<&Stuck> {
+    /// Sent so often, it was no mere loss.
+    const OFTEN: u32 = 3;
+    let carried = session.inner.iter().filter(|f| f.facts.opened.carrier.is_some());
+    carried.filter_map(stuck_toward_client).filter(|stuck| stuck.times >= OFTEN).max_by_key(|stuck| stuck.times)
+}
+
 /// What got through and what never did: the limit lies between.
 fn bracket(session: &Session, points: &[Point]) -> Option<Bracket> {
-    let stuck = session.inner.iter().filter_map(|f| Some((stuck_toward_client(f)?, f)));
+    // What was read out of the tunnel was not too big for it.
+    let seen_inside = session.inner.iter().filter(|f| f.facts.opened.carrier.is_none());
+    let stuck = seen_inside.filter_map(|f| Some((stuck_toward_client(f)?, f)));
     let stuck = stuck
         .filter(|(s, f)| !outer_swallowed(session, s) && !passed_later(session, s) && !stood_still(session, f, s))
         .min_by_key(|(s, _)| s.ip_len);

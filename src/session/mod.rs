@@ -515,8 +515,13 @@ impl Connection {
 
     /// What was read inside it with keys, where most was.
     pub fn inside(&self) -> Option<&facts::InsideTls> {
-        let read = self.views.iter().filter_map(|v| v.tls.as_ref()?.inside.as_deref());
-        read.max_by_key(|inside| (inside.granted().is_some(), inside.packets.unsealed.opened))
+        self.read_at().map(|(_, inside)| inside)
+    }
+
+    /// The same with the view it was read in: the client's, of those that show as much.
+    pub fn read_at(&self) -> Option<(&FlowFacts, &facts::InsideTls)> {
+        let read = self.views.iter().rev().filter_map(|v| Some((&**v, v.tls.as_ref()?.inside.as_deref()?)));
+        read.max_by_key(|(_, inside)| (inside.granted().is_some(), inside.packets.unsealed.opened))
     }
 
     /// The answer that granted its tunnel, read with keys.
@@ -609,8 +614,13 @@ impl DtlsFlow {
 
     /// The packets read in it with keys, where most was.
     pub fn inside(&self) -> Option<&facts::Packets> {
-        let read = self.views.iter().filter_map(|view| view.packets());
-        read.max_by_key(|packets| packets.unsealed.opened)
+        self.read_at().map(|(_, packets)| packets)
+    }
+
+    /// The same with the view they were read in: the client's, of those that show as much.
+    pub fn read_at(&self) -> Option<(&FlowFacts, &facts::Packets)> {
+        let read = self.views.iter().rev().filter_map(|view| Some((&**view, view.packets()?)));
+        read.max_by_key(|(_, packets)| packets.unsealed.opened)
     }
 
     /// Version last seen.

@@ -267,7 +267,10 @@ fn cause(session: &Session, points: &[Point], seam: &Reconnect, closed: Option<C
     }
     // A connection that is closed after its successor opened was given up for another reason.
     let closer = closed.filter(|c| c.at <= seam.at.plus_seconds(1.0)).map(|c| c.by);
-    let mss_fits = seam.inner_mss.is_none() || seam.lowered();
+    let mss_fits = match seam.inner_mss {
+        Some(_) => seam.lowered(),
+        None => !keeps_mtu(session, before, after),
+    };
     // Of a tunnel that began before the capture only the lower MSS tells.
     let in_time = seam.after_a_minute() || seam.lived.is_none() && seam.lowered();
     // A client that says why it goes leaves the FIN to the gateway.
@@ -290,6 +293,22 @@ fn cause(session: &Session, points: &[Point], seam: &Reconnect, closed: Option<C
         Some(Direction::ToClient) => Cause::GatewayClosed,
         None => Cause::Unknown,
     }
+}
+
+/// Was the adapter's MTU the same before and after: as keys show that both channels have it, or SYNs of two IP versions?
+fn keeps_mtu(session: &Session, before: &Connection, after: &Connection) -> bool {
+    let granted = |tunnel: &Connection| {
+        let (_, _, answer) = tunnel.granted()?;
+        let tls = answer.cstp_mtu?;
+        let is_only = !answer.offers_dtls() || answer.dtls_mtu.is_none_or(|dtls| dtls == tls);
+        is_only.then_some(tls)
+    };
+    let mut announced: Vec<_> = session.inner.iter().filter_map(|f| Some((f.client_mss()?, f.ends().0.ip()))).collect();
+    announced.sort_by_key(|((_, _, at), _)| *at);
+    let (old, new): (Vec<_>, Vec<_>) = announced.into_iter().partition(|((_, _, at), _)| *at < after.start());
+    let mtu = |&((mss, ..), address): &(Announced, IpAddr)| u32::from(mss) + headers(address);
+    let named = granted(before).is_some_and(|mtu| granted(after) == Some(mtu));
+    named || old.last().map(mtu).is_some_and(|old| new.first().map(mtu) == Some(old))
 }
 
 /// A whole number of hours, as rekey times are, give or take what setting up costs.
