@@ -1,8 +1,10 @@
 //! DTLS records are lost on the way, as their numbers tell.
 
-use crate::event::{Direction, FrameRef, Vantage};
-use crate::finding::{BothWays, Case, Detector, Evidence, Filter, Finding, Grade, Outcome, RuledOut, Severity, Wanted};
-use crate::session::facts::{FlowFacts, RATES, Rate, Sequence};
+use crate::event::{Direction, FrameRef, PointId, Vantage};
+use crate::finding::{
+    BothWays, Case, Detector, Evidence, Filter, Finding, Grade, Outcome, RuledOut, Severity, Wanted, count,
+};
+use crate::session::facts::{FlowFacts, RATES, Rate, Run, Sequence};
 use crate::session::limits::{is_swallowed_over_dtls, stuck_toward_client};
 
 /// So many records must be missing before anybody speaks of it.
@@ -41,6 +43,9 @@ end sent are missing at its own interface, or the record numbers of both sides j
 nobody knows where it stood, about the same loss both ways is taken for its own.
 
 - `rate-limited`: seconds with many records lose at least four times the share of quieter ones: policing or shaping of UDP
+- `large-datagrams-lost`: captures at both ends, and nothing above a certain size arrives, of which as much was sent as is missing: \
+a path MTU that nobody tells (high)
+- `fragments-lost`: the same, where the sender's datagrams leave in IP fragments (high)
 - `loss`: the loss does not depend on the rate; where only large packets of the tunnel are missing, the path may carry less than \
 they measure",
     confidence: &[AT_RECEIVER, ELSEWHERE],
@@ -176,8 +181,77 @@ fn doubt((judged, other): (Rate, Rate), direction: Direction, place: Option<&str
     })
 }
 
+/// What both ends show of the sizes that are lost.
+struct BySize {
+    /// Datagrams with DF of sizes of which none came any more, and the least of these sizes, IP bytes; none where they left in fragments.
+    whole: Option<(u64, u32)>,
+    /// The largest datagram that was sent, IP bytes, and the largest that came.
+    sent: u32,
+    came: u32,
+    sender: PointId,
+}
+
+impl BySize {
+    /// The sender's own capture beside the receiver's, when what it sent that was as large did not arrive there.
+    fn of(case: &Case<'_>, loss: &Loss<'_>) -> Option<BySize> {
+        /// Of the datagrams missing so many must be of those sizes.
+        const MOST: f64 = 0.8;
+        let vantage = |view: &FlowFacts| case.point(view.point).and_then(|p| p.vantage);
+        let near = if loss.direction == Direction::ToClient { Vantage::Outside } else { Vantage::Client };
+        let flow =
+            case.session.dtls.iter().find(|flow| flow.views.iter().any(|view| std::ptr::eq(&**view, loss.view)))?;
+        let sender = flow.views.iter().find(|view| vantage(view) == Some(near) && view.point != loss.view.point)?;
+        let largest = |view: &FlowFacts| {
+            let (bytes, _) = (*loss.direction.of(&view.dtls.as_ref()?.largest_datagram))?;
+            Some(bytes.get())
+        };
+        let (sent, came) = (largest(sender)?, largest(loss.view)?);
+        let [left, arrived] = [sender, loss.view].map(|view| loss.direction.of(&view.large));
+        let is_gone = |run: &&Run| arrived.iter().all(|came| came.size < run.size || came.last < run.first);
+        let gone = || left.iter().filter(is_gone);
+        let (count, least) = (gone().map(|run| u64::from(run.count)).sum::<u64>(), gone().map(|run| run.size).min());
+        let whole = Some(count).zip(least).filter(|_| count as f64 >= MOST * f64::from(loss.total.missing));
+        // One that came in fragments would be the largest that came.
+        let in_fragments = left.is_empty() && sent > came && case.point(sender.point).is_some_and(|p| p.saw_fragments);
+        (whole.is_some() || in_fragments).then_some(BySize { whole, sent, came, sender: sender.point })
+    }
+
+    fn likely(&self) -> &'static str {
+        if self.whole.is_some() { "large-datagrams-lost" } else { "fragments-lost" }
+    }
+
+    fn remedy(&self) -> Vec<String> {
+        let pass = match self.whole {
+            None => "let IP fragments of UDP pass on every firewall and NAT between client and gateway".to_owned(),
+            Some((_, least)) => format!(
+                "find the link or box between client and gateway that drops UDP of {least} B, and why its ICMP does not come"
+            ),
+        };
+        let smaller =
+            "until then `anyconnect mtu 1300`, or less, in the group policy, so that datagrams are small enough";
+        vec![pass, smaller.to_owned()]
+    }
+
+    fn words(&self, case: &Case<'_>) -> String {
+        let (BySize { whole, sent, came, .. }, from) = (self, case.place(self.sender));
+        match whole {
+            None => format!(
+                " Datagrams of up to {sent} B left {from} in IP fragments; nothing above {came} B arrived: it is the fragments that are lost."
+            ),
+            Some((datagrams, least)) => {
+                let sizes = if least == sent { format!("{sent} B") } else { format!("{least} to {sent} B") };
+                let datagrams = count(*datagrams, "datagram");
+                format!(
+                    " {datagrams} of {sizes} left {from}, and none of them arrived: it is the large ones that are lost."
+                )
+            }
+        }
+    }
+}
+
 fn finding(case: &Case<'_>, loss: &Loss<'_>) -> Finding {
     let Rate { seen, missing } = loss.total;
+    let by_size = BySize::of(case, loss);
     let to = if loss.direction == Direction::ToServer { "gateway" } else { "client" };
     let percent = loss.share() * 100.0;
     let mut summary = format!(
@@ -185,17 +259,22 @@ fn finding(case: &Case<'_>, loss: &Loss<'_>) -> Finding {
         u64::from(seen) + u64::from(missing),
         case.place(loss.view.point)
     );
+    if let Some(by_size) = &by_size {
+        summary.push_str(&by_size.words(case));
+    }
     let stuck = case.session.inner.iter().filter_map(stuck_toward_client).filter(|stuck| stuck.times > 2);
     let swallowed = stuck.filter(|stuck| is_swallowed_over_dtls(case.session, stuck)).max_by_key(|stuck| stuck.times);
     if let (Direction::ToClient, Some(stuck)) = (loss.direction, swallowed) {
         summary.push_str(&format!(
-            " Inside, a segment of {} B toward the client was sent {} times in vain: it is large records that vanish.",
-            stuck.ip_len, stuck.times
+            " Inside, a segment of {} B toward the client was sent {} times in vain{}.",
+            stuck.ip_len,
+            stuck.times,
+            if by_size.is_some() { "" } else { ": it is large records that vanish" }
         ));
     }
     let untimed = case.untimed();
-    let limited = rate_limit(&loss.sequence.rates()).filter(|_| untimed.is_none());
-    if let Some(why) = untimed {
+    let limited = rate_limit(&loss.sequence.rates()).filter(|_| untimed.is_none() && by_size.is_none());
+    if let Some(why) = untimed.filter(|_| by_size.is_none()) {
         summary.push_str(&format!(" Whether the loss grows with the rate cannot be told: {why}."));
     }
     let mut ruled_out = Vec::new();
@@ -215,16 +294,28 @@ fn finding(case: &Case<'_>, loss: &Loss<'_>) -> Finding {
     let opened = &loss.view.opened;
     let frames: Vec<FrameRef> = vec![opened.first_frame, loss.view.ended.last_frame];
     Finding {
-        severity: if loss.share() >= NOTICED { Severity::Medium } else { Severity::Low },
+        severity: match loss.share() {
+            _ if by_size.is_some() => Severity::High,
+            share if share >= NOTICED => Severity::Medium,
+            _ => Severity::Low,
+        },
         grade: if loss.at_receiver { AT_RECEIVER } else { ELSEWHERE },
         headline: match limited {
             Some(_) => {
                 format!("{percent:.0} % of the DTLS records toward the {to} are lost, the more the faster they come")
             }
+            None if by_size.as_ref().is_some_and(|by_size| by_size.whole.is_none()) => {
+                format!("DTLS datagrams toward the {to} that need fragments are lost")
+            }
+            None if by_size.is_some() => format!("large DTLS datagrams toward the {to} are lost, and small ones pass"),
             None => format!("{percent:.0} % of the DTLS records toward the {to} are lost"),
         },
         summary,
-        likely: Some(if limited.is_some() { "rate-limited" } else { "loss" }),
+        likely: Some(match (&by_size, &limited) {
+            (Some(by_size), _) => by_size.likely(),
+            (None, Some(_)) => "rate-limited",
+            (None, None) => "loss",
+        }),
         ruled_out,
         evidence: vec![Evidence::Frames(
             frames,
@@ -236,7 +327,10 @@ fn finding(case: &Case<'_>, loss: &Loss<'_>) -> Finding {
             shows: "the records counted (column dtls.record.sequence_number)".to_owned(),
             frames: None,
         }],
-        remedy: DETECTOR.remedy.iter().map(|r| (*r).to_owned()).collect(),
+        remedy: match &by_size {
+            Some(by_size) => by_size.remedy(),
+            None => DETECTOR.remedy.iter().map(|r| (*r).to_owned()).collect(),
+        },
         ..Finding::default()
     }
 }

@@ -173,7 +173,7 @@ impl World {
             local.set_ip(other);
         }
         let mut packet = Packet::udp(local, peer, bytes, note);
-        packet.df = false;
+        packet.df = self.scenario.gateway.udp_df;
         self.send(Place::Gateway, packet);
     }
 

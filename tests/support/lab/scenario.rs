@@ -144,6 +144,8 @@ pub struct Gateway {
     pub drops_oversized: bool,
     /// Tells their senders.
     pub frag_needed: bool,
+    /// Its DTLS packets have DF.
+    pub udp_df: bool,
     /// With this MTU instead of the true one.
     pub frag_needed_mtu: Option<u32>,
     /// So many seconds late.
@@ -198,6 +200,7 @@ impl Default for Gateway {
             dtls_mtu: 1347,
             drops_oversized: false,
             frag_needed: true,
+            udp_df: false,
             frag_needed_mtu: None,
             frag_needed_after: 0.0,
             frag_needed_filtered: false,
