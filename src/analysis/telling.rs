@@ -8,7 +8,7 @@ use crate::report::build::{self, Answers, Wishes};
 use crate::report::summary::Tally;
 use crate::report::{Every, List, Piece, Report, Severity};
 use crate::session::limits::Told;
-use crate::session::{Point, Session};
+use crate::session::{Entry, Point, Session};
 use std::cmp::Reverse;
 use std::ops::ControlFlow;
 use std::slice;
@@ -16,7 +16,7 @@ use std::slice;
 /// The sessions of a run, to be told one after the other.
 #[derive(Debug, Default)]
 pub struct Sessions {
-    all: Vec<Session>,
+    all: Vec<Entry>,
     points: Vec<Point>,
     told: Told,
 }
@@ -25,7 +25,7 @@ pub struct Sessions {
 type Rank = Reverse<(Option<Severity>, bool)>;
 
 impl Sessions {
-    pub(super) fn new(all: Vec<Session>, points: &[Point], told: Told) -> Sessions {
+    pub(super) fn new(all: Vec<Entry>, points: &[Point], told: Told) -> Sessions {
         Sessions { all, points: points.to_vec(), told }
     }
 

@@ -78,7 +78,7 @@ pub fn session(
         verdict: super::verdict::of(&case, &headlines, &open),
         identified_by: session.identified_by.to_string(),
         confidence: session.confidence,
-        ambiguities: session.ambiguities.clone(),
+        ambiguities: session.ambiguities.to_vec(),
         tunnels: tunnels(&case),
         connects: inside::connects(session),
         dtls_attempts: attempts(&case),

@@ -2,7 +2,7 @@
 //! the client turned away when it comes back.
 
 use super::facts::{Closed, FlowFacts, View};
-use super::{Connection, Session, join};
+use super::{Connection, Entry, Session, join};
 use crate::event::{Direction, Endpoints, FrameRef, Incomplete, PointId, Refused, Timestamp};
 use crate::maps::HashMap;
 use std::collections::BTreeSet;
@@ -111,7 +111,7 @@ impl Refusal {
 
 /// Gives each session what of the other flows bears on it.
 pub fn attach(
-    sessions: &mut [Session],
+    sessions: &mut [Entry],
     others: &[View],
     refused: &[(PointId, Refused)],
     incomplete: &[(PointId, Incomplete)],
@@ -135,7 +135,7 @@ pub fn attach(
         }
     }
     let came_back = |s: &Session| s.connections.last().is_some_and(|c| !c.role.is_tunnel());
-    if !sessions.iter().any(came_back)
+    if !sessions.iter().any(|session| came_back(session))
         && quic.is_empty()
         && unasked.is_empty()
         && vain.is_empty()

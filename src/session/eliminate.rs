@@ -1,7 +1,7 @@
 //! Whose session inner traffic is, told by who else it could be.
 
-use super::Session;
 use super::timing::{Client, Home};
+use super::{Entry, Session};
 use crate::event::Timestamp;
 
 /// Seconds that clocks and the ends of sessions may be off.
@@ -9,7 +9,7 @@ pub(super) const SLACK: f64 = 2.0;
 
 /// Gives clients to the only session that is left for them.
 pub(super) fn eliminate(
-    sessions: &[Session],
+    sessions: &[Entry],
     clients: &[Client],
     may_be: impl Fn(&Client, usize) -> bool,
     homes: &mut [Option<Home>],
@@ -20,7 +20,7 @@ pub(super) fn eliminate(
     for family in [0, 1] {
         for _ in 0..ROUNDS {
             let free = sessions.iter().zip(&*taken).enumerate();
-            let free = free.filter(|(_, (_, taken))| taken.get(family) == Some(&false)).map(|(i, (s, _))| (i, s));
+            let free = free.filter(|(_, (_, taken))| taken.get(family) == Some(&false)).map(|(i, (s, _))| (i, &**s));
             let left = Left::of(free);
             let mut found = false;
             for (home, client) in homes.iter_mut().zip(clients).filter(|(_, client)| client.family() == family) {
@@ -85,7 +85,7 @@ mod tests {
     fn who_is_left_gets_the_only_session_left_if_it_may_be_its_own() {
         let span = |id: u8, from: f64, until: f64| {
             let outer = IpAddr::from([192, 0, 2, id]);
-            Session { start: at(from), end: at(until), ..Session::new(outer, None, 443, Proof::LateDtls) }
+            Box::new(Session { start: at(from), end: at(until), ..Session::new(outer, None, 443, Proof::LateDtls) })
         };
         let sessions = [span(1, 0.0, 500.0), span(2, 100.0, 200.0), span(3, 600.0, 900.0)];
         let left = |n: u8, from: f64, until: f64| client([10, 9, 0, n], 100 + u32::from(n), &[from, until], 30);

@@ -22,6 +22,11 @@ impl<T> Few<T> {
         });
     }
 
+    /// Adds items at the end.
+    pub fn extend(&mut self, items: impl IntoIterator<Item = T>) {
+        self.change(|list| list.extend(items));
+    }
+
     fn change(&mut self, change: impl FnOnce(&mut Vec<T>)) {
         let mut list = std::mem::take(&mut self.0).into_vec();
         change(&mut list);
@@ -32,6 +37,12 @@ impl<T> Few<T> {
 impl<T> Default for Few<T> {
     fn default() -> Few<T> {
         Few(Box::default())
+    }
+}
+
+impl<T> From<Vec<T>> for Few<T> {
+    fn from(list: Vec<T>) -> Few<T> {
+        Few(list.into_boxed_slice())
     }
 }
 
@@ -46,6 +57,15 @@ impl<T> Deref for Few<T> {
 impl<T> DerefMut for Few<T> {
     fn deref_mut(&mut self) -> &mut [T] {
         &mut self.0
+    }
+}
+
+impl<T> IntoIterator for Few<T> {
+    type Item = T;
+    type IntoIter = std::vec::IntoIter<T>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.into_vec().into_iter()
     }
 }
 

@@ -5,7 +5,7 @@ use super::limits::{lowered_after_trouble, stuck_toward_client};
 use super::meetings::Meeting;
 use super::pace::Pace;
 use super::timing::{self, Client, Guesses, Home};
-use super::{InnerFlow, Point, Proof, Session, outer_addresses};
+use super::{Entry, InnerFlow, Point, Proof, Session, outer_addresses};
 use crate::event::{Direction, Endpoints, FlowId, PointId, Quoted, Vantage};
 use crate::maps::{HashMap, HashSet};
 use std::collections::{BTreeMap, BTreeSet};
@@ -24,7 +24,7 @@ pub struct Unclaimed {
 
 /// Gives inner flows to the sessions; what belongs to no session but shows a fault becomes one of its own.
 pub(super) fn attach(
-    sessions: &mut Vec<Session>,
+    sessions: &mut Vec<Entry>,
     others: Vec<View>,
     icmp: &[IcmpFacts],
     meetings: &[Meeting],
@@ -70,7 +70,7 @@ pub(super) fn clients(flows: Vec<View>, icmp: &[IcmpFacts], points: &[Point]) ->
 }
 
 /// Gives flows out of decrypted tunnels to the sessions whose tunnels carried them.
-fn attach_carried(sessions: &mut [Session], flows: Vec<View>, points: &[Point]) {
+fn attach_carried(sessions: &mut [Entry], flows: Vec<View>, points: &[Point]) {
     let mut carriers: HashMap<(PointId, FlowId), usize> = HashMap::default();
     let is_any = !flows.is_empty();
     for (i, session) in sessions.iter_mut().enumerate() {
@@ -139,7 +139,7 @@ fn weigh(flows: &[View], icmp: &[IcmpFacts], points: &[Point]) -> HashMap<(Point
 }
 
 fn assign(
-    sessions: &mut Vec<Session>,
+    sessions: &mut Vec<Entry>,
     clients: Vec<Client>,
     homes: Vec<Option<Home>>,
     icmp: &[IcmpFacts],
@@ -167,7 +167,7 @@ fn assign(
     for client in left {
         let stuck = stuck(&client);
         if let Some(session) = inside_only(client, &refused, points, outer_sessions == 0) {
-            sessions.push(session);
+            sessions.push(Box::new(session));
         } else {
             unclaimed.extend(stuck);
         }
@@ -176,8 +176,7 @@ fn assign(
         session.inner.sort_by_key(|f| (f.facts.opened.first, f.facts.point, f.facts.id));
     }
     if sessions.len() > outer_sessions {
-        // In place: a session is large.
-        sessions.sort_unstable_by_key(Session::order);
+        sessions.sort_unstable_by_key(|session| session.order());
     }
     unclaimed
 }
@@ -201,7 +200,7 @@ fn inside_only(client: Client, refused: &HashSet<IpAddr>, points: &[Point], alon
     let session = Session {
         start,
         end,
-        inner_addresses: vec![client.address],
+        inner_addresses: vec![client.address].into(),
         inner: client.flows,
         ..Session::new(client.address, None, server.port(), Proof::Inside)
     };
@@ -209,7 +208,7 @@ fn inside_only(client: Client, refused: &HashSet<IpAddr>, points: &[Point], alon
 }
 
 /// Gives ICMP errors to the sessions whose packets they quote, and gives back those that a packet did not fit and quote nobody's.
-pub fn attach_icmp(sessions: &mut [Session], icmp: Vec<IcmpFacts>) -> Vec<IcmpFacts> {
+pub fn attach_icmp(sessions: &mut [Entry], icmp: Vec<IcmpFacts>) -> Vec<IcmpFacts> {
     let mut strays = Vec::new();
     // Of many sessions few are quoted.
     let ends = |q: &Quoted| q.ports.map(|(src, dst)| [(q.src, src, q.protocol), (q.dst, dst, q.protocol)]);
@@ -288,7 +287,7 @@ mod tests {
         };
         let mut session = Session::new(IpAddr::from([192, 0, 2, 1]), None, 443, Proof::LateDtls);
         session.inner_addresses.push(client);
-        let mut sessions = [session];
+        let mut sessions = [Box::new(session)];
         let stranger = IpAddr::from([10, 9, 0, 2]);
         let told = vec![error(client, 3, Some(1347)), error(stranger, 3, Some(1347)), error(stranger, 11, None)];
         let strays = attach_icmp(&mut sessions, told);

@@ -6,7 +6,7 @@ use super::facts::{FlowFacts, InsideTls, Random, View};
 use super::proof::{Beside, Proof};
 use super::reconnect::MINUTE;
 use super::shape::{Shape, converses, exchanges};
-use super::{Confidence, Connection, DtlsFlow, Point, Role, Session, attempt};
+use super::{Confidence, Connection, DtlsFlow, Entry, Point, Role, Session, attempt};
 use crate::event::{Direction, Timestamp, Token, Vantage};
 use crate::maps::{HashMap, HashSet};
 use std::collections::BTreeSet;
@@ -35,7 +35,7 @@ const SAME_TIME: f64 = 5.0;
 /// The flows of a run, sorted into what they are.
 pub struct Joined {
     /// AnyConnect sessions, in order of start, without inner traffic yet.
-    pub sessions: Vec<Session>,
+    pub sessions: Vec<Entry>,
     /// All other flows.
     pub others: Vec<View>,
 }
@@ -88,8 +88,8 @@ pub fn sessions(flows: Vec<View>, points: &[Point]) -> Joined {
     }
     quiet_neighbours(&mut sessions, &mut others, points);
     sessions.shrink_to_fit();
-    // In place: a session is large, and of two that begin alike at the same moment either may come first.
-    sessions.sort_unstable_by_key(Session::order);
+    // In place: of two that begin alike at the same moment either may come first.
+    sessions.sort_unstable_by_key(|session| session.order());
     Joined { sessions, others }
 }
 
@@ -114,7 +114,7 @@ fn of_pair(groups: &mut Peekable<vec::IntoIter<(usize, Group)>>, place: usize) -
 
 /// Tunnels that their shape does not tell, to gateways that other clients' DTLS proves: graded low. Either their records could
 /// be CSTP, or their program is one that others tunnel with there.
-fn quiet_neighbours(sessions: &mut Vec<Session>, others: &mut Vec<View>, points: &[Point]) {
+fn quiet_neighbours(sessions: &mut Vec<Entry>, others: &mut Vec<View>, points: &[Point]) {
     let proven = sessions.iter().filter(|s| s.confidence >= Confidence::Medium && !s.dtls.is_empty());
     let mut programs: HashMap<(IpAddr, u16), HashSet<u64>> = HashMap::default();
     for (gateway, session) in proven.filter_map(|s| Some(((s.gateway?, s.port), s))) {
@@ -139,8 +139,10 @@ fn quiet_neighbours(sessions: &mut Vec<Session>, others: &mut Vec<View>, points:
         let identified_by = Proof::Quiet { is_odd: shape.against, is_known: known };
         let draft = Draft { tunnels: vec![0], ..Draft::default() };
         let found = build(client, gateway, vec![draft], vec![group], Vec::new(), &[shape], others);
-        let low = |session| Session { identified_by, confidence: Confidence::Low, ..session };
-        sessions.extend(found.into_iter().map(low));
+        sessions.extend(found.into_iter().map(|mut session| {
+            (session.identified_by, session.confidence) = (identified_by, Confidence::Low);
+            session
+        }));
     }
 }
 
@@ -374,7 +376,7 @@ struct Draft {
 }
 
 /// Sorts all connections between one client address and one gateway address into sessions.
-fn pair_sessions(mut connections: Vec<Group>, mut dtls: Vec<Group>, others: &mut Vec<View>) -> Vec<Session> {
+fn pair_sessions(mut connections: Vec<Group>, mut dtls: Vec<Group>, others: &mut Vec<View>) -> Vec<Entry> {
     let Some((client, gateway)) = connections.first().or(dtls.first()).map(Group::addresses) else { return Vec::new() };
     connections.sort_by_key(|g| g.start);
     dtls.sort_by_key(|g| g.start);
@@ -693,7 +695,7 @@ fn build(
     dtls: Vec<Group>,
     shapes: &[Shape],
     others: &mut Vec<View>,
-) -> Vec<Session> {
+) -> Vec<Entry> {
     let mut connections: Vec<Option<Group>> = connections.into_iter().map(Some).collect();
     let mut dtls: Vec<Option<Group>> = dtls.into_iter().map(Some).collect();
     let mut sessions = Vec::new();
@@ -729,15 +731,15 @@ fn build(
             .map(|c| c.best().opened.endpoints.server.port())
             .or_else(|| flows.first().map(|d| d.best().opened.endpoints.server.port()));
         let confidence = if draft.doubtful { confidence.min(Confidence::Medium) } else { confidence };
-        sessions.push(Session {
+        sessions.push(Box::new(Session {
             start: starts.min().unwrap_or_default(),
             end: ends.max().unwrap_or_default(),
             confidence,
-            ambiguities: draft.ambiguities,
-            connections: all,
-            dtls: flows,
+            ambiguities: draft.ambiguities.into(),
+            connections: all.into(),
+            dtls: flows.into(),
             ..Session::new(client, Some(gateway), port.unwrap_or(443), identified_by)
-        });
+        }));
     }
     others.extend(connections.into_iter().chain(dtls).flatten().flat_map(|g| g.views));
     sessions
@@ -855,7 +857,7 @@ mod tests {
             told
         }
 
-        fn sessions(self) -> Vec<Session> {
+        fn sessions(self) -> Vec<Entry> {
             sessions(self.tracker.finish().flows, &[]).sessions
         }
     }

@@ -59,7 +59,7 @@ pub fn judge(session: &mut Session, told: Told, points: &[Point]) {
             session.oversized.extend(found);
         }
     }
-    session.limits = limits;
+    session.limits = limits.into();
 }
 
 fn told_limits(told: Told, limits: &mut Vec<Limit>) {

@@ -6,7 +6,7 @@ use super::inner;
 use super::meetings::Meeting;
 use super::pace::Pace;
 use super::timing::{self, Guesses};
-use super::{Point, Session, outer_addresses};
+use super::{Entry, Point, outer_addresses};
 use crate::event::{FlowId, PointId, Vantage};
 use crate::maps::HashSet;
 use std::collections::BTreeMap;
@@ -17,7 +17,7 @@ const PROOF: usize = 2;
 
 /// Finds such points, and gives what passed inside the tunnels a point of its own.
 pub fn part(
-    sessions: &[Session],
+    sessions: &[Entry],
     others: &mut Vec<View>,
     icmp: &mut [IcmpFacts],
     meetings: &mut [Meeting],

@@ -8,6 +8,7 @@ use crate::event::{
     TunnelAnswer, Vantage, Version,
 };
 use facts::{AttemptFacts, FlowFacts, IcmpFacts, View};
+use few::Few;
 pub use proof::Proof;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -216,6 +217,9 @@ impl Point {
     }
 }
 
+/// A session in a list of them: large, so that it stays where it is when the list grows or is sorted.
+pub type Entry = Box<Session>;
+
 /// One VPN session.
 #[derive(Debug)]
 pub struct Session {
@@ -234,23 +238,23 @@ pub struct Session {
     /// How sure that is.
     pub confidence: Confidence,
     /// What else it could have been.
-    pub ambiguities: Vec<String>,
+    pub ambiguities: Few<String>,
     /// TLS connections, in order of start.
-    pub connections: Vec<Connection>,
+    pub connections: Few<Connection>,
     /// DTLS flows, in order of start.
-    pub dtls: Vec<DtlsFlow>,
+    pub dtls: Few<DtlsFlow>,
     /// Flows inside the tunnel.
     pub inner: Vec<InnerFlow>,
     /// The client's inner addresses.
-    pub inner_addresses: Vec<IpAddr>,
+    pub inner_addresses: Few<IpAddr>,
     /// ICMP errors about its packets.
     pub icmp: Vec<Icmp>,
     /// What a packet may measure.
-    pub limits: Vec<Limit>,
+    pub limits: Few<Limit>,
     /// Packets above the limit in force.
-    pub oversized: Vec<Oversized>,
+    pub oversized: Few<Oversized>,
     /// New tunnel connections.
-    pub reconnects: Vec<reconnect::Reconnect>,
+    pub reconnects: Few<reconnect::Reconnect>,
     /// The gateway its client left just before it came here.
     pub came_from: Option<Box<moves::Hop>>,
     /// See [`Session::beside`].
@@ -654,15 +658,15 @@ impl Session {
             end: Timestamp::default(),
             identified_by,
             confidence: Confidence::Low,
-            ambiguities: Vec::new(),
-            connections: Vec::new(),
-            dtls: Vec::new(),
+            ambiguities: Few::default(),
+            connections: Few::default(),
+            dtls: Few::default(),
             inner: Vec::new(),
-            inner_addresses: Vec::new(),
+            inner_addresses: Few::default(),
             icmp: Vec::new(),
-            limits: Vec::new(),
-            oversized: Vec::new(),
-            reconnects: Vec::new(),
+            limits: Few::default(),
+            oversized: Few::default(),
+            reconnects: Few::default(),
             came_from: None,
             beside: None,
         }
@@ -749,7 +753,7 @@ pub fn link_name(link: LinkType) -> String {
 #[derive(Debug)]
 pub struct Assembled {
     /// The sessions, in order of start, yet to be judged: see [`Session::judge`].
-    pub sessions: Vec<Session>,
+    pub sessions: Vec<Entry>,
     /// Captures whose clock is off, already corrected in the sessions.
     pub clocks: Vec<clock::Offset>,
     /// Hosts between which IKE was seen: a VPN that is not looked at.
@@ -796,7 +800,7 @@ pub fn assemble(
 }
 
 /// The addresses of the tunnels' ends.
-fn outer_addresses(sessions: &[Session]) -> crate::maps::HashSet<IpAddr> {
+fn outer_addresses(sessions: &[Entry]) -> crate::maps::HashSet<IpAddr> {
     sessions.iter().flat_map(|s| [Some(s.client), s.gateway]).flatten().collect()
 }
 
@@ -808,13 +812,13 @@ impl Session {
 
     /// Finds its reconnects and what its packets may measure, once the points are settled.
     pub fn judge(&mut self, told: limits::Told, points: &[Point]) {
-        self.reconnects = reconnect::find(self, points);
+        self.reconnects = reconnect::find(self, points).into();
         limits::judge(self, told, points);
     }
 
     /// Forgets what [`Session::judge`] found: much of it can be found again.
     pub fn forget(&mut self) {
-        (self.reconnects, self.limits, self.oversized) = (Vec::new(), Vec::new(), Vec::new());
+        (self.reconnects, self.limits, self.oversized) = (Few::default(), Few::default(), Few::default());
     }
 
     /// All outer flows of it, as each point saw them.

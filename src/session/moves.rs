@@ -4,7 +4,7 @@
 //! DTLS session. Without them a client that moved is only believed where the capture stood on the client itself.
 
 use super::facts::{FlowFacts, RecordNumber, View};
-use super::{DtlsFlow, Point, Session};
+use super::{DtlsFlow, Entry, Point, Session};
 use crate::event::{Direction, FrameRef, PointId, Timestamp, Vantage};
 use crate::maps::{HashMap, HashSet};
 use std::cell::LazyCell;
@@ -44,7 +44,7 @@ struct End {
 }
 
 /// Puts together what moved.
-pub fn settle(sessions: &mut Vec<Session>, others: &mut Vec<View>, points: &[Point]) {
+pub fn settle(sessions: &mut Vec<Entry>, others: &mut Vec<View>, points: &[Point]) {
     continue_dtls(sessions, others);
     name_the_same(sessions);
     roam(sessions, points);
@@ -56,7 +56,7 @@ fn is_late(flow: &FlowFacts) -> bool {
 }
 
 /// Finds the flow each late flow continues.
-fn continue_dtls(sessions: &mut Vec<Session>, others: &mut Vec<View>) {
+fn continue_dtls(sessions: &mut Vec<Entry>, others: &mut Vec<View>) {
     let mut dtls = sessions.iter().flat_map(|s| &s.dtls).flat_map(|d| &d.views);
     if !dtls.any(|view| is_late(view)) && !others.iter().any(|flow| is_late(flow)) {
         return;
@@ -126,7 +126,7 @@ fn continue_dtls(sessions: &mut Vec<Session>, others: &mut Vec<View>) {
 }
 
 /// DTLS without a tunnel of its own that names the DTLS session of another client's tunnel: the client has another address.
-fn name_the_same(sessions: &mut Vec<Session>) {
+fn name_the_same(sessions: &mut Vec<Entry>) {
     fn names(session: &Session) -> impl Iterator<Item = (Option<IpAddr>, &[u8])> {
         let attempts = session.dtls.iter().flat_map(DtlsFlow::attempts).filter(|(_, attempt)| !attempt.is_own);
         attempts
@@ -146,7 +146,7 @@ fn name_the_same(sessions: &mut Vec<Session>) {
 }
 
 /// The tunnel that a moved client opened from its new address belongs to the session its DTLS came from.
-fn own_tunnels(sessions: &[Session]) -> Vec<(usize, usize)> {
+fn own_tunnels(sessions: &[Entry]) -> Vec<(usize, usize)> {
     // In order of start, as the sessions are; asked for seldom.
     let tunnels = LazyCell::new(|| {
         let begins = |s: &Session| s.connections.first().is_some_and(|c| c.role == super::Role::Tunnel);
@@ -172,7 +172,7 @@ fn own_tunnels(sessions: &[Session]) -> Vec<(usize, usize)> {
 }
 
 /// A client that has another address all of a sudden, and goes on without a login; seen on the client itself.
-fn roam(sessions: &mut Vec<Session>, points: &[Point]) {
+fn roam(sessions: &mut Vec<Entry>, points: &[Point]) {
     let at_client = |s: &Session| -> BTreeSet<PointId> {
         let vantage = |p: &PointId| points.get(usize::from(p.0)).and_then(|p| p.vantage);
         s.outer_views().map(|v| v.point).filter(|p| vantage(p) == Some(Vantage::Client)).collect()
@@ -214,7 +214,7 @@ fn goes_on(first: &Session, second: &Session) -> bool {
 }
 
 /// Merges each first session into its second; chains go all the way down.
-fn merge_all(sessions: &mut Vec<Session>, merge: Vec<(usize, usize)>) {
+fn merge_all(sessions: &mut Vec<Entry>, merge: Vec<(usize, usize)>) {
     if merge.is_empty() {
         return;
     }
@@ -227,7 +227,7 @@ fn merge_all(sessions: &mut Vec<Session>, merge: Vec<(usize, usize)>) {
         }
         i
     };
-    let mut kept: BTreeMap<usize, Session> = BTreeMap::new();
+    let mut kept: BTreeMap<usize, Entry> = BTreeMap::new();
     let mut moved = Vec::new();
     for (i, session) in std::mem::take(sessions).into_iter().enumerate() {
         let home = root(i);
@@ -239,18 +239,18 @@ fn merge_all(sessions: &mut Vec<Session>, merge: Vec<(usize, usize)>) {
     }
     for (home, session) in moved {
         match kept.get_mut(&home) {
-            Some(known) => known.absorb(session),
+            Some(known) => known.absorb(*session),
             None => {
                 kept.insert(home, session);
             }
         }
     }
     sessions.extend(kept.into_values());
-    sessions.sort_by_key(Session::order);
+    sessions.sort_by_key(|session| session.order());
 }
 
 /// A client that left one gateway for another.
-fn hop(sessions: &mut [Session]) {
+fn hop(sessions: &mut [Entry]) {
     let mut gateways: HashMap<IpAddr, Option<IpAddr>> = HashMap::default();
     let mut moved: HashSet<IpAddr> = HashSet::default();
     for session in sessions.iter() {

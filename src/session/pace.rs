@@ -1,8 +1,8 @@
 //! When the tunnels of all sessions carried data.
 
-use super::Session;
 use super::facts::{Activity, FlowFacts};
 use super::meetings::{Meeting, Place};
+use super::{Entry, Session};
 use crate::event::Timestamp;
 use crate::maps::{HashMap, HashSet};
 use std::cell::OnceCell;
@@ -25,11 +25,15 @@ pub(super) struct Paces {
 }
 
 impl Pace {
-    pub(super) fn of(&self, sessions: &[Session], meetings: &[Meeting]) -> &Paces {
+    pub(super) fn of(&self, sessions: &[Entry], meetings: &[Meeting]) -> &Paces {
         self.0.get_or_init(|| {
             let met: HashSet<Place> = meetings.iter().map(|meeting| meeting.outer).collect();
             // A list that grows would take up to three times as much meanwhile.
-            let moments = sessions.iter().flat_map(activities).map(|(_, activity)| activity.bursts.len() + 1).sum();
+            let moments = sessions
+                .iter()
+                .flat_map(|session| activities(session))
+                .map(|(_, activity)| activity.bursts.len() + 1)
+                .sum();
             let mut paces = Paces {
                 busy: Vec::with_capacity(sessions.len()),
                 bursts: Vec::with_capacity(moments),

@@ -2,7 +2,7 @@
 
 use super::facts::FlowFacts;
 use super::limits::stuck_toward_client;
-use super::{InnerFlow, Point, Session};
+use super::{Entry, InnerFlow, Point};
 use crate::event::{Direction, LinkType, PointId, Protocol, Vantage};
 use std::collections::BTreeMap;
 
@@ -74,7 +74,7 @@ struct InnerVotes {
 }
 
 /// Settles the points that saw nothing but traffic inside the tunnels: at which end of the tunnel they stood.
-pub fn infer_inner(points: &mut [Point], sessions: &[Session]) {
+pub fn infer_inner(points: &mut [Point], sessions: &[Entry]) {
     let mut votes: BTreeMap<PointId, InnerVotes> = BTreeMap::new();
     for session in sessions {
         for flow in &session.inner {

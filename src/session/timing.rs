@@ -6,7 +6,7 @@ use super::facts::{IcmpFacts, Runs};
 use super::limits::stuck_toward_client;
 use super::meetings::{Meeting, Place};
 use super::pace::{Pace, Paces, TOGETHER};
-use super::{InnerFlow, Session};
+use super::{Entry, InnerFlow, Session};
 use crate::event::{PointId, Timestamp};
 use crate::maps::{HashMap, HashSet};
 use std::collections::{BTreeMap, BTreeSet};
@@ -53,7 +53,7 @@ pub(super) enum Guesses {
 
 /// The session of each client. Exclusive, best match first.
 pub(super) fn homes(
-    sessions: &[Session],
+    sessions: &[Entry],
     clients: &[Client],
     icmp: &[IcmpFacts],
     meetings: &[Meeting],
@@ -137,7 +137,7 @@ pub(super) fn refused(icmp: &[IcmpFacts]) -> HashSet<IpAddr> {
 }
 
 /// An address that a decrypted CONNECT gave to one session needs no guess.
-fn give(sessions: &[Session], clients: &[Client], homes: &mut [Option<Home>]) {
+fn give(sessions: &[Entry], clients: &[Client], homes: &mut [Option<Home>]) {
     let mut by_address: HashMap<IpAddr, Vec<usize>> = HashMap::default();
     for (i, address) in sessions.iter().enumerate().flat_map(|(i, s)| s.inner_addresses.iter().map(move |a| (i, a))) {
         by_address.entry(*address).or_default().push(i);
@@ -380,14 +380,15 @@ pub(super) mod tests {
     }
 
     /// A session of DTLS that is busy at those moments.
-    fn session(id: u32, busy: &[f64]) -> Session {
+    fn session(id: u32, busy: &[f64]) -> Entry {
         let ends: (IpAddr, IpAddr) = ([192, 0, 2, id as u8].into(), [203, 0, 113, 2].into());
         let mut dtls = DtlsFacts::default();
         busy.iter().for_each(|seconds| dtls.activity.add(at(*seconds), FrameRef::default(), Direction::ToServer, 500));
         let mut view = facts(id, ends, Protocol::Udp, LIFE, 100);
         view.dtls = Some(Box::new(dtls));
         let dtls = vec![DtlsFlow { views: vec![Box::new(view)], continues: None }];
-        Session { start: at(LIFE.0), end: at(LIFE.1), dtls, ..Session::new(ends.0, Some(ends.1), 443, Proof::LateDtls) }
+        let new = Session::new(ends.0, Some(ends.1), 443, Proof::LateDtls);
+        Box::new(Session { start: at(LIFE.0), end: at(LIFE.1), dtls: dtls.into(), ..new })
     }
 
     /// An inner client with one flow, whose large packets begin at those moments and are its first and last ones.
@@ -403,7 +404,7 @@ pub(super) mod tests {
     }
 
     /// Sessions that are busy every 50 seconds, each at moments of its own.
-    pub fn sessions() -> Vec<Session> {
+    pub fn sessions() -> Vec<Entry> {
         let busy = |n: u32| (0..20).map(|k| f64::from(n) + 50.0 * f64::from(k)).collect::<Vec<_>>();
         (0..40).map(|n| session(n, &busy(n))).collect()
     }
@@ -440,7 +441,7 @@ pub(super) mod tests {
     }
 
     /// One session, busy every half second with so many records.
-    fn busy(records: u32) -> Session {
+    fn busy(records: u32) -> Entry {
         let mut busy = session(1, &(0..2_000).map(|n| f64::from(n) / 2.0).collect::<Vec<_>>());
         if let Some(dtls) = busy.dtls.first_mut().and_then(|d| d.views.first_mut()?.dtls.as_mut()) {
             dtls.records = [records, 0];
