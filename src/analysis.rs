@@ -155,7 +155,7 @@ impl InnerPacket<'_> {
     pub fn tunnel_ends(&self) -> String {
         let Some(carrier) = self.carrier else { return String::new() };
         let kind = if carrier.protocol == Protocol::Tcp { "TLS" } else { "DTLS" };
-        format!("{kind} tunnel from {} to {}", carrier.endpoints.client, carrier.endpoints.server)
+        format!("{kind} tunnel from {} to {}", carrier.endpoints().client, carrier.endpoints().server)
     }
 }
 
@@ -516,7 +516,7 @@ impl Run<'_> {
                 losses.handshakes_dropped
             ),
         );
-        let super_frames: u64 = facts.flows.iter().map(|f| u64::from(f.ended.super_frames)).sum();
+        let super_frames: u64 = facts.flows.iter().map(|f| u64::from(f.ended.seldom().super_frames)).sum();
         lose(
             "offload",
             super_frames,

@@ -7,7 +7,7 @@ pub use crate::anyconnect::{Bye, PacketKind, Token, TunnelAnswer, TunnelRequest}
 pub use crate::capture::vantage::Vantage;
 pub use crate::capture::{FrameRef, Interface, LinkType, Timestamp};
 pub use crate::flow::probe::{Passed, Sizes, SizesByDirection, Stuck};
-pub use crate::flow::{Direction, Endpoints, FlowId, Protocol};
+pub use crate::flow::{Direction, Endpoints, Ends, FlowId, Protocol};
 pub use crate::packet::Incomplete;
 pub use crate::packet::icmp::{IcmpError, Quoted};
 pub use crate::tls::cipher::{CipherSuite, Class};
@@ -165,8 +165,8 @@ pub const LARGE: u32 = 577;
 pub struct Opened {
     /// TCP or UDP.
     pub protocol: Protocol,
-    /// Both ends.
-    pub endpoints: Endpoints,
+    /// Both ends: see [`Opened::endpoints`].
+    pub ends: Ends,
     /// `tcp.stream` or `udp.stream`.
     pub stream: u32,
     /// When its first packet was seen.
@@ -187,7 +187,7 @@ impl Opened {
     pub fn bare(protocol: Protocol, endpoints: Endpoints, first: Timestamp) -> Opened {
         Opened {
             protocol,
-            endpoints,
+            ends: Ends::new(endpoints),
             stream: 0,
             first,
             first_frame: FrameRef::default(),
@@ -195,6 +195,11 @@ impl Opened {
             ttl: [0, 0],
             carrier: None,
         }
+    }
+
+    /// Both ends.
+    pub fn endpoints(&self) -> Endpoints {
+        self.ends.endpoints()
     }
 
     /// The SYN, when seen.
@@ -258,28 +263,49 @@ pub struct Ended {
     pub retransmissions: [u32; 2],
     /// Small segments sent again each way since anything last came the other way (TCP only), up to 255; none behind FIN or RST.
     pub unheard: [u8; 2],
-    /// The longest time each way in which small segments were sent again three times or more and nothing came back, until something did
-    /// (TCP only).
-    pub lapses: Option<Box<[Option<Lapse>; 2]>>,
     /// TCP sequence numbers of the first byte and of the one expected next, each way; only of a connection whose beginning or end was
     /// not captured.
     pub numbers: Option<Box<Numbers>>,
     /// Time of the last packet each way.
     pub last_by_direction: [Option<Timestamp>; 2],
-    /// Windows that each side closed, the segments that say so counted.
-    pub zero_windows: [ZeroWindow; 2],
     /// What sizes got through each way (TCP only), in IP bytes.
     pub sizes: SizesByDirection,
-    /// Segments above the peer's MSS: pictures of offload, never on the wire like that.
-    pub super_frames: u32,
     /// The longest silence before either side said something new that is longer than an alert, seconds (TCP only).
     pub silence: u32,
+    pub(crate) seldom: Option<Box<SeldomInEnded>>,
+}
+
+/// What few flows show: kept apart, for there may be many.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SeldomInEnded {
+    /// The longest time each way in which small segments were sent again three times or more and nothing came back, until something did
+    /// (TCP only).
+    pub lapses: [Option<Lapse>; 2],
+    /// Windows that each side closed, the segments that say so counted.
+    pub zero_windows: [ZeroWindow; 2],
+    /// Segments above the peer's MSS: pictures of offload, never on the wire like that.
+    pub super_frames: u32,
 }
 
 impl Ended {
-    /// Of [`Ended::lapses`] the one of the side that sends that way.
+    /// What few flows show.
+    pub fn seldom(&self) -> &SeldomInEnded {
+        const NOTHING: &SeldomInEnded = &SeldomInEnded {
+            lapses: [None; 2],
+            zero_windows: [ZeroWindow { segments: 0, centiseconds: 0 }; 2],
+            super_frames: 0,
+        };
+        self.seldom.as_deref().unwrap_or(NOTHING)
+    }
+
+    /// Says what few flows show, if this one does.
+    pub fn add(&mut self, seldom: SeldomInEnded) {
+        self.seldom = (seldom != SeldomInEnded::default()).then(|| Box::new(seldom));
+    }
+
+    /// Of [`SeldomInEnded::lapses`] the one of the side that sends that way.
     pub fn lapse(&self, sent: Direction) -> Option<Lapse> {
-        *sent.of(self.lapses.as_deref()?)
+        *sent.of(&self.seldom().lapses)
     }
 }
 

@@ -117,7 +117,7 @@ impl<'a> Late<'a> {
             None if self.case.at(Vantage::Outside).contains(&self.near) => Some("gateway-late"),
             None => None,
         };
-        let port = self.case.session.dtls.first().map_or(443, |flow| flow.best().opened.endpoints.server.port());
+        let port = self.case.session.dtls.first().map_or(443, |flow| flow.best().opened.endpoints().server.port());
         let find = match likely {
             Some("hellos-lost") => format!(
                 "find what keeps udp/{port} from reaching the gateway at first: firewalls, NAT, load balancers between"

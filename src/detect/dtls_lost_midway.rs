@@ -178,7 +178,7 @@ impl<'a> Death<'a> {
         }
         // A client that has another address has left the old one.
         let here = flow.best();
-        let host = |v: &FlowFacts| v.opened.endpoints.client.ip();
+        let host = |v: &FlowFacts| v.opened.endpoints().client.ip();
         let has_moved = |v: &&View| v.point == here.point && host(v) != host(here);
         if later.first().is_some_and(|d| d.views.iter().any(|v| has_moved(&v))) {
             return None;
@@ -367,7 +367,7 @@ fn finding(case: &Case<'_>, death: &Death<'_>, deaths: usize, is_mended: bool) -
     match (death.again, death.retries.len()) {
         (Some(at), _) => {
             let after = at.seconds_since(answered);
-            let port = |d: &DtlsFlow| d.best().opened.endpoints.client.port();
+            let port = |d: &DtlsFlow| d.best().opened.endpoints().client.port();
             let is_moved = session.dtls.iter().any(|d| d.start() == at && port(d) != port(death.flow));
             let from = if is_moved { " from another port" } else { "" };
             let works = if is_mended { ", and works" } else { "" };
@@ -470,7 +470,7 @@ fn ruled_out(case: &Case<'_>, death: &Death<'_>, likely: &str) -> Vec<RuledOut> 
 
 fn remedies(session: &Session, death: &Death<'_>, likely: &str) -> Vec<String> {
     if let Some(icmp) = death.refused {
-        let port = death.flow.best().opened.endpoints.server.port();
+        let port = death.flow.best().opened.endpoints().server.port();
         let first =
             format!("see on {} why it refuses udp/{port} since then ({})", icmp.sender, icmp_words(&icmp.error));
         return std::iter::once(first).chain(remedy::equal_mtus(session)).collect();

@@ -37,10 +37,10 @@ fn check(case: &Case<'_>) -> Outcome {
             false => Outcome::clear("DTLS is not seen to be up, so it did not move"),
         };
     };
-    let to = first.best().opened.endpoints.client;
+    let to = first.best().opened.endpoints().client;
     let before = session.dtls.iter().filter(|d| Some(d.start()) == first.continues);
     let from = before.flat_map(|d| &d.views).find(|v| v.point == first.best().point);
-    let from_end = from.map(|v| v.opened.endpoints.client);
+    let from_end = from.map(|v| v.opened.endpoints().client);
     let roamed = from_end.is_some_and(|from| from.ip() != to.ip());
     let answered = first.views.iter().any(|v| Direction::ToClient.of(&v.ended.packets) > &0);
     let from_words = from_end.map_or("another port".to_owned(), |from| from.to_string());

@@ -361,7 +361,7 @@ impl<'a> Failure<'a> {
     }
 
     fn server(&self) -> (Option<IpAddr>, u16) {
-        let server = self.failed.first().map(|j| j.view.opened.endpoints.server);
+        let server = self.failed.first().map(|j| j.view.opened.endpoints().server);
         (server.map(|s| s.ip()), server.map_or(self.case.session.port, |s| s.port()))
     }
 
@@ -852,7 +852,7 @@ fn placed(case: &Case<'_>, episode: &Episode<'_>, near: PointId, seen: &BTreeMap
     let last = here().filter_map(|j| j.facts.hello_frames.last()).map(|(_, at)| *at).max();
     let Some(((first, last), judged)) = first.zip(last).zip(here().next()) else { return Placed::Nowhere };
     let until = last.plus_seconds(-LEEWAY).max(first.plus_seconds(LEEWAY));
-    let port = judged.view.opened.endpoints.server.port();
+    let port = judged.view.opened.endpoints().server.port();
     let whole = |point| case.whole_window(point, Sight::Udp(port), first, until);
     let outside = case.at(Vantage::Outside);
     if let Some(point) = outside.iter().copied().find(|point| seen.contains_key(point)) {

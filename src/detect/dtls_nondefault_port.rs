@@ -100,7 +100,7 @@ fn check(case: &Case<'_>) -> Outcome {
             vec![
                 format!(
                     "permit udp/{port} to {} on every firewall between, or",
-                    first.best().opened.endpoints.server.ip()
+                    first.best().opened.endpoints().server.ip()
                 ),
                 format!(
                     "set the gateway's DTLS port back to {DEFAULT} (`dtls port {DEFAULT}` under `webvpn`); affects all its users"
@@ -148,5 +148,5 @@ fn only_named(frame: FrameRef, port: u16) -> Finding {
 }
 
 fn port(flow: &DtlsFlow) -> u16 {
-    flow.best().opened.endpoints.server.port()
+    flow.best().opened.endpoints().server.port()
 }

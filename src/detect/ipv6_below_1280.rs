@@ -33,7 +33,7 @@ Found when IPv6 is seen inside the tunnel and the limit in force, or an ICMPv6 P
 
 fn check(case: &Case<'_>) -> Outcome {
     let session = case.session;
-    let v6 = |f: &&crate::session::InnerFlow| f.facts.opened.endpoints.client.is_ipv6();
+    let v6 = |f: &&crate::session::InnerFlow| f.facts.opened.endpoints().client.is_ipv6();
     let Some(flow) = session.inner.iter().find(v6) else {
         return Outcome::clear("no IPv6 was seen inside the tunnel");
     };

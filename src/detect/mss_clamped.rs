@@ -35,7 +35,7 @@ fn check(case: &Case<'_>) -> Outcome {
     let mut inner: HashMap<_, Vec<&FlowFacts>> = HashMap::default();
     for flow in &session.inner {
         inner
-            .entry((flow.facts.opened.endpoints.client, flow.facts.opened.endpoints.server))
+            .entry((flow.facts.opened.endpoints().client, flow.facts.opened.endpoints().server))
             .or_default()
             .push(&flow.facts);
     }

@@ -165,7 +165,7 @@ fn stream_filter(connection: &Connection) -> Filter {
     Filter {
         filter: format!("tcp.stream == {}", opened.stream),
         capture: opened.first_frame.capture,
-        shows: format!("tunnel connection from port {}", opened.endpoints.client.port()),
+        shows: format!("tunnel connection from port {}", opened.endpoints().client.port()),
         frames: None,
     }
 }

@@ -83,7 +83,7 @@ impl Load<'_> {
 
     /// Closed windows its receiver announced: how often, and for how long in all, seconds.
     fn closed(&self) -> (u16, f64) {
-        let closed = self.direction.reverse().of(&self.view.ended.zero_windows);
+        let closed = self.direction.reverse().of(&self.view.ended.seldom().zero_windows);
         (closed.segments, f64::from(closed.centiseconds) / 100.0)
     }
 

@@ -592,7 +592,7 @@ fn reset(case: &Case<'_>, connection: &Connection) -> Option<Reset> {
     let own = || connection.views.iter().filter(|v| is_sender(v.point) && v.point != view.point);
     let sent = |v: &View| v.closed().is_some_and(|c| c.reset && c.direction == closed.direction);
     // a capture that had ended by then, or whose filter keeps it out, does not have it either
-    let sight = Sight::Reset(view.opened.endpoints.server.port());
+    let sight = Sight::Reset(view.opened.endpoints().server.port());
     let would_show = |v: &View| case.whole_window(v.point, sight, closed.at, closed.at).is_ok();
     let unsent = own().any(would_show) && !own().any(sent);
     Some(Reset { closed, usual, unsent })
@@ -613,7 +613,7 @@ fn stream_filter(connection: &Connection) -> Filter {
     Filter {
         filter: format!("tcp.stream == {}", opened.stream),
         capture,
-        shows: format!("tunnel connection from port {}", opened.endpoints.client.port()),
+        shows: format!("tunnel connection from port {}", opened.endpoints().client.port()),
         frames: None,
     }
 }

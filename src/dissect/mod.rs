@@ -8,8 +8,8 @@ mod stream;
 use crate::capture::{Frame, LinkType};
 use crate::decrypt::Keyring;
 use crate::event::{
-    Direction, Ended, Endpoints, Event, FlowId, FrameRef, IcmpSeen, LARGE, Large, Opened, PointId, Refused, Syn,
-    TcpHandshake, Timestamp, What,
+    Direction, Ended, Endpoints, Ends, Event, FlowId, FrameRef, IcmpSeen, LARGE, Large, Opened, PointId, Refused,
+    SeldomInEnded, Syn, Timestamp, What,
 };
 use crate::flow::table::{Flow, Table};
 use crate::flow::{self, table, tcp};
@@ -364,19 +364,16 @@ impl Told<'_> {
         let state = &self.flow.state;
         let handshake = match &state.body {
             Body::Tcp(tcp) => tcp.handshake(),
-            _ => TcpHandshake::default(),
+            _ => None,
         };
+        let (client, server) = if state.swapped { (server, client) } else { (client, server) };
         Opened {
             protocol: self.flow.protocol(),
-            endpoints: if state.swapped {
-                Endpoints { client: server, server: client }
-            } else {
-                Endpoints { client, server }
-            },
+            ends: Ends::new(Endpoints { client, server }),
             stream: state.opened.unwrap_or(self.flow.stream),
             first: self.flow.first,
             first_frame: state.first_frame,
-            handshake: (handshake != TcpHandshake::default()).then(|| Box::new(handshake)),
+            handshake: handshake.copied().map(Box::new),
             ttl: state.ttl,
             carrier: state.carrier,
         }
@@ -439,11 +436,14 @@ fn end(mut flow: Flow<State>, losses: &mut Losses, sink: &mut impl FnMut(&Event<
         last_frame: state.last_frame,
         packets: state.packets,
         last_by_direction: state.last,
-        super_frames: state.super_frames,
         ..Ended::default()
     };
     if let Body::Tcp(tcp) = &state.body {
         tcp.total(&mut ended);
+    }
+    if state.super_frames > 0 {
+        let known = ended.seldom().clone();
+        ended.add(SeldomInEnded { super_frames: state.super_frames, ..known });
     }
     sink(&place.event(What::Ended(place.id(flow.id), &opened, &ended)));
 }
@@ -454,7 +454,7 @@ fn refused(flow: &Flow<State>, opened: &Opened) -> Option<Refused> {
     let (syn, by_reset) = (opened.syn()?, *Direction::ToClient.of(&flow.state.packets) > 0);
     let is_one = opened.syn_ack().is_none() && (tcp.is_closed() || !by_reset);
     let Syn { at: first, frame, .. } = syn;
-    is_one.then_some(Refused { endpoints: opened.endpoints, first, frame, last: flow.last, by_reset })
+    is_one.then_some(Refused { endpoints: opened.endpoints(), first, frame, last: flow.last, by_reset })
 }
 
 /// A SYN's or SYN-ACK's facts.

@@ -6,8 +6,8 @@ use super::{Bench, Body, Carried, Limits, Losses, Place, Told, is_super_frame, s
 use crate::anyconnect::{PacketKind, Token, TunnelAnswer, TunnelRequest};
 use crate::decrypt::Keyring;
 use crate::event::{
-    Direction, Ended, Event, FlowId, FrameRef, LARGE, Lapse, Syn, TcpHandshake, Timestamp, TunnelPacket, Unsealed,
-    What, ZeroWindow,
+    Direction, Ended, Event, FlowId, FrameRef, LARGE, Lapse, SeldomInEnded, Syn, TcpHandshake, Timestamp, TunnelPacket,
+    Unsealed, What, ZeroWindow,
 };
 use crate::flow::probe::{SizeProbe, SizesByDirection};
 use crate::flow::tcp::{Chunk, Kind, TcpStream};
@@ -18,9 +18,15 @@ use crate::tls::{Alert, ContentType, Handshake, HandshakeReader};
 /// A TCP flow.
 #[derive(Debug, Default)]
 pub(super) struct Tcp {
-    syn: Option<Syn>,
-    syn_ack: Option<Syn>,
-    third: Option<Timestamp>,
+    /// What was seen of it: nothing of a connection that began before the capture.
+    handshake: Option<Box<TcpHandshake>>,
+    // What each packet asks of it lies here.
+    /// SYN and SYN-ACK were seen.
+    is_open: bool,
+    /// The SYN-ACK was seen, and not what answers it.
+    awaits_third: bool,
+    /// The smaller MSS, when both sides told one: 0 otherwise.
+    least_mss: u16,
     closed: bool,
     /// The way of the first alert that is encrypted: it ends the connection.
     alert: Option<Direction>,
@@ -34,7 +40,10 @@ pub(super) struct Tcp {
     last: [Option<Sent>; 2],
     /// The longest silence, seconds: see [`Ended::silence`].
     silence: u32,
-    tls: Tls,
+    /// TLS, or too early to tell.
+    reading: Option<Box<Reading>>,
+    /// Before that, so many bytes in the middle of something, without a record's beginning; more than [`PATIENCE`] are another protocol.
+    hunted: u32,
 }
 
 /// A data segment, and which bytes of its direction are fresh.
@@ -49,21 +58,10 @@ struct Sent {
     id: u16,
 }
 
-/// What is known of the bytes.
-#[derive(Debug)]
-enum Tls {
-    /// Nothing yet but so many bytes in the middle of something, without a record's beginning.
-    Unread(u32),
-    /// TLS, or too early to tell.
-    Reading(Box<Reading>),
-    /// Another protocol.
-    No,
-}
-
-impl Default for Tls {
-    fn default() -> Tls {
-        Tls::Unread(0)
-    }
+/// What is known of the bytes: [`Tcp::reading`] and [`Tcp::hunted`].
+struct Tls<'a> {
+    reading: &'a mut Option<Box<Reading>>,
+    hunted: &'a mut u32,
 }
 
 #[derive(Debug)]
@@ -150,8 +148,35 @@ impl Tcp {
         }
     }
 
-    pub(super) fn handshake(&self) -> TcpHandshake {
-        TcpHandshake { syn: self.syn, syn_ack: self.syn_ack, third: self.third }
+    pub(super) fn handshake(&self) -> Option<&TcpHandshake> {
+        self.handshake.as_deref()
+    }
+
+    /// Notes a SYN, a SYN-ACK or what answers that.
+    #[cold]
+    fn shake(&mut self, place: Place, segment: &TcpSegment<'_>) {
+        let handshake = self.handshake.get_or_insert_default();
+        match (segment.has(TcpSegment::SYN), segment.has(TcpSegment::ACK)) {
+            (true, false) => _ = handshake.syn.get_or_insert_with(|| syn(place, segment)),
+            (true, true) => _ = handshake.syn_ack.get_or_insert_with(|| syn(place, segment)),
+            (false, _) => _ = handshake.third.get_or_insert(place.at),
+        }
+        self.is_open = handshake.syn.is_some() && handshake.syn_ack.is_some();
+        self.awaits_third = handshake.syn_ack.is_some() && handshake.third.is_none();
+        let mss = |syn: Option<Syn>| syn.and_then(|syn| syn.mss).unwrap_or(0);
+        self.least_mss = mss(handshake.syn).min(mss(handshake.syn_ack));
+    }
+
+    /// The MSS that the receiver of such a segment told; any that is large enough, when that is known at once.
+    fn mss(&self, direction: Direction, payload_len: u32) -> Option<u16> {
+        if payload_len <= u32::from(self.least_mss) {
+            return Some(self.least_mss);
+        }
+        let handshake = self.handshake.as_ref()?;
+        match direction {
+            Direction::ToServer => handshake.syn_ack?.mss,
+            Direction::ToClient => handshake.syn?.mss,
+        }
     }
 
     /// Was a FIN or RST seen?
@@ -204,8 +229,7 @@ impl Tcp {
     }
 
     pub(super) fn unsealed(&self) -> Option<Unsealed> {
-        let Tls::Reading(reading) = &self.tls else { return None };
-        let opened = reading.opened.as_ref()?;
+        let opened = self.reading.as_ref()?.opened.as_ref()?;
         let counts = opened.counts();
         Some(Unsealed { opened: counts.opened, failed: counts.failed, misframed: opened.misframed() })
     }
@@ -213,12 +237,12 @@ impl Tcp {
     pub(super) fn total(&self, ended: &mut Ended) {
         ended.retransmissions = self.again;
         ended.unheard = self.unheard;
-        let lapses = self.seldom.as_ref().map(|seldom| seldom.deaf.map(|deaf| deaf.longest));
-        ended.lapses = lapses.filter(|lapses| lapses.iter().any(Option::is_some)).map(Box::new);
-        let is_whole = self.closed && self.syn.is_some();
+        let is_whole = self.closed && self.handshake().is_some_and(|handshake| handshake.syn.is_some());
         ended.numbers = (!is_whole).then(|| Box::new(self.streams.each_ref().map(TcpStream::numbers)));
         if let Some(seldom) = &self.seldom {
-            ended.zero_windows = seldom.closed.map(|closed| closed.total(ended.last));
+            let zero_windows = seldom.closed.map(|closed| closed.total(ended.last));
+            let lapses = seldom.deaf.map(|deaf| deaf.longest);
+            ended.add(SeldomInEnded { zero_windows, lapses, ..SeldomInEnded::default() });
         }
         ended.silence = self.silence;
         ended.sizes = SizesByDirection::of(&self.probes);
@@ -237,24 +261,11 @@ pub(super) fn take(
     let flow = told.id();
     let Body::Tcp(tcp) = &mut told.flow.state.body else { return };
     let (is_syn, is_ack) = (segment.has(TcpSegment::SYN), segment.has(TcpSegment::ACK));
-    match (is_syn, is_ack) {
-        (true, false) => {
-            tcp.syn.get_or_insert_with(|| syn(place, segment));
-        }
-        (true, true) => {
-            tcp.syn_ack.get_or_insert_with(|| syn(place, segment));
-        }
-        (false, true) if direction == Direction::ToServer && tcp.syn_ack.is_some() => {
-            tcp.third.get_or_insert(place.at);
-        }
-        _ => {}
+    if is_syn || tcp.awaits_third && is_ack && direction == Direction::ToServer {
+        tcp.shake(place, segment);
     }
-    let receiver = match direction {
-        Direction::ToServer => tcp.syn_ack,
-        Direction::ToClient => tcp.syn,
-    };
     let whole = packet.fragments == 0;
-    let super_frame = is_super_frame(&packet.ip, segment.payload_len, receiver.and_then(|s| s.mss));
+    let super_frame = is_super_frame(&packet.ip, segment.payload_len, tcp.mss(direction, segment.payload_len));
     if whole && !super_frame {
         direction.of_mut(&mut tcp.probes).sent(
             segment.seq,
@@ -305,7 +316,7 @@ pub(super) fn take(
     if whole && !super_frame && !twice {
         told.large(&packet.ip, direction, again, sink);
     }
-    let has_syn = matches!(&told.flow.state.body, Body::Tcp(tcp) if tcp.syn.is_some() && tcp.syn_ack.is_some());
+    let has_syn = matches!(&told.flow.state.body, Body::Tcp(tcp) if tcp.is_open);
     if has_syn && segment.payload_len > 0 {
         // A connection that spoke is known with its MSS, whatever it speaks.
         told.open(sink);
@@ -351,7 +362,8 @@ fn feed(
     keys: &mut Keys<'_>,
     seen: &mut Seen<'_>,
 ) -> Kind {
-    let Tcp { streams, tls, .. } = tcp;
+    let Tcp { streams, reading, hunted, .. } = tcp;
+    let mut tls = Tls { reading, hunted };
     let [to_server, to_client] = streams;
     let (mine, other) = if direction == Direction::ToServer { (to_server, to_client) } else { (to_client, to_server) };
     let kind = {
@@ -365,28 +377,32 @@ fn feed(
             segment.payload_len,
             &limits.tcp,
             &mut |chunk| {
-                read(tls, direction, start, &chunk, keys, seen);
+                read(&mut tls, direction, start, &chunk, keys, seen);
             },
         )
     };
     if segment.has(TcpSegment::ACK) {
         let start = other.from_start();
         other.acknowledged(segment.ack, &mut |chunk| {
-            read(tls, direction.reverse(), start, &chunk, keys, seen);
+            read(&mut tls, direction.reverse(), start, &chunk, keys, seen);
         });
     }
     kind
 }
 
 fn read(
-    tls: &mut Tls,
+    tls: &mut Tls<'_>,
     direction: Direction,
     from_start: bool,
     chunk: &Chunk<'_>,
     keys: &mut Keys<'_>,
     seen: &mut Seen<'_>,
 ) {
-    if let Tls::Unread(hunted) = tls {
+    let Tls { reading, hunted } = tls;
+    if reading.is_none() {
+        if **hunted > PATIENCE {
+            return;
+        }
         let passed_over = match chunk {
             _ if from_start => 0,
             Chunk::Data(bytes) if may_begin(bytes) => 0,
@@ -394,14 +410,11 @@ fn read(
             Chunk::Missing(count) => *count,
         };
         if passed_over > 0 {
-            *hunted = hunted.saturating_add(passed_over);
-            if *hunted > PATIENCE {
-                *tls = Tls::No;
-            }
+            **hunted = hunted.saturating_add(passed_over);
             return;
         }
         let scanner = || if from_start { RecordScanner::new() } else { RecordScanner::midway() };
-        *tls = Tls::Reading(Box::new(Reading {
+        **reading = Some(Box::new(Reading {
             scanners: [scanner(), scanner()],
             handshakes: Some(Box::new([HandshakeReader::new(), HandshakeReader::new()])),
             data: [false, false],
@@ -409,8 +422,8 @@ fn read(
             opened: (!keys.keyring.is_empty()).then(|| Box::new(Stream::new(keys.keyring))),
         }));
     }
-    let Tls::Reading(reading) = tls else { return };
-    let Reading { scanners, handshakes, data, connect, opened } = &mut **reading;
+    let Some(known) = reading.as_deref_mut() else { return };
+    let Reading { scanners, handshakes, data, connect, opened } = known;
     let chunk = match (connect, chunk) {
         (Some(connect), Chunk::Data(bytes)) => {
             let rest = connect.strip(direction, bytes, &mut |to| seen.things.push((direction, Thing::Connect(to))));
@@ -452,7 +465,7 @@ fn read(
     }
     seen.lost_syncs += scanner.lost_syncs().saturating_sub(before);
     if scanner.verdict() == Verdict::NotTls {
-        *tls = Tls::No;
+        (**reading, **hunted) = (None, u32::MAX);
     }
 }
 
@@ -565,10 +578,11 @@ pub(super) fn finish(told: &mut Told<'_>, losses: &mut Losses, sink: &mut impl F
     let mut keys = Keys { keyring: &mut nothing, record: &mut record, packet: &mut packet };
     let mut things = Vec::new();
     let mut seen = Seen { flow, things: &mut things, lost_syncs: 0, alert: None, carried: &mut carried };
-    let Tcp { streams, tls, .. } = &mut **tcp;
+    let Tcp { streams, reading, hunted, .. } = &mut **tcp;
+    let mut tls = Tls { reading, hunted };
     for (stream, direction) in streams.iter_mut().zip([Direction::ToServer, Direction::ToClient]) {
         let start = stream.from_start();
-        stream.finish(&mut |chunk| read(tls, direction, start, &chunk, &mut keys, &mut seen));
+        stream.finish(&mut |chunk| read(&mut tls, direction, start, &chunk, &mut keys, &mut seen));
     }
     let Seen { things, lost_syncs, .. } = seen;
     tell_seen(told, things, lost_syncs, losses, sink);
@@ -577,6 +591,12 @@ pub(super) fn finish(told: &mut Told<'_>, losses: &mut Losses, sink: &mut impl F
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_kept_of_each_connection_is_small() {
+        // As large as the facts about a flow, which take its room when the capture ends.
+        assert!(size_of::<Tcp>() <= 192, "{}", size_of::<Tcp>());
+    }
 
     #[test]
     fn a_silence_ends_with_bytes_that_are_no_alert() {

@@ -1,6 +1,6 @@
 //! Packets to flows: the same 5-tuple, both directions, numbered as Wireshark does. Protocol-blind.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 pub mod probe;
 pub mod table;
@@ -76,5 +76,36 @@ impl Endpoints {
     /// Both addresses, client first.
     pub fn addresses(&self) -> (IpAddr, IpAddr) {
         (self.client.ip(), self.server.ip())
+    }
+}
+
+/// [`Endpoints`] at rest: 16 bytes, others than IPv4 in a box of their own.
+#[derive(Clone, Debug)]
+pub struct Ends(Rest);
+
+#[derive(Clone, Debug)]
+enum Rest {
+    /// Addresses and ports, the client's first.
+    V4([Ipv4Addr; 2], [u16; 2]),
+    Other(Box<([IpAddr; 2], [u16; 2])>),
+}
+
+impl Ends {
+    /// Of those ends addresses and ports.
+    pub fn new(Endpoints { client, server }: Endpoints) -> Ends {
+        let ports = [client.port(), server.port()];
+        Ends(match (client.ip(), server.ip()) {
+            (IpAddr::V4(client), IpAddr::V4(server)) => Rest::V4([client, server], ports),
+            (client, server) => Rest::Other(Box::new(([client, server], ports))),
+        })
+    }
+
+    /// Both ends.
+    pub fn endpoints(&self) -> Endpoints {
+        let ([client, server], [client_port, server_port]) = match &self.0 {
+            Rest::V4(addresses, ports) => (addresses.map(IpAddr::V4), *ports),
+            Rest::Other(other) => **other,
+        };
+        Endpoints { client: (client, client_port).into(), server: (server, server_port).into() }
     }
 }

@@ -62,10 +62,13 @@ pub struct TcpStream {
     next: u32,
     /// Sequence number of the first byte.
     base: u32,
-    /// Where a segment too far away to be believed ended.
-    stray: Option<u32>,
+    /// Where a segment too far away to be believed ended, if it just came.
+    stray: u32,
     /// Sequence number of the FIN, once seen.
-    fin: Option<u32>,
+    fin: u32,
+    // Flags side by side take less room than options.
+    strayed: bool,
+    fin_seen: bool,
     started: bool,
     syn_seen: bool,
     /// How far the other side acknowledged beyond `next`; 0 when it did not.
@@ -111,7 +114,7 @@ impl TcpStream {
         let expected = self.started && seq == self.next && !syn && !fin;
         let whole = payload.len() == payload_len as usize && !payload.is_empty() && payload_len <= MAX_SEGMENT;
         if expected && whole && self.waiting.is_none() {
-            self.stray = None;
+            self.strayed = false;
             self.advance(payload_len);
             deliver(Chunk::Data(payload));
             return Kind::New;
@@ -191,7 +194,7 @@ impl TcpStream {
     /// End of the capture: hands out what still waits, holes as missing.
     pub fn finish(&mut self, deliver: &mut impl FnMut(Chunk<'_>)) {
         while self.skip_hole(u64::MAX, deliver) {}
-        let fin_may_count = u32::from(self.fin.is_none_or(|fin| fin == self.next));
+        let fin_may_count = u32::from(!self.fin_seen || self.fin == self.next);
         let acked = std::mem::take(&mut self.acked_ahead);
         if acked > fin_may_count {
             self.miss(acked, deliver); // acknowledged, never captured (a lone 1 is the FIN)
@@ -220,7 +223,7 @@ impl TcpStream {
 
     /// Was everything up to the FIN handed out?
     pub fn closed(&self) -> bool {
-        self.started && self.fin == Some(self.next)
+        self.started && self.fin_seen && self.fin == self.next
     }
 
     /// Does data wait behind a hole?
@@ -232,8 +235,8 @@ impl TcpStream {
         self.started = true;
         self.base = seq;
         self.next = seq;
-        self.stray = None;
-        self.fin = None;
+        self.strayed = false;
+        self.fin_seen = false;
         self.acked_ahead = 0;
     }
 
@@ -252,9 +255,9 @@ impl TcpStream {
 
     /// Was this the first FIN? Only one at or after the next byte can be.
     fn see_fin(&mut self, at: u32) -> bool {
-        let first = self.fin.is_none() && at.wrapping_sub(self.next) <= MAX_WINDOW;
+        let first = !self.fin_seen && at.wrapping_sub(self.next) <= MAX_WINDOW;
         if first {
-            self.fin = Some(at);
+            (self.fin, self.fin_seen) = (at, true);
         }
         first
     }
@@ -266,12 +269,12 @@ impl TcpStream {
         if near {
             return true;
         }
-        if self.stray == Some(seq) {
+        if self.strayed && self.stray == seq {
             while self.skip_hole(u64::MAX, deliver) {}
             self.miss(seq.wrapping_sub(self.next), deliver);
             return true;
         }
-        self.stray = Some(seq.wrapping_add(len));
+        (self.stray, self.strayed) = (seq.wrapping_add(len), true);
         false
     }
 
@@ -285,7 +288,7 @@ impl TcpStream {
     fn hand_out(&mut self, data: &[u8], len: u32, deliver: &mut impl FnMut(Chunk<'_>)) {
         let data = data.get(..len as usize).unwrap_or(data);
         let have = data.len() as u32; // at most `len`
-        self.stray = None;
+        self.strayed = false;
         if have > 0 {
             self.advance(have);
             deliver(Chunk::Data(data));
@@ -295,7 +298,7 @@ impl TcpStream {
 
     fn miss(&mut self, len: u32, deliver: &mut impl FnMut(Chunk<'_>)) {
         if len > 0 {
-            self.stray = None;
+            self.strayed = false;
             self.advance(len);
             deliver(Chunk::Missing(len));
         }

@@ -304,7 +304,7 @@ fn data(session: &session::Session, stretches: &[Stretch]) -> Vec<DataStretch> {
 }
 
 fn tunnel(case: &Case<'_>, view: &FlowFacts, kind: &str, role: &str) -> Tunnel {
-    let ends = view.opened.endpoints;
+    let ends = view.opened.endpoints();
     Tunnel {
         kind: kind.to_owned(),
         role: role.to_owned(),
@@ -333,7 +333,7 @@ fn attempts(case: &Case<'_>) -> Vec<DtlsAttempt> {
     for flow in &session.dtls {
         for judged in judge(session, flow, case.points) {
             let (view, facts) = (judged.view, judged.facts);
-            let ends = view.opened.endpoints;
+            let ends = view.opened.endpoints();
             let capture = view.opened.first_frame.capture;
             let frames: Vec<FrameRef> = facts.hello_frames.iter().map(|(f, _)| *f).collect();
             let first_frame = frames.first().copied().unwrap_or(view.opened.first_frame);

@@ -130,7 +130,7 @@ pub fn judge<'a>(session: &'a Session, flow: &'a DtlsFlow, points: &'a [Point]) 
         let point = points.get(view.point.0 as usize);
         let end = point.and_then(|p| p.span).map_or(view.ended.last, |(_, last)| last);
         let outcome = judge_one(view, facts, &session.icmp, end);
-        let port = view.opened.endpoints.server.port();
+        let port = view.opened.endpoints().server.port();
         let unseen = || hides(point?, Sight::Udp(port), facts.hellos);
         let outcome = match outcome {
             failed if failed.failed() && !failed.is_told() => unseen().map_or(failed, AttemptOutcome::NotObservable),
@@ -211,7 +211,7 @@ fn refusal(view: &FlowFacts, attempt: &AttemptFacts, icmp: &[Icmp]) -> Option<At
 
 /// Unreachables at the same point that quote the client's packets of a UDP flow.
 pub fn refusals<'a>(view: &FlowFacts, icmp: &'a [Icmp]) -> impl Iterator<Item = &'a IcmpFacts> {
-    let (ends, point) = (view.opened.endpoints, view.point);
+    let (ends, point) = (view.opened.endpoints(), view.point);
     icmp.iter()
         .filter(|i| !i.inner && is_unreachable(&i.facts.error))
         .map(|i| &i.facts)

@@ -123,7 +123,7 @@ pub fn attach(
         vain.entry(pair(*point, refused.endpoints)).or_default().extend(TurnedAway::refused(refused));
     }
     for flow in others {
-        let client = flow.opened.endpoints.client;
+        let client = flow.opened.endpoints().client;
         if flow.quic.iter().any(|n| *n > 0) {
             quic.entry((flow.point, client.ip())).or_default().push(flow);
         }
@@ -131,7 +131,7 @@ pub fn attach(
             unasked.entry((flow.point, client)).or_default().push(flow);
         }
         if let Some(away) = TurnedAway::of(flow) {
-            vain.entry(pair(flow.point, flow.opened.endpoints)).or_default().push(away);
+            vain.entry(pair(flow.point, flow.opened.endpoints())).or_default().push(away);
         }
     }
     let came_back = |s: &Session| s.connections.last().is_some_and(|c| !c.role.is_tunnel());
@@ -149,14 +149,14 @@ pub fn attach(
         let mut asking: BTreeSet<(PointId, SocketAddr)> = BTreeSet::new();
         let mut gateways: BTreeSet<(PointId, IpAddr)> = BTreeSet::new();
         for view in session.outer_views() {
-            let ends = view.opened.endpoints;
+            let ends = view.opened.endpoints();
             clients.insert((view.point, ends.client.ip()));
             gateways.insert((view.point, ends.server.ip()));
             if view.dtls.is_some() {
                 asking.insert((view.point, ends.client));
             }
         }
-        let elsewhere = |flow: &&&FlowFacts| !gateways.contains(&(flow.point, flow.opened.endpoints.server.ip()));
+        let elsewhere = |flow: &&&FlowFacts| !gateways.contains(&(flow.point, flow.opened.endpoints().server.ip()));
         let asked = clients.iter().filter_map(|key| quic.get(key)).flatten();
         asked.filter(elsewhere).for_each(|flow| beside.quic.add(flow));
         let strangers = asking.iter().filter_map(|key| unasked.get(key)).flatten();
@@ -176,7 +176,7 @@ fn turned_away(session: &Session, vain: &Vain) -> Vec<TurnedAway> {
     let Some(tunnel) = session.tunnels().last() else { return Vec::new() };
     let last = tunnel.best();
     let Some(closed) = last.closed().filter(|c| c.by == Direction::ToClient) else { return Vec::new() };
-    let beside = vain.get(&pair(last.point, last.opened.endpoints)).into_iter().flatten().copied();
+    let beside = vain.get(&pair(last.point, last.opened.endpoints())).into_iter().flatten().copied();
     let own = session.connections.iter().filter(|c| !c.role.is_tunnel()).filter_map(|c| TurnedAway::of(c.best()));
     // After a goodbye another visit is nothing to wonder about.
     let is_abrupt = is_abrupt(session, tunnel, closed);
@@ -232,7 +232,7 @@ impl TurnedAway {
 
 impl Quic {
     fn add(&mut self, flow: &FlowFacts) {
-        let host = flow.opened.endpoints.server.ip();
+        let host = flow.opened.endpoints().server.ip();
         let [asked, answered] = flow.ended.packets.map(|n| n > 0);
         if asked {
             self.asked.insert(host);
@@ -249,7 +249,7 @@ impl Quic {
 impl Stranger {
     fn of(flow: &FlowFacts) -> Option<Stranger> {
         let (messages, first) = flow.dtls.as_ref()?.seldom().unasked;
-        let address = flow.opened.endpoints.server.ip();
+        let address = flow.opened.endpoints().server.ip();
         Some(Stranger { address, messages, frame: first?.1 })
     }
 }

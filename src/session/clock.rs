@@ -83,7 +83,7 @@ fn measure(flows: &[View], points: &[Point], set_of: &dyn Fn(PointId) -> u16) ->
     for flow in flows.iter().filter(|f| f.opened.protocol == Protocol::Tcp) {
         if let Some(passing) = passing(flow) {
             let random = flow.tls.as_ref().and_then(|tls| tls.client_hello).and_then(|(_, _, random)| random);
-            let ends = random.is_none().then_some(flow.opened.endpoints);
+            let ends = random.is_none().then_some(flow.opened.endpoints());
             seen.entry((ends, random)).or_default().entry(set_of(flow.point)).or_insert(passing);
         }
     }
@@ -180,7 +180,7 @@ fn shift_flow(flow: &mut FlowFacts, by: f64) {
         move_it(&mut stuck.first);
         move_it(&mut stuck.last);
     }
-    for lapse in flow.ended.lapses.iter_mut().flat_map(|lapses| lapses.iter_mut()).flatten() {
+    for lapse in flow.ended.seldom.iter_mut().flat_map(|seldom| &mut seldom.lapses).flatten() {
         move_it(&mut lapse.first.0);
         move_it(&mut lapse.until);
     }

@@ -130,7 +130,7 @@ impl FlowFacts {
 
     /// ICMP errors about packets of it that went that way, to their sender.
     pub fn icmp(&self, about: Direction) -> Sight {
-        let Endpoints { client, server } = self.opened.endpoints;
+        let Endpoints { client, server } = self.opened.endpoints();
         let to = if about == Direction::ToServer { client.ip() } else { server.ip() };
         Sight::Icmp { v6: to.is_ipv6(), to: Some(to) }
     }
@@ -1205,7 +1205,7 @@ mod tests {
     #[test]
     fn what_is_kept_of_each_flow_is_small() {
         // As large as what `dissect` kept of a TCP flow, whose room it takes when the capture ends.
-        assert!(size_of::<FlowFacts>() <= 256, "{}", size_of::<FlowFacts>());
+        assert!(size_of::<FlowFacts>() <= 192, "{}", size_of::<FlowFacts>());
         assert!(size_of::<TlsFacts>() <= 320, "{}", size_of::<TlsFacts>());
         assert!(size_of::<DtlsFacts>() <= 384, "{}", size_of::<DtlsFacts>());
         assert!(size_of::<AttemptFacts>() <= 224, "{}", size_of::<AttemptFacts>());

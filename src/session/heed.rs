@@ -123,7 +123,7 @@ fn quoted<'a>(session: &'a Session, icmp: &Icmp) -> impl Iterator<Item = (&'a Fl
     let (point, q) = (icmp.facts.point, icmp.facts.quoted);
     let all = session.inner.iter().map(|f| &*f.facts).chain(session.outer_views());
     all.filter(move |f| f.point == point && f.opened.protocol.number() == q.protocol).filter_map(move |f| {
-        let ends = f.opened.endpoints;
+        let ends = f.opened.endpoints();
         let (a, b) = ((ends.client.ip(), ends.client.port()), (ends.server.ip(), ends.server.port()));
         // Ports that were cut off the quote tell nothing; the addresses do.
         let fits = |from: (IpAddr, u16), to: (IpAddr, u16)| {

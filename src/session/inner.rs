@@ -39,7 +39,7 @@ pub(super) fn attach(
         vantage.is_none_or(|v| !v.is_outer())
     };
     let (client, server) =
-        (|f: &FlowFacts| f.opened.endpoints.client.ip(), |f: &FlowFacts| f.opened.endpoints.server.ip());
+        (|f: &FlowFacts| f.opened.endpoints().client.ip(), |f: &FlowFacts| f.opened.endpoints().server.ip());
     let flows: Vec<View> = others
         .into_iter()
         .filter(|f| {
@@ -57,7 +57,7 @@ pub(super) fn clients(flows: Vec<View>, icmp: &[IcmpFacts], points: &[Point]) ->
     let mut clients: BTreeMap<IpAddr, Client> = BTreeMap::new();
     for flow in flows {
         let weight = |address: IpAddr| weights.get(&(flow.point, address)).copied().unwrap_or(0);
-        let Endpoints { client, server } = flow.opened.endpoints;
+        let Endpoints { client, server } = flow.opened.endpoints();
         let (a, b) = (client.ip(), server.ip());
         let toward_client = if weight(b) > weight(a) { Direction::ToServer } else { Direction::ToClient };
         let address = if toward_client == Direction::ToServer { b } else { a };
@@ -88,7 +88,7 @@ fn attach_carried(sessions: &mut [Entry], flows: Vec<View>, points: &[Point]) {
         let at = points.get(usize::from(flow.point.0)).and_then(|point| point.decrypted_at);
         let home = at.zip(flow.opened.carrier).and_then(|carrier| carriers.get(&carrier));
         let Some(session) = home.and_then(|home| sessions.get_mut(*home)) else { continue };
-        let ends = flow.opened.endpoints;
+        let ends = flow.opened.endpoints();
         let is_given = session.inner_addresses.contains(&ends.server.ip());
         let toward_client = if is_given { Direction::ToServer } else { Direction::ToClient };
         session.inner.push(InnerFlow { facts: flow, toward_client });
@@ -100,7 +100,7 @@ fn weigh(flows: &[View], icmp: &[IcmpFacts], points: &[Point]) -> HashMap<(Point
     let mut weights: HashMap<(PointId, IpAddr), u32> = HashMap::default();
     let mut add = |point: PointId, address: IpAddr, by: u32| *weights.entry((point, address)).or_default() += by;
     for flow in flows {
-        let ends = flow.opened.endpoints;
+        let ends = flow.opened.endpoints();
         let at_adapter = points.get(flow.point.0 as usize).is_some_and(|p| p.vantage == Some(Vantage::VirtualAdapter));
         let mss = |syn: Option<crate::event::Syn>| syn.and_then(|s| s.mss);
         add(flow.point, ends.client.ip(), 1);
@@ -217,7 +217,7 @@ pub fn attach_icmp(sessions: &mut [Entry], icmp: Vec<IcmpFacts>) -> Vec<IcmpFact
     let mut by_inner: HashMap<IpAddr, usize> = HashMap::default();
     for (i, session) in sessions.iter().enumerate() {
         for view in session.outer_views() {
-            let client = view.opened.endpoints.client;
+            let client = view.opened.endpoints().client;
             let end = (client.ip(), client.port(), view.opened.protocol.number());
             if quoted.contains(&end) {
                 by_outer.insert(end, i);

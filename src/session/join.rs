@@ -121,7 +121,7 @@ fn quiet_neighbours(sessions: &mut Vec<Entry>, others: &mut Vec<View>, points: &
         programs.entry(gateway).or_default().extend(session.tunnels().filter_map(|c| program(c.best())));
     }
     let is_known = |flow: &FlowFacts| -> Option<bool> {
-        let server = flow.opened.endpoints.server;
+        let server = flow.opened.endpoints().server;
         let programs = programs.get(&(server.ip(), server.port()))?;
         Some(program(flow).is_some_and(|program| programs.contains(&program)))
     };
@@ -161,7 +161,7 @@ impl Group {
     fn addresses(&self) -> Pair {
         self.views
             .first()
-            .map(|v| v.opened.endpoints.addresses())
+            .map(|v| v.opened.endpoints().addresses())
             .unwrap_or((IpAddr::from([0, 0, 0, 0]), IpAddr::from([0, 0, 0, 0])))
     }
 
@@ -269,7 +269,7 @@ fn group(flows: Vec<View>, points: &[Point]) -> Vec<Group> {
     let mut by_random: HashMap<Random, usize> = HashMap::with_capacity_and_hasher(flows.len(), Default::default());
     let mut by_ends: HashMap<(SocketAddr, SocketAddr), BTreeSet<(Timestamp, usize)>> = HashMap::default();
     // Whose ends may have to tell it: flows without a random, and what they may belong to.
-    let ends = |flow: &View| (flow.opened.endpoints.client, flow.opened.endpoints.server);
+    let ends = |flow: &View| (flow.opened.endpoints().client, flow.opened.endpoints().server);
     let has_elsewhere = flows.iter().zip(flows.iter().skip(1)).any(|(a, b)| a.point != b.point);
     let nameless: HashSet<_> = flows.iter().filter(|flow| has_elsewhere && random(flow).is_none()).map(ends).collect();
     for flow in flows {
@@ -536,7 +536,7 @@ fn runner_up(connections: &[Group], flow: &Group, candidates: &[(bool, f64, usiz
         return None;
     }
     let port =
-        |i: usize| connections.get(i).and_then(|g| g.views.first()).map_or(0, |v| v.opened.endpoints.client.port());
+        |i: usize| connections.get(i).and_then(|g| g.views.first()).map_or(0, |v| v.opened.endpoints().client.port());
     // A login connection and its tunnel are no rivals: both are of one session.
     let (a, b) = (connections.get(first.2)?, connections.get(second.2)?);
     let sequential = a.end() <= b.start.plus_seconds(LOGIN_AFTER) && a.end() < flow.start
@@ -544,7 +544,7 @@ fn runner_up(connections: &[Group], flow: &Group, candidates: &[(bool, f64, usiz
     if sequential {
         return None;
     }
-    let udp = flow.views.first().map_or(0, |v| v.opened.endpoints.client.port());
+    let udp = flow.views.first().map_or(0, |v| v.opened.endpoints().client.port());
     Some(format!(
         "the DTLS flow from port {udp} fits the TLS connection from port {} best, but one from port {} came up within {TOO_CLOSE:.0} s of it",
         port(first.2),
@@ -728,8 +728,8 @@ fn build(
         let ends = all.iter().map(Connection::end).chain(flows.iter().map(DtlsFlow::end));
         let port = all
             .first()
-            .map(|c| c.best().opened.endpoints.server.port())
-            .or_else(|| flows.first().map(|d| d.best().opened.endpoints.server.port()));
+            .map(|c| c.best().opened.endpoints().server.port())
+            .or_else(|| flows.first().map(|d| d.best().opened.endpoints().server.port()));
         let confidence = if draft.doubtful { confidence.min(Confidence::Medium) } else { confidence };
         sessions.push(Box::new(Session {
             start: starts.min().unwrap_or_default(),

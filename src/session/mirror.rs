@@ -26,7 +26,7 @@ pub fn part(
 ) {
     let outer = outer_addresses(sessions);
     let is_candidate = |flow: &View| {
-        let ends = flow.opened.endpoints;
+        let ends = flow.opened.endpoints();
         let vantage = points.get(usize::from(flow.point.0)).and_then(|point| point.vantage);
         vantage.is_some_and(Vantage::is_outer)
             && flow.large.iter().any(|runs| !runs.is_empty())

@@ -318,7 +318,7 @@ pub struct InnerFlow {
 impl InnerFlow {
     /// The VPN client's end and the other one.
     pub fn ends(&self) -> (std::net::SocketAddr, std::net::SocketAddr) {
-        let Endpoints { client, server } = self.facts.opened.endpoints;
+        let Endpoints { client, server } = self.facts.opened.endpoints();
         match self.toward_client {
             Direction::ToClient => (client, server),
             Direction::ToServer => (server, client),
@@ -722,7 +722,7 @@ impl Session {
         groups
             .filter_map(|views| {
                 let (near, far) = (views.first()?, views.last()?);
-                Some((near.opened.endpoints.client.ip(), far.opened.endpoints.client.ip()))
+                Some((near.opened.endpoints().client.ip(), far.opened.endpoints().client.ip()))
             })
             .find(|(near, far)| near != far)
     }
@@ -788,7 +788,7 @@ pub fn assemble(
     for session in &mut sessions {
         session.sort_views(points);
     }
-    let ike = others.iter().filter(|f| f.ike).map(|f| f.opened.endpoints.addresses()).collect();
+    let ike = others.iter().filter(|f| f.ike).map(|f| f.opened.endpoints().addresses()).collect();
     beside::attach(&mut sessions, &others, &refused, &incomplete);
     let pace = pace::Pace::default();
     mirror::part(&sessions, &mut others, &mut icmp, &mut meetings, &pace, points);

@@ -67,7 +67,7 @@ fn continue_dtls(sessions: &mut Vec<Entry>, others: &mut Vec<View>) {
         for view in &flow.views {
             let Some(dtls) = view.dtls.as_deref() else { continue };
             let sequence = Direction::ToServer.of(&dtls.sequence);
-            let opened = view.opened.endpoints;
+            let opened = view.opened.endpoints();
             let end = End { session, flow: flow.start(), client: opened.client.ip(), last: view.ended.last };
             let at = ends.entry((view.point, opened.server.ip())).or_default();
             at.entry(sequence.highest).or_default().push(end);
@@ -75,14 +75,14 @@ fn continue_dtls(sessions: &mut Vec<Entry>, others: &mut Vec<View>) {
     }
     let before = |view: &FlowFacts| -> Option<End> {
         let number = Direction::ToServer.of(&view.dtls.as_ref()?.sequence).first?;
-        let known = ends.get(&(view.point, view.opened.endpoints.server.ip()))?;
+        let known = ends.get(&(view.point, view.opened.endpoints().server.ip()))?;
         let range = RecordNumber::new(number.epoch(), number.sequence().saturating_sub(LOST))..number;
         let fits = |end: &&End| {
             let after = view.opened.first.seconds_since(end.last);
             number.epoch() > 0 && (-1.0..WITHIN).contains(&after) && end.flow < view.opened.first
         };
         let found: Vec<&End> = known.range(range).rev().flat_map(|(_, ends)| ends).take(MOST).filter(fits).collect();
-        let same_host = found.iter().find(|end| end.client == view.opened.endpoints.client.ip());
+        let same_host = found.iter().find(|end| end.client == view.opened.endpoints().client.ip());
         // From another address only when nobody else could have moved.
         same_host.or_else(|| found.first().filter(|_| found.len() == 1)).map(|end| **end)
     };
@@ -158,7 +158,7 @@ fn own_tunnels(sessions: &[Entry]) -> Vec<(usize, usize)> {
     });
     let mut merge = Vec::new();
     for (home, from) in sessions.iter().enumerate().flat_map(|(i, s)| s.dtls.iter().map(move |d| (i, d))) {
-        let client = from.best().opened.endpoints.client.ip();
+        let client = from.best().opened.endpoints().client.ip();
         let Some(session) = sessions.get(home).filter(|s| from.continues.is_some() && s.client != client) else {
             continue;
         };

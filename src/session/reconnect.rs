@@ -427,7 +427,7 @@ fn ceiling(connection: &Connection, flows: &[&DtlsFlow]) -> Option<RangeInclusiv
 fn moved(before: &Connection, after: &Connection) -> Option<(IpAddr, IpAddr)> {
     let new = after.views.iter().find_map(|a| {
         let old = before.views.iter().find(|b| b.point == a.point)?;
-        Some((old.opened.endpoints.client.ip(), a.opened.endpoints.client.ip()))
+        Some((old.opened.endpoints().client.ip(), a.opened.endpoints().client.ip()))
     });
     new.filter(|(old, new)| old != new)
 }
@@ -445,7 +445,7 @@ fn inner_mss(session: &Session, at: Timestamp) -> Option<InnerMss> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::{Syn, TcpHandshake};
+    use crate::event::{Ends, Syn, TcpHandshake};
     use crate::session::timing::tests::{at, client};
     use crate::session::{Proof, Role};
     use std::net::Ipv6Addr;
@@ -471,7 +471,9 @@ mod tests {
             let syn = Syn { at: at(seconds), frame: FrameRef::default(), mss: Some(mss), timestamps: false };
             flow.facts.opened.handshake = Some(Box::new(TcpHandshake { syn: Some(syn), ..TcpHandshake::default() }));
             if is_v6 {
-                flow.facts.opened.endpoints.client.set_ip(Ipv6Addr::LOCALHOST.into());
+                let mut ends = flow.facts.opened.endpoints();
+                ends.client.set_ip(Ipv6Addr::LOCALHOST.into());
+                flow.facts.opened.ends = Ends::new(ends);
             }
             session.inner.push(flow);
             inner_mss(&session, at(60.0)).map(|mss| mss.mtus())

@@ -33,7 +33,7 @@ pub(super) fn handshake(case: &Case<'_>, flow: &DtlsFlow) -> Option<Candidate> {
     if !answers_lost(&ends, told, &mut rungs) {
         missing(case, told, &mut rungs);
     }
-    let port = told.view.opened.endpoints.server.port();
+    let port = told.view.opened.endpoints().server.port();
     // Data is no handshake: a finding about sizes has no claim here.
     let mut frames: BTreeSet<FrameRef> = rungs.frames();
     let silence = told.view.dtls.as_deref().map_or_else(BTreeSet::new, silent_frames);
@@ -58,7 +58,7 @@ impl<'a> Ends<'a> {
     /// A point counts when it was capturing all the while and nothing kept UDP from it.
     fn new(case: &Case<'_>, flow: &'a DtlsFlow, told: &Judged<'_>) -> Ends<'a> {
         let (first, last) = (told.facts.first, told.facts.last);
-        let port = told.view.opened.endpoints.server.port();
+        let port = told.view.opened.endpoints().server.port();
         let find = |vantage: Vantage| {
             let point = case.at(vantage).into_iter().find(|id| *id != told.view.point)?;
             let there = case.point(point)?;
@@ -146,7 +146,7 @@ fn silent_frames(facts: &DtlsFacts) -> BTreeSet<FrameRef> {
 
 /// ICMP errors about the flow's packets.
 fn icmp(case: &Case<'_>, view: &FlowFacts, from: Timestamp, rungs: &mut Rungs<'_>) {
-    let ends = view.opened.endpoints;
+    let ends = view.opened.endpoints();
     let number = if view.opened.protocol == Protocol::Tcp { Protocol::Tcp } else { Protocol::Udp }.number();
     for icmp in case.session.icmp.iter().filter(|i| !i.inner && i.facts.point == view.point) {
         let facts = &icmp.facts;

@@ -83,7 +83,7 @@ impl<'a> Rungs<'a> {
         // What never came stands below what was seen while it was due.
         self.steps.sort_by_key(|s| (s.at.plus_seconds(s.waited.unwrap_or(0.0)), s.waited.is_some()));
         let (view, start) = (self.view, self.case.session.start);
-        let ends = view.opened.endpoints;
+        let ends = view.opened.endpoints();
         let capture = view.opened.first_frame.capture;
         let rungs_dropped = self.steps.len().saturating_sub(MAX_RUNGS) as u64;
         self.steps.truncate(MAX_RUNGS);

@@ -30,7 +30,7 @@ pub(super) fn tunnel(case: &Case<'_>, connection: &Connection) -> Candidate {
     closing(view, &mut rungs);
     let settled = connection.settled();
     let what = settled.map_or("TLS tunnel connection".to_owned(), |s| format!("{} tunnel connection", s.version));
-    let port = view.opened.endpoints.server.port();
+    let port = view.opened.endpoints().server.port();
     let mut ladder = rungs.ladder("tls", format!("{what} to tcp/{port}"));
     ladder.completed = connection.first_data().is_some();
     ladder.outcome = if ladder.completed { "carries data" } else { "never carried data" }.to_owned();
