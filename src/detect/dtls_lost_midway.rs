@@ -197,7 +197,7 @@ impl<'a> Death<'a> {
         let back = tunnel.and_then(|t| data_back(t, since)).filter(|s| before_next(s.first));
         let hellos = |view: &FlowFacts| -> Vec<FrameRef> {
             let attempts = view.dtls.iter().flat_map(|dtls| &dtls.attempts);
-            attempts.flat_map(|a| a.hello_frames.iter().map(|(frame, _)| *frame)).collect()
+            attempts.flat_map(|a| a.hello_frames.iter().map(|(frame, _)| frame)).collect()
         };
         // What several points saw was sent once.
         let most = |d: &&DtlsFlow| d.views.iter().map(|view| hellos(view)).max_by_key(Vec::len);

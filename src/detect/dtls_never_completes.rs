@@ -472,8 +472,8 @@ impl<'a> Failure<'a> {
 
     /// How often the client was seen to answer the gateway's flight.
     fn answers(&self) -> u32 {
-        let of_client = |m: &&Message| m.kind == MessageKind::ChangeCipherSpec && m.direction == Direction::ToServer;
-        self.near().flat_map(|f| &f.messages).filter(of_client).map(|m| m.count).max().unwrap_or(0)
+        let of_client = |m: &Message| m.kind == MessageKind::ChangeCipherSpec && m.direction == Direction::ToServer;
+        self.near().flat_map(|f| f.messages.iter()).filter(of_client).map(|m| m.count).max().unwrap_or(0)
     }
 
     /// It did, and none of that reached the gateway.
@@ -721,7 +721,7 @@ impl<'a> Failure<'a> {
     fn evidence(&self) -> Vec<Evidence> {
         let mut evidence: Vec<Evidence> = Vec::new();
         for judged in &self.failed {
-            let frames: Vec<FrameRef> = judged.facts.hello_frames.iter().map(|(f, _)| *f).collect();
+            let frames: Vec<FrameRef> = judged.facts.hello_frames.iter().map(|(f, _)| f).collect();
             let hellos = count(u64::from(judged.facts.hellos), "ClientHello");
             let note = format!("{hellos} at {}: {}", self.case.place(judged.view.point), gaps(judged));
             evidence.push(Evidence::Frames(frames, note));
@@ -849,7 +849,7 @@ impl<'a> Failure<'a> {
 fn placed(case: &Case<'_>, episode: &Episode<'_>, near: PointId, seen: &BTreeMap<PointId, Seen>) -> Placed {
     let here = || episode.judged.iter().filter(|j| j.view.point == near && j.outcome.failed());
     let first = here().map(|j| j.facts.first).min();
-    let last = here().filter_map(|j| j.facts.hello_frames.last()).map(|(_, at)| *at).max();
+    let last = here().filter_map(|j| j.facts.hello_frames.iter().last()).map(|(_, at)| at).max();
     let Some(((first, last), judged)) = first.zip(last).zip(here().next()) else { return Placed::Nowhere };
     let until = last.plus_seconds(-LEEWAY).max(first.plus_seconds(LEEWAY));
     let port = judged.view.opened.endpoints().server.port();

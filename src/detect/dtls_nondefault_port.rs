@@ -71,8 +71,11 @@ fn check(case: &Case<'_>) -> Outcome {
     });
     let is_innocent = passed.is_some() || !failed;
     let placed = !case.at(Vantage::Client).is_empty() && !case.at(Vantage::Outside).is_empty();
-    let mut frames: Vec<FrameRef> =
-        odd.iter().flat_map(|d| d.attempts()).filter_map(|(_, a)| a.hello_frames.first().map(|(f, _)| *f)).collect();
+    let mut frames: Vec<FrameRef> = odd
+        .iter()
+        .flat_map(|d| d.attempts())
+        .filter_map(|(_, a)| a.hello_frames.iter().next().map(|(f, _)| f))
+        .collect();
     if frames.is_empty() {
         frames.extend(odd.iter().map(|d| d.best().opened.first_frame));
     }

@@ -335,7 +335,7 @@ fn attempts(case: &Case<'_>) -> Vec<DtlsAttempt> {
             let (view, facts) = (judged.view, judged.facts);
             let ends = view.opened.endpoints();
             let capture = view.opened.first_frame.capture;
-            let frames: Vec<FrameRef> = facts.hello_frames.iter().map(|(f, _)| *f).collect();
+            let frames: Vec<FrameRef> = facts.hello_frames.iter().map(|(f, _)| f).collect();
             let first_frame = frames.first().copied().unwrap_or(view.opened.first_frame);
             let offered = facts.only_suite();
             all.push((

@@ -244,7 +244,7 @@ fn handshake(view: &FlowFacts, attempt: &AttemptFacts, lines: &mut Vec<Line>) {
         let took = at.seconds_since(attempt.first) * 1e3;
         tell(at, frame, "dtls", format!("DTLS is up{suite}, {took:.1} ms after its ClientHello"));
     }
-    let Some((frame, at)) = attempt.hello_frames.first().copied() else { return };
+    let Some((frame, at)) = attempt.hello_frames.iter().next() else { return };
     let port = view.opened.endpoints().server.port();
     let hello = line(view, at, frame, "dtls", format!("DTLS ClientHello to udp/{port}, {}", attempt.spoken()));
     lines.push(hello.times(u64::from(attempt.hellos), attempt.last));

@@ -2,6 +2,7 @@
 
 use super::coverage::Sight;
 use super::mtu::Protection;
+use super::packed::{frame_of, number_of};
 use crate::event::{
     Alert, Bye, CipherSuite, Direction, Ended, Endpoints, FlowId, FrameRef, IcmpError, Large, Opened, PacketKind,
     PointId, Quoted, SessionId, Timestamp, Token, TunnelAnswer, TunnelPacket, TunnelRequest, Unsealed, Version,
@@ -12,6 +13,7 @@ use std::num::{NonZeroU16, NonZeroU32, NonZeroU64};
 use std::ops::{Deref, DerefMut};
 
 pub use super::few::Few;
+pub use super::packed::{Numbered, Packed};
 pub use super::runs::{MAX_RUNS, Run, Runs};
 
 /// Frames kept as evidence per fact; the count beside them is always the whole count.
@@ -739,7 +741,7 @@ impl DtlsFacts {
     pub fn waits_for_client(&self) -> bool {
         /// One Finished of the client may get lost on any path.
         const REPEATED: u32 = 3;
-        let of_gateway = |m: &&Message| m.kind == MessageKind::Finished && m.direction == Direction::ToClient;
+        let of_gateway = |m: &Message| m.kind == MessageKind::Finished && m.direction == Direction::ToClient;
         let finished = || self.attempts.last()?.messages.iter().find(of_gateway);
         Direction::ToClient.of(&self.records) == &0 && finished().is_some_and(|m| m.count >= REPEATED)
     }
@@ -995,7 +997,7 @@ pub struct AttemptFacts {
     /// Of them with a cookie.
     pub with_cookie: u32,
     /// Their frames and times, at most [`MAX_FRAMES`].
-    pub hello_frames: Few<(FrameRef, Timestamp)>,
+    pub hello_frames: Packed<(FrameRef, Timestamp), 2>,
     /// HelloVerifyRequests.
     pub hello_verifies: u32,
     /// The first one's time and frame.
@@ -1031,7 +1033,7 @@ pub struct AttemptFacts {
     /// Epoch-1 record, each way.
     pub protected: [Option<(Timestamp, FrameRef)>; 2],
     /// Its messages in the order they first came, at most [`MAX_MESSAGES`]; what has no number of its own stays out.
-    pub messages: Few<Message>,
+    pub messages: Packed<Message, 4>,
     pub(super) seldom: Option<Box<SeldomInAttempt>>,
 }
 
@@ -1057,6 +1059,19 @@ pub struct Message {
     pub first: (Timestamp, FrameRef),
 }
 
+impl Numbered<4> for Message {
+    fn numbers(&self) -> [i64; 4] {
+        let ((at, frame), way) = (self.first, self.direction.index() as i64);
+        [at.nanos(), number_of(frame), self.kind.number() << 1 | way, i64::from(self.count)]
+    }
+
+    fn of([at, frame, kind, count]: [i64; 4]) -> Message {
+        let direction = if kind & 1 == 0 { Direction::ToServer } else { Direction::ToClient };
+        let first = (Timestamp::from_nanos(at), frame_of(frame));
+        Message { kind: MessageKind::of(kind >> 1), direction, count: count as u32, first }
+    }
+}
+
 /// What stands on a rung of a handshake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MessageKind {
@@ -1079,6 +1094,26 @@ impl MessageKind {
     pub const HELLO_VERIFY: MessageKind = MessageKind::Handshake(3);
     /// Certificate.
     pub const CERTIFICATE: MessageKind = MessageKind::Handshake(11);
+
+    /// A small number, at rest.
+    fn number(self) -> i64 {
+        match self {
+            MessageKind::HelloWithCookie => 0,
+            MessageKind::ChangeCipherSpec => 1,
+            MessageKind::Finished => 2,
+            MessageKind::Handshake(kind) => 3 + i64::from(kind),
+        }
+    }
+
+    /// The kind of that number.
+    fn of(number: i64) -> MessageKind {
+        match number {
+            0 => MessageKind::HelloWithCookie,
+            1 => MessageKind::ChangeCipherSpec,
+            2 => MessageKind::Finished,
+            _ => MessageKind::Handshake((number - 3) as u8),
+        }
+    }
 }
 
 impl AttemptFacts {
@@ -1086,13 +1121,17 @@ impl AttemptFacts {
     pub fn note(&mut self, kind: MessageKind, direction: Direction, at: Timestamp, frame: FrameRef) {
         let Some(place) = self.place(kind, direction) else {
             if self.messages.len() < MAX_MESSAGES {
-                self.messages.push(Message { kind, direction, count: 1, first: (at, frame) });
+                self.messages.push(&Message { kind, direction, count: 1, first: (at, frame) });
             }
             return;
         };
-        let Some(known) = self.messages.get_mut(place) else { return };
-        known.count = known.count.saturating_add(1);
-        let latest = known.first.0.max(at);
+        let mut latest = at;
+        self.messages.change(|known| {
+            if (known.kind, known.direction) == (kind, direction) {
+                known.count = known.count.saturating_add(1);
+                latest = known.first.0.max(at);
+            }
+        });
         let repeats = &mut self.seldom.get_or_insert_default().repeats;
         match repeats.iter_mut().find(|(repeated, _)| usize::from(*repeated) == place) {
             Some((_, last)) => *last = latest.max(*last),
@@ -1209,6 +1248,5 @@ mod tests {
         assert!(size_of::<TlsFacts>() <= 320, "{}", size_of::<TlsFacts>());
         assert!(size_of::<DtlsFacts>() <= 384, "{}", size_of::<DtlsFacts>());
         assert!(size_of::<AttemptFacts>() <= 224, "{}", size_of::<AttemptFacts>());
-        assert!(size_of::<Message>() <= 24, "{}", size_of::<Message>());
     }
 }

@@ -32,6 +32,7 @@ mod mirror;
 pub mod moves;
 pub mod mtu;
 mod pace;
+mod packed;
 pub mod path;
 mod places;
 pub mod point;

@@ -1,8 +1,8 @@
 //! Folds events into facts, one tracker per capture. Bounded: see [`Limits`].
 
 use super::facts::{
-    AttemptFacts, Closed, DtlsFacts, Few, FlowNotes, IcmpFacts, InsideTls, Known, MAX_ATTEMPTS, MAX_FRAMES,
-    MessageKind, Packets, Random, RecordNumber, ServerHelloFacts, TlsFacts, View,
+    AttemptFacts, Closed, DtlsFacts, FlowNotes, IcmpFacts, InsideTls, Known, MAX_ATTEMPTS, MAX_FRAMES, MessageKind,
+    Packed, Packets, Random, RecordNumber, ServerHelloFacts, TlsFacts, View,
 };
 use super::meetings::{Meeting, Meetings};
 use super::mtu::Protection;
@@ -375,7 +375,7 @@ fn observe_handshake(
                 last: at,
                 hellos: 0,
                 with_cookie: 0,
-                hello_frames: Few::default(),
+                hello_frames: Packed::default(),
                 hello_verifies: 0,
                 hello_verify: None,
                 cookies: 0,
@@ -393,7 +393,7 @@ fn observe_handshake(
                 server_done: false,
                 ccs: [false, false],
                 protected: [None, None],
-                messages: Few::default(),
+                messages: Packed::default(),
                 seldom: None,
             };
             dtls.attempts.push(attempt);
@@ -408,7 +408,7 @@ fn observe_handshake(
         let echoes = !hello.cookie.is_empty() && hash(&hello.cookie) == attempt.cookie;
         attempt.echoed = attempt.echoed.saturating_add(u32::from(echoes));
         if attempt.hello_frames.len() < MAX_FRAMES {
-            attempt.hello_frames.push((frame, at));
+            attempt.hello_frames.push(&(frame, at));
         }
         let kind = if has_cookie { MessageKind::HelloWithCookie } else { MessageKind::CLIENT_HELLO };
         attempt.note(kind, direction, at, frame);

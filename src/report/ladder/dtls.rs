@@ -18,8 +18,8 @@ pub(super) fn handshake(case: &Case<'_>, flow: &DtlsFlow) -> Option<Candidate> {
     let told = told.max_by_key(|j| (j.outcome.stage(), std::cmp::Reverse(j.facts.first)))?;
     let mut rungs = Rungs::new(case, told.view);
     let ends = Ends::new(case, flow, told);
-    for message in &told.facts.messages {
-        rungs.message(&ends, told, message);
+    for message in told.facts.messages.iter() {
+        rungs.message(&ends, told, &message);
     }
     if let Some((at, frame, direction, alert)) = told.facts.alert() {
         rungs.push(Step::seen(direction, format!("alert: {alert}"), at, frame));
@@ -41,7 +41,7 @@ pub(super) fn handshake(case: &Case<'_>, flow: &DtlsFlow) -> Option<Candidate> {
     if let Some(facts) = told.view.dtls.as_deref() {
         data(facts, &told.outcome, &mut rungs);
     }
-    frames.extend(judged.iter().flat_map(|j| j.facts.hello_frames.iter().map(|(frame, _)| *frame)));
+    frames.extend(judged.iter().flat_map(|j| j.facts.hello_frames.iter().map(|(frame, _)| frame)));
     let mut ladder = rungs.ladder("dtls", format!("{} handshake to udp/{port}", told.facts.spoken()));
     ladder.outcome = outcome_words(told, flow);
     ladder.completed = told.outcome == AttemptOutcome::Completed;
@@ -87,13 +87,13 @@ fn answers_lost(ends: &Ends<'_>, told: &Judged<'_>, rungs: &mut Rungs<'_>) -> bo
     if matches!(told.outcome, AttemptOutcome::NotObservable(_) | AttemptOutcome::CutShort) {
         return false;
     }
-    let here = |m: &&Message| !told.facts.messages.iter().any(|h| (h.kind, h.direction) == (m.kind, m.direction));
+    let here = |m: &Message| !told.facts.messages.iter().any(|h| (h.kind, h.direction) == (m.kind, m.direction));
     let lost = there.messages.iter().filter(|m| m.direction == Direction::ToClient).filter(here);
     let mut any = false;
     for message in lost {
         let (at, frame) = message.first;
         let mut step = Step::seen(message.direction, message_name(message.kind), at, frame);
-        (step.count, step.last, step.fate) = (u64::from(message.count), there.last_of(message), "lost");
+        (step.count, step.last, step.fate) = (u64::from(message.count), there.last_of(&message), "lost");
         let (from, to) = (rungs.case.place(point), rungs.case.place(told.view.point));
         // A message of several fragments may have come in part.
         let how = if told.facts.is_unanswered() { "none arrived" } else { "never whole" };
@@ -251,13 +251,13 @@ impl Rungs<'_> {
         let (at, frame) = message.first;
         let mut step = Step::seen(message.direction, message_name(message.kind), at, frame);
         (step.count, step.last) = (u64::from(message.count), told.facts.last_of(message));
-        let later = |m: &Message| m.direction != message.direction && m.first.0 >= at;
+        let later = |m: Message| m.direction != message.direction && m.first.0 >= at;
         let data = self.view.dtls.as_deref().and_then(|dtls| *message.direction.reverse().of(&dtls.last));
         let answered = || told.facts.messages.iter().any(later) || data.is_some_and(|(last, _)| last > at);
         match ends.receiving(message.direction) {
             Some((point, there)) => {
                 let place = self.case.place(point);
-                let same = |m: &&Message| (m.kind, m.direction) == (message.kind, message.direction);
+                let same = |m: &Message| (m.kind, m.direction) == (message.kind, message.direction);
                 match there.and_then(|a| a.messages.iter().find(same)).map_or(0, |m| m.count) {
                     0 => (step.fate, step.note) = ("lost", format!("none arrived at {place}")),
                     n if n < message.count => step.note = format!("{n} of {} arrived at {place}", message.count),

@@ -1,0 +1,183 @@
+//! A list of what lies close together, such as moments and frames: of each item only what tells it from the one before is kept.
+
+use super::few::Few;
+use crate::event::{FrameRef, Timestamp};
+use std::fmt;
+use std::marker::PhantomData;
+
+/// What is told by so many numbers.
+pub trait Numbered<const N: usize>: Sized {
+    /// Its numbers.
+    fn numbers(&self) -> [i64; N];
+    /// The item with these numbers, which an item had.
+    fn of(numbers: [i64; N]) -> Self;
+}
+
+/// The list: every look at it reads it from the beginning, so that it must be short.
+#[derive(Clone)]
+pub struct Packed<T, const N: usize> {
+    /// How far each number lies from that of the item before: seven bits to a byte, the lowest first, the sign lowest of all; the last
+    /// byte of a number lacks the eighth bit.
+    bytes: Few<u8>,
+    items: PhantomData<T>,
+}
+
+impl<T, const N: usize> Default for Packed<T, N> {
+    fn default() -> Packed<T, N> {
+        Packed { bytes: Few::default(), items: PhantomData }
+    }
+}
+
+impl<T: Numbered<N>, const N: usize> Packed<T, N> {
+    /// Is it empty?
+    pub fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    /// How many items there are.
+    pub fn len(&self) -> usize {
+        self.bytes.iter().filter(|byte| **byte & MORE == 0).count() / N.max(1)
+    }
+
+    /// The items, oldest first.
+    pub fn iter(&self) -> impl Iterator<Item = T> {
+        self.numbers().map(T::of)
+    }
+
+    /// Adds an item at the end.
+    pub fn push(&mut self, item: &T) {
+        let before = self.numbers().last().unwrap_or([0; N]);
+        let mut room = Room::default();
+        for (number, before) in item.numbers().into_iter().zip(before) {
+            room.write(number.wrapping_sub(before));
+        }
+        self.bytes.extend(room.written().iter().copied());
+    }
+
+    /// Changes every item.
+    pub fn change(&mut self, mut change: impl FnMut(&mut T)) {
+        for mut item in std::mem::take(self).iter() {
+            change(&mut item);
+            self.push(&item);
+        }
+    }
+
+    fn numbers(&self) -> impl Iterator<Item = [i64; N]> {
+        let mut bytes = self.bytes.iter();
+        let mut numbers = [0_i64; N];
+        std::iter::from_fn(move || {
+            for number in &mut numbers {
+                *number = number.wrapping_add(read(&mut bytes)?);
+            }
+            Some(numbers)
+        })
+    }
+}
+
+/// Another byte of the number follows.
+const MORE: u8 = 0x80;
+
+/// Room for the bytes of an item.
+struct Room {
+    bytes: [u8; Room::BYTES],
+    len: usize,
+}
+
+impl Default for Room {
+    fn default() -> Room {
+        Room { bytes: [0; Room::BYTES], len: 0 }
+    }
+}
+
+impl Room {
+    /// Eight numbers of ten bytes.
+    const BYTES: usize = 80;
+
+    fn write(&mut self, difference: i64) {
+        let mut left = (difference << 1 ^ difference >> 63) as u64;
+        loop {
+            let more = if left > 0x7f { MORE } else { 0 };
+            if let Some(byte) = self.bytes.get_mut(self.len) {
+                *byte = left as u8 & 0x7f | more;
+            }
+            self.len += 1;
+            left >>= 7;
+            if left == 0 {
+                return;
+            }
+        }
+    }
+
+    fn written(&self) -> &[u8] {
+        self.bytes.get(..self.len).unwrap_or_default()
+    }
+}
+
+fn read<'a>(bytes: &mut impl Iterator<Item = &'a u8>) -> Option<i64> {
+    let mut read = 0_u64;
+    for shift in (0..64).step_by(7) {
+        let byte = *bytes.next()?;
+        read |= u64::from(byte & !MORE) << shift;
+        if byte & MORE == 0 {
+            break;
+        }
+    }
+    Some((read >> 1) as i64 ^ -((read & 1) as i64))
+}
+
+impl<T: Numbered<N> + fmt::Debug, const N: usize> fmt::Debug for Packed<T, N> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.iter()).finish()
+    }
+}
+
+/// A frame's number.
+pub(super) fn number_of(frame: FrameRef) -> i64 {
+    i64::from(frame.capture) << 32 | i64::from(frame.number)
+}
+
+/// The frame of that number.
+pub(super) fn frame_of(number: i64) -> FrameRef {
+    FrameRef { capture: (number >> 32) as u16, number: number as u32 }
+}
+
+impl Numbered<2> for (FrameRef, Timestamp) {
+    fn numbers(&self) -> [i64; 2] {
+        [number_of(self.0), self.1.nanos()]
+    }
+
+    fn of([frame, at]: [i64; 2]) -> (FrameRef, Timestamp) {
+        (frame_of(frame), Timestamp::from_nanos(at))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn what_is_put_in_comes_out(items: Vec<(u16, u32, i64)>) {
+            let frame = |(capture, number, nanos)| (FrameRef { capture, number }, Timestamp::from_nanos(nanos));
+            let items: Vec<(FrameRef, Timestamp)> = items.into_iter().map(frame).collect();
+            let mut list = Packed::default();
+            items.iter().for_each(|item| list.push(item));
+            prop_assert_eq!(list.len(), items.len());
+            prop_assert_eq!(list.is_empty(), items.is_empty());
+            prop_assert!(list.iter().eq(items.iter().copied()));
+            list.change(|(frame, _)| frame.number ^= 1);
+            prop_assert!(list.iter().zip(&items).all(|(new, old)| new.0.number == old.0.number ^ 1 && new.1 == old.1));
+        }
+    }
+
+    #[test]
+    fn items_that_lie_close_together_take_few_bytes() {
+        let mut list = Packed::default();
+        for n in 0..10 {
+            let at = Timestamp::from_nanos(1_700_000_000_000_000_000 + i64::from(n) * 1_000_000);
+            list.push(&(FrameRef { capture: 0, number: 1000 + n }, at));
+        }
+        assert!(list.bytes.len() <= 11 + 9 * 4, "{}", list.bytes.len());
+    }
+}
