@@ -545,7 +545,7 @@ fn data_back(tunnel: &Connection, after: Timestamp) -> Option<Stretch> {
         .views
         .iter()
         .filter_map(|v| Some(&v.tls.as_ref()?.activity))
-        .flat_map(|a| a.stretches.iter().copied())
+        .flat_map(|a| a.stretches.iter())
         .filter(|s| s.first >= after && s.records.iter().all(|n| *n >= BACK))
         .min_by_key(|s| s.first)
 }

@@ -9,7 +9,7 @@ use super::{inside, ladder, sizes, timeline};
 use crate::event::{FrameRef, PointId, Timestamp, Vantage};
 use crate::finding::{self, Case, Detector, Outcome, Severity, Wanted, by_capture};
 use crate::session::attempt::{AttemptOutcome, Judged, icmp_words, judge};
-use crate::session::facts::{AttemptFacts, FlowFacts, IcmpFacts, Stretch};
+use crate::session::facts::{AttemptFacts, FlowFacts, IcmpFacts, Stretch, Stretches};
 use crate::session::{self, Point, link_name};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -292,9 +292,9 @@ fn tunnels(case: &Case<'_>) -> Vec<Tunnel> {
     all
 }
 
-fn data(session: &session::Session, stretches: &[Stretch]) -> Vec<DataStretch> {
+fn data(session: &session::Session, stretches: &Stretches) -> Vec<DataStretch> {
     let by_direction = |[up, down]: [u64; 2]| ByDirection { to_client: down, to_server: up };
-    let stretch = |s: &Stretch| DataStretch {
+    let stretch = |s: Stretch| DataStretch {
         first_seconds: s.first.seconds_since(session.start),
         last_seconds: s.last.seconds_since(session.start),
         records: by_direction(s.records.map(u64::from)),

@@ -7,7 +7,7 @@ use crate::event::{Direction, FrameRef, PointId, Protocol, Timestamp};
 use crate::finding::{Case, count};
 use crate::session::attempt::icmp_words;
 use crate::session::beside::TurnedAway;
-use crate::session::facts::{AttemptFacts, FlowFacts, Packets, Stretch};
+use crate::session::facts::{AttemptFacts, FlowFacts, Packets, Stretches};
 use crate::session::{Connection, Point, Role, Session};
 
 /// Lines kept per session.
@@ -186,8 +186,8 @@ fn parting(view: &FlowFacts, packets: &Packets, lines: &mut Vec<Line>) {
     }
 }
 
-fn stretches(view: &FlowFacts, stretches: &[Stretch], channel: &str, lines: &mut Vec<Line>) {
-    for stretch in stretches {
+fn stretches(view: &FlowFacts, stretches: &Stretches, channel: &str, lines: &mut Vec<Line>) {
+    for stretch in stretches.iter() {
         let [up, down] = stretch.records;
         if up + down < 4 {
             continue;

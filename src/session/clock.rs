@@ -161,10 +161,10 @@ fn shift_unanswered(said: &mut Unanswered, by: f64) {
 
 fn shift_activity(activity: &mut Activity, by: f64) {
     activity.bursts.iter_mut().for_each(|at| shift(at, by));
-    for stretch in &mut activity.stretches {
+    activity.stretches.change(|stretch| {
         shift(&mut stretch.first, by);
         shift(&mut stretch.last, by);
-    }
+    });
 }
 
 fn shift_flow(flow: &mut FlowFacts, by: f64) {

@@ -15,6 +15,7 @@ use std::ops::{Deref, DerefMut};
 pub use super::few::Few;
 pub use super::packed::{Numbered, Packed};
 pub use super::runs::{MAX_RUNS, Run, Runs};
+pub use super::stretches::{Stretch, Stretches};
 
 /// Frames kept as evidence per fact; the count beside them is always the whole count.
 pub const MAX_FRAMES: usize = 64;
@@ -177,21 +178,6 @@ impl Closed {
     }
 }
 
-/// A stretch of data records without a pause of more than a second.
-#[derive(Clone, Copy, Debug)]
-pub struct Stretch {
-    /// First record.
-    pub first: Timestamp,
-    /// Its frame.
-    pub frame: FrameRef,
-    /// Last record.
-    pub last: Timestamp,
-    /// Records each way.
-    pub records: [u32; 2],
-    /// Bytes each way.
-    pub bytes: [u64; 2],
-}
-
 /// So many records without an answer, for so many seconds, are remembered though one came.
 const LAPSE_RECORDS: u32 = 5;
 const LAPSE: f64 = 5.0;
@@ -290,7 +276,7 @@ impl LastWord {
 #[derive(Clone, Debug, Default)]
 pub struct Activity {
     /// Stretches of data records, in time order.
-    pub stretches: Few<Stretch>,
+    pub stretches: Stretches,
     /// Beginnings of bursts.
     pub bursts: Few<Timestamp>,
     last: Option<Timestamp>,
@@ -303,11 +289,9 @@ impl Activity {
             self.bursts.push(at);
         }
         self.last = Some(at);
-        let full = self.stretches.len() >= MAX_STRETCHES;
-        let d = direction.index();
-        if let Some(stretch) = self.stretches.last_mut()
-            && (full || at.nanos_since(stretch.last) <= SILENCE)
-        {
+        let goes_on = |last: &Stretch| at.nanos_since(last.last) <= SILENCE || self.stretches.len() >= MAX_STRETCHES;
+        let (d, goes_on) = (direction.index(), self.stretches.last().is_some_and(goes_on));
+        if let Some(stretch) = self.stretches.last_mut().filter(|_| goes_on) {
             stretch.last = stretch.last.max(at);
             bump(&mut stretch.records, d, 1);
             if let Some(bytes) = stretch.bytes.get_mut(d) {

@@ -560,8 +560,13 @@ fn spans_over_tls(session: &Session) -> Vec<OverTls> {
         last = last.max(until);
     }
     spans.push((last, OverTls { from: Some(last), until: None }));
-    let stretches =
-        || session.tunnels().flat_map(|c| &c.views).filter_map(|v| Some(&v.tls.as_ref()?.activity.stretches)).flatten();
+    let stretches = || {
+        session
+            .tunnels()
+            .flat_map(|c| &c.views)
+            .filter_map(|v| Some(&v.tls.as_ref()?.activity.stretches))
+            .flat_map(|s| s.iter())
+    };
     let is_used = |since: Timestamp, until: Option<Timestamp>| {
         let since = since.plus_seconds(DEAD);
         stretches()

@@ -41,6 +41,7 @@ pub mod reconnect;
 mod runs;
 pub mod shape;
 pub mod silence;
+mod stretches;
 mod timing;
 pub mod tracker;
 

@@ -125,12 +125,12 @@ fn begins_with_http(tls: &TlsFacts) -> bool {
 /// Is there talk beside question and answer, or did either go on after a silence in which any web server had hung up?
 pub fn converses(flow: &FlowFacts) -> bool {
     let Some(tls) = flow.tls.as_deref() else { return false };
-    let idle = |pair: &[Stretch]| {
-        let [before, now] = pair else { return false };
+    let idle = |(before, now): (Stretch, Stretch)| {
         let (records, bytes) = (now.records.iter().sum::<u32>(), now.bytes.iter().sum::<u64>());
         now.first.seconds_since(before.last) >= HUNG_UP && bytes >= u64::from(LONGER_THAN_ALERT) * u64::from(records)
     };
-    tls.converses || goes_on(flow) || tls.activity.stretches.windows(2).any(idle)
+    let stretches = || tls.activity.stretches.iter();
+    tls.converses || goes_on(flow) || stretches().zip(stretches().skip(1)).any(idle)
 }
 
 fn goes_on(flow: &FlowFacts) -> bool {

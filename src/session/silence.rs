@@ -81,13 +81,13 @@ impl Outage {
         let here = |v: &&View| v.point == view.point;
         let dtls = || session.dtls_since(tunnel).flat_map(|d| &d.views).filter(here).filter_map(|v| v.dtls.as_deref());
         let (from, until) = (lapse.first.0, lapse.until);
-        let heard_meanwhile = |s: &Stretch| {
+        let heard_meanwhile = |s: Stretch| {
             *sent.reverse().of(&s.records) > 0
                 && s.last.seconds_since(from) >= LOST
                 && until.seconds_since(s.first) >= LOST
         };
         // Where DTLS goes on the path lives.
-        if dtls().flat_map(|d| &d.activity.stretches).any(heard_meanwhile) {
+        if dtls().flat_map(|d| d.activity.stretches.iter()).any(heard_meanwhile) {
             return None;
         }
         let mut outage = Outage { sent, since: from, until, resent: lapse.resent, records: 0, frame: lapse.first.1 };

@@ -95,7 +95,7 @@ fn opening(view: &FlowFacts, rungs: &mut Rungs<'_>) {
 /// What flowed through it. The first record's frame is known from the first stretch, whichever way it went.
 fn records(view: &FlowFacts, rungs: &mut Rungs<'_>) {
     let Some(tls) = view.tls.as_deref() else { return };
-    let Some(first) = tls.activity.stretches.first() else { return };
+    let Some(first) = tls.activity.stretches.iter().next() else { return };
     let until = tls.data.iter().filter_map(|d| d.last).map(|(at, _)| at).max();
     for direction in WAYS {
         let data = direction.of(&tls.data);
