@@ -200,13 +200,13 @@ fn shift_flow(flow: &mut FlowFacts, by: f64) {
             seldom.alert.iter_mut().for_each(|(at, ..)| move_it(at));
             seldom.renegotiation.iter_mut().flatten().for_each(|(at, _)| move_it(at));
         }
-        shift_unanswered(tls.unanswered.said_mut(), by);
+        tls.unanswered.shift(|said| shift_unanswered(said, by));
         shift_activity(&mut tls.activity, by);
     }
     if let Some(dtls) = flow.dtls.as_deref_mut() {
-        dtls.protected.iter_mut().flatten().for_each(move_it);
         dtls.first.iter_mut().chain(&mut dtls.last).flatten().for_each(|(at, _)| move_it(at));
         if let Some(seldom) = &mut dtls.seldom {
+            seldom.protected.iter_mut().flatten().for_each(move_it);
             seldom.renegotiation.iter_mut().flatten().for_each(|(at, _)| move_it(at));
             seldom.sealed_alert.iter_mut().for_each(|(at, ..)| move_it(at));
             seldom.unasked.1.iter_mut().for_each(|(at, _)| move_it(at));
@@ -219,7 +219,7 @@ fn shift_flow(flow: &mut FlowFacts, by: f64) {
                 move_it(&mut probe.last);
             }
         }
-        shift_unanswered(dtls.unanswered.said_mut(), by);
+        dtls.unanswered.shift(|said| shift_unanswered(said, by));
         shift_activity(&mut dtls.activity, by);
         for attempt in &mut dtls.attempts {
             move_it(&mut attempt.first);

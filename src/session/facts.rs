@@ -200,16 +200,6 @@ pub struct Unanswered {
 }
 
 impl Unanswered {
-    fn add(&mut self, at: Timestamp, frame: FrameRef, control: bool, before: Option<Timestamp>) {
-        if self.records == 0 {
-            (self.first, self.after) = ((at, frame), before);
-        }
-        self.pause = self.pause.max(before.map_or(0, |before| at.nanos_since(before)));
-        self.records = self.records.saturating_add(1);
-        self.control = self.control.saturating_add(u32::from(control));
-        self.last = (at, frame);
-    }
-
     /// It without its last record; the one before that came at this moment or later.
     pub(super) fn without_last(mut self) -> Unanswered {
         self.last.0 = self.first.0.max(self.last.0.plus_seconds(-self.silence()));
@@ -236,39 +226,75 @@ impl Unanswered {
 /// The records at the end of a tunnel that all went one way: what the other side had sent before is answered by them.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct LastWord {
+    // As [`Unanswered`], without the room that moments leave beside frames.
+    first: Timestamp,
+    last: Timestamp,
+    after: Option<Timestamp>,
+    pause: i64,
+    records: u32,
+    control: u32,
+    /// The frames of the first and of the last.
+    numbers: [u32; 2],
+    captures: [u16; 2],
     speaker: Option<Direction>,
-    said: Unanswered,
 }
 
 impl LastWord {
     /// Notes a record; `control` tells whether it has the length of an empty packet.
     pub fn note(&mut self, at: Timestamp, frame: FrameRef, direction: Direction, control: bool) {
-        let heard = self.speaker.map(|_| self.said.last.0);
+        let heard = self.speaker.map(|_| self.last);
         if self.speaker != Some(direction) {
-            *self = LastWord { speaker: Some(direction), said: Unanswered::default() };
+            let (numbers, captures) = ([frame.number; 2], [frame.capture; 2]);
+            *self = LastWord {
+                speaker: Some(direction),
+                first: at,
+                after: heard,
+                numbers,
+                captures,
+                ..LastWord::default()
+            };
         }
-        self.said.add(at, frame, control, heard);
+        self.pause = self.pause.max(heard.map_or(0, |heard| at.nanos_since(heard)));
+        self.records = self.records.saturating_add(1);
+        self.control = self.control.saturating_add(u32::from(control));
+        self.last = at;
+        (self.numbers[1], self.captures[1]) = (frame.number, frame.capture);
+    }
+
+    fn said(&self) -> Unanswered {
+        let [first, last] = self.captures;
+        let [first_number, last_number] = self.numbers;
+        Unanswered {
+            records: self.records,
+            control: self.control,
+            first: (self.first, FrameRef { capture: first, number: first_number }),
+            last: (self.last, FrameRef { capture: last, number: last_number }),
+            after: self.after,
+            pause: self.pause,
+        }
     }
 
     /// Did the client go on sending for long without an answer?
     fn is_lapse(&self) -> bool {
-        let is_many = self.speaker == Some(Direction::ToServer) && self.said.records >= LAPSE_RECORDS;
-        is_many && self.said.seconds() >= LAPSE
+        let is_many = self.speaker == Some(Direction::ToServer) && self.records >= LAPSE_RECORDS;
+        is_many && self.last.seconds_since(self.first) >= LAPSE
     }
 
     /// Nanoseconds since that side spoke, when it spoke last.
     fn silence(&self, direction: Direction, at: Timestamp) -> Option<i64> {
-        (self.speaker == Some(direction)).then(|| at.nanos_since(self.said.last.0))
+        (self.speaker == Some(direction)).then(|| at.nanos_since(self.last))
     }
 
     /// What went that way since anything came back; nothing when the other side spoke last.
     pub fn of(&self, direction: Direction) -> Unanswered {
-        if self.speaker == Some(direction) { self.said } else { Unanswered::default() }
+        if self.speaker == Some(direction) { self.said() } else { Unanswered::default() }
     }
 
-    /// It, to change it.
-    pub(super) fn said_mut(&mut self) -> &mut Unanswered {
-        &mut self.said
+    /// Moves it in time.
+    pub(super) fn shift(&mut self, shift: impl FnOnce(&mut Unanswered)) {
+        let mut said = self.said();
+        shift(&mut said);
+        (self.first, self.last, self.after) = (said.first.0, said.last.0, said.after);
     }
 }
 
@@ -646,8 +672,6 @@ pub struct DtlsFacts {
     pub largest_datagram: [Option<(NonZeroU32, FrameRef)>; 2],
     /// First application-data record each way.
     pub first: [Option<(Timestamp, FrameRef)>; 2],
-    /// First record of epoch 1 or later, each way.
-    pub protected: [Option<Timestamp>; 2],
     /// Handshake attempts, by client random.
     pub attempts: Few<AttemptFacts>,
     pub(super) seldom: Option<Box<SeldomInDtls>>,
@@ -667,6 +691,8 @@ pub(super) struct Known {
 pub struct SeldomInDtls {
     /// First handshake record of epoch 1 or later behind application data, each way: a rekey.
     pub renegotiation: [Option<(Timestamp, FrameRef)>; 2],
+    /// First record of epoch 1 or later before any attempt, each way.
+    pub(super) protected: [Option<Timestamp>; 2],
     /// First encrypted alert.
     pub sealed_alert: Option<(Timestamp, FrameRef, Direction)>,
     /// Handshake messages of a server that nobody asked here: how many, and the first.
@@ -703,7 +729,7 @@ impl DtlsFacts {
     #[inline]
     pub fn answered(&mut self, at: Timestamp, frame: FrameRef) {
         if self.unanswered.is_lapse() {
-            let lapse = Box::new((self.unanswered.said, (at, frame)));
+            let lapse = Box::new((self.unanswered.said(), (at, frame)));
             let longest = &mut self.seldom_mut().lapse;
             if longest.as_ref().is_none_or(|longest| longest.0.seconds() < lapse.0.seconds()) {
                 *longest = Some(lapse);
@@ -716,7 +742,7 @@ impl DtlsFacts {
         /// An alert later than this is about something else, seconds.
         const AT_ONCE: f64 = 5.0;
         let (at, _, direction) = self.seldom().sealed_alert?;
-        let [up, down] = self.protected;
+        let [up, down] = self.protected();
         let after = at.seconds_since(up?.max(down?));
         (self.records.contains(&0) && (0.0..AT_ONCE).contains(&after)).then_some(direction)
     }
@@ -730,15 +756,25 @@ impl DtlsFacts {
         Direction::ToClient.of(&self.records) == &0 && finished().is_some_and(|m| m.count >= REPEATED)
     }
 
+    /// First record of epoch 1 or later, each way: what the attempts tell is not kept twice.
+    pub fn protected(&self) -> [Option<Timestamp>; 2] {
+        let before = self.seldom().protected;
+        [Direction::ToServer, Direction::ToClient].map(|way| {
+            let mut behind = self.attempts.iter().filter_map(|attempt| *way.of(&attempt.protected));
+            way.of(&before).or_else(|| behind.next().map(|(at, _)| at))
+        })
+    }
+
     /// Its handshake was before the capture: protected records without any.
     pub fn was_up(&self) -> bool {
-        self.attempts.is_empty() && self.protected.iter().any(Option::is_some)
+        self.attempts.is_empty() && self.protected().iter().any(Option::is_some)
     }
 
     /// What few flows show.
     pub fn seldom(&self) -> &SeldomInDtls {
         const NOTHING: &SeldomInDtls = &SeldomInDtls {
             renegotiation: [None; 2],
+            protected: [None; 2],
             sealed_alert: None,
             unasked: (0, None),
             probes: Vec::new(),
@@ -1230,7 +1266,7 @@ mod tests {
         // As large as what `dissect` kept of a TCP flow, whose room it takes when the capture ends.
         assert!(size_of::<FlowFacts>() <= 192, "{}", size_of::<FlowFacts>());
         assert!(size_of::<TlsFacts>() <= 320, "{}", size_of::<TlsFacts>());
-        assert!(size_of::<DtlsFacts>() <= 384, "{}", size_of::<DtlsFacts>());
+        assert!(size_of::<DtlsFacts>() <= 320, "{}", size_of::<DtlsFacts>());
         assert!(size_of::<AttemptFacts>() <= 224, "{}", size_of::<AttemptFacts>());
     }
 }

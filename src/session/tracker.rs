@@ -508,9 +508,9 @@ fn observe_record(dtls: &mut DtlsFacts, at: Timestamp, frame: FrameRef, directio
     }
     dtls.unanswered.note(at, frame, direction, control);
     if !std::mem::replace(direction.of_mut(&mut known.protected), true) {
-        direction.of_mut(&mut dtls.protected).get_or_insert(at);
-        if let Some(attempt) = dtls.attempts.last_mut() {
-            direction.of_mut(&mut attempt.protected).get_or_insert((at, frame));
+        match dtls.attempts.last_mut() {
+            Some(attempt) => _ = direction.of_mut(&mut attempt.protected).get_or_insert((at, frame)),
+            None => _ = direction.of_mut(&mut dtls.seldom_mut().protected).get_or_insert(at),
         }
     }
     dtls.known = Some(known);
