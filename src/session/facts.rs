@@ -12,7 +12,7 @@ use std::net::IpAddr;
 use std::num::{NonZeroU16, NonZeroU32, NonZeroU64};
 use std::ops::{Deref, DerefMut};
 
-pub use super::few::Few;
+pub use super::few::{Few, Rare};
 pub use super::packed::{Numbered, Packed};
 pub use super::runs::{MAX_RUNS, Run, Runs};
 pub use super::stretches::{Stretch, Stretches};

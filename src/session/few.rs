@@ -1,4 +1,4 @@
-//! A list of hardly any items: there are many such lists, and each takes as much room as it holds.
+//! Lists of hardly any items, or of none: there are many such lists, and each takes as much room as it holds.
 
 use std::ops::{Deref, DerefMut};
 
@@ -87,6 +87,77 @@ impl<'a, T> IntoIterator for &'a mut Few<T> {
     }
 }
 
+/// A list that is empty nearly everywhere, and takes no more than a pointer then.
+#[derive(Clone, Debug)]
+pub struct Rare<T>(Option<Box<Held<T>>>);
+
+#[derive(Clone, Debug)]
+struct Held<T>(Vec<T>);
+
+impl<T> Rare<T> {
+    /// Adds an item at the end.
+    pub fn push(&mut self, item: T) {
+        self.extend([item]);
+    }
+
+    /// Adds items at the end.
+    pub fn extend(&mut self, items: impl IntoIterator<Item = T>) {
+        let mut items = items.into_iter();
+        let Some(first) = items.next() else { return };
+        let Held(list) = &mut **self.0.get_or_insert_with(|| Box::new(Held(Vec::with_capacity(1))));
+        // Hardly one has several, and they are large.
+        if list.len() == list.capacity() {
+            list.reserve_exact(list.len() / 2 + 1);
+        }
+        list.push(first);
+        list.extend(items);
+    }
+}
+
+impl<T> Default for Rare<T> {
+    fn default() -> Rare<T> {
+        Rare(None)
+    }
+}
+
+impl<T> From<Vec<T>> for Rare<T> {
+    fn from(list: Vec<T>) -> Rare<T> {
+        Rare((!list.is_empty()).then(|| Box::new(Held(list))))
+    }
+}
+
+impl<T> Deref for Rare<T> {
+    type Target = [T];
+
+    fn deref(&self) -> &[T] {
+        self.0.as_ref().map_or(&[], |held| &held.0)
+    }
+}
+
+impl<T> DerefMut for Rare<T> {
+    fn deref_mut(&mut self) -> &mut [T] {
+        self.0.as_mut().map_or(&mut [], |held| &mut held.0)
+    }
+}
+
+impl<T> IntoIterator for Rare<T> {
+    type Item = T;
+    type IntoIter = std::vec::IntoIter<T>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.map_or_else(Vec::new, |held| held.0).into_iter()
+    }
+}
+
+impl<'a, T> IntoIterator for &'a Rare<T> {
+    type Item = &'a T;
+    type IntoIter = std::slice::Iter<'a, T>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -100,5 +171,16 @@ mod tests {
         assert_eq!(*list, [10, 12, 13, 14]);
         assert!((&list).into_iter().eq(&[10, 12, 13, 14]));
         assert_eq!(size_of_val(&list), 16);
+    }
+
+    #[test]
+    fn a_rare_list_takes_a_pointer() {
+        let mut list = Rare::default();
+        assert!(list.is_empty() && size_of_val(&list) == 8);
+        list.push(1);
+        list.extend([2, 3]);
+        list.iter_mut().for_each(|item| *item += 10);
+        assert_eq!(*list, [11, 12, 13]);
+        assert!((&list).into_iter().eq(&[11, 12, 13]) && list.into_iter().eq([11, 12, 13]));
     }
 }

@@ -84,14 +84,20 @@ fn attach_carried(sessions: &mut [Entry], flows: Vec<View>, points: &[Point]) {
             }
         }
     }
+    let mut given: BTreeMap<usize, Vec<InnerFlow>> = BTreeMap::new();
     for flow in flows {
         let at = points.get(usize::from(flow.point.0)).and_then(|point| point.decrypted_at);
         let home = at.zip(flow.opened.carrier).and_then(|carrier| carriers.get(&carrier));
-        let Some(session) = home.and_then(|home| sessions.get_mut(*home)) else { continue };
+        let Some((home, session)) = home.and_then(|home| Some((*home, sessions.get(*home)?))) else { continue };
         let ends = flow.opened.endpoints();
         let is_given = session.inner_addresses.contains(&ends.server.ip());
         let toward_client = if is_given { Direction::ToServer } else { Direction::ToClient };
-        session.inner.push(InnerFlow { facts: flow, toward_client });
+        given.entry(home).or_default().push(InnerFlow { facts: flow, toward_client });
+    }
+    for (home, flows) in given {
+        if let Some(session) = sessions.get_mut(home) {
+            session.inner.extend(flows);
+        }
     }
 }
 
@@ -201,7 +207,7 @@ fn inside_only(client: Client, refused: &HashSet<IpAddr>, points: &[Point], alon
         start,
         end,
         inner_addresses: vec![client.address].into(),
-        inner: client.flows,
+        inner: client.flows.into(),
         ..Session::new(client.address, None, server.port(), Proof::Inside)
     };
     (known || lowered_after_trouble(&session).is_some()).then_some(session)
@@ -239,10 +245,6 @@ pub fn attach_icmp(sessions: &mut [Entry], icmp: Vec<IcmpFacts>) -> Vec<IcmpFact
         if let Some((i, toward_client)) = home
             && let Some(session) = sessions.get_mut(i)
         {
-            // Hardly one has several, and they are large.
-            if session.icmp.len() == session.icmp.capacity() {
-                session.icmp.reserve_exact(session.icmp.len() / 2 + 1);
-            }
             session.icmp.push(super::Icmp { facts: error, inner: is_inner, toward_client });
         } else if error.error.is_frag_needed() {
             strays.push(error);

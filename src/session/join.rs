@@ -2,7 +2,7 @@
 //! parents, tunnels, DTLS attempts and reconnects of sessions. Without keys this is graded, and says so where it guesses
 //! (the rules are in `docs/protocol.md`).
 
-use super::facts::{FlowFacts, InsideTls, Random, View};
+use super::facts::{Few, FlowFacts, InsideTls, Random, View};
 use super::proof::{Beside, Proof};
 use super::reconnect::MINUTE;
 use super::shape::{Shape, converses, exchanges};
@@ -42,7 +42,7 @@ pub struct Joined {
 
 /// One connection with all its views, before it has a role.
 struct Group {
-    views: Vec<View>,
+    views: Few<View>,
     start: Timestamp,
 }
 
@@ -296,7 +296,7 @@ fn group(flows: Vec<View>, points: &[Point]) -> Vec<Group> {
         let place = match place {
             Some(place) => place,
             None => {
-                groups.push(Group { views: Vec::with_capacity(1), start: flow.opened.first });
+                groups.push(Group { views: Few::default(), start: flow.opened.first });
                 groups.len() - 1
             }
         };

@@ -8,7 +8,7 @@ use crate::event::{
     TunnelAnswer, Vantage, Version,
 };
 use facts::{AttemptFacts, FlowFacts, IcmpFacts, View};
-use few::Few;
+use few::{Few, Rare};
 pub use proof::Proof;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -240,23 +240,23 @@ pub struct Session {
     /// How sure that is.
     pub confidence: Confidence,
     /// What else it could have been.
-    pub ambiguities: Few<String>,
+    pub ambiguities: Rare<String>,
     /// TLS connections, in order of start.
     pub connections: Few<Connection>,
     /// DTLS flows, in order of start.
     pub dtls: Few<DtlsFlow>,
     /// Flows inside the tunnel.
-    pub inner: Vec<InnerFlow>,
+    pub inner: Few<InnerFlow>,
     /// The client's inner addresses.
-    pub inner_addresses: Few<IpAddr>,
+    pub inner_addresses: Rare<IpAddr>,
     /// ICMP errors about its packets.
-    pub icmp: Vec<Icmp>,
+    pub icmp: Rare<Icmp>,
     /// What a packet may measure.
-    pub limits: Few<Limit>,
+    pub limits: Rare<Limit>,
     /// Packets above the limit in force.
-    pub oversized: Few<Oversized>,
+    pub oversized: Rare<Oversized>,
     /// New tunnel connections.
-    pub reconnects: Few<reconnect::Reconnect>,
+    pub reconnects: Rare<reconnect::Reconnect>,
     /// The gateway its client left just before it came here.
     pub came_from: Option<Box<moves::Hop>>,
     /// See [`Session::beside`].
@@ -296,14 +296,14 @@ pub struct Connection {
     /// What it was for.
     pub role: Role,
     /// The views, client end first; never empty.
-    pub views: Vec<View>,
+    pub views: Few<View>,
 }
 
 /// One DTLS flow, seen at one or more points.
 #[derive(Debug)]
 pub struct DtlsFlow {
     /// The views, client end first; never empty.
-    pub views: Vec<View>,
+    pub views: Few<View>,
     /// It goes on, from another address or port, where the flow that began then stopped: no handshake of its own.
     pub continues: Option<Timestamp>,
 }
@@ -660,15 +660,15 @@ impl Session {
             end: Timestamp::default(),
             identified_by,
             confidence: Confidence::Low,
-            ambiguities: Few::default(),
+            ambiguities: Rare::default(),
             connections: Few::default(),
             dtls: Few::default(),
-            inner: Vec::new(),
-            inner_addresses: Few::default(),
-            icmp: Vec::new(),
-            limits: Few::default(),
-            oversized: Few::default(),
-            reconnects: Few::default(),
+            inner: Few::default(),
+            inner_addresses: Rare::default(),
+            icmp: Rare::default(),
+            limits: Rare::default(),
+            oversized: Rare::default(),
+            reconnects: Rare::default(),
             came_from: None,
             beside: None,
         }
@@ -820,7 +820,7 @@ impl Session {
 
     /// Forgets what [`Session::judge`] found: much of it can be found again.
     pub fn forget(&mut self) {
-        (self.reconnects, self.limits, self.oversized) = (Few::default(), Few::default(), Few::default());
+        (self.reconnects, self.limits, self.oversized) = (Rare::default(), Rare::default(), Rare::default());
     }
 
     /// All outer flows of it, as each point saw them.

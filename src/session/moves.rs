@@ -117,7 +117,7 @@ fn continue_dtls(sessions: &mut Vec<Entry>, others: &mut Vec<View>) {
         views.sort_by_key(|v| v.point);
         if let Some(session) = sessions.get_mut(session) {
             session.end = session.end.max(views.iter().map(|v| v.ended.last).max().unwrap_or(session.end));
-            session.dtls.push(DtlsFlow { views, continues: Some(from) });
+            session.dtls.push(DtlsFlow { views: views.into(), continues: Some(from) });
             session.dtls.sort_by_key(DtlsFlow::start);
         }
     }

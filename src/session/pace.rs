@@ -18,10 +18,38 @@ pub(super) struct Pace(OnceCell<Paces>);
 pub(super) struct Paces {
     /// By session.
     pub busy: Vec<Busy>,
-    /// When bursts began, in order of time, and the session.
-    pub bursts: Vec<(Timestamp, usize)>,
+    /// When bursts began, in order of time.
+    pub bursts: Vec<Burst>,
     /// The session of each flow beside whose records something was seen.
     pub places: HashMap<Place, usize>,
+}
+
+/// A burst of a session: 12 bytes, for there are many.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Burst {
+    /// Halves of the moment it began at, the upper one first, less the least moment of all: they stand in order of time.
+    at: [u32; 2],
+    session: u32,
+}
+
+impl Burst {
+    const LEAST: u64 = i64::MIN as u64;
+
+    fn new(at: Timestamp, session: usize) -> Burst {
+        let at = (at.nanos() as u64).wrapping_sub(Burst::LEAST);
+        Burst { at: [(at >> 32) as u32, at as u32], session: session as u32 }
+    }
+
+    /// When it began.
+    pub(super) fn at(self) -> Timestamp {
+        let [upper, lower] = self.at.map(u64::from);
+        Timestamp::from_nanos((upper << 32 | lower).wrapping_add(Burst::LEAST) as i64)
+    }
+
+    /// Whose it is.
+    pub(super) fn session(self) -> usize {
+        self.session as usize
+    }
 }
 
 impl Pace {
@@ -42,7 +70,7 @@ impl Pace {
             for (i, session) in sessions.iter().enumerate() {
                 let places = session.outer_views().map(|view| (view.point, view.id));
                 paces.places.extend(places.filter(|place| met.contains(place)).map(|place| (place, i)));
-                paces.busy.push(Busy::of(session, |at| paces.bursts.push((at, i))));
+                paces.busy.push(Busy::of(session, |at| paces.bursts.push(Burst::new(at, i))));
             }
             paces.bursts.sort_unstable();
             paces
@@ -53,7 +81,7 @@ impl Pace {
 /// When a session's tunnels carried data.
 pub(super) struct Busy {
     /// In time order, a little wider than they were, none overlapping.
-    stretches: Vec<(Timestamp, Timestamp)>,
+    stretches: Box<[(Timestamp, Timestamp)]>,
     /// How surprising it is that something else falls into them: the negative logarithm of their share of the session's life.
     pub surprise: f32,
     /// Records that they carried, DPD and keepalive included.
@@ -78,10 +106,13 @@ impl Busy {
             kept.1 = if overlaps { kept.1.max(next.1) } else { kept.1 };
             overlaps
         });
-        stretches.shrink_to_fit();
         let busy: f64 = stretches.iter().map(|(from, until)| until.seconds_since(*from)).sum();
         let life = session.end.seconds_since(session.start) + 2.0 * TOGETHER;
-        Busy { stretches, surprise: -(busy / life).clamp(1e-6, 1.0).ln() as f32, records: session.records() }
+        Busy {
+            stretches: stretches.into(),
+            surprise: -(busy / life).clamp(1e-6, 1.0).ln() as f32,
+            records: session.records(),
+        }
     }
 
     /// How much of what they carried so many packets inside make up: a record carries one.

@@ -212,10 +212,11 @@ fn rivals(clients: &[Client], meetings: &[Meeting], paces: &Paces) -> Vec<Rival>
         let mut close: Vec<usize> = Vec::new();
         for at in client_bursts(client) {
             let (from, until) = (at.plus_seconds(-TOGETHER), at.plus_seconds(TOGETHER));
-            let begin = bursts.partition_point(|(t, _)| *t < from);
-            let within = bursts.get(begin..).unwrap_or_default().iter().take_while(|(t, _)| *t <= until).take(64);
+            let begin = bursts.partition_point(|burst| burst.at() < from);
+            let within =
+                bursts.get(begin..).unwrap_or_default().iter().take_while(|burst| burst.at() <= until).take(64);
             close.clear();
-            close.extend(within.map(|(_, session)| *session));
+            close.extend(within.map(|burst| burst.session()));
             close.sort_unstable();
             close.dedup();
             close.iter().for_each(|session| near.entry(*session).or_default().0 += 1);
@@ -386,7 +387,7 @@ pub(super) mod tests {
         busy.iter().for_each(|seconds| dtls.activity.add(at(*seconds), FrameRef::default(), Direction::ToServer, 500));
         let mut view = facts(id, ends, Protocol::Udp, LIFE, 100);
         view.dtls = Some(Box::new(dtls));
-        let dtls = vec![DtlsFlow { views: vec![Box::new(view)], continues: None }];
+        let dtls = vec![DtlsFlow { views: vec![Box::new(view)].into(), continues: None }];
         let new = Session::new(ends.0, Some(ends.1), 443, Proof::LateDtls);
         Box::new(Session { start: at(LIFE.0), end: at(LIFE.1), dtls: dtls.into(), ..new })
     }
