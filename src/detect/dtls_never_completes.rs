@@ -473,7 +473,7 @@ impl<'a> Failure<'a> {
     /// How often the client was seen to answer the gateway's flight.
     fn answers(&self) -> u32 {
         let of_client = |m: &Message| m.kind == MessageKind::ChangeCipherSpec && m.direction == Direction::ToServer;
-        self.near().flat_map(|f| f.messages.iter()).filter(of_client).map(|m| m.count).max().unwrap_or(0)
+        self.near().flat_map(|f| f.messages()).filter(of_client).map(|m| m.count).max().unwrap_or(0)
     }
 
     /// It did, and none of that reached the gateway.
@@ -487,7 +487,7 @@ impl<'a> Failure<'a> {
 
     /// A ServerHello came: why not the rest.
     fn half_way(&self) -> &'static str {
-        let goes_on = |f: &AttemptFacts| f.server_hello.is_some_and(|(at, _)| f.last > at);
+        let goes_on = |f: &AttemptFacts| f.server_hello().is_some_and(|(at, _)| f.last > at);
         if let Some(word) = self.fragments() {
             word
         } else if self.near().any(AttemptFacts::lacks_messages) {
@@ -730,11 +730,11 @@ impl<'a> Failure<'a> {
             if let AttemptOutcome::Refused(error, sender, frame) = &judged.outcome {
                 evidence.push(Evidence::Frames(vec![*frame], format!("{} from {sender}", icmp_words(error))));
             }
-            if let (n, Some((_, frame))) = (judged.facts.hello_verifies, judged.facts.hello_verify) {
+            if let (n, Some((_, frame))) = (judged.facts.hello_verifies, judged.facts.hello_verify()) {
                 let note = format!("first of {}", count(u64::from(n), "HelloVerifyRequest"));
                 evidence.push(Evidence::Frames(vec![frame], note));
             }
-            if let (n, Some((_, frame))) = (judged.facts.server_hellos, judged.facts.server_hello) {
+            if let (n, Some((_, frame))) = (judged.facts.server_hellos, judged.facts.server_hello()) {
                 evidence
                     .push(Evidence::Frames(vec![frame], format!("first of {}", count(u64::from(n), "ServerHello"))));
             }

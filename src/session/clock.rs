@@ -225,10 +225,8 @@ fn shift_flow(flow: &mut FlowFacts, by: f64) {
             move_it(&mut attempt.first);
             move_it(&mut attempt.last);
             attempt.hello_frames.change(|(_, at)| move_it(at));
-            attempt.hello_verify.iter_mut().for_each(|(at, _)| move_it(at));
-            attempt.server_hello.iter_mut().for_each(|(at, _)| move_it(at));
             attempt.protected.iter_mut().flatten().for_each(|(at, _)| move_it(at));
-            attempt.messages.change(|message| move_it(&mut message.first.0));
+            attempt.noted.change(|message| move_it(&mut message.first.0));
             if let Some(seldom) = &mut attempt.seldom {
                 seldom.alert.iter_mut().for_each(|(at, ..)| move_it(at));
                 seldom.repeats.iter_mut().for_each(|(_, at)| move_it(at));

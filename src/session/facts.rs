@@ -752,7 +752,7 @@ impl DtlsFacts {
         /// One Finished of the client may get lost on any path.
         const REPEATED: u32 = 3;
         let of_gateway = |m: &Message| m.kind == MessageKind::Finished && m.direction == Direction::ToClient;
-        let finished = || self.attempts.last()?.messages.iter().find(of_gateway);
+        let finished = || self.attempts.last()?.messages().find(of_gateway);
         Direction::ToClient.of(&self.records) == &0 && finished().is_some_and(|m| m.count >= REPEATED)
     }
 
@@ -1020,8 +1020,6 @@ pub struct AttemptFacts {
     pub hello_frames: Packed<(FrameRef, Timestamp), 2>,
     /// HelloVerifyRequests.
     pub hello_verifies: u32,
-    /// The first one's time and frame.
-    pub hello_verify: Option<(Timestamp, FrameRef)>,
     /// Different cookies the server gave, in a row.
     pub cookies: u32,
     /// ClientHellos that echoed the last of them.
@@ -1030,8 +1028,6 @@ pub struct AttemptFacts {
     pub cookie: u64,
     /// ServerHellos.
     pub server_hellos: u32,
-    /// The first one's time and frame.
-    pub server_hello: Option<(Timestamp, FrameRef)>,
     /// Suite of the ServerHello.
     pub suite: Option<CipherSuite>,
     /// Version of the ServerHello.
@@ -1052,8 +1048,8 @@ pub struct AttemptFacts {
     pub ccs: [bool; 2],
     /// Epoch-1 record, each way.
     pub protected: [Option<(Timestamp, FrameRef)>; 2],
-    /// Its messages in the order they first came, at most [`MAX_MESSAGES`]; what has no number of its own stays out.
-    pub messages: Packed<Message, 4>,
+    /// See [`AttemptFacts::messages`]; further ones only of the kinds that are asked for by name.
+    pub(super) noted: Packed<Message, 4>,
     pub(super) seldom: Option<Box<SeldomInAttempt>>,
 }
 
@@ -1140,13 +1136,14 @@ impl AttemptFacts {
     /// Puts a message on the list, or counts it as a repeat.
     pub fn note(&mut self, kind: MessageKind, direction: Direction, at: Timestamp, frame: FrameRef) {
         let Some(place) = self.place(kind, direction) else {
-            if self.messages.len() < MAX_MESSAGES {
-                self.messages.push(&Message { kind, direction, count: 1, first: (at, frame) });
+            let is_asked_for = matches!(kind, MessageKind::HELLO_VERIFY | MessageKind::SERVER_HELLO);
+            if is_asked_for || self.noted.len() < MAX_MESSAGES {
+                self.noted.push(&Message { kind, direction, count: 1, first: (at, frame) });
             }
             return;
         };
         let mut latest = at;
-        self.messages.change(|known| {
+        self.noted.change(|known| {
             if (known.kind, known.direction) == (kind, direction) {
                 known.count = known.count.saturating_add(1);
                 latest = known.first.0.max(at);
@@ -1159,8 +1156,27 @@ impl AttemptFacts {
         }
     }
 
+    /// Its messages in the order they first came, at most [`MAX_MESSAGES`]; what has no number of its own stays out.
+    pub fn messages(&self) -> impl Iterator<Item = Message> {
+        self.noted.iter().take(MAX_MESSAGES)
+    }
+
+    /// The first HelloVerifyRequest.
+    pub fn hello_verify(&self) -> Option<(Timestamp, FrameRef)> {
+        self.first_of(MessageKind::HELLO_VERIFY)
+    }
+
+    /// The first ServerHello.
+    pub fn server_hello(&self) -> Option<(Timestamp, FrameRef)> {
+        self.first_of(MessageKind::SERVER_HELLO)
+    }
+
+    fn first_of(&self, kind: MessageKind) -> Option<(Timestamp, FrameRef)> {
+        self.noted.iter().find(|message| message.kind == kind).map(|message| message.first)
+    }
+
     fn place(&self, kind: MessageKind, direction: Direction) -> Option<usize> {
-        self.messages.iter().position(|m| m.kind == kind && m.direction == direction)
+        self.noted.iter().position(|m| m.kind == kind && m.direction == direction)
     }
 
     /// When the last of those messages of it was seen.
@@ -1267,6 +1283,6 @@ mod tests {
         assert!(size_of::<FlowFacts>() <= 192, "{}", size_of::<FlowFacts>());
         assert!(size_of::<TlsFacts>() <= 320, "{}", size_of::<TlsFacts>());
         assert!(size_of::<DtlsFacts>() <= 320, "{}", size_of::<DtlsFacts>());
-        assert!(size_of::<AttemptFacts>() <= 224, "{}", size_of::<AttemptFacts>());
+        assert!(size_of::<AttemptFacts>() <= 192, "{}", size_of::<AttemptFacts>());
     }
 }

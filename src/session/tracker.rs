@@ -377,12 +377,10 @@ fn observe_handshake(
                 with_cookie: 0,
                 hello_frames: Packed::default(),
                 hello_verifies: 0,
-                hello_verify: None,
                 cookies: 0,
                 echoed: 0,
                 cookie: 0,
                 server_hellos: 0,
-                server_hello: None,
                 suite: None,
                 server_version: None,
                 resumed: false,
@@ -393,7 +391,7 @@ fn observe_handshake(
                 server_done: false,
                 ccs: [false, false],
                 protected: [None, None],
-                messages: Packed::default(),
+                noted: Packed::default(),
                 seldom: None,
             };
             dtls.attempts.push(attempt);
@@ -435,11 +433,9 @@ fn observe_handshake(
                 attempt.cookie = cookie;
             }
             attempt.hello_verifies = attempt.hello_verifies.saturating_add(1);
-            attempt.hello_verify.get_or_insert((at, frame));
         }
         DtlsMessage::ServerHello(hello) => {
             attempt.server_hellos = attempt.server_hellos.saturating_add(1);
-            attempt.server_hello.get_or_insert((at, frame));
             attempt.suite = hello.cipher_suite;
             attempt.server_version = Some(hello.version);
             if attempt.session_id.is_empty() && !hello.session_id.is_empty() && given.len() < MAX_GIVEN {

@@ -18,7 +18,7 @@ pub(super) fn handshake(case: &Case<'_>, flow: &DtlsFlow) -> Option<Candidate> {
     let told = told.max_by_key(|j| (j.outcome.stage(), std::cmp::Reverse(j.facts.first)))?;
     let mut rungs = Rungs::new(case, told.view);
     let ends = Ends::new(case, flow, told);
-    for message in told.facts.messages.iter() {
+    for message in told.facts.messages() {
         rungs.message(&ends, told, &message);
     }
     if let Some((at, frame, direction, alert)) = told.facts.alert() {
@@ -87,8 +87,8 @@ fn answers_lost(ends: &Ends<'_>, told: &Judged<'_>, rungs: &mut Rungs<'_>) -> bo
     if matches!(told.outcome, AttemptOutcome::NotObservable(_) | AttemptOutcome::CutShort) {
         return false;
     }
-    let here = |m: &Message| !told.facts.messages.iter().any(|h| (h.kind, h.direction) == (m.kind, m.direction));
-    let lost = there.messages.iter().filter(|m| m.direction == Direction::ToClient).filter(here);
+    let here = |m: &Message| !told.facts.messages().any(|h| (h.kind, h.direction) == (m.kind, m.direction));
+    let lost = there.messages().filter(|m| m.direction == Direction::ToClient).filter(here);
     let mut any = false;
     for message in lost {
         let (at, frame) = message.first;
@@ -183,7 +183,7 @@ fn missing(case: &Case<'_>, told: &Judged<'_>, rungs: &mut Rungs<'_>) {
         AttemptOutcome::ClientDidNotFinish => (Direction::ToServer, "ChangeCipherSpec, Finished"),
         _ => return,
     };
-    let cookie = facts.messages.iter().find(|m| m.kind == MessageKind::HelloWithCookie);
+    let cookie = facts.messages().find(|m| m.kind == MessageKind::HelloWithCookie);
     let due = match direction {
         Direction::ToClient => cookie.map_or(facts.first, |m| m.first.0),
         Direction::ToServer => asked(facts).unwrap_or(facts.first),
@@ -196,7 +196,7 @@ fn missing(case: &Case<'_>, told: &Judged<'_>, rungs: &mut Rungs<'_>) {
 
 /// When the gateway had first sent the last of what the client is to answer.
 fn asked(facts: &AttemptFacts) -> Option<Timestamp> {
-    facts.messages.iter().filter(|m| m.direction == Direction::ToClient).map(|m| m.first.0).max()
+    facts.messages().filter(|m| m.direction == Direction::ToClient).map(|m| m.first.0).max()
 }
 
 /// Until when an answer would have counted: the end of the tunnel connection or of the capture.
@@ -253,12 +253,12 @@ impl Rungs<'_> {
         (step.count, step.last) = (u64::from(message.count), told.facts.last_of(message));
         let later = |m: Message| m.direction != message.direction && m.first.0 >= at;
         let data = self.view.dtls.as_deref().and_then(|dtls| *message.direction.reverse().of(&dtls.last));
-        let answered = || told.facts.messages.iter().any(later) || data.is_some_and(|(last, _)| last > at);
+        let answered = || told.facts.messages().any(later) || data.is_some_and(|(last, _)| last > at);
         match ends.receiving(message.direction) {
             Some((point, there)) => {
                 let place = self.case.place(point);
                 let same = |m: &Message| (m.kind, m.direction) == (message.kind, message.direction);
-                match there.and_then(|a| a.messages.iter().find(same)).map_or(0, |m| m.count) {
+                match there.and_then(|a| a.messages().find(same)).map_or(0, |m| m.count) {
                     0 => (step.fate, step.note) = ("lost", format!("none arrived at {place}")),
                     n if n < message.count => step.note = format!("{n} of {} arrived at {place}", message.count),
                     _ => {}
