@@ -57,7 +57,7 @@ impl<'a> Late<'a> {
         let facts = || episode.judged.iter().map(|judged| judged.facts);
         let (done, _) = facts().filter_map(|attempt| attempt.completed_at()).min()?;
         let early = || episode.judged.iter().filter(|judged| judged.facts.first < done);
-        let answers = early().flat_map(|j| [j.facts.hello_verify, j.facts.server_hello]).flatten();
+        let answers = early().flat_map(|j| [j.facts.hello_verify(), j.facts.server_hello()]).flatten();
         let answered = answers.map(|(at, _)| at).min().unwrap_or(done);
         let mut hellos: BTreeMap<PointId, (u32, Vec<FrameRef>)> = BTreeMap::new();
         for judged in early().filter(|judged| judged.facts.first <= answered) {

@@ -272,7 +272,7 @@ fn tunnels(case: &Case<'_>) -> Vec<Tunnel> {
             let mut tunnel = tunnel(case, view, "tls", connection.role.word());
             tunnel.version = settled.map(|s| s.version.to_string());
             tunnel.cipher = settled.map(|s| s.suite.to_string());
-            let inside = view.tls.as_ref().and_then(|tls| tls.inside.as_ref());
+            let inside = view.tls.as_ref().and_then(|tls| tls.inside());
             tunnel.packets = inside.map(|inside| inside::packets(&inside.packets));
             tunnel.data = view.tls.as_ref().map_or_else(Vec::new, |tls| data(session, &tls.activity.stretches));
             tunnel.mss = [view.opened.syn().and_then(|s| s.mss), view.opened.syn_ack().and_then(|s| s.mss)];

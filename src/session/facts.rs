@@ -122,7 +122,7 @@ impl DerefMut for FlowFacts {
 impl FlowFacts {
     /// The packets of the tunnel protocol read in it with keys.
     pub fn packets(&self) -> Option<&Packets> {
-        let tls = || Some(&self.tls.as_ref()?.inside.as_ref()?.packets);
+        let tls = || Some(&self.tls.as_ref()?.inside()?.packets);
         self.dtls.as_ref().and_then(|dtls| dtls.seldom().inside.as_deref()).or_else(tls)
     }
 
@@ -351,17 +351,12 @@ pub struct TlsFacts {
     pub data: [DataFacts; 2],
     /// When data (not control records) flowed.
     pub activity: Activity,
-    /// The first application-data records.
+    /// What application-data records tell beside data.
     pub early: Early,
     /// Records without an answer by the end.
     pub unanswered: LastWord,
     /// What the ClientHello offers, hashed: equal for equal programs.
     pub hello_shape: u64,
-    /// There was talk beside question and answer: the gateway, though it had the last word, spoke up after a silence, or what the
-    /// client said next was too short for a request.
-    pub converses: bool,
-    /// What was read inside it, with keys.
-    pub inside: Option<Box<InsideTls>>,
     pub(super) seldom: Option<Box<SeldomInTls>>,
 }
 
@@ -374,6 +369,8 @@ pub struct SeldomInTls {
     pub renegotiation: [Option<(Timestamp, FrameRef)>; 2],
     /// Host and port that a proxy was asked for in front of it.
     pub proxied_to: Option<Box<str>>,
+    /// What was read inside it, with keys.
+    pub(super) inside: Option<Box<InsideTls>>,
 }
 
 /// A client random, hashed: what names a connection.
@@ -393,7 +390,7 @@ impl Random {
     }
 }
 
-/// Direction and length of the first [`MAX_EARLY`] application-data records of a connection.
+/// Direction and length of the first [`MAX_EARLY`] application-data records of a connection, and what the others tell of what it is.
 #[derive(Clone, Debug, Default)]
 pub struct Early(Option<Box<EarlyRecords>>);
 
@@ -403,6 +400,9 @@ struct EarlyRecords {
     /// A bit for each that went to the client.
     to_client: u16,
     count: u8,
+    converses: bool,
+    /// Counts of lengths below 200 bytes: where control records and inner ACKs show.
+    small: Few<(Direction, u16, u32)>,
 }
 
 impl Early {
@@ -414,6 +414,28 @@ impl Early {
         records.to_client |= (direction.index() as u16) << records.count;
         records.count += 1;
         true
+    }
+
+    /// Counts a small record of that length.
+    fn count(&mut self, direction: Direction, length: u16) {
+        let small = &mut self.0.get_or_insert_default().small;
+        let known = small.iter_mut().find(|(way, known, _)| (*way, *known) == (direction, length));
+        if let Some((.., count)) = known {
+            *count = count.saturating_add(1);
+        } else if small.iter().filter(|(way, ..)| *way == direction).count() < MAX_SMALL {
+            small.push((direction, length, 1));
+        }
+    }
+
+    /// There was talk beside question and answer: the gateway, though it had the last word, spoke up after a silence, or what the
+    /// client said next was too short for a request.
+    pub fn converses(&self) -> bool {
+        self.0.as_ref().is_some_and(|records| records.converses)
+    }
+
+    /// Lengths of small records, and how often each came.
+    pub fn small(&self) -> impl Iterator<Item = (u16, u32)> {
+        self.0.iter().flat_map(|records| &records.small).map(|(_, length, count)| (*length, *count))
     }
 
     /// The records, in order.
@@ -593,14 +615,18 @@ pub struct DataFacts {
     pub last: Option<(Timestamp, FrameRef)>,
     /// How many of the late ones had that largest length.
     pub at_largest: u32,
-    /// Counts of lengths below 200 bytes: where control records and inner ACKs show.
-    pub small: Few<(u16, u32)>,
 }
 
 impl TlsFacts {
+    /// What was read inside it, with keys.
+    pub fn inside(&self) -> Option<&InsideTls> {
+        self.seldom().inside.as_deref()
+    }
+
     /// What few connections show.
     pub fn seldom(&self) -> &SeldomInTls {
-        const NOTHING: &SeldomInTls = &SeldomInTls { alert: None, renegotiation: [None; 2], proxied_to: None };
+        const NOTHING: &SeldomInTls =
+            &SeldomInTls { alert: None, renegotiation: [None; 2], proxied_to: None, inside: None };
         self.seldom.as_deref().unwrap_or(NOTHING)
     }
 
@@ -625,7 +651,9 @@ impl TlsFacts {
         if !control && length > 0 {
             self.activity.add(at, frame, direction, length);
         }
-        self.converses |= length >= LONGER_THAN_ALERT && self.is_beside(at, direction, length);
+        if length >= LONGER_THAN_ALERT && self.is_beside(at, direction, length) {
+            self.early.0.get_or_insert_default().converses = true;
+        }
         self.unanswered.note(at, frame, direction, control);
         let Some(data) = self.data.get_mut(direction.index()) else { return };
         data.records = data.records.saturating_add(1);
@@ -640,11 +668,7 @@ impl TlsFacts {
         data.first.get_or_insert(at);
         data.last = Some((at, frame));
         if length < 200 {
-            if let Some((_, n)) = data.small.iter_mut().find(|(l, _)| *l == length) {
-                *n = n.saturating_add(1);
-            } else if data.small.len() < MAX_SMALL {
-                data.small.push((length, 1));
-            }
+            self.early.count(direction, length);
         }
     }
 }
@@ -1281,7 +1305,7 @@ mod tests {
     fn what_is_kept_of_each_flow_is_small() {
         // As large as what `dissect` kept of a TCP flow, whose room it takes when the capture ends.
         assert!(size_of::<FlowFacts>() <= 192, "{}", size_of::<FlowFacts>());
-        assert!(size_of::<TlsFacts>() <= 320, "{}", size_of::<TlsFacts>());
+        assert!(size_of::<TlsFacts>() <= 256, "{}", size_of::<TlsFacts>());
         assert!(size_of::<DtlsFacts>() <= 320, "{}", size_of::<DtlsFacts>());
         assert!(size_of::<AttemptFacts>() <= 192, "{}", size_of::<AttemptFacts>());
     }

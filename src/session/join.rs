@@ -217,7 +217,7 @@ impl Group {
 
     /// What was read inside it with keys, by each view.
     fn inside(&self) -> impl Iterator<Item = &InsideTls> {
-        self.views.iter().filter_map(|v| v.tls.as_ref()?.inside.as_deref())
+        self.views.iter().filter_map(|v| v.tls.as_ref()?.inside())
     }
 
     /// Read with keys: does it carry a tunnel? `None` without keys, or when its first records were not opened.

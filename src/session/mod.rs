@@ -526,7 +526,7 @@ impl Connection {
 
     /// The same with the view it was read in: the client's, of those that show as much.
     pub fn read_at(&self) -> Option<(&FlowFacts, &facts::InsideTls)> {
-        let read = self.views.iter().rev().filter_map(|v| Some((&**v, v.tls.as_ref()?.inside.as_deref()?)));
+        let read = self.views.iter().rev().filter_map(|v| Some((&**v, v.tls.as_ref()?.inside()?)));
         read.max_by_key(|(_, inside)| (inside.granted().is_some(), inside.packets.unsealed.opened))
     }
 

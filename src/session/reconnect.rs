@@ -455,7 +455,7 @@ mod tests {
         let tunnel = |heard: f64| {
             let mut view = client([10, 9, 0, 7], 1, &[0.0], 9).flows.remove(0).facts;
             *Direction::ToClient.of_mut(&mut view.ended.last_by_direction) = Some(at(heard));
-            Connection { role: Role::Tunnel, views: vec![view] }
+            Connection { role: Role::Tunnel, views: vec![view].into() }
         };
         let unheard = |control| Unheard { since: at(10.0), seconds: 30.0, records: 8, control };
         assert!(unheard(0).is_dpd(&tunnel(10.0)), "not even TCP answers");

@@ -57,7 +57,7 @@ impl Shape {
         };
         let len = |payload| protection.cstp_record_len(payload);
         let count = |wanted: &dyn Fn(u32) -> bool| {
-            tls.data.iter().flat_map(|d| &d.small).filter(|(l, _)| wanted(u32::from(*l))).map(|(_, n)| *n).sum::<u32>()
+            tls.early.small().filter(|(l, _)| wanted(u32::from(*l))).map(|(_, n)| n).sum::<u32>()
         };
         let control = len(0);
         let began_with_http = begins_with_http(tls);
@@ -130,7 +130,7 @@ pub fn converses(flow: &FlowFacts) -> bool {
         now.first.seconds_since(before.last) >= HUNG_UP && bytes >= u64::from(LONGER_THAN_ALERT) * u64::from(records)
     };
     let stretches = || tls.activity.stretches.iter();
-    tls.converses || goes_on(flow) || stretches().zip(stretches().skip(1)).any(idle)
+    tls.early.converses() || goes_on(flow) || stretches().zip(stretches().skip(1)).any(idle)
 }
 
 fn goes_on(flow: &FlowFacts) -> bool {

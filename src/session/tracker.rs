@@ -288,7 +288,7 @@ impl Tracker {
     }
 
     fn inside(&mut self, flow: FlowId) -> Option<&mut InsideTls> {
-        Some(self.tls(flow)?.inside.get_or_insert_default())
+        Some(self.tls(flow)?.seldom_mut().inside.get_or_insert_default())
     }
 
     /// The tunnel packets of a TLS or DTLS flow.
@@ -296,7 +296,7 @@ impl Tracker {
         let facts = self.flow(flow)?;
         match &mut facts.dtls {
             Some(dtls) => Some(dtls.seldom_mut().inside.get_or_insert_default()),
-            None => Some(&mut facts.tls.get_or_insert_default().inside.get_or_insert_default().packets),
+            None => Some(&mut facts.tls.get_or_insert_default().seldom_mut().inside.get_or_insert_default().packets),
         }
     }
 
