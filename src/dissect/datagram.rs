@@ -66,7 +66,7 @@ pub(super) fn take(
         if looks_like_dtls(datagram.payload, datagram.payload_len as usize) {
             let opened = (!bench.keys.keyring.is_empty()).then(Box::default);
             udp.dtls = Some(Box::new(Dtls { opened, ..Dtls::default() }));
-            if is_hello_of_server(datagram.payload, direction) && told.flow.state.opened.is_none() {
+            if is_hello_of_server(datagram.payload, direction) && !told.flow.state.is_opened {
                 swap(&mut told.flow.state);
                 direction = direction.reverse();
             }
@@ -79,7 +79,7 @@ pub(super) fn take(
     }
     if packet.fragments == 0 {
         if is_super_frame(&packet.ip, datagram.payload_len, None) {
-            told.flow.state.super_frames = told.flow.state.super_frames.saturating_add(1);
+            told.flow.state.add_super_frame();
         } else {
             told.large(&packet.ip, direction, false, sink);
         }

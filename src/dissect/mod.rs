@@ -90,18 +90,58 @@ impl Protocols {
 /// What is kept per flow.
 #[derive(Debug, Default)]
 struct State {
-    /// The waist knows this flow, by that stream number.
-    opened: Option<u32>,
+    /// The waist knows this flow.
+    is_opened: bool,
+    /// By that stream number.
+    stream: u32,
     /// The table took the ends the wrong way round; a hello told better.
     swapped: bool,
-    first_frame: FrameRef,
-    last_frame: FrameRef,
+    /// First and last frame: number and capture apart, which takes less room.
+    numbers: [u32; 2],
+    captures: [u16; 2],
     packets: [u32; 2],
     last: [Option<Timestamp>; 2],
     ttl: [u8; 2],
+    body: Body,
+    seldom: Option<Box<Seldom>>,
+}
+
+/// What is kept of few flows.
+#[derive(Debug, Default)]
+struct Seldom {
     super_frames: u32,
     carrier: Option<FlowId>,
-    body: Body,
+    /// When another flow of the same ports took its place.
+    renewed: Option<Timestamp>,
+}
+
+impl State {
+    /// The latest time any of its packets was captured, that which began another flow included.
+    fn last(&self) -> Timestamp {
+        let renewed = self.seldom.as_ref().and_then(|seldom| seldom.renewed);
+        self.last.into_iter().chain([renewed]).flatten().max().unwrap_or_default()
+    }
+
+    fn first_frame(&self) -> FrameRef {
+        let ([capture, _], [number, _]) = (self.captures, self.numbers);
+        FrameRef { capture, number }
+    }
+
+    fn last_frame(&self) -> FrameRef {
+        let ([_, capture], [_, number]) = (self.captures, self.numbers);
+        FrameRef { capture, number }
+    }
+
+    fn carrier(&self) -> Option<FlowId> {
+        self.seldom.as_ref()?.carrier
+    }
+
+    /// A packet was put together by offload.
+    #[cold]
+    fn add_super_frame(&mut self) {
+        let count = &mut self.seldom.get_or_insert_default().super_frames;
+        *count = count.saturating_add(1);
+    }
 }
 
 /// The transport's own part of a flow.
@@ -289,6 +329,7 @@ fn take(
             let (direction, mut flow) = table.udp(point, place.at, ip, datagram);
             if matches!(&flow.state.body, Body::Udp(udp) if udp.begins_anew(datagram)) {
                 let known = flow.id;
+                flow.state.seldom.get_or_insert_default().renewed = Some(place.at);
                 let Some(renewed) = table.renew(known, place.at) else { return };
                 flow = renewed;
             }
@@ -322,10 +363,12 @@ fn take(
 fn count(state: &mut State, place: Place, ip: &IpHeader, direction: Direction) -> Direction {
     let direction = if state.swapped { direction.reverse() } else { direction };
     if state.packets == [0, 0] {
-        state.first_frame = place.frame;
-        state.carrier = place.carrier;
+        (state.numbers[0], state.captures[0]) = (place.frame.number, place.frame.capture);
+        if place.carrier.is_some() {
+            state.seldom.get_or_insert_default().carrier = place.carrier;
+        }
     }
-    state.last_frame = place.frame;
+    (state.numbers[1], state.captures[1]) = (place.frame.number, place.frame.capture);
     let d = direction.index();
     if let (Some(packets), Some(last), Some(ttl)) =
         (state.packets.get_mut(d), state.last.get_mut(d), state.ttl.get_mut(d))
@@ -352,8 +395,8 @@ impl Told<'_> {
 
     /// Makes the flow known above the waist, once.
     fn open(&mut self, sink: &mut impl FnMut(&Event<'_>)) {
-        if self.flow.state.opened.is_none() {
-            self.flow.state.opened = Some(self.flow.stream);
+        if !self.flow.state.is_opened {
+            (self.flow.state.is_opened, self.flow.state.stream) = (true, self.flow.stream);
             sink(&self.place.event(What::Opened(self.id(), &self.opened())));
         }
     }
@@ -370,12 +413,12 @@ impl Told<'_> {
         Opened {
             protocol: self.flow.protocol(),
             ends: Ends::new(Endpoints { client, server }),
-            stream: state.opened.unwrap_or(self.flow.stream),
+            stream: if state.is_opened { state.stream } else { self.flow.stream },
             first: self.flow.first,
-            first_frame: state.first_frame,
+            first_frame: state.first_frame(),
             handshake: handshake.copied().map(Box::new),
             ttl: state.ttl,
-            carrier: state.carrier,
+            carrier: state.carrier(),
         }
     }
 
@@ -405,7 +448,7 @@ fn is_super_frame(ip: &IpHeader, payload_len: u32, mss: Option<u16>) -> bool {
 /// A flow leaves: the rest of its stream, then its totals.
 fn end(mut flow: Flow<State>, losses: &mut Losses, sink: &mut impl FnMut(&Event<'_>)) {
     let point = PointId(flow.point as u16);
-    let place = Place { at: flow.last, frame: flow.state.last_frame, point, carrier: None };
+    let place = Place { at: flow.state.last(), frame: flow.state.last_frame(), point, carrier: None };
     if let Body::Tcp(_) = &flow.state.body {
         let mut told = Told { flow: &mut flow, place };
         stream::finish(&mut told, losses, sink);
@@ -422,7 +465,7 @@ fn end(mut flow: Flow<State>, losses: &mut Losses, sink: &mut impl FnMut(&Event<
         let id = place.id(flow.id);
         Told { flow: &mut flow, place }.tell(What::Unsealed(id, unsealed), sink);
     }
-    if flow.state.opened.is_none() {
+    if !flow.state.is_opened {
         let opened = Told { flow: &mut flow, place }.opened();
         if let Some(refused) = refused(&flow, &opened) {
             sink(&place.event(What::Refused(refused)));
@@ -432,8 +475,8 @@ fn end(mut flow: Flow<State>, losses: &mut Losses, sink: &mut impl FnMut(&Event<
     let opened = Told { flow: &mut flow, place }.opened();
     let state = &flow.state;
     let mut ended = Ended {
-        last: flow.last,
-        last_frame: state.last_frame,
+        last: state.last(),
+        last_frame: state.last_frame(),
         packets: state.packets,
         last_by_direction: state.last,
         ..Ended::default()
@@ -441,9 +484,9 @@ fn end(mut flow: Flow<State>, losses: &mut Losses, sink: &mut impl FnMut(&Event<
     if let Body::Tcp(tcp) = &state.body {
         tcp.total(&mut ended);
     }
-    if state.super_frames > 0 {
+    if let Some(Seldom { super_frames, .. }) = state.seldom.as_deref() {
         let known = ended.seldom().clone();
-        ended.add(SeldomInEnded { super_frames: state.super_frames, ..known });
+        ended.add(SeldomInEnded { super_frames: *super_frames, ..known });
     }
     sink(&place.event(What::Ended(place.id(flow.id), &opened, &ended)));
 }
@@ -454,7 +497,7 @@ fn refused(flow: &Flow<State>, opened: &Opened) -> Option<Refused> {
     let (syn, by_reset) = (opened.syn()?, *Direction::ToClient.of(&flow.state.packets) > 0);
     let is_one = opened.syn_ack().is_none() && (tcp.is_closed() || !by_reset);
     let Syn { at: first, frame, .. } = syn;
-    is_one.then_some(Refused { endpoints: opened.endpoints(), first, frame, last: flow.last, by_reset })
+    is_one.then_some(Refused { endpoints: opened.endpoints(), first, frame, last: flow.state.last(), by_reset })
 }
 
 /// A SYN's or SYN-ACK's facts.

@@ -308,9 +308,11 @@ pub(super) fn take(
     }
     let closing = segment.flags & (TcpSegment::FIN | TcpSegment::RST) != 0 && !tcp.closed;
     tcp.closed |= closing;
-    told.flow.state.super_frames = told.flow.state.super_frames.saturating_add(u32::from(super_frame));
     tcp.alert = tcp.alert.or(seen.alert);
     let alert = tcp.alert;
+    if super_frame {
+        told.flow.state.add_super_frame();
+    }
     let Seen { things, lost_syncs, .. } = seen;
     tell_seen(told, things, lost_syncs, losses, sink);
     if whole && !super_frame && !twice {
@@ -321,7 +323,7 @@ pub(super) fn take(
         // A connection that spoke is known with its MSS, whatever it speaks.
         told.open(sink);
     }
-    if closing && told.flow.state.opened.is_some() {
+    if closing && told.flow.state.is_opened {
         let reset = segment.has(TcpSegment::RST);
         let (flow, ttl) = (told.id(), packet.ip.ttl);
         told.tell(What::Closed { flow, direction, alert, reset, ttl }, sink);

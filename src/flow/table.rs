@@ -16,10 +16,10 @@ use crate::packet::{IpHeader, TcpSegment, UdpDatagram};
 /// Caps of the table.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Flows kept at once, at least 1. Each takes about 80 bytes (IPv6: 120) and its state.
+    /// Flows kept at once, at least 1. Each takes about 60 bytes (IPv6: 100) and its state.
     /// Beyond it an idle flow is evicted.
     pub max_flows: usize,
-    /// Conversations whose number is remembered, at least 1. Each takes about 70 bytes (IPv6: 110).
+    /// Conversations whose number is remembered, at least 1. Each takes about 60 bytes (IPv6: 100).
     /// Beyond it an idle one is forgotten, and would get a new number should it come back.
     pub max_conversations: usize,
 }
@@ -36,8 +36,6 @@ pub struct Flow<S> {
     key: Key,
     /// When its first packet was captured.
     pub first: Timestamp,
-    /// The latest time any of its packets was captured.
-    pub last: Timestamp,
     /// Its index, never used twice.
     pub id: FlowId,
     /// Where it was captured, as the caller counts capture points.
@@ -96,7 +94,7 @@ pub struct Table<S> {
     next_flow: u32,
     next_conversation: u32,
     next_stream: [u32; 2],
-    file: u32,
+    file: u16,
     packets: u32,
     /// How often a conversation that flows may have found settled got another number or was forgotten: while it
     /// stays the same a packet need not look at its conversation, which saves a cache miss.
@@ -111,28 +109,35 @@ struct Conversation {
     key: Key,
     /// First sequence number of the low and the high end.
     base: [u32; 2],
-    /// Is it known?
-    has_base: [bool; 2],
     number: u32,
     stream: u32,
-    file: u32,
     used: u32,
+    file: u16,
     client_is_low: bool,
-    client_is_certain: bool,
+    /// Of the low end's number, the high end's and the client a bit each.
+    certain: u8,
 }
 
 impl Conversation {
+    const BASES: u8 = 0b11;
+    const CLIENT: u8 = 0b100;
+
+    fn has_bases(&self) -> bool {
+        self.certain & Conversation::BASES == Conversation::BASES
+    }
+
     /// First sequence number of the low end, or of the high one, once known.
     fn base(&self, of_low: bool) -> Option<u32> {
         let end = usize::from(!of_low);
-        self.base.get(end).copied().filter(|_| self.has_base.get(end) == Some(&true))
+        self.base.get(end).copied().filter(|_| self.certain & 1 << end != 0)
     }
 
     /// Notes it, unless it is known.
     fn settle_base(&mut self, of_low: bool, first: u32) {
         let end = usize::from(!of_low);
-        if let (Some(base), Some(known @ false)) = (self.base.get_mut(end), self.has_base.get_mut(end)) {
-            (*base, *known) = (first, true);
+        if let Some(base) = self.base.get_mut(end).filter(|_| self.certain & 1 << end == 0) {
+            *base = first;
+            self.certain |= 1 << end;
         }
     }
 }
@@ -324,7 +329,6 @@ impl<S: Default> Table<S> {
         let packets = self.packets;
         let flow = self.flows.existing(slot);
         flow.used = packets;
-        flow.last = flow.last.max(at);
         (flow.direction(from_low), flow)
     }
 
@@ -353,7 +357,7 @@ impl<S: Default> Table<S> {
         }
         conversation.used = packets;
         // UDP and quotes leave no numbers behind
-        let is_settled = opening.quoted || conversation.has_base == [true; 2];
+        let is_settled = opening.quoted || conversation.has_bases();
         if is_settled {
             flow.settled = self.changes;
         }
@@ -408,7 +412,6 @@ impl<S: Default> Table<S> {
         let slot = self.keep(Flow {
             key: Key::new(tuple),
             first: at,
-            last: at,
             id,
             point,
             stream,
@@ -449,11 +452,11 @@ impl<S: Default> Table<S> {
             conversation.number = self.next_conversation;
             self.next_conversation = self.next_conversation.saturating_add(1);
             self.changes = self.changes.wrapping_add(1);
-            conversation.client_is_certain = false;
+            conversation.certain &= !Conversation::CLIENT;
         }
         // The next file knows nothing of this one's sequence numbers.
         if reopens || conversation.file != file {
-            conversation.has_base = [false; 2];
+            conversation.certain &= !Conversation::BASES;
             conversation.file = file;
             conversation.stream = take_next(&mut self.next_stream, protocol);
         }
@@ -466,9 +469,11 @@ impl<S: Default> Table<S> {
         if opening.flags & TcpSegment::ACK != 0 {
             conversation.settle_base(!from_low, opening.ack.wrapping_sub(1)); // an ack tells the other side's number as well
         }
-        if let Some(sender_is_client) = opening.sender_is_client().filter(|_| !conversation.client_is_certain) {
+        if let Some(sender_is_client) =
+            opening.sender_is_client().filter(|_| conversation.certain & Conversation::CLIENT == 0)
+        {
             conversation.client_is_low = sender_is_client == from_low;
-            conversation.client_is_certain = true;
+            conversation.certain |= Conversation::CLIENT;
         }
         (slot, found.is_none())
     }
@@ -479,13 +484,12 @@ impl<S: Default> Table<S> {
         let conversation = Conversation {
             key: Key::new(tuple),
             base: [0; 2],
-            has_base: [false; 2],
             number: self.next_conversation,
             stream: take_next(&mut self.next_stream, tuple.protocol()),
             file: self.file,
             used: self.packets,
             client_is_low: if low.port() == high.port() { from_low } else { low.port() > high.port() },
-            client_is_certain: false,
+            certain: 0,
         };
         self.next_conversation = self.next_conversation.saturating_add(1);
         let slot = if self.conversations.len() < self.limits.max_conversations {
