@@ -4,7 +4,8 @@
 //! DTLS session. Without them a client that moved is only believed where the capture stood on the client itself.
 
 use super::facts::{FlowFacts, RecordNumber, View};
-use super::{DtlsFlow, Entry, Point, Session};
+use super::proof::Beside;
+use super::{DtlsFlow, Entry, Point, Proof, Session};
 use crate::event::{Direction, FrameRef, PointId, Timestamp, Vantage};
 use crate::maps::{HashMap, HashSet};
 use std::cell::LazyCell;
@@ -47,6 +48,7 @@ struct End {
 pub fn settle(sessions: &mut Vec<Entry>, others: &mut Vec<View>, points: &[Point]) {
     continue_dtls(sessions, others);
     name_the_same(sessions);
+    past_the_proxy(sessions);
     roam(sessions, points);
     hop(sessions);
 }
@@ -143,6 +145,38 @@ fn name_the_same(sessions: &mut Vec<Entry>) {
     let merge: BTreeSet<(usize, usize)> =
         found.filter_map(|(name, home)| homeless.get(&name).map(|moved| (*moved, home))).collect();
     merge_all(sessions, merge.into_iter().collect());
+}
+
+/// DTLS goes past the web proxy that a client's TLS goes through: to the host it asked the proxy for, or, where that is a name, to the
+/// one that it says hello to at once when the tunnel is up.
+fn past_the_proxy(sessions: &mut Vec<Entry>) {
+    /// A client needs no longer to bring its adapter up, seconds.
+    const AT_ONCE: f64 = 15.0;
+    let proxied = sessions.iter().enumerate().filter_map(|(home, s)| Some((home, s, s.proxied_to()?)));
+    let proxied: Vec<(usize, &Entry, &str)> = proxied.collect();
+    if proxied.is_empty() {
+        return;
+    }
+    let mut merge = Vec::new();
+    for (alone, session) in sessions.iter().enumerate().filter(|(_, s)| s.connections.is_empty() && !s.dtls.is_empty())
+    {
+        let is_asked = |to: &str| {
+            let host = to.rsplit_once(':').map_or(to, |(host, _)| host).trim_matches(['[', ']']);
+            host.parse::<IpAddr>().ok().map(|host| Some(host) == session.gateway)
+        };
+        let is_soon = |home: &Session| {
+            let mut opened = home.tunnels().map(|tunnel| session.start.seconds_since(tunnel.start()));
+            opened.any(|after| (0.0..AT_ONCE).contains(&after))
+        };
+        let fits = |(_, home, to): &&(usize, &Entry, &str)| {
+            home.client == session.client && is_asked(to).unwrap_or_else(|| is_soon(home))
+        };
+        let mut homes = proxied.iter().filter(fits);
+        if let (Some((home, ..)), None) = (homes.next(), homes.next()) {
+            merge.push((alone, *home));
+        }
+    }
+    merge_all(sessions, merge);
 }
 
 /// The tunnel that a moved client opened from its new address belongs to the session its DTLS came from.
@@ -300,5 +334,41 @@ impl Session {
         self.connections.sort_by_key(super::Connection::start);
         self.dtls.extend(other.dtls);
         self.dtls.sort_by_key(DtlsFlow::start);
+        // What one lacked the other has.
+        if let (Proof::Dtls(print, Beside::Nothing), false) = (self.identified_by, self.connections.is_empty()) {
+            self.identified_by = Proof::Dtls(print, Beside::Tls);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::session::timing::tests::{at, client};
+    use crate::session::{Connection, Role};
+
+    #[test]
+    fn dtls_past_a_proxy_is_of_the_session_that_goes_through_it() {
+        let (host, proxy) = (IpAddr::from([192, 0, 2, 9]), IpAddr::from([192, 0, 2, 1]));
+        let view = || client([192, 0, 2, 9], 1, &[0.0], 9).flows.remove(0).facts;
+        // What the proxy was asked for, where DTLS goes, when it begins: is it one session?
+        let joined = |asked: &str, gateway: [u8; 4], begins: f64| {
+            let mut through = Session::new(host, Some(proxy), 3128, Proof::Cstp);
+            let mut tls = view();
+            tls.tls.get_or_insert_default().seldom_mut().proxied_to = Some(asked.into());
+            tls.opened.first = at(0.0);
+            through.connections.push(Connection { role: Role::Tunnel, views: vec![tls].into() });
+            let mut past = Session::new(host, Some(gateway.into()), 443, Proof::LateDtls);
+            past.dtls.push(DtlsFlow { views: vec![view()].into(), continues: None });
+            past.start = at(begins);
+            let mut sessions = vec![Box::new(through), Box::new(past)];
+            past_the_proxy(&mut sessions);
+            sessions.len() == 1
+        };
+        assert!(joined("203.0.113.2:443", [203, 0, 113, 2], 100.0));
+        assert!(!joined("203.0.113.2:443", [203, 0, 113, 3], 1.0));
+        assert!(!joined("[2001:db8::1]:443", [203, 0, 113, 2], 1.0));
+        assert!(joined("vpn.example.com:443", [203, 0, 113, 2], 1.0));
+        assert!(!joined("vpn.example.com:443", [203, 0, 113, 2], 100.0));
     }
 }
