@@ -160,7 +160,7 @@ fn shift_unanswered(said: &mut Unanswered, by: f64) {
 }
 
 fn shift_activity(activity: &mut Activity, by: f64) {
-    activity.bursts.iter_mut().for_each(|at| shift(at, by));
+    activity.more_bursts.iter_mut().for_each(|at| shift(at, by));
     activity.stretches.change(|stretch| {
         shift(&mut stretch.first, by);
         shift(&mut stretch.last, by);

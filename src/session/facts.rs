@@ -303,16 +303,22 @@ impl LastWord {
 pub struct Activity {
     /// Stretches of data records, in time order.
     pub stretches: Stretches,
-    /// Beginnings of bursts.
-    pub bursts: Few<Timestamp>,
+    /// Beginnings of bursts behind the first, which begins where the first stretch does.
+    pub(super) more_bursts: Few<Timestamp>,
     last: Option<Timestamp>,
 }
 
 impl Activity {
+    /// Beginnings of bursts.
+    pub fn bursts(&self) -> impl Iterator<Item = Timestamp> {
+        let first = self.stretches.iter().next().map(|stretch| stretch.first);
+        first.into_iter().chain(self.more_bursts.iter().copied())
+    }
+
     /// Notes a data record.
     pub fn add(&mut self, at: Timestamp, frame: FrameRef, direction: Direction, length: u16) {
-        if self.bursts.len() < MAX_BURSTS && self.last.is_none_or(|last| at.nanos_since(last) >= BURST_GAP) {
-            self.bursts.push(at);
+        if self.last.is_some_and(|last| at.nanos_since(last) >= BURST_GAP) && self.more_bursts.len() + 1 < MAX_BURSTS {
+            self.more_bursts.push(at);
         }
         self.last = Some(at);
         let goes_on = |last: &Stretch| at.nanos_since(last.last) <= SILENCE || self.stretches.len() >= MAX_STRETCHES;

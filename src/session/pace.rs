@@ -60,7 +60,7 @@ impl Pace {
             let moments = sessions
                 .iter()
                 .flat_map(|session| activities(session))
-                .map(|(_, activity)| activity.bursts.len() + 1)
+                .map(|(_, activity)| activity.bursts().count() + 1)
                 .sum();
             let mut paces = Paces {
                 busy: Vec::with_capacity(sessions.len()),
@@ -93,7 +93,7 @@ impl Busy {
         let wide = |first: Timestamp, last: Timestamp| (first.plus_seconds(-TOGETHER), last.plus_seconds(TOGETHER));
         let mut stretches = Vec::new();
         for (view, activity) in activities(session) {
-            activity.bursts.iter().for_each(|at| burst(*at));
+            activity.bursts().for_each(&mut burst);
             stretches.extend(activity.stretches.iter().map(|stretch| wide(stretch.first, stretch.last)));
             // A record that never became whole shows in nothing but its packets.
             let end = view.ended.last;
