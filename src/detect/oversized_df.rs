@@ -1,7 +1,7 @@
 //! Packets that must not be fragmented, larger than what the path or the tunnel carries.
 
 use super::remedy;
-use crate::event::Vantage;
+use crate::event::{Direction, Vantage};
 use crate::finding::{
     BothWays, Case, Detector, Evidence, Finding, Grade, Outcome, RuledOut, Severity, Wanted, count, elapsed,
     frame_filters,
@@ -95,7 +95,7 @@ fn ruled_out(session: &Session, over: &Oversized) -> Vec<RuledOut> {
     let mut all = Vec::new();
     if over.channel == Channel::Inner && over.stuck_to_client > 0 {
         let views = session.tunnels().flat_map(|c| &c.views);
-        let outer = views.filter_map(|v| v.ended.sizes.last()?.largest_passed.map(|p| p.ip_len)).max();
+        let outer = views.filter_map(|v| Some(v.ended.sizes.toward(Direction::ToClient).largest_passed?.ip_len)).max();
         // Of TCP: it says nothing about what DTLS carried.
         if let Some(bytes) = outer.filter(|_| !session.dtls.iter().any(|d| d.worked())) {
             let why = format!("outer packets up to {bytes} B reached the client, and none got stuck");

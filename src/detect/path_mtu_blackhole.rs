@@ -92,7 +92,7 @@ struct Hole {
 fn stuck(view: &FlowFacts) -> Vec<Hole> {
     let capture = view.opened.first_frame.capture;
     let hole = |direction: Direction| {
-        let sizes = direction.of(&view.ended.sizes);
+        let sizes = view.ended.sizes.toward(direction);
         let stuck = sizes.smallest_stuck.as_ref().filter(|s| s.ip_len > ALWAYS && s.times >= SENDINGS)?;
         let back = view.last_packet(direction.reverse());
         let goes_on = back.is_some_and(|at| at.seconds_since(stuck.first) > 1.0);

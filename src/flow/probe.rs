@@ -7,8 +7,8 @@
 //! that may have carried the bytes, the smallest is proven. A segment resent at its own size still proves it.
 //! Offloaded frames (larger than the link's MTU) are no packets: do not feed them.
 
+use super::Direction;
 use crate::capture::Timestamp;
-use std::ops::Deref;
 
 /// Sizes up to this pass everywhere (RFC 791 §3.2: every host takes 576 bytes); only larger ones are watched.
 pub const WATCHED_ABOVE: u32 = 576;
@@ -87,37 +87,57 @@ struct Segment {
     overtaken: u8,
 }
 
-/// [`Sizes`] each way; takes no room where nothing was learned, as with most flows.
+/// [`Sizes`] each way; takes no room where nothing was learned, as with most flows, and little where only one way is.
 #[derive(Clone, Debug, Default)]
-pub struct SizesByDirection(Option<Box<[Sizes; 2]>>);
+pub struct SizesByDirection(Option<Box<Learned>>);
+
+#[derive(Clone, Debug)]
+enum Learned {
+    One(Direction, Sizes),
+    Both(Box<[Sizes; 2]>),
+}
 
 impl SizesByDirection {
-    const NONE: [Sizes; 2] =
-        [const { Sizes { largest_passed: None, smallest_stuck: None, segments_stuck: 0, progress: None } }; 2];
-
     /// What both probes of a flow learned, to-server first.
     pub fn of(probes: &[SizeProbe; 2]) -> SizesByDirection {
         probes.each_ref().map(SizeProbe::sizes).into()
     }
 
-    /// What was learned, to change it.
+    /// What was learned that way.
+    pub fn toward(&self, way: Direction) -> &Sizes {
+        const NONE: &Sizes = &Sizes { largest_passed: None, smallest_stuck: None, segments_stuck: 0, progress: None };
+        match self.0.as_deref() {
+            Some(Learned::One(known, sizes)) if *known == way => sizes,
+            Some(Learned::Both(sizes)) => way.of(sizes),
+            _ => NONE,
+        }
+    }
+
+    /// What was learned, to-server first.
+    pub fn iter(&self) -> impl Iterator<Item = &Sizes> {
+        [Direction::ToServer, Direction::ToClient].into_iter().map(|way| self.toward(way))
+    }
+
+    /// The same, as far as anything was, to change it.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Sizes> {
-        self.0.iter_mut().flat_map(|sizes| sizes.iter_mut())
+        let known = self.0.as_deref_mut().map(|learned| match learned {
+            Learned::One(_, sizes) => std::slice::from_mut(sizes),
+            Learned::Both(sizes) => &mut sizes[..],
+        });
+        known.into_iter().flatten()
     }
 }
 
 impl From<[Sizes; 2]> for SizesByDirection {
     fn from(sizes: [Sizes; 2]) -> SizesByDirection {
-        SizesByDirection((sizes != Self::NONE).then(|| Box::new(sizes)))
-    }
-}
-
-impl Deref for SizesByDirection {
-    type Target = [Sizes; 2];
-
-    fn deref(&self) -> &[Sizes; 2] {
-        const NONE: &[Sizes; 2] = &SizesByDirection::NONE;
-        self.0.as_deref().unwrap_or(NONE)
+        let nothing = Sizes::default();
+        let [to_server, to_client] = sizes;
+        SizesByDirection(match (to_server == nothing, to_client == nothing) {
+            (true, true) => None,
+            (false, true) => Some(Box::new(Learned::One(Direction::ToServer, to_server))),
+            (true, false) => Some(Box::new(Learned::One(Direction::ToClient, to_client))),
+            (false, false) => Some(Box::new(Learned::Both(Box::new([to_server, to_client])))),
+        })
     }
 }
 

@@ -95,7 +95,7 @@ impl Told<'_> {
 fn inner(case: &Case<'_>, flow: &FlowFacts, toward_client: Direction, runs: &mut Vec<SizeRun>) {
     for direction in [Direction::ToServer, Direction::ToClient] {
         let told = Told { case, point: flow.point, channel: "inner", to_client: direction == toward_client };
-        let sizes = direction.of(&flow.ended.sizes);
+        let sizes = flow.ended.sizes.toward(direction);
         for run in direction.of(&flow.large).iter() {
             let frame = run.frame;
             let fate = match (&sizes.smallest_stuck, sizes.largest_passed) {
@@ -111,7 +111,7 @@ fn inner(case: &Case<'_>, flow: &FlowFacts, toward_client: Direction, runs: &mut
 fn outer_tcp(case: &Case<'_>, flow: &FlowFacts, runs: &mut Vec<SizeRun>) {
     for direction in [Direction::ToServer, Direction::ToClient] {
         let told = Told { case, point: flow.point, channel: "outer-tcp", to_client: direction == Direction::ToClient };
-        let sizes = direction.of(&flow.ended.sizes);
+        let sizes = flow.ended.sizes.toward(direction);
         let capture = flow.opened.first_frame.capture;
         if let Some(passed) = sizes.largest_passed {
             let frame = FrameRef { capture, number: passed.frame };

@@ -240,12 +240,12 @@ pub fn lowered_after_trouble(session: &Session) -> Option<InnerMss> {
 
 /// The smallest size toward the client of that flow that never got through.
 pub fn stuck_toward_client(flow: &InnerFlow) -> Option<&crate::event::Stuck> {
-    flow.facts.ended.sizes.get(flow.toward_client.index())?.smallest_stuck.as_deref()
+    flow.facts.ended.sizes.toward(flow.toward_client).smallest_stuck.as_deref()
 }
 
 /// The largest size toward the client of that flow that got through.
 fn passed_toward_client(flow: &InnerFlow) -> Option<Passed> {
-    flow.facts.ended.sizes.get(flow.toward_client.index())?.largest_passed
+    flow.facts.ended.sizes.toward(flow.toward_client).largest_passed
 }
 
 /// Largest inner packet toward the client that got through, with its frame.
@@ -260,10 +260,10 @@ pub fn largest_passed_to_client(session: &Session) -> Option<(u32, FrameRef)> {
 /// Did the outer path swallow the tunnel's own large packets toward the client meanwhile? Then what got stuck inside the
 /// tunnel did so for that, whatever its size.
 fn outer_swallowed(session: &Session, stuck: &Stuck) -> bool {
-    let outer = session.tunnels().flat_map(|c| &c.views).filter_map(|v| {
-        let [_, to_client] = &*v.ended.sizes;
-        to_client.smallest_stuck.as_deref()
-    });
+    let outer = session
+        .tunnels()
+        .flat_map(|c| &c.views)
+        .filter_map(|v| v.ended.sizes.toward(Direction::ToClient).smallest_stuck.as_deref());
     let meanwhile = |o: &Stuck| o.first <= stuck.last && o.last >= stuck.first;
     outer.filter(|o| o.times > 2).any(meanwhile)
         || is_swallowed_over_dtls(session, stuck)
@@ -313,13 +313,13 @@ fn stood_still(session: &Session, stuck_flow: &InnerFlow, stuck: &Stuck) -> bool
     let passed_before = beside().filter_map(passed_toward_client);
     let meanwhile = |at: Timestamp| stuck.first < at && at <= stuck.last;
     let passes = beside().any(|f| {
-        let sizes = f.facts.ended.sizes.get(f.toward_client.index());
+        let sizes = f.facts.ended.sizes.toward(f.toward_client);
         // The answer to a SYN-ACK, or a SYN-ACK, shows that what it answers came through.
         let answered = match f.toward_client {
             Direction::ToClient => f.facts.opened.third(),
             Direction::ToServer => f.facts.opened.syn_ack().map(|syn| syn.at),
         };
-        sizes.and_then(|s| s.progress).into_iter().chain(answered).any(meanwhile)
+        sizes.progress.into_iter().chain(answered).any(meanwhile)
     });
     !passes && passed_before.into_iter().any(|p| p.ip_len >= stuck.ip_len && p.at < stuck.last)
 }
@@ -684,9 +684,9 @@ fn tally(
         frag_needed: 0,
     });
     let way = if to_client { Direction::ToClient } else { Direction::ToServer };
-    let sizes = flow.ended.sizes.get(direction.index());
-    let passed = sizes.and_then(|s| s.largest_passed);
-    let stuck = sizes.and_then(|s| s.smallest_stuck.as_deref());
+    let sizes = flow.ended.sizes.toward(direction);
+    let passed = sizes.largest_passed;
+    let stuck = sizes.smallest_stuck.as_deref();
     let mut frames = Vec::new();
     for run in runs {
         let count = u64::from(run.count);

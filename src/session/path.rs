@@ -77,7 +77,7 @@ fn sizes(
     view: &FlowFacts,
     direction: Direction,
 ) {
-    let sizes = direction.of(&view.ended.sizes);
+    let sizes = view.ended.sizes.toward(direction);
     let at = |number| FrameRef { capture: view.opened.first_frame.capture, number };
     if let Some(passed) = &sizes.largest_passed {
         pass(found, channel, to_client, (passed.ip_len, at(passed.frame)));
