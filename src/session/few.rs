@@ -24,7 +24,11 @@ impl<T> Few<T> {
 
     /// Adds items at the end.
     pub fn extend(&mut self, items: impl IntoIterator<Item = T>) {
-        self.change(|list| list.extend(items));
+        let items = items.into_iter();
+        self.change(|list| {
+            list.reserve_exact(items.size_hint().0);
+            list.extend(items);
+        });
     }
 
     fn change(&mut self, change: impl FnOnce(&mut Vec<T>)) {

@@ -1,4 +1,4 @@
-//! A list of what lies close together, such as moments and frames: of each item only what tells it from the one before is kept.
+//! A list of what lies close together, such as moments and frames: of each item only what tells it from the first is kept.
 
 use super::few::Few;
 use crate::event::{FrameRef, Timestamp};
@@ -16,8 +16,8 @@ pub trait Numbered<const N: usize>: Sized {
 /// The list: every look at it reads it from the beginning, so that it must be short.
 #[derive(Clone)]
 pub struct Packed<T, const N: usize> {
-    /// How far each number lies from that of the item before: seven bits to a byte, the lowest first, the sign lowest of all; the last
-    /// byte of a number lacks the eighth bit.
+    /// The first item's numbers, then how far each number of the others lies from the first's: seven bits to a byte, the lowest first,
+    /// the sign lowest of all; the last byte of a number lacks the eighth bit.
     bytes: Few<u8>,
     items: PhantomData<T>,
 }
@@ -46,10 +46,10 @@ impl<T: Numbered<N>, const N: usize> Packed<T, N> {
 
     /// Adds an item at the end.
     pub fn push(&mut self, item: &T) {
-        let before = self.numbers().last().unwrap_or([0; N]);
+        let first = self.numbers().next().unwrap_or([0; N]);
         let mut room = Room::default();
-        for (number, before) in item.numbers().into_iter().zip(before) {
-            room.write(number.wrapping_sub(before));
+        for (number, first) in item.numbers().into_iter().zip(first) {
+            room.write(number.wrapping_sub(first));
         }
         self.bytes.extend(room.written().iter().copied());
     }
@@ -64,11 +64,13 @@ impl<T: Numbered<N>, const N: usize> Packed<T, N> {
 
     fn numbers(&self) -> impl Iterator<Item = [i64; N]> {
         let mut bytes = self.bytes.iter();
-        let mut numbers = [0_i64; N];
+        let mut first: Option<[i64; N]> = None;
         std::iter::from_fn(move || {
+            let mut numbers = first.unwrap_or([0; N]);
             for number in &mut numbers {
                 *number = number.wrapping_add(read(&mut bytes)?);
             }
+            first.get_or_insert(numbers);
             Some(numbers)
         })
     }
@@ -114,13 +116,14 @@ impl Room {
 }
 
 fn read<'a>(bytes: &mut impl Iterator<Item = &'a u8>) -> Option<i64> {
-    let mut read = 0_u64;
-    for shift in (0..64).step_by(7) {
+    let (mut read, mut shift) = (0_u64, 0);
+    loop {
         let byte = *bytes.next()?;
         read |= u64::from(byte & !MORE) << shift;
-        if byte & MORE == 0 {
+        if byte & MORE == 0 || shift > 56 {
             break;
         }
+        shift += 7;
     }
     Some((read >> 1) as i64 ^ -((read & 1) as i64))
 }
@@ -178,6 +181,6 @@ mod tests {
             let at = Timestamp::from_nanos(1_700_000_000_000_000_000 + i64::from(n) * 1_000_000);
             list.push(&(FrameRef { capture: 0, number: 1000 + n }, at));
         }
-        assert!(list.bytes.len() <= 11 + 9 * 4, "{}", list.bytes.len());
+        assert!(list.bytes.len() <= 11 + 9 * 5, "{}", list.bytes.len());
     }
 }
