@@ -177,7 +177,7 @@ impl TlsOpener {
         let way = side.of_mut(&mut self.ways);
         way.sequence += 1;
         way.seals.iter_mut().for_each(|choice| choice.seal.skip(length));
-        self.counts.failed += 1;
+        self.fail();
     }
 
     /// Opens a sealed record into `out`: its true content type and where in `out` its content is.
@@ -194,7 +194,7 @@ impl TlsOpener {
         let hash = self.agreed.map_or(Hash::Sha256, |agreed| agreed.algorithm.hash);
         let way = side.of_mut(&mut self.ways);
         if way.failures >= PATIENCE {
-            self.counts.failed += 1;
+            self.fail();
             return None;
         }
         let record = Header { sequence: 0, content_type, version: version.0 };
@@ -209,7 +209,7 @@ impl TlsOpener {
         let Some((kind, range)) = opened else {
             way.sequence += 1;
             way.failures += 1;
-            self.counts.failed += 1;
+            self.fail();
             return None;
         };
         way.failures = 0;
@@ -300,6 +300,12 @@ impl TlsOpener {
         let empty = hash.digest(&[]);
         let secret = hash.expand_label(&exporter.0, label, &empty, empty.len())?;
         Some(hash.expand_label(&secret.0, "exporter", &empty, len)?.0.to_vec())
+    }
+
+    /// A record stays closed, which is worth counting only where there are keys.
+    fn fail(&mut self) {
+        let has_keys = self.counts.opened > 0 || self.ways.iter().any(|way| !way.seals.is_empty());
+        self.counts.failed += u64::from(has_keys);
     }
 
     /// What became of the sealed records.
