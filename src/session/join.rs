@@ -93,6 +93,9 @@ pub fn sessions(flows: Vec<View>, points: &[Point]) -> Joined {
     Joined { sessions, others }
 }
 
+/// Nobody types a password this fast, seconds.
+const AT_ONCE: f64 = 5.0;
+
 /// Client and gateway.
 type Pair = (IpAddr, IpAddr);
 
@@ -113,7 +116,7 @@ fn of_pair(groups: &mut Peekable<vec::IntoIter<(usize, Group)>>, place: usize) -
 }
 
 /// Tunnels that their shape does not tell, to gateways that other clients' DTLS proves: graded low. Either their records could
-/// be CSTP, or their program is one that others tunnel with there.
+/// be CSTP, or their program is one that others tunnel with there. Or they follow at once where a session's tunnel ended.
 fn quiet_neighbours(sessions: &mut Vec<Entry>, others: &mut Vec<View>, points: &[Point]) {
     let proven = sessions.iter().filter(|s| s.confidence >= Confidence::Medium && !s.dtls.is_empty());
     let mut programs: HashMap<(IpAddr, u16), HashSet<u64>> = HashMap::default();
@@ -125,15 +128,26 @@ fn quiet_neighbours(sessions: &mut Vec<Entry>, others: &mut Vec<View>, points: &
         let programs = programs.get(&(server.ip(), server.port()))?;
         Some(program(flow).is_some_and(|program| programs.contains(&program)))
     };
+    let homes = Homes::of(sessions, others);
     let is_one = |flow: &View| {
-        let Some(known) = is_known(flow) else { return false };
+        if flow.tls.is_none() {
+            return false;
+        }
         let (shape, life) = (Shape::of(flow), flow.end().seconds_since(flow.opened.first));
         let fits = life >= QUIET_TUNNEL && shape.may_be_quiet_cstp() && exchanges(flow) == 1;
-        (fits || known && life >= KNOWN_TUNNEL && shape.began_as_tunnel()) && converses(flow)
+        let is_long = life >= KNOWN_TUNNEL && shape.began_as_tunnel();
+        let is_neighbour = is_known(flow).is_some_and(|known| fits || known && is_long);
+        (is_neighbour || is_long && homes.followed(sessions, flow).is_some()) && converses(flow)
     };
     let (quiet, rest): (Vec<View>, Vec<View>) = std::mem::take(others).into_iter().partition(is_one);
     *others = rest;
     for group in group(quiet, points) {
+        let followed = group.views.iter().find_map(|view| homes.followed(sessions, view));
+        if let Some(home) = followed.and_then(|home| sessions.get_mut(home)) {
+            home.end = home.end.max(group.end());
+            home.connections.push(Connection { role: Role::Tunnel, views: group.views });
+            continue;
+        }
         let ((client, gateway), shape) = (group.addresses(), group.shape());
         let known = group.views.iter().any(|view| is_known(view) == Some(true));
         let identified_by = Proof::Quiet { is_odd: shape.against, is_known: known };
@@ -143,6 +157,39 @@ fn quiet_neighbours(sessions: &mut Vec<Entry>, others: &mut Vec<View>, points: &
             (session.identified_by, session.confidence) = (identified_by, Confidence::Low);
             session
         }));
+    }
+}
+
+/// The sessions of each pair that has other TLS too: of many hardly any.
+struct Homes(HashMap<Pair, Vec<usize>>);
+
+impl Homes {
+    fn of(sessions: &[Entry], others: &[View]) -> Homes {
+        let other_tls = others.iter().filter(|flow| flow.tls.is_some());
+        let beside: HashSet<Pair> = other_tls.map(|flow| flow.opened.endpoints().addresses()).collect();
+        let mut homes: HashMap<Pair, Vec<usize>> = HashMap::default();
+        for (home, session) in sessions.iter().enumerate() {
+            let pair = session.gateway.map(|gateway| (session.client, gateway));
+            if let Some(pair) = pair.filter(|pair| beside.contains(pair)) {
+                homes.entry(pair).or_default().push(home);
+            }
+        }
+        Homes(homes)
+    }
+
+    /// The session whose program comes back with this connection at once when its last tunnel has ended.
+    fn followed(&self, sessions: &[Entry], flow: &FlowFacts) -> Option<usize> {
+        let returns = program(flow)?;
+        let comes_back = |home: &&usize| {
+            let last = sessions.get(**home).and_then(|session| session.tunnels().last());
+            last.is_some_and(|last| {
+                let gap = flow.opened.first.seconds_since(last.end());
+                program(last.best()) == Some(returns)
+                    && (0.0..AT_ONCE).contains(&gap)
+                    && !logged_in((last.start(), last.end()), flow.opened.first, exchanges(flow))
+            })
+        };
+        self.0.get(&flow.opened.endpoints().addresses())?.iter().find(comes_back).copied()
     }
 }
 
@@ -607,7 +654,8 @@ fn chain(connections: &[Group], is_tunnel: &[bool], over_dtls: &[Option<Timestam
             if has_token && last.tokens().next().is_some() {
                 return false;
             }
-            !(logged_in(last, group) || login.is_some_and(|at| at > last.end()))
+            !(logged_in((last.start, last.end()), group.start, group.exchanges())
+                || login.is_some_and(|at| at > last.end()))
         };
         let is_same_program = |home: usize| last(home).is_some_and(|last| last.program() == group.program());
         let in_time = |death: &Timestamp| *death <= alive_from && group.start.seconds_since(*death) <= RECONNECT_WITHIN;
@@ -645,15 +693,12 @@ fn chain(connections: &[Group], is_tunnel: &[bool], over_dtls: &[Option<Timestam
 
 /// Did somebody log in on this connection, which came after that tunnel? Connections inside a tunnel outlive its reconnect, and what they
 /// say at once looks like further questions and answers.
-fn logged_in(before: &Group, group: &Group) -> bool {
-    /// Nobody types a password this fast, seconds.
-    const AT_ONCE: f64 = 5.0;
+fn logged_in((began, ended): (Timestamp, Timestamp), start: Timestamp, exchanges: usize) -> bool {
     /// CONNECT, and one more.
     const FEW: usize = 2;
-    let gap = group.start.seconds_since(before.end());
-    let lived = before.end().seconds_since(before.start);
-    let is_resumed = gap <= AT_ONCE && (group.exchanges() <= FEW || MINUTE.contains(&lived));
-    group.exchanges() > 1 && !is_resumed
+    let (gap, lived) = (start.seconds_since(ended), ended.seconds_since(began));
+    let is_resumed = gap <= AT_ONCE && (exchanges <= FEW || MINUTE.contains(&lived));
+    exchanges > 1 && !is_resumed
 }
 
 /// Gives each login connection to the session whose tunnel follows it.
