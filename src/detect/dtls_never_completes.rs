@@ -25,7 +25,7 @@ const LARGE: u32 = 576;
 /// Clocks of two captures and the delay between them may differ by so much, seconds.
 const LEEWAY: f64 = 1.0;
 /// So many different cookies, each echoed and none accepted, are a loop.
-const LOOP: u32 = 3;
+const LOOP: u16 = 3;
 
 const OFFERED: Grade = Grade::medium(
     "keys show that DTLS was offered, and for 12 s no ClientHello came; a client that does not try would look the same",

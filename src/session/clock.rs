@@ -229,7 +229,7 @@ fn shift_flow(flow: &mut FlowFacts, by: f64) {
             attempt.noted.change(|message| move_it(&mut message.first.0));
             if let Some(seldom) = &mut attempt.seldom {
                 seldom.alert.iter_mut().for_each(|(at, ..)| move_it(at));
-                seldom.repeats.iter_mut().for_each(|(_, at)| move_it(at));
+                seldom.repeats.iter_mut().for_each(|repeats| move_it(&mut repeats.last));
             }
         }
     }

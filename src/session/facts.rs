@@ -1051,9 +1051,9 @@ pub struct AttemptFacts {
     /// HelloVerifyRequests.
     pub hello_verifies: u32,
     /// Different cookies the server gave, in a row.
-    pub cookies: u32,
+    pub cookies: u16,
     /// ClientHellos that echoed the last of them.
-    pub echoed: u32,
+    pub echoed: u16,
     /// The last of them, hashed.
     pub cookie: u64,
     /// ServerHellos.
@@ -1078,8 +1078,10 @@ pub struct AttemptFacts {
     pub ccs: [bool; 2],
     /// Epoch-1 record, each way.
     pub protected: [Option<(Timestamp, FrameRef)>; 2],
-    /// See [`AttemptFacts::messages`]; further ones only of the kinds that are asked for by name.
-    pub(super) noted: Packed<Message, 4>,
+    /// See [`AttemptFacts::messages`], each as it first came; further ones only of the kinds that are asked for by name.
+    pub(super) noted: Packed<Message, 3>,
+    /// A bit for each of them, which others may share: what lacks its own is not among them.
+    pub(super) kinds: u32,
     pub(super) seldom: Option<Box<SeldomInAttempt>>,
 }
 
@@ -1088,8 +1090,19 @@ pub struct AttemptFacts {
 pub struct SeldomInAttempt {
     /// First alert in the clear.
     pub alert: Option<(Timestamp, FrameRef, Direction, Alert)>,
-    /// When the last of those messages came that came more than once, by place in the list.
-    pub(super) repeats: Few<(u8, Timestamp)>,
+    /// The messages that came more than once.
+    pub(super) repeats: Few<Repeats>,
+}
+
+/// A message that came more than once.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Repeats {
+    /// Its place in the list.
+    place: u8,
+    /// How often it came behind the first.
+    count: u32,
+    /// The last of them.
+    pub last: Timestamp,
 }
 
 /// A kind of handshake message, one way, with its repeats.
@@ -1105,16 +1118,16 @@ pub struct Message {
     pub first: (Timestamp, FrameRef),
 }
 
-impl Numbered<4> for Message {
-    fn numbers(&self) -> [i64; 4] {
-        let ((at, frame), way) = (self.first, self.direction.index() as i64);
-        [at.nanos(), number_of(frame), self.kind.number() << 1 | way, i64::from(self.count)]
+impl Numbered<3> for Message {
+    fn numbers(&self) -> [i64; 3] {
+        let (at, frame) = self.first;
+        [at.nanos(), number_of(frame), self.kind.one_way(self.direction)]
     }
 
-    fn of([at, frame, kind, count]: [i64; 4]) -> Message {
+    fn of([at, frame, kind]: [i64; 3]) -> Message {
         let direction = if kind & 1 == 0 { Direction::ToServer } else { Direction::ToClient };
         let first = (Timestamp::from_nanos(at), frame_of(frame));
-        Message { kind: MessageKind::of(kind >> 1), direction, count: count as u32, first }
+        Message { kind: MessageKind::of(kind >> 1), direction, count: 1, first }
     }
 }
 
@@ -1151,6 +1164,11 @@ impl MessageKind {
         }
     }
 
+    /// A small number for it that way.
+    fn one_way(self, direction: Direction) -> i64 {
+        self.number() << 1 | direction.index() as i64
+    }
+
     /// The kind of that number.
     fn of(number: i64) -> MessageKind {
         match number {
@@ -1165,30 +1183,33 @@ impl MessageKind {
 impl AttemptFacts {
     /// Puts a message on the list, or counts it as a repeat.
     pub fn note(&mut self, kind: MessageKind, direction: Direction, at: Timestamp, frame: FrameRef) {
-        let Some(place) = self.place(kind, direction) else {
+        let bit = 1 << (kind.one_way(direction) % i64::from(u32::BITS));
+        let known = if self.kinds & bit != 0 { self.known(kind, direction) } else { None };
+        let Some((place, first)) = known else {
             let is_asked_for = matches!(kind, MessageKind::HELLO_VERIFY | MessageKind::SERVER_HELLO);
             if is_asked_for || self.noted.len() < MAX_MESSAGES {
                 self.noted.push(&Message { kind, direction, count: 1, first: (at, frame) });
+                self.kinds |= bit;
             }
             return;
         };
-        let mut latest = at;
-        self.noted.change(|known| {
-            if (known.kind, known.direction) == (kind, direction) {
-                known.count = known.count.saturating_add(1);
-                latest = known.first.0.max(at);
-            }
-        });
         let repeats = &mut self.seldom.get_or_insert_default().repeats;
-        match repeats.iter_mut().find(|(repeated, _)| usize::from(*repeated) == place) {
-            Some((_, last)) => *last = latest.max(*last),
-            None => repeats.push((place as u8, latest)),
+        match repeats.iter_mut().find(|repeats| repeats.place == place) {
+            Some(repeats) => {
+                repeats.count = repeats.count.saturating_add(1);
+                repeats.last = repeats.last.max(at);
+            }
+            None => repeats.push(Repeats { place, count: 1, last: first.first.0.max(at) }),
         }
     }
 
     /// Its messages in the order they first came, at most [`MAX_MESSAGES`]; what has no number of its own stays out.
     pub fn messages(&self) -> impl Iterator<Item = Message> {
-        self.noted.iter().take(MAX_MESSAGES)
+        let counted = |(place, message)| {
+            let more = self.repeats(place).map_or(0, |repeats| repeats.count);
+            Message { count: more.saturating_add(1), ..message }
+        };
+        (0..).zip(self.noted.iter().take(MAX_MESSAGES)).map(counted)
     }
 
     /// The first HelloVerifyRequest.
@@ -1205,16 +1226,20 @@ impl AttemptFacts {
         self.noted.iter().find(|message| message.kind == kind).map(|message| message.first)
     }
 
-    fn place(&self, kind: MessageKind, direction: Direction) -> Option<usize> {
-        self.noted.iter().position(|m| m.kind == kind && m.direction == direction)
+    /// The first message of that kind that went that way, and its place.
+    fn known(&self, kind: MessageKind, direction: Direction) -> Option<(u8, Message)> {
+        (0..).zip(self.noted.iter()).find(|(_, m)| m.kind == kind && m.direction == direction)
+    }
+
+    fn repeats(&self, place: u8) -> Option<&Repeats> {
+        self.seldom.as_ref()?.repeats.iter().find(|repeats| repeats.place == place)
     }
 
     /// When the last of those messages of it was seen.
     pub fn last_of(&self, message: &Message) -> Timestamp {
-        let place = self.place(message.kind, message.direction);
-        let mut repeats = self.seldom.iter().flat_map(|seldom| &seldom.repeats);
-        let repeated = repeats.find(|(repeated, _)| Some(usize::from(*repeated)) == place);
-        repeated.map_or(message.first.0, |(_, last)| *last)
+        let known = self.known(message.kind, message.direction);
+        let repeats = known.and_then(|(place, _)| self.repeats(place));
+        repeats.map_or(message.first.0, |repeats| repeats.last)
     }
 
     /// First alert in the clear.

@@ -16,8 +16,9 @@ pub trait Numbered<const N: usize>: Sized {
 /// The list: every look at it reads it from the beginning, so that it must be short.
 #[derive(Clone)]
 pub struct Packed<T, const N: usize> {
-    /// The first item's numbers, then how far each number of the others lies from the first's: seven bits to a byte, the lowest first,
-    /// the sign lowest of all; the last byte of a number lacks the eighth bit.
+    /// The first item's first number as it is, its others, then how far each number of the others lies from the first's: seven bits to
+    /// a byte, the lowest first, the sign lowest of all; the last byte of a number lacks the eighth bit, and what is free behind the
+    /// last item has nothing else.
     bytes: Few<u8>,
     items: PhantomData<T>,
 }
@@ -36,7 +37,8 @@ impl<T: Numbered<N>, const N: usize> Packed<T, N> {
 
     /// How many items there are.
     pub fn len(&self) -> usize {
-        self.bytes.iter().filter(|byte| **byte & MORE == 0).count() / N.max(1)
+        let others = |rest: &[u8]| rest.iter().filter(|byte| **byte & MORE == 0).count() / N.max(1);
+        self.begin().map_or(0, |(_, rest)| 1 + others(rest))
     }
 
     /// The items, oldest first.
@@ -46,12 +48,25 @@ impl<T: Numbered<N>, const N: usize> Packed<T, N> {
 
     /// Adds an item at the end.
     pub fn push(&mut self, item: &T) {
-        let first = self.numbers().next().unwrap_or([0; N]);
         let mut room = Room::default();
-        for (number, first) in item.numbers().into_iter().zip(first) {
+        let mut numbers = item.numbers().into_iter();
+        let first = self.begin().map_or([0; N], |(first, _)| first);
+        if self.is_empty() {
+            room.begin(numbers.next().unwrap_or_default());
+        }
+        for (number, first) in numbers.zip(first) {
             room.write(number.wrapping_sub(first));
         }
-        self.bytes.extend(room.written().iter().copied());
+        let written = room.written();
+        let end = self.bytes.iter().rposition(|byte| byte & MORE == 0).map_or(0, |last| last + 1);
+        let needed = end + written.len();
+        if needed > self.bytes.len() {
+            let more = needed.next_multiple_of(STEP) - self.bytes.len();
+            self.bytes.extend(std::iter::repeat_n(MORE, more));
+        }
+        if let Some(free) = self.bytes.get_mut(end..needed) {
+            free.copy_from_slice(written);
+        }
     }
 
     /// Changes every item.
@@ -63,19 +78,34 @@ impl<T: Numbered<N>, const N: usize> Packed<T, N> {
     }
 
     fn numbers(&self) -> impl Iterator<Item = [i64; N]> {
-        let mut bytes = self.bytes.iter();
-        let mut first: Option<[i64; N]> = None;
-        std::iter::from_fn(move || {
-            let mut numbers = first.unwrap_or([0; N]);
-            for number in &mut numbers {
-                *number = number.wrapping_add(read(&mut bytes)?);
-            }
-            first.get_or_insert(numbers);
-            Some(numbers)
+        self.begin().into_iter().flat_map(|(first, rest)| {
+            let mut bytes = rest.iter();
+            let others = std::iter::from_fn(move || {
+                let mut numbers = first;
+                for number in &mut numbers {
+                    *number = number.wrapping_add(read(&mut bytes)?);
+                }
+                Some(numbers)
+            });
+            std::iter::once(first).chain(others)
         })
+    }
+
+    /// The first item's numbers, and the bytes of the others.
+    fn begin(&self) -> Option<([i64; N], &[u8])> {
+        let (start, rest) = self.bytes.split_first_chunk()?;
+        let (mut first, mut bytes) = ([0; N], rest.iter());
+        let mut numbers = first.iter_mut();
+        *numbers.next()? = i64::from_le_bytes(*start);
+        for number in numbers {
+            *number = read(&mut bytes)?;
+        }
+        Some((first, bytes.as_slice()))
     }
 }
 
+/// What is asked for comes in multiples of so many bytes anyway.
+const STEP: usize = 16;
 /// Another byte of the number follows.
 const MORE: u8 = 0x80;
 
@@ -95,18 +125,20 @@ impl Room {
     /// Eight numbers of ten bytes.
     const BYTES: usize = 80;
 
+    fn begin(&mut self, number: i64) {
+        self.len = self.bytes.iter_mut().zip(number.to_le_bytes()).map(|(byte, value)| *byte = value).count();
+    }
+
     fn write(&mut self, difference: i64) {
         let mut left = (difference << 1 ^ difference >> 63) as u64;
-        loop {
-            let more = if left > 0x7f { MORE } else { 0 };
-            if let Some(byte) = self.bytes.get_mut(self.len) {
-                *byte = left as u8 & 0x7f | more;
-            }
+        for byte in self.bytes.iter_mut().skip(self.len) {
             self.len += 1;
-            left >>= 7;
-            if left == 0 {
+            if left < u64::from(MORE) {
+                *byte = left as u8;
                 return;
             }
+            *byte = left as u8 | MORE;
+            left >>= 7;
         }
     }
 
@@ -181,6 +213,6 @@ mod tests {
             let at = Timestamp::from_nanos(1_700_000_000_000_000_000 + i64::from(n) * 1_000_000);
             list.push(&(FrameRef { capture: 0, number: 1000 + n }, at));
         }
-        assert!(list.bytes.len() <= 11 + 9 * 5, "{}", list.bytes.len());
+        assert!(list.bytes.len() <= 64, "{}", list.bytes.len());
     }
 }

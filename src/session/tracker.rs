@@ -392,6 +392,7 @@ fn observe_handshake(
                 ccs: [false, false],
                 protected: [None, None],
                 noted: Packed::default(),
+                kinds: 0,
                 seldom: None,
             };
             dtls.attempts.push(attempt);
@@ -404,8 +405,8 @@ fn observe_handshake(
         let has_cookie = !hello.cookie.is_empty() || hello.partial && sequence > 0;
         attempt.with_cookie = attempt.with_cookie.saturating_add(u32::from(has_cookie));
         let echoes = !hello.cookie.is_empty() && hash(&hello.cookie) == attempt.cookie;
-        attempt.echoed = attempt.echoed.saturating_add(u32::from(echoes));
-        if attempt.hello_frames.len() < MAX_FRAMES {
+        attempt.echoed = attempt.echoed.saturating_add(u16::from(echoes));
+        if attempt.hellos as usize <= MAX_FRAMES {
             attempt.hello_frames.push(&(frame, at));
         }
         let kind = if has_cookie { MessageKind::HelloWithCookie } else { MessageKind::CLIENT_HELLO };
