@@ -6,6 +6,7 @@ use crate::finding::{
     BothWays, Case, Detector, Evidence, Finding, Grade, Outcome, RuledOut, Severity, count, elapsed, frame_filters,
 };
 use crate::session::attempt::{Episode, PATIENCE, episodes};
+use crate::session::{DtlsFlow, Session};
 use std::collections::BTreeMap;
 
 const PLACED: Grade = Grade::high("captures at both ends show the ClientHellos and where they go unanswered");
@@ -147,12 +148,21 @@ impl<'a> Late<'a> {
     }
 }
 
+/// Did a handshake end long after the first one began? In most sessions none did, and nothing more need be asked.
+fn may_be_late(session: &Session) -> bool {
+    let attempts = || session.dtls.iter().flat_map(DtlsFlow::attempts).map(|(_, attempt)| attempt);
+    let done = attempts().filter_map(|attempt| Some(attempt.completed_at()?.0)).max();
+    let began = attempts().map(|attempt| attempt.first).min();
+    done.zip(began).is_some_and(|(done, began)| done.seconds_since(began) >= PATIENCE)
+}
+
 fn check(case: &Case<'_>) -> Outcome {
-    let episodes = episodes(case.session, case.points);
+    let session = case.session;
+    let episodes = if may_be_late(session) { episodes(session, case.points) } else { Vec::new() };
     let late = episodes.iter().filter(|episode| episode.worked).filter_map(|episode| Late::of(case, episode));
     match late.max_by(|a, b| a.seconds().total_cmp(&b.seconds())) {
         Some(late) => Outcome::Found(Box::new(late.finding())),
-        None if episodes.iter().any(|episode| episode.worked) => Outcome::clear("DTLS came up within 12 s"),
+        None if session.dtls.iter().any(DtlsFlow::came_up) => Outcome::clear("DTLS came up within 12 s"),
         None => Outcome::clear("DTLS did not come up late: it did not come up, or was not tried"),
     }
 }
