@@ -574,6 +574,9 @@ fn tell_seen(
 pub(super) fn finish(told: &mut Told<'_>, losses: &mut Losses, sink: &mut impl FnMut(&Event<'_>)) {
     let flow = told.id();
     let Body::Tcp(tcp) = &mut told.flow.state.body else { return };
+    if tcp.streams.iter().all(TcpStream::is_finished) {
+        return;
+    }
     // Behind holes that nobody filled by now nothing is opened any more.
     let (mut nothing, mut record, mut packet, mut carried) =
         (Keyring::new(), Vec::new(), Vec::new(), Carried::default());

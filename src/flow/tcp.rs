@@ -201,6 +201,11 @@ impl TcpStream {
         }
     }
 
+    /// Is there nothing to hand out at the end of the capture?
+    pub fn is_finished(&self) -> bool {
+        !self.has_hole() && self.acked_ahead == 0
+    }
+
     /// The sequence number expected next, FIN counted; `None` before the first SYN or payload.
     pub fn next_seq(&self) -> Option<u32> {
         self.started.then(|| self.next.wrapping_add(u32::from(self.closed())))
