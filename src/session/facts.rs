@@ -311,8 +311,12 @@ pub struct Activity {
 impl Activity {
     /// Beginnings of bursts.
     pub fn bursts(&self) -> impl Iterator<Item = Timestamp> {
-        let first = self.stretches.iter().next().map(|stretch| stretch.first);
-        first.into_iter().chain(self.more_bursts.iter().copied())
+        self.stretches.begin().into_iter().chain(self.more_bursts.iter().copied())
+    }
+
+    /// How many there are.
+    pub fn burst_count(&self) -> usize {
+        usize::from(!self.stretches.is_empty()) + self.more_bursts.len()
     }
 
     /// Notes a data record.

@@ -25,9 +25,9 @@ pub(super) struct Paces {
 }
 
 /// A burst of a session: 12 bytes, for there are many.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy)]
 pub(super) struct Burst {
-    /// Halves of the moment it began at, the upper one first, less the least moment of all: they stand in order of time.
+    /// Halves of the moment it began at, the upper one first, less the least moment of all.
     at: [u32; 2],
     session: u32,
 }
@@ -46,6 +46,12 @@ impl Burst {
         Timestamp::from_nanos((upper << 32 | lower).wrapping_add(Burst::LEAST) as i64)
     }
 
+    /// One number to sort them by, which is compared at once.
+    fn key(self) -> u128 {
+        let [upper, lower] = self.at.map(u128::from);
+        upper << 64 | lower << 32 | u128::from(self.session)
+    }
+
     /// Whose it is.
     pub(super) fn session(self) -> usize {
         self.session as usize
@@ -60,7 +66,7 @@ impl Pace {
             let moments = sessions
                 .iter()
                 .flat_map(|session| activities(session))
-                .map(|(_, activity)| activity.bursts().count() + 1)
+                .map(|(_, activity)| activity.burst_count() + 1)
                 .sum();
             let mut paces = Paces {
                 busy: Vec::with_capacity(sessions.len()),
@@ -72,7 +78,7 @@ impl Pace {
                 paces.places.extend(places.filter(|place| met.contains(place)).map(|place| (place, i)));
                 paces.busy.push(Busy::of(session, |at| paces.bursts.push(Burst::new(at, i))));
             }
-            paces.bursts.sort_unstable();
+            paces.bursts.sort_unstable_by_key(|burst| burst.key());
             paces
         })
     }
@@ -94,7 +100,7 @@ impl Busy {
         let mut stretches = Vec::new();
         for (view, activity) in activities(session) {
             activity.bursts().for_each(&mut burst);
-            stretches.extend(activity.stretches.iter().map(|stretch| wide(stretch.first, stretch.last)));
+            activity.stretches.iter().for_each(|stretch| stretches.push(wide(stretch.first, stretch.last)));
             // A record that never became whole shows in nothing but its packets.
             let end = view.ended.last;
             burst(end);

@@ -46,6 +46,11 @@ impl<T: Numbered<N>, const N: usize> Packed<T, N> {
         self.numbers().map(T::of)
     }
 
+    /// The oldest item.
+    pub fn first(&self) -> Option<T> {
+        self.begin().map(|(first, _)| T::of(first))
+    }
+
     /// Adds an item at the end.
     pub fn push(&mut self, item: &T) {
         let mut room = Room::default();

@@ -62,6 +62,11 @@ impl Stretches {
         self.0.iter().flat_map(|kept| kept.older.iter().chain([kept.latest]))
     }
 
+    /// When the first of them began.
+    pub fn begin(&self) -> Option<Timestamp> {
+        self.0.as_ref().map(|kept| kept.older.first().unwrap_or(kept.latest).first)
+    }
+
     /// The latest.
     pub fn last(&self) -> Option<&Stretch> {
         self.0.as_ref().map(|kept| &kept.latest)
