@@ -1,6 +1,5 @@
 //! The seam between two tunnel connections of one session: what ended the first, what the user lost, what the MTU was.
 
-use super::coverage::{Sight, hides};
 use super::facts::{Closed, FlowFacts, View};
 use super::limits::headers;
 use super::{Connection, DtlsFlow, InnerFlow, Point, Session};
@@ -270,7 +269,7 @@ fn cause(session: &Session, points: &[Point], seam: &Reconnect, closed: Option<C
     let closer = closed.filter(|c| c.at <= seam.at.plus_seconds(1.0)).map(|c| c.by);
     let mss_fits = match seam.inner_mss {
         Some(_) => seam.lowered(),
-        None => !keeps_mtu(session, before, after) && !never_tried_dtls(session, before, points),
+        None => !keeps_mtu(session, before, after),
     };
     // Of a tunnel that began before the capture only the lower MSS tells.
     let in_time = seam.after_a_minute() || seam.lived.is_none() && seam.lowered();
@@ -294,15 +293,6 @@ fn cause(session: &Session, points: &[Point], seam: &Reconnect, closed: Option<C
         Some(Direction::ToClient) => Cause::GatewayClosed,
         None => Cause::Unknown,
     }
-}
-
-/// Did the client's own interface show no DTLS, and would have? Then its adapter was not set up for that.
-fn never_tried_dtls(session: &Session, before: &Connection, points: &[Point]) -> bool {
-    /// ClientHellos of the note's minute (RFC 6347 §4.2.4.1).
-    const HELLOS: u32 = 5;
-    let shows = |p: &Point| p.vantage == Some(Vantage::Client) && hides(p, Sight::Udp(session.port), HELLOS).is_none();
-    let mut seen_at = before.views.iter().filter_map(|view| points.get(usize::from(view.point.0)));
-    session.dtls.is_empty() && before.begins_here() && seen_at.any(shows)
 }
 
 /// Was the adapter's MTU the same before and after: as keys show that both channels have it, or SYNs of two IP versions?
