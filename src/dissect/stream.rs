@@ -179,6 +179,16 @@ impl Tcp {
         }
     }
 
+    /// Forgets how its bytes are read when both sides have said all of theirs: there may be many such connections.
+    fn close(&mut self) {
+        if self.closed
+            && self.reading.as_ref().is_some_and(|reading| reading.opened.is_none())
+            && self.streams.iter().all(|stream| stream.closed() && !stream.has_hole())
+        {
+            (self.reading, self.hunted) = (None, u32::MAX);
+        }
+    }
+
     /// Was a FIN or RST seen?
     pub(super) fn is_closed(&self) -> bool {
         self.closed
@@ -308,6 +318,7 @@ pub(super) fn take(
     }
     let closing = segment.flags & (TcpSegment::FIN | TcpSegment::RST) != 0 && !tcp.closed;
     tcp.closed |= closing;
+    tcp.close();
     tcp.alert = tcp.alert.or(seen.alert);
     let alert = tcp.alert;
     if super_frame {

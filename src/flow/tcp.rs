@@ -194,16 +194,21 @@ impl TcpStream {
     /// End of the capture: hands out what still waits, holes as missing.
     pub fn finish(&mut self, deliver: &mut impl FnMut(Chunk<'_>)) {
         while self.skip_hole(u64::MAX, deliver) {}
-        let fin_may_count = u32::from(!self.fin_seen || self.fin == self.next);
+        let uncounted = self.uncounted();
         let acked = std::mem::take(&mut self.acked_ahead);
-        if acked > fin_may_count {
+        if acked > uncounted {
             self.miss(acked, deliver); // acknowledged, never captured (a lone 1 is the FIN)
         }
     }
 
+    /// A FIN may be acknowledged that is no byte.
+    fn uncounted(&self) -> u32 {
+        u32::from(!self.fin_seen || self.fin == self.next)
+    }
+
     /// Is there nothing to hand out at the end of the capture?
     pub fn is_finished(&self) -> bool {
-        !self.has_hole() && self.acked_ahead == 0
+        !self.has_hole() && self.acked_ahead <= self.uncounted()
     }
 
     /// The sequence number expected next, FIN counted; `None` before the first SYN or payload.
