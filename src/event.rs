@@ -204,12 +204,12 @@ impl Opened {
 
     /// The SYN, when seen.
     pub fn syn(&self) -> Option<Syn> {
-        self.handshake.as_ref()?.syn
+        self.handshake.as_ref()?.syn(Direction::ToServer)
     }
 
     /// The SYN-ACK, when seen.
     pub fn syn_ack(&self) -> Option<Syn> {
-        self.handshake.as_ref()?.syn_ack
+        self.handshake.as_ref()?.syn(Direction::ToClient)
     }
 
     /// When the handshake's last ACK was seen.
@@ -223,15 +223,45 @@ impl Opened {
     }
 }
 
-/// How a TCP connection opened, as far as that was seen.
+/// How a TCP connection opened, as far as that was seen: what SYN and SYN-ACK say lies side by side, which takes less room.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TcpHandshake {
-    /// The SYN.
-    pub syn: Option<Syn>,
-    /// The SYN-ACK.
-    pub syn_ack: Option<Syn>,
+    at: [Option<Timestamp>; 2],
     /// When the last ACK was seen.
     pub third: Option<Timestamp>,
+    numbers: [u32; 2],
+    captures: [u16; 2],
+    mss: [u16; 2],
+    has_mss: [bool; 2],
+    timestamps: [bool; 2],
+}
+
+impl TcpHandshake {
+    /// The SYN, or toward the client the SYN-ACK.
+    pub fn syn(&self, way: Direction) -> Option<Syn> {
+        Some(Syn {
+            at: (*way.of(&self.at))?,
+            frame: FrameRef { capture: *way.of(&self.captures), number: *way.of(&self.numbers) },
+            mss: way.of(&self.has_mss).then_some(*way.of(&self.mss)),
+            timestamps: *way.of(&self.timestamps),
+        })
+    }
+
+    /// Notes one that went that way, if it is the first.
+    pub fn note(&mut self, way: Direction, Syn { at, frame, mss, timestamps }: Syn) {
+        if way.of(&self.at).is_some() {
+            return;
+        }
+        *way.of_mut(&mut self.at) = Some(at);
+        (*way.of_mut(&mut self.captures), *way.of_mut(&mut self.numbers)) = (frame.capture, frame.number);
+        (*way.of_mut(&mut self.mss), *way.of_mut(&mut self.has_mss)) = (mss.unwrap_or_default(), mss.is_some());
+        *way.of_mut(&mut self.timestamps) = timestamps;
+    }
+
+    /// All its moments, to change them.
+    pub fn moments_mut(&mut self) -> impl Iterator<Item = &mut Timestamp> {
+        self.at.iter_mut().chain([&mut self.third]).flatten()
+    }
 }
 
 /// What a SYN or SYN-ACK says.

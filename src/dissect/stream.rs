@@ -6,7 +6,7 @@ use super::{Bench, Body, Carried, Limits, Losses, Place, Told, is_super_frame, s
 use crate::anyconnect::{PacketKind, Token, TunnelAnswer, TunnelRequest};
 use crate::decrypt::Keyring;
 use crate::event::{
-    Direction, Ended, Event, FlowId, FrameRef, LARGE, Lapse, SeldomInEnded, Syn, TcpHandshake, Timestamp, TunnelPacket,
+    Direction, Ended, Event, FlowId, FrameRef, LARGE, Lapse, SeldomInEnded, TcpHandshake, Timestamp, TunnelPacket,
     Unsealed, What, ZeroWindow,
 };
 use crate::flow::probe::{SizeProbe, SizesByDirection};
@@ -157,14 +157,15 @@ impl Tcp {
     fn shake(&mut self, place: Place, segment: &TcpSegment<'_>) {
         let handshake = self.handshake.get_or_insert_default();
         match (segment.has(TcpSegment::SYN), segment.has(TcpSegment::ACK)) {
-            (true, false) => _ = handshake.syn.get_or_insert_with(|| syn(place, segment)),
-            (true, true) => _ = handshake.syn_ack.get_or_insert_with(|| syn(place, segment)),
+            (true, false) => handshake.note(Direction::ToServer, syn(place, segment)),
+            (true, true) => handshake.note(Direction::ToClient, syn(place, segment)),
             (false, _) => _ = handshake.third.get_or_insert(place.at),
         }
-        self.is_open = handshake.syn.is_some() && handshake.syn_ack.is_some();
-        self.awaits_third = handshake.syn_ack.is_some() && handshake.third.is_none();
-        let mss = |syn: Option<Syn>| syn.and_then(|syn| syn.mss).unwrap_or(0);
-        self.least_mss = mss(handshake.syn).min(mss(handshake.syn_ack));
+        let syns = [Direction::ToServer, Direction::ToClient].map(|way| handshake.syn(way));
+        let [is_asked, is_answered] = syns.map(|syn| syn.is_some());
+        self.is_open = is_asked && is_answered;
+        self.awaits_third = is_answered && handshake.third.is_none();
+        self.least_mss = syns.map(|syn| syn.and_then(|syn| syn.mss).unwrap_or(0)).into_iter().min().unwrap_or(0);
     }
 
     /// The MSS that the receiver of such a segment told; any that is large enough, when that is known at once.
@@ -172,11 +173,7 @@ impl Tcp {
         if payload_len <= u32::from(self.least_mss) {
             return Some(self.least_mss);
         }
-        let handshake = self.handshake.as_ref()?;
-        match direction {
-            Direction::ToServer => handshake.syn_ack?.mss,
-            Direction::ToClient => handshake.syn?.mss,
-        }
+        self.handshake.as_ref()?.syn(direction.reverse())?.mss
     }
 
     /// Forgets how its bytes are read when both sides have said all of theirs: there may be many such connections.
@@ -247,7 +244,8 @@ impl Tcp {
     pub(super) fn total(&self, ended: &mut Ended) {
         ended.retransmissions = self.again;
         ended.unheard = self.unheard;
-        let is_whole = self.closed && self.handshake().is_some_and(|handshake| handshake.syn.is_some());
+        let is_whole =
+            self.closed && self.handshake().is_some_and(|handshake| handshake.syn(Direction::ToServer).is_some());
         ended.numbers = (!is_whole).then(|| Box::new(self.streams.each_ref().map(TcpStream::numbers)));
         if let Some(seldom) = &self.seldom {
             let zero_windows = seldom.closed.map(|closed| closed.total(ended.last));
@@ -612,6 +610,7 @@ mod tests {
     fn what_is_kept_of_each_connection_is_small() {
         // As large as the facts about a flow, which take its room when the capture ends.
         assert!(size_of::<Tcp>() <= 192, "{}", size_of::<Tcp>());
+        assert!(size_of::<TcpHandshake>() <= 48, "{}", size_of::<TcpHandshake>());
     }
 
     #[test]

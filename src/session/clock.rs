@@ -171,8 +171,7 @@ fn shift_flow(flow: &mut FlowFacts, by: f64) {
     let move_it = |at: &mut Timestamp| shift(at, by);
     move_it(&mut flow.opened.first);
     if let Some(handshake) = flow.opened.handshake.as_deref_mut() {
-        handshake.syn.iter_mut().chain(&mut handshake.syn_ack).for_each(|syn| move_it(&mut syn.at));
-        handshake.third.iter_mut().for_each(move_it);
+        handshake.moments_mut().for_each(move_it);
     }
     move_it(&mut flow.ended.last);
     flow.ended.last_by_direction.iter_mut().flatten().for_each(move_it);

@@ -469,7 +469,9 @@ mod tests {
         let mut opens = |seconds: f64, is_v6: bool, mss: u16| {
             let mut flow = client([10, 9, 0, 7], 1, &[seconds], 9).flows.remove(0);
             let syn = Syn { at: at(seconds), frame: FrameRef::default(), mss: Some(mss), timestamps: false };
-            flow.facts.opened.handshake = Some(Box::new(TcpHandshake { syn: Some(syn), ..TcpHandshake::default() }));
+            let mut handshake = TcpHandshake::default();
+            handshake.note(Direction::ToServer, syn);
+            flow.facts.opened.handshake = Some(Box::new(handshake));
             if is_v6 {
                 let mut ends = flow.facts.opened.endpoints();
                 ends.client.set_ip(Ipv6Addr::LOCALHOST.into());
