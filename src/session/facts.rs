@@ -1191,7 +1191,7 @@ impl AttemptFacts {
         let known = if self.kinds & bit != 0 { self.known(kind, direction) } else { None };
         let Some((place, first)) = known else {
             let is_asked_for = matches!(kind, MessageKind::HELLO_VERIFY | MessageKind::SERVER_HELLO);
-            if is_asked_for || self.noted.len() < MAX_MESSAGES {
+            if is_asked_for || self.noted.is_shorter_than(MAX_MESSAGES) {
                 self.noted.push(&Message { kind, direction, count: 1, first: (at, frame) });
                 self.kinds |= bit;
             }

@@ -778,15 +778,12 @@ pub fn assemble(
     coverage::settle(points, &flows);
     // A first guess from every TLS and DTLS flow orders the views; the sessions themselves then settle it.
     let mut guess = points.to_vec();
-    point::infer(&mut guess, flows.iter().map(|flow| &**flow), join::may_be_outer);
+    point::infer(&mut guess, flows.iter().map(|flow| (&**flow, join::may_be_outer(flow))));
     let clocks = clock::align(&mut flows, &mut icmp, &mut refused, points, &guess);
     let join::Joined { mut sessions, mut others } = join::sessions(flows, &guess);
     moves::settle(&mut sessions, &mut others, &guess);
-    let outer: crate::maps::HashSet<(PointId, crate::event::FlowId)> =
-        sessions.iter().flat_map(|s| s.outer_views()).map(|v| (v.point, v.id)).collect();
-    let all = sessions.iter().flat_map(|s| s.outer_views()).chain(others.iter().map(|flow| &**flow));
-    point::infer(points, all, |flow| outer.contains(&(flow.point, flow.id)));
-    drop(outer);
+    let outer = sessions.iter().flat_map(|s| s.outer_views()).map(|view| (view, true));
+    point::infer(points, outer.chain(others.iter().map(|flow| (&**flow, false))));
     for session in &mut sessions {
         session.sort_views(points);
     }

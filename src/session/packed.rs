@@ -41,6 +41,11 @@ impl<T: Numbered<N>, const N: usize> Packed<T, N> {
         self.begin().map_or(0, |(_, rest)| 1 + others(rest))
     }
 
+    /// Are there fewer than so many? Most lists are too short for as many, which need not be counted.
+    pub fn is_shorter_than(&self, count: usize) -> bool {
+        self.bytes.len() < count * N || self.len() < count
+    }
+
     /// The items, oldest first.
     pub fn iter(&self) -> impl Iterator<Item = T> {
         self.numbers().map(T::of)

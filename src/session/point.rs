@@ -40,12 +40,12 @@ impl Votes {
     }
 }
 
-/// Settles the vantage of every point that was not told. `outer` says which flows are outer connections of a session.
-pub fn infer<'a>(points: &mut [Point], flows: impl Iterator<Item = &'a FlowFacts>, outer: impl Fn(&FlowFacts) -> bool) {
+/// Settles the vantage of every point that was not told. With each flow comes whether it is an outer connection of a session.
+pub fn infer<'a>(points: &mut [Point], flows: impl Iterator<Item = (&'a FlowFacts, bool)>) {
     let mut votes: BTreeMap<PointId, Votes> = BTreeMap::new();
-    for flow in flows {
+    for (flow, is_outer) in flows {
         let votes = votes.entry(flow.point).or_default();
-        if !outer(flow) {
+        if !is_outer {
             votes.other += 1;
             continue;
         }
