@@ -1,7 +1,7 @@
 //! Large packets of a flow, one direction: runs of equal sizes, bounded.
 
 use super::facts::MAX_FRAMES;
-use super::few::Few;
+use super::few::{Few, Rare};
 use crate::event::{FrameRef, Large, Timestamp};
 
 /// Runs of equal large packets kept per direction of a flow.
@@ -93,20 +93,25 @@ pub struct Run {
     /// Frame of the first packet.
     pub frame: FrameRef,
     /// Further frames; most runs have none.
-    more: Option<Box<More>>,
+    more: Rare<FrameRef>,
 }
-
-#[derive(Clone, Debug, Default)]
-struct More(Vec<FrameRef>);
 
 impl Run {
     fn new(at: Timestamp, frame: FrameRef, large: Large) -> Run {
-        Run { size: large.ip_len, first: at, last: at, count: 1, again: u32::from(large.again), frame, more: None }
+        Run {
+            size: large.ip_len,
+            first: at,
+            last: at,
+            count: 1,
+            again: u32::from(large.again),
+            frame,
+            more: Rare::default(),
+        }
     }
 
     /// Their frames, at most [`MAX_FRAMES`]; fewer where there are many runs.
     pub fn frames(&self) -> impl Iterator<Item = FrameRef> {
-        std::iter::once(self.frame).chain(self.more.iter().flat_map(|more| more.0.iter().copied()))
+        std::iter::once(self.frame).chain(self.more.iter().copied())
     }
 
     fn add(&mut self, at: Timestamp, frame: FrameRef, again: bool, room: usize) {
@@ -114,7 +119,7 @@ impl Run {
         self.last = self.last.max(at);
         // Room never grows: as long as there was some, all frames were kept.
         if (self.count as usize) < room {
-            self.more.get_or_insert_default().0.push(frame);
+            self.more.push(frame);
         }
         self.count = self.count.saturating_add(1);
         self.again = self.again.saturating_add(u32::from(again));
