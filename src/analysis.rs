@@ -643,11 +643,11 @@ impl Run<'_> {
         let mut refused = Vec::new();
         let mut meetings = Vec::new();
         for facts in std::mem::take(&mut self.facts) {
-            flows.extend(facts.flows);
-            icmp.extend(facts.icmp);
-            incomplete.extend(facts.incomplete);
-            refused.extend(facts.refused);
-            meetings.extend(facts.meetings);
+            gather(&mut flows, facts.flows);
+            gather(&mut icmp, facts.icmp);
+            gather(&mut incomplete, facts.incomplete);
+            gather(&mut refused, facts.refused);
+            gather(&mut meetings, facts.meetings);
         }
         self.tell_decryption(&flows);
         let told = Told { tls: self.options.tls_mtu, dtls: self.options.dtls_mtu };
@@ -700,6 +700,11 @@ impl Run<'_> {
             !self.interrupted && self.errors.is_empty() && no_limit && self.report.captures.iter().all(whole);
         Outcome { report: self.report, sessions, errors: self.errors, late_secrets: self.late_secrets }
     }
+}
+
+/// Adds a list to others; the first, often the only one, is not copied.
+fn gather<T>(all: &mut Vec<T>, more: Vec<T>) {
+    if all.is_empty() { *all = more } else { all.extend(more) }
 }
 
 /// What is wrong with a key log, without a word of it.
