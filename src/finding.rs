@@ -317,13 +317,11 @@ impl Case<'_> {
     /// Why durations of this session cannot be told, where the clock of a capture of it stepped back meanwhile.
     pub fn untimed(&self) -> Option<String> {
         let session = self.session;
-        session.points().into_iter().filter_map(|id| self.point(id)).find_map(|point| {
-            point.stepped_back().filter(|(to, from)| *to <= session.end && session.start <= *from)?;
-            Some(format!(
-                "the clock of the capture on {} stepped back meanwhile, so that times tell nothing",
-                point.name
-            ))
-        })
+        let stepped_back =
+            |point: &&Point| point.stepped_back().is_some_and(|(to, from)| to <= session.end && session.start <= from);
+        let points = session.seen_at().filter_map(|id| self.point(id));
+        let point = points.filter(stepped_back).min_by_key(|point| point.id)?;
+        Some(format!("the clock of the capture on {} stepped back meanwhile, so that times tell nothing", point.name))
     }
 
     /// A point's name, with its vantage where the name does not say it.

@@ -207,7 +207,9 @@ impl<'a> Death<'a> {
             unanswered.data() > 1 && unanswered.control > 0 && unanswered.last.0.seconds_since(answered.0) >= DEAD;
         // A client that leaves says so on TLS, and both stop together.
         let lived_on = tunnel.is_some_and(|t| lived_on(t, answered.0));
-        let found = back.is_some() || again.is_some() || (!retries.is_empty() || dead) && lived_on;
+        if back.is_none() && again.is_none() && !((!retries.is_empty() || dead) && lived_on) {
+            return None;
+        }
         let renegotiations = flow.views.iter().filter_map(|v| Some(&v.dtls.as_ref()?.seldom().renegotiation));
         let rekey = renegotiations.filter_map(|r| match r {
             [Some((at, frame)), None] | [None, Some((at, frame))] => Some((*at, *frame)),
@@ -218,19 +220,7 @@ impl<'a> Death<'a> {
         let refused = refusals.find(|facts| facts.last >= answered.0);
         let carries = carries(case, flow);
         let is_moved = !onward.is_empty();
-        found.then_some(Death {
-            flow,
-            answered,
-            is_heard,
-            carries,
-            is_moved,
-            unanswered,
-            retries,
-            again,
-            back,
-            rekey,
-            refused,
-        })
+        Some(Death { flow, answered, is_heard, carries, is_moved, unanswered, retries, again, back, rekey, refused })
     }
 
     /// Do captures at both ends show where the records vanish? `None` where one of them is missing, or had ended, or where they go on

@@ -731,18 +731,17 @@ impl Session {
 
     /// Ids of all points at which something of this session was seen.
     pub fn points(&self) -> Vec<PointId> {
-        let mut ids: Vec<PointId> = self
-            .connections
-            .iter()
-            .flat_map(|c| c.views.iter())
-            .chain(self.dtls.iter().flat_map(|d| d.views.iter()))
-            .chain(self.inner.iter().map(|i| &i.facts))
-            .map(|v| v.point)
-            .chain(self.icmp.iter().map(|i| i.facts.point))
-            .collect();
+        let mut ids: Vec<PointId> = self.seen_at().collect();
         ids.sort_unstable();
         ids.dedup();
         ids
+    }
+
+    /// The same, unordered, and one as often as something was seen there.
+    pub fn seen_at(&self) -> impl Iterator<Item = PointId> {
+        let inside = self.inner.iter().map(|flow| &*flow.facts);
+        let views = self.outer_views().chain(inside).map(|view| view.point);
+        views.chain(self.icmp.iter().map(|error| error.facts.point))
     }
 }
 
