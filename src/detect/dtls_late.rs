@@ -48,7 +48,7 @@ struct Late<'a> {
     near: PointId,
     /// When the first answer came, there or anywhere, and when DTLS was up.
     answered: Timestamp,
-    done: Timestamp,
+    done: (Timestamp, FrameRef),
     /// ClientHellos that went unanswered, and their frames, by point.
     hellos: BTreeMap<PointId, (u32, Vec<FrameRef>)>,
 }
@@ -56,10 +56,10 @@ struct Late<'a> {
 impl<'a> Late<'a> {
     fn of(case: &'a Case<'a>, episode: &Episode<'a>) -> Option<Late<'a>> {
         let facts = || episode.judged.iter().map(|judged| judged.facts);
-        let (done, _) = facts().filter_map(|attempt| attempt.completed_at()).min()?;
-        let early = || episode.judged.iter().filter(|judged| judged.facts.first < done);
+        let done = facts().filter_map(|attempt| attempt.completed_at()).min()?;
+        let early = || episode.judged.iter().filter(|judged| judged.facts.first < done.0);
         let answers = early().flat_map(|j| [j.facts.hello_verify(), j.facts.server_hello()]).flatten();
-        let answered = answers.map(|(at, _)| at).min().unwrap_or(done);
+        let answered = answers.map(|(at, _)| at).min().unwrap_or(done.0);
         let mut hellos: BTreeMap<PointId, (u32, Vec<FrameRef>)> = BTreeMap::new();
         for judged in early().filter(|judged| judged.facts.first <= answered) {
             let (count, frames) = hellos.entry(judged.view.point).or_default();
@@ -78,7 +78,7 @@ impl<'a> Late<'a> {
 
     /// Until DTLS was up.
     fn seconds(&self) -> f64 {
-        self.done.seconds_since(self.first)
+        self.done.0.seconds_since(self.first)
     }
 
     fn here(&self) -> (u32, &[FrameRef]) {
@@ -92,16 +92,26 @@ impl<'a> Late<'a> {
         (begins <= self.first).then(|| self.hellos.get(&outside).map_or(0, |(count, _)| *count))
     }
 
+    /// Where the time went.
+    fn why(&self, unanswered: u32) -> String {
+        let answered = elapsed(self.answered.seconds_since(self.first));
+        match unanswered {
+            0 => format!("the first answer came after {answered}, and the rest of the handshake took as long"),
+            _ => {
+                let hellos = count(u64::from(unanswered), "ClientHello");
+                format!("{hellos} went unanswered, and the first answer came after {answered}")
+            }
+        }
+    }
+
     fn finding(&self) -> Finding {
         let (sent, frames) = self.here();
         let there = self.there();
         let place = self.case.place(self.near);
         let mut summary = format!(
-            "DTLS came up only {} after its first ClientHello: {}, seen at {place}, went unanswered, and the first answer came after \
-             {}. Until then the data went over TLS.",
+            "DTLS came up only {} after its first ClientHello, seen at {place}: {}. Until then the data went over TLS.",
             elapsed(self.seconds()),
-            count(u64::from(sent), "ClientHello"),
-            elapsed(self.answered.seconds_since(self.first)),
+            self.why(sent),
         );
         let likely = match there {
             Some(arrived) if arrived < sent => {
@@ -140,7 +150,10 @@ impl<'a> Late<'a> {
                 why: format!("it was up {} after its first ClientHello", elapsed(self.seconds())),
             }],
             summary,
-            evidence: vec![Evidence::Frames(frames.to_vec(), format!("ClientHellos without an answer at {place}"))],
+            evidence: vec![
+                Evidence::Frames(frames.to_vec(), format!("ClientHellos without an answer at {place}")),
+                Evidence::Frames(vec![self.done.1], "DTLS is up".to_owned()),
+            ],
             filters: frame_filters(frames, "ClientHellos without an answer"),
             remedy: std::iter::once(find).chain(remedy::equal_mtus(self.case.session)).collect(),
             ..Finding::default()
