@@ -151,10 +151,10 @@ impl<'a> Late<'a> {
             }],
             summary,
             evidence: vec![
-                Evidence::Frames(frames.to_vec(), format!("ClientHellos without an answer at {place}")),
+                Evidence::Frames(frames.to_vec(), format!("ClientHellos up to the first answer at {place}")),
                 Evidence::Frames(vec![self.done.1], "DTLS is up".to_owned()),
             ],
-            filters: frame_filters(frames, "ClientHellos without an answer"),
+            filters: frame_filters(frames, "ClientHellos up to the first answer"),
             remedy: std::iter::once(find).chain(remedy::equal_mtus(self.case.session)).collect(),
             ..Finding::default()
         }

@@ -32,7 +32,8 @@ should be told by ICMP. The gateway's counter for it is `mp-svc-no-fragment`, it
 The limit is, in this order: what you told (`--tls-mtu`, `--dtls-mtu`), the next-hop MTU of an ICMP error, the MTU the client \
 lowered its adapter to after a reconnect, and else only a bracket: nothing of the smallest size that never got through, or \
 larger, passed. With keys the MTU that the gateway named comes second, unless an ICMP error or a bracket tells less. When as large ones had passed before and nothing at all is seen to pass meanwhile, the tunnel itself may have \
-stood still: that cannot be told from its inside alone. A limit counts from when it held. Packets that got through all the same are counted as delivered: a gateway \
+stood still: that cannot be told from its inside alone. A limit counts from when it held: the MTU of TLS until DTLS was up and after it \
+died, that of DTLS between. Packets that got through all the same are counted as delivered: a gateway \
 that fragments (`df-bit-ignore`), or that drops only toward the client. Repeats of one TCP segment are told apart from distinct \
 segments. Offload super-frames (more bytes than the peer's MSS) were never on the wire like that and do not count.",
     confidence: &[READ, BRACKETED, TWICE],
