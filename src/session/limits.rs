@@ -22,6 +22,9 @@ pub const SMALLEST_V4: u32 = 68;
 /// The smallest MTU an IPv6 link may have (RFC 8200 §5).
 pub const SMALLEST_V6: u32 = 1280;
 
+/// Sent so often in vain, a segment was not merely lost.
+const OFTEN: u32 = 3;
+
 /// Inner IP and TCP header without options, bytes: what the MSS leaves out (RFC 6691 §2).
 pub(super) fn headers(address: IpAddr) -> u32 {
     if address.is_ipv4() { 40 } else { 60 }
@@ -342,8 +345,6 @@ fn passed_later(session: &Session, stuck: &Stuck) -> bool {
 
 /// The segment toward the client that was sent most often in vain, while others as large got through.
 pub fn stuck_beside_passing(session: &Session) -> Option<(&InnerFlow, &Stuck)> {
-    /// Sent so often, it was no mere loss.
-    const OFTEN: u32 = 3;
     let stuck = session.inner.iter().filter_map(|f| Some((f, stuck_toward_client(f)?)));
     stuck.filter(|(_, s)| s.times >= OFTEN && passed_later(session, s)).max_by_key(|(_, s)| s.times)
 }
@@ -357,8 +358,6 @@ struct Bracket {
 
 /// The segment toward the client, read out of the tunnel at the gateway's end, that was sent most often in vain: the tunnel took it.
 pub fn stuck_beyond(session: &Session) -> Option<&Stuck> {
-    /// Sent so often, it was no mere loss.
-    const OFTEN: u32 = 3;
     let carried = session.inner.iter().filter(|f| f.facts.opened.carrier.is_some());
     carried.filter_map(stuck_toward_client).filter(|stuck| stuck.times >= OFTEN).max_by_key(|stuck| stuck.times)
 }
@@ -519,6 +518,11 @@ fn in_force_inner(session: &Session, limits: &[Limit]) -> Vec<usize> {
     icmp().or_else(lowered).or_else(bracket).into_iter().collect()
 }
 
+/// Is that moment from `since` on, and before `until`, where there are such?
+fn is_within(at: Timestamp, since: Option<Timestamp>, until: Option<Timestamp>) -> bool {
+    since.is_none_or(|since| since <= at) && until.is_none_or(|until| at < until)
+}
+
 /// A span of a session in which its data went over TLS, though DTLS was up at another time.
 struct OverTls {
     /// None from the beginning on.
@@ -528,10 +532,6 @@ struct OverTls {
 }
 
 impl OverTls {
-    fn holds(&self, at: Timestamp) -> bool {
-        self.from.is_none_or(|from| from <= at) && self.until.is_none_or(|until| at < until)
-    }
-
     fn words(&self) -> &'static str {
         match (self.from, self.until) {
             (None, _) => "until DTLS was up",
@@ -575,14 +575,13 @@ fn spans_over_tls(session: &Session) -> Vec<OverTls> {
     spans.into_iter().filter(|(since, span)| is_used(*since, span.until)).map(|(_, span)| span).collect()
 }
 
-/// What the gateway named for what carried the data at that moment, or the user told.
+/// What the gateway named for what carried the data at that moment.
 fn named_at(session: &Session, limits: &[Limit], at: Timestamp) -> Option<u32> {
-    let over_dtls =
-        session.dtls.iter().any(|d| d.worked()) && !spans_over_tls(session).iter().any(|span| span.holds(at));
-    let holds = |l: &&Limit| l.since.is_none_or(|since| since <= at) && l.until.is_none_or(|until| at < until);
+    let over_dtls = session.dtls.iter().any(|d| d.worked())
+        && !spans_over_tls(session).iter().any(|span| is_within(at, span.from, span.until));
     let named = |channel| {
         let of = limits.iter().filter(move |l| l.channel == channel && l.basis == Basis::Decrypted);
-        of.filter(holds).map(|l| l.bytes).min()
+        of.filter(|l| is_within(at, l.since, l.until)).map(|l| l.bytes).min()
     };
     let dtls = named(Channel::Dtls).filter(|_| over_dtls);
     dtls.or_else(|| named(Channel::Tls))
@@ -659,9 +658,7 @@ fn tally(
 ) {
     let (is_bracketed, limit, since, until) = (limit.is_bracket(), limit.bytes, limit.since, limit.until);
     let runs = direction.of(&flow.large);
-    let counts = |run: &&Run| {
-        run.size > limit && since.is_none_or(|since| run.first >= since) && until.is_none_or(|until| run.first < until)
-    };
+    let counts = |run: &&Run| run.size > limit && is_within(run.first, since, until);
     let runs: Vec<&Run> = runs.iter().filter(counts).collect();
     if runs.is_empty() {
         return;
