@@ -247,8 +247,7 @@ fn streams_of(frame: &Frame<'_>, decoder: &mut Decoder, table: &mut Table<()>) -
             }
             Transport::IcmpError(error) => {
                 let Some(quoted) = &error.quoted else { return };
-                let flow = table.quoted(point, quoted);
-                let stream = flow.and_then(|(_, id)| table.get(id)).map(|flow| flow.stream);
+                let stream = table.quoted(point, quoted).map(|(_, flow)| flow.stream);
                 match quoted.protocol {
                     6 if quoted.is_readable => streams.tcp.push(stream),
                     17 if quoted.is_readable => streams.udp.push(stream),

@@ -122,6 +122,14 @@ impl State {
         self.last.into_iter().chain([renewed]).flatten().max().unwrap_or_default()
     }
 
+    /// Will nothing more be learned of it? It was closed, or never said anything, and has long been quiet.
+    fn is_over(&self, now: Timestamp) -> bool {
+        /// Nanoseconds without a packet: longer than any pause between two resends (at most 120 s in the systems in use).
+        const QUIET: i64 = 300_000_000_000;
+        let is_done = |tcp: &stream::Tcp| tcp.is_closed() || !self.is_opened && tcp.is_silent();
+        now.nanos_since(self.last()) > QUIET && matches!(&self.body, Body::Tcp(tcp) if is_done(tcp))
+    }
+
     fn first_frame(&self) -> FrameRef {
         let ([capture, _], [number, _]) = (self.captures, self.numbers);
         FrameRef { capture, number }
@@ -204,9 +212,9 @@ impl Dissector {
         Dissector {
             limits,
             decoder: Decoder::new(limits.fragments),
-            table: Table::new(limits.flows),
+            table: Table::with_ends(limits.flows, State::is_over),
             inner_decoder: Decoder::new(limits.fragments),
-            inner_table: Table::new(limits.flows),
+            inner_table: Table::with_ends(limits.flows, State::is_over),
             carried: Carried::default(),
             room: [Vec::new(), Vec::new()],
             things: Vec::new(),
@@ -249,8 +257,7 @@ impl Dissector {
         if !self.carried.packets.is_empty() {
             self.push_inner(frame, place, sink);
         }
-        while let Some(flow) = self.table.take_evicted() {
-            self.losses.evicted_flows += 1;
+        while let Some(flow) = self.table.take_gone() {
             end(flow, &mut self.losses, sink);
         }
     }
@@ -275,8 +282,7 @@ impl Dissector {
             // What is no IP packet in there is counted with the tunnel's packets.
             let _ = inner_decoder.decode(&inner, &mut |packet| take(inner_table, &mut bench, place, &packet, sink));
         }
-        while let Some(flow) = self.inner_table.take_evicted() {
-            self.losses.evicted_flows += 1;
+        while let Some(flow) = self.inner_table.take_gone() {
             end(flow, &mut self.losses, sink);
         }
         let (mut bytes, mut packets) = (bytes, packets);
@@ -295,6 +301,7 @@ impl Dissector {
         let losses = &mut self.losses;
         self.table.finish(|flow| end(flow, losses, sink));
         self.inner_table.finish(|flow| end(flow, losses, sink));
+        losses.evicted_flows = self.table.evicted() + self.inner_table.evicted();
         losses.fragments = self.decoder.fragment_losses();
         for incomplete in self.decoder.incomplete() {
             let point = self.interfaces.get(incomplete.interface as usize).map(|(point, _)| *point);
@@ -328,9 +335,8 @@ fn take(
         Transport::Udp(datagram) => {
             let (direction, mut flow) = table.udp(point, place.at, ip, datagram);
             if matches!(&flow.state.body, Body::Udp(udp) if udp.begins_anew(datagram)) {
-                let known = flow.id;
                 flow.state.seldom.get_or_insert_default().renewed = Some(place.at);
-                let Some(renewed) = table.renew(known, place.at) else { return };
+                let Some(renewed) = table.renew(point, place.at, ip, datagram) else { return };
                 flow = renewed;
             }
             let direction = count(&mut flow.state, place, ip, direction);
@@ -342,17 +348,13 @@ fn take(
         }
         Transport::IcmpError(error) => {
             let quotes = error.quoted.as_ref().and_then(|quoted| table.quoted(point, quoted));
-            let quotes = quotes.map(|(direction, id)| {
-                let swapped = table.get(id).is_some_and(|flow| flow.state.swapped);
-                (id, if swapped { direction.reverse() } else { direction })
+            let quotes = quotes.map(|(direction, flow)| {
+                let direction = if flow.state.swapped { direction.reverse() } else { direction };
+                // Whoever a frag-needed is about is worth knowing.
+                let mut told = Told { flow, place };
+                told.open(sink);
+                (told.id(), direction)
             });
-            // Whoever a frag-needed is about is worth knowing.
-            if let Some((id, _)) = quotes
-                && let Some(flow) = table.get_mut(id)
-            {
-                Told { flow, place }.open(sink);
-            }
-            let quotes = quotes.map(|(id, direction)| (place.id(id), direction));
             sink(&place.event(What::Icmp(IcmpSeen { error: *error, sender: ip.src, quotes })));
         }
         _ => {}

@@ -191,6 +191,11 @@ impl Tcp {
         self.closed
     }
 
+    /// Has neither side said anything?
+    pub(super) fn is_silent(&self) -> bool {
+        self.streams.iter().all(|stream| stream.position() == 0)
+    }
+
     /// Notes how long nobody had said anything before this new segment, if it is longer than any alert.
     fn silence(&mut self, payload_len: u32, at: Timestamp) {
         /// The longest record of an alert, bytes: with SHA-384, padded to 64, behind a header and an IV (RFC 5246 §6.2.3.2).

@@ -1,10 +1,10 @@
 //! The flow table. A *conversation* is an unordered 5-tuple from one opening to the next and carries
 //! Wireshark's number; a *flow* is one conversation as one capture point saw it. Promises `tcp.stream` and
 //! `udp.stream` as tshark 4.0 counts them, memory within [`Limits`], one hash lookup per packet.
-//! Refuses to look into payloads, and to lose a flow silently: see [`Table::take_evicted`].
+//! Refuses to look into payloads, and to lose a flow silently: see [`Table::take_gone`].
 
 use foldhash::fast::RandomState;
-use hashbrown::{HashMap, HashTable};
+use hashbrown::HashTable;
 
 use super::tuple::{Key, Tuple, hash_of};
 use super::{Direction, Endpoints, FlowId, Protocol};
@@ -85,12 +85,12 @@ pub struct Table<S> {
     /// Slots of `conversations`, by 5-tuple.
     by_tuple: HashTable<u32>,
     conversations: Chunks<Conversation, 0x4000>,
-    /// Slots of flows that took the place of an evicted one; all others stand at their own id.
-    moved: HashMap<u32, u32, RandomState>,
+    /// Is a flow in that state over at that time, so that its place can be given to another?
+    is_over: fn(&S, Timestamp) -> bool,
     flow_hand: usize,
     conversation_hand: usize,
-    evicted: Vec<Flow<S>>,
-    evicted_count: u64,
+    gone: Vec<Flow<S>>,
+    evicted: u64,
     next_flow: u32,
     next_conversation: u32,
     next_stream: [u32; 2],
@@ -172,8 +172,13 @@ impl<S: Default> Default for Table<S> {
 }
 
 impl<S: Default> Table<S> {
-    /// An empty table.
+    /// An empty table, in which every flow may go on.
     pub fn new(limits: Limits) -> Table<S> {
+        Table::with_ends(limits, |_, _| false)
+    }
+
+    /// An empty table that gives the places of flows that are over to others: see [`Table::take_gone`].
+    pub fn with_ends(limits: Limits, is_over: fn(&S, Timestamp) -> bool) -> Table<S> {
         let cap = |wanted: usize| wanted.clamp(1, u32::MAX as usize);
         let limits = Limits { max_flows: cap(limits.max_flows), max_conversations: cap(limits.max_conversations) };
         Table {
@@ -183,11 +188,11 @@ impl<S: Default> Table<S> {
             flows: Chunks::default(),
             by_tuple: HashTable::new(),
             conversations: Chunks::default(),
-            moved: HashMap::with_hasher(RandomState::default()),
+            is_over,
             flow_hand: 0,
             conversation_hand: 0,
-            evicted: Vec::new(),
-            evicted_count: 0,
+            gone: Vec::new(),
+            evicted: 0,
             next_flow: 0,
             next_conversation: 0,
             next_stream: [0; 2],
@@ -224,7 +229,7 @@ impl<S: Default> Table<S> {
 
     /// The flow an ICMP error quotes, if that point saw it, and the way the quoted packet went. As in
     /// tshark a readable quote takes a stream index if its 5-tuple has none yet, or quotes a new SYN.
-    pub fn quoted(&mut self, point: u32, quoted: &Quoted) -> Option<(Direction, FlowId)> {
+    pub fn quoted(&mut self, point: u32, quoted: &Quoted) -> Option<(Direction, &mut Flow<S>)> {
         let protocol = match quoted.protocol {
             6 => Protocol::Tcp,
             17 => Protocol::Udp,
@@ -245,17 +250,7 @@ impl<S: Default> Table<S> {
                 return None; // the SYN of a connection this point has not seen yet
             }
         }
-        self.flows.get(slot?).map(|flow| (flow.direction(from_low), flow.id))
-    }
-
-    /// A flow by its id; `None` once evicted.
-    pub fn get(&self, id: FlowId) -> Option<&Flow<S>> {
-        self.flows.get(self.slot(id)).filter(|flow| flow.id == id)
-    }
-
-    /// A flow by its id, to change it.
-    pub fn get_mut(&mut self, id: FlowId) -> Option<&mut Flow<S>> {
-        self.flows.get_mut(self.slot(id)).filter(|flow| flow.id == id)
+        self.flows.get_mut(slot?).map(|flow| (flow.direction(from_low), flow))
     }
 
     /// How many flows are kept now.
@@ -268,18 +263,11 @@ impl<S: Default> Table<S> {
         self.len() == 0
     }
 
-    /// Takes out all flows, in the order of their ids. Conversations stay known.
+    /// Takes out all flows, in the order of their ids as long as none had to go before. Conversations stay known.
     pub fn drain(&mut self, f: impl FnMut(Flow<S>)) {
         self.by_point.clear();
-        self.moved.clear();
         self.flow_hand = 0;
-        let flows = std::mem::take(&mut self.flows).into_iter();
-        if self.evicted_count == 0 {
-            return flows.for_each(f); // slots are in the order of ids
-        }
-        let mut flows: Vec<Flow<S>> = flows.collect();
-        flows.sort_unstable_by_key(|flow| flow.id);
-        flows.into_iter().for_each(f);
+        std::mem::take(&mut self.flows).into_iter().for_each(f);
     }
 
     /// The same when nothing comes any more: forgets all else first, so that there is room for what is made of the flows.
@@ -298,15 +286,15 @@ impl<S: Default> Table<S> {
         self.next_stream = [0; 2];
     }
 
-    /// A flow that had to make room. Ask after every packet until `None`: the table keeps them until taken.
+    /// A flow that was over, or had to make room. Ask after every packet until `None`: the table keeps them until taken.
     #[inline]
-    pub fn take_evicted(&mut self) -> Option<Flow<S>> {
-        self.evicted.pop()
+    pub fn take_gone(&mut self) -> Option<Flow<S>> {
+        self.gone.pop()
     }
 
-    /// How many flows had to make room so far.
+    /// How many flows had to make room so far, though they might have gone on.
     pub fn evicted(&self) -> u64 {
-        self.evicted_count
+        self.evicted
     }
 
     #[inline]
@@ -394,13 +382,14 @@ impl<S: Default> Table<S> {
         self.add(hash, tuple, point, at, conversation_slot)
     }
 
-    /// Another flow in place of that one, in the same conversation: UDP does not tell that its ports are used anew, but what it carries may.
-    /// Ask right after [`Table::udp`].
+    /// Another flow in place of the datagram's, in the same conversation: UDP does not tell that its ports are used anew, but what it
+    /// carries may. Ask right after [`Table::udp`].
     #[cold]
-    pub fn renew(&mut self, id: FlowId, at: Timestamp) -> Option<&mut Flow<S>> {
-        let &Flow { ref key, point, conversation_slot, .. } = self.get(id)?;
-        let tuple = key.tuple();
-        let slot = self.add(self.hash(&tuple, point), &tuple, point, at, conversation_slot);
+    pub fn renew(&mut self, point: u32, at: Timestamp, ip: &IpHeader, udp: &UdpDatagram<'_>) -> Option<&mut Flow<S>> {
+        let (tuple, _) = Tuple::new(Protocol::Udp, ip.src, udp.src_port, ip.dst, udp.dst_port);
+        let hash = self.hash(&tuple, point);
+        let known = self.flows.get(self.find_flow(hash, &tuple, point)?)?;
+        let slot = self.add(hash, &tuple, point, at, known.conversation_slot);
         self.flows.get_mut(slot)
     }
 
@@ -513,32 +502,36 @@ impl<S: Default> Table<S> {
         slot
     }
 
-    /// Finds a place for a new flow, evicting an idle one when there is none.
+    /// Finds a place for a new flow: that of one that is over, or a fresh one, or that of an idle one when there is none.
     fn keep(&mut self, flow: Flow<S>) -> u32 {
-        let id = flow.id.0;
-        let slot = if self.flows.len() < self.limits.max_flows {
-            self.flows.push(flow)
-        } else {
-            let packets = self.packets;
-            let slot = idlest(&self.flows, &mut self.flow_hand, |known| packets.wrapping_sub(known.used));
-            let old = std::mem::replace(self.flows.existing(slot), flow);
-            let old_hash = self.hash(&old.key.tuple(), old.point);
-            if let Ok(entry) = self.by_point.find_entry(old_hash, |&other| other == slot) {
-                entry.remove();
-            }
-            self.moved.remove(&old.id.0);
-            self.evicted_count += 1;
-            self.evicted.push(old);
-            slot
-        };
-        if slot != id {
-            self.moved.insert(id, slot); // an eviction or a drain made ids run ahead of the slots
+        let known = self.flows.len();
+        let over = if known < MANY.min(self.limits.max_flows) { None } else { self.find_over(flow.first) };
+        if over.is_none() && known < self.limits.max_flows {
+            return self.flows.push(flow);
         }
+        let slot = over.unwrap_or_else(|| {
+            self.evicted += 1;
+            let packets = self.packets;
+            idlest(&self.flows, &mut self.flow_hand, |known| packets.wrapping_sub(known.used))
+        });
+        let old = std::mem::replace(self.flows.existing(slot), flow);
+        let old_hash = self.hash(&old.key.tuple(), old.point);
+        if let Ok(entry) = self.by_point.find_entry(old_hash, |&other| other == slot) {
+            entry.remove();
+        }
+        self.gone.push(old);
         slot
     }
 
-    fn slot(&self, id: FlowId) -> u32 {
-        self.moved.get(&id.0).copied().unwrap_or(id.0)
+    /// One of the next few flows that is over at that time.
+    fn find_over(&mut self, now: Timestamp) -> Option<u32> {
+        let (flows, is_over) = (&self.flows, self.is_over);
+        let over = next_few(flows.len(), &mut self.flow_hand)
+            .find(|&slot| flows.get(slot).is_some_and(|flow| is_over(&flow.state, now)));
+        if let Some(slot) = over {
+            self.flow_hand = slot as usize + 1; // those behind it are looked at next
+        }
+        over
     }
 
     #[inline]
@@ -553,15 +546,22 @@ impl<S: Default> Table<S> {
     }
 }
 
-/// The place of the greatest age among the next few; the hand goes round.
-fn idlest<T, const BYTES: usize>(all: &Chunks<T, BYTES>, hand: &mut usize, age: impl Fn(&T) -> u32) -> u32 {
+/// Flows kept before the places of those that are over are given to others: two megabytes of them.
+const MANY: usize = 4096;
+
+/// The next few places, to look for one that can be given up; the hand goes round.
+fn next_few(len: usize, hand: &mut usize) -> impl Iterator<Item = u32> + use<> {
     /// Neighbours compared: enough to hit an idle one, few enough to be constant time.
     const SAMPLE: usize = 16;
-    let len = all.len().max(1);
+    let len = len.max(1);
     let start = *hand % len;
     *hand = (start + SAMPLE) % len;
-    let sample = (start..start + SAMPLE.min(len)).map(|place| (place % len) as u32);
-    sample.max_by_key(|&place| all.get(place).map(&age)).unwrap_or(0)
+    (start..start + SAMPLE.min(len)).map(move |place| (place % len) as u32)
+}
+
+/// The place of the greatest age among the next few.
+fn idlest<T, const BYTES: usize>(all: &Chunks<T, BYTES>, hand: &mut usize, age: impl Fn(&T) -> u32) -> u32 {
+    next_few(all.len(), hand).max_by_key(|&place| all.get(place).map(&age)).unwrap_or(0)
 }
 
 fn take_next(next: &mut [u32; 2], protocol: Protocol) -> u32 {
@@ -640,14 +640,23 @@ mod tests {
             self.tcp(("10.0.0.2", 443), ("10.0.0.1", 40000), seq, ack, flags).0
         }
 
+        fn quoted(&mut self, quoted: &Quoted) -> Option<(Direction, FlowId)> {
+            self.table.quoted(self.point, quoted).map(|(direction, flow)| (direction, flow.id))
+        }
+
         fn quote(&mut self, protocol: u8, is_readable: bool) -> Option<(Direction, FlowId)> {
-            self.table.quoted(self.point, &quoted(protocol, is_readable))
+            self.quoted(&quoted(protocol, is_readable))
+        }
+
+        /// A flow by its id, if it is still kept.
+        fn flow(&self, id: FlowId) -> Option<&Flow<u32>> {
+            (0..self.table.len() as u32).filter_map(|slot| self.table.flows.get(slot)).find(|flow| flow.id == id)
         }
 
         /// A quoted SYN of the client.
         fn quote_syn(&mut self, seq: u32) -> Option<(Direction, FlowId)> {
             let syn = Quoted { tcp_seq: Some(seq), tcp_flags: Some(SYN), ..quoted(6, true) };
-            self.table.quoted(self.point, &syn)
+            self.quoted(&syn)
         }
 
         /// The next unused `tcp.stream` and `udp.stream`, found by using them up.
@@ -763,7 +772,9 @@ mod tests {
         let mut lab = Lab::new();
         let (a, b) = (("10.0.0.1", 50_123), ("10.0.0.2", 443));
         let (stream, first, _) = lab.udp(a, b);
-        let renewed = lab.table.renew(first, Timestamp::from_nanos(5)).map(|flow| (flow.stream, flow.id)).unwrap();
+        let datagram = UdpDatagram { src_port: a.1, dst_port: b.1, payload: &[], payload_len: 0 };
+        let renewed = lab.table.renew(0, Timestamp::from_nanos(5), &header(a.0, b.0), &datagram);
+        let renewed = renewed.map(|flow| (flow.stream, flow.id)).unwrap();
         assert_eq!(renewed.0, stream);
         assert_ne!(renewed.1, first);
         assert_eq!([lab.udp(a, b).1, lab.udp(b, a).1], [renewed.1; 2]);
@@ -817,7 +828,7 @@ mod tests {
         lab.point = 0;
         let (stream, id, _) = lab.tcp(("10.0.0.1", 40000), ("10.0.0.2", 443), 200, 0, SYN);
         assert_eq!((stream, id), (1, FlowId(3)));
-        let conversations: Vec<u32> = (0..4).map(|id| lab.table.get(FlowId(id)).unwrap().conversation).collect();
+        let conversations: Vec<u32> = (0..4).map(|id| lab.flow(FlowId(id)).unwrap().conversation).collect();
         assert_eq!(conversations, [0, 0, 1, 1]);
     }
 
@@ -877,8 +888,9 @@ mod tests {
             ports: Some((443, 40000)),
             ..quoted(6, true)
         };
-        assert_eq!(lab.table.quoted(0, &back), Some((Direction::ToClient, FlowId(0))));
-        assert_eq!(lab.table.quoted(1, &back), None);
+        assert_eq!(lab.quoted(&back), Some((Direction::ToClient, FlowId(0))));
+        lab.point = 1;
+        assert_eq!(lab.quoted(&back), None);
     }
 
     #[test]
@@ -894,7 +906,7 @@ mod tests {
         assert_eq!(lab.tcp(low, high, 9, 2, ACK).2, Direction::ToClient); // by the ports
         assert_eq!(lab.udp(low, high).2, Direction::ToClient);
         assert_eq!(lab.udp(("10.0.0.2", 7), ("10.0.0.1", 7)).2, Direction::ToServer); // by who was first
-        let endpoints = lab.table.get(FlowId(1)).unwrap().endpoints();
+        let endpoints = lab.flow(FlowId(1)).unwrap().endpoints();
         assert_eq!(endpoints.client, "10.0.0.2:40000".parse().unwrap());
         assert_eq!(endpoints.server, "10.0.0.1:443".parse().unwrap());
     }
@@ -903,7 +915,7 @@ mod tests {
     fn ipv6_ends_survive_packing() {
         let mut lab = Lab::new();
         lab.udp(("2001:db8::2", 40000), ("2001:db8::1", 443));
-        let flow = lab.table.get(FlowId(0)).unwrap();
+        let flow = lab.flow(FlowId(0)).unwrap();
         assert_eq!(flow.endpoints().client, "[2001:db8::2]:40000".parse().unwrap());
         assert_eq!(flow.endpoints().server, "[2001:db8::1]:443".parse().unwrap());
         assert_eq!(flow.protocol(), Protocol::Udp);
@@ -930,7 +942,7 @@ mod tests {
         lab.table.start_file();
         lab.next();
         assert_eq!(lab.quote(6, true), Some((Direction::ToServer, FlowId(0))));
-        assert_eq!(lab.table.get(FlowId(0)).map(|flow| flow.stream), Some(1));
+        assert_eq!(lab.flow(FlowId(0)).map(|flow| flow.stream), Some(1));
         assert_eq!(lab.c(101, 501, ACK), 1);
     }
 
@@ -942,20 +954,39 @@ mod tests {
             lab.udp(("10.0.0.1", 1000 + port), ("10.0.0.2", 53));
             let (stream, id, _) = lab.udp(("10.0.0.3", 1), ("10.0.0.4", 2)); // never idle
             assert_eq!((stream, id), (1, FlowId(1)));
-            seen.extend(std::iter::from_fn(|| lab.table.take_evicted()));
+            seen.extend(std::iter::from_fn(|| lab.table.take_gone()));
             assert_eq!(lab.table.len() + seen.len(), port as usize + 2);
         }
         assert_eq!(lab.table.evicted(), 481);
-        assert!(seen.iter().all(|flow| lab.table.get(flow.id).is_none()));
+        assert!(seen.iter().all(|flow| lab.flow(flow.id).is_none()));
         let (stream, id, _) = lab.udp(("10.0.0.1", 1000), ("10.0.0.2", 53)); // evicted, its number is known
         assert_eq!((stream, id), (0, FlowId(501)));
-        seen.extend(std::iter::from_fn(|| lab.table.take_evicted()));
+        seen.extend(std::iter::from_fn(|| lab.table.take_gone()));
         let mut ids = Vec::new();
         lab.table.drain(|flow| ids.push(flow.id));
-        assert!(ids.is_sorted());
         ids.extend(seen.iter().map(|flow| flow.id));
         ids.sort();
         assert_eq!(ids, (0..502).map(FlowId).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn flows_that_are_over_make_room_before_the_cap() {
+        let mut lab = Lab { table: Table::with_ends(Limits::default(), |packets, _| *packets == 2), point: 0 };
+        let many = MANY as u16;
+        for port in 0..3 * many {
+            let (stream, id, _) = lab.udp(("10.0.0.1", port), ("10.0.0.2", 53));
+            assert_eq!((stream, id), (u32::from(port), FlowId(u32::from(port))));
+            if port < many {
+                lab.udp(("10.0.0.1", port), ("10.0.0.2", 53)); // and over it is
+            }
+        }
+        // As many came as went until all that were over were gone; the others were kept, and none counts as evicted.
+        let gone: Vec<u32> = std::iter::from_fn(|| lab.table.take_gone()).map(|flow| flow.state).collect();
+        assert_eq!(gone, [2; MANY]);
+        assert_eq!((lab.table.len(), lab.table.evicted()), (2 * MANY, 0));
+        let (stream, id, _) = lab.udp(("10.0.0.1", 0), ("10.0.0.2", 53));
+        assert_eq!((stream, id), (0, FlowId(3 * u32::from(many))));
+        assert_eq!(lab.udp(("10.0.0.1", many), ("10.0.0.2", 53)).1, FlowId(u32::from(many)));
     }
 
     #[test]
@@ -978,10 +1009,10 @@ mod tests {
         let mut states = Vec::new();
         lab.table.drain(|flow| states.push(flow.state));
         assert_eq!(states, [1]);
-        assert!(lab.table.is_empty() && lab.table.get(FlowId(0)).is_none());
+        assert!(lab.table.is_empty() && lab.flow(FlowId(0)).is_none());
         let (stream, id, _) = lab.tcp(("10.0.0.1", 40000), ("10.0.0.2", 443), 101, 1, ACK);
         assert_eq!((stream, id), (0, FlowId(1)));
-        assert_eq!(lab.table.get(id).map(|flow| flow.state), Some(1));
+        assert_eq!(lab.flow(id).map(|flow| flow.state), Some(1));
     }
 
     proptest::proptest! {
@@ -1003,10 +1034,10 @@ mod tests {
                     5..9 => last = Some(lab.udp((&a, u16::from(port % 2)), (&b, 7)).1),
                     _ => last = Some(lab.tcp((&a, u16::from(port % 2)), (&b, 7), u32::from(seq % 4), 1, flags).1),
                 }
-                out += std::iter::from_fn(|| lab.table.take_evicted()).count();
+                out += std::iter::from_fn(|| lab.table.take_gone()).count();
                 proptest::prop_assert!(lab.table.len() <= max_flows.max(1));
                 proptest::prop_assert!(lab.table.conversations.len() <= max_conversations.max(1));
-                proptest::prop_assert!(last.is_none_or(|id| lab.table.get(id).is_some()));
+                proptest::prop_assert!(last.is_none_or(|id| lab.flow(id).is_some()));
                 proptest::prop_assert!(lab.table.by_point.len() <= lab.table.len());
             }
             proptest::prop_assert_eq!(out as u64, lab.table.evicted());
