@@ -38,7 +38,7 @@ as long as no data flows. What ended it is told apart:
 
 - `reset-by-middlebox`: a RST whose TTL is not that of the connection's other packets, or that one end received and the other never sent
 - `reset-by-gateway`: the gateway's own RST
-- `dpd-unanswered`: the gateway's TCP lives, but for ten seconds or more nothing in the tunnel was answered, DPD included
+- `dpd-unanswered`: the gateway's TCP lives, but for ten seconds or more nothing in the tunnel was answered, DPD included, or for five the new connection's ClientHello
 - `path-lost`: nothing came back at all: data was sent again and again, or the new connection's SYN waited for its answer; also where the tunnel then went on
 - `gateway-silent`: the same, while the client's packets are seen to reach the gateway's outside interface
 - `client-silent`: nothing came from the client any more: its network was lost, or its machine slept or was switched off
@@ -413,6 +413,9 @@ impl<'a> Break<'a> {
             text.push_str(&format!(
                 " Before that {records} record{plural} of the client went unanswered over {seconds:.1} s."
             ));
+        }
+        if let Some(seconds) = seam.hello_wait {
+            text.push_str(&format!(" The new one's ClientHello waited {seconds:.1} s for its answer."));
         }
         if let Some(bye) = self.old.and_then(Connection::bye) {
             text.push_str(&format!(" Its last word: {}.", bye.words()));

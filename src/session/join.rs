@@ -183,10 +183,10 @@ impl Homes {
         let comes_back = |home: &&usize| {
             let last = sessions.get(**home).and_then(|session| session.tunnels().last());
             last.is_some_and(|last| {
-                let gap = flow.opened.first.seconds_since(last.end());
+                let gap = flow.opened.first.seconds_since(last.left());
                 program(last.best()) == Some(returns)
                     && (0.0..AT_ONCE).contains(&gap)
-                    && !logged_in((last.start(), last.end()), flow.opened.first, exchanges(flow))
+                    && !logged_in((last.start(), last.left()), flow.opened.first, exchanges(flow))
             })
         };
         self.0.get(&flow.opened.endpoints().addresses())?.iter().find(comes_back).copied()

@@ -86,6 +86,8 @@ pub struct Reconnect {
     pub without_data: Option<f64>,
     /// The gateway had been silent in the tunnel while the client sent.
     pub unheard: Option<Unheard>,
+    /// Seconds that the new connection's ClientHello waited, when that was long though TCP was answered at once.
+    pub hello_wait: Option<f64>,
     /// How the old connection ended: the RST, when one did.
     pub reset: Option<Closed>,
     /// What the client's inner SYNs announced before and after.
@@ -231,6 +233,7 @@ fn seam(session: &Session, points: &[Point], old: usize, new: usize) -> Option<R
         dtls_worked: flows.iter().any(|d| d.worked()),
         without_data: without_data(session, before, &flows, after),
         unheard: unheard(before, &flows),
+        hello_wait: after.hello_wait().filter(|seconds| *seconds >= LOST),
         reset: closed.filter(|c| c.reset),
         inner_mss: inner_mss(session, start),
         outer_mss: before.mss().first().copied().flatten().zip(after.mss().first().copied().flatten()),
@@ -277,6 +280,9 @@ fn cause(session: &Session, points: &[Point], seam: &Reconnect, closed: Option<C
     let by_client = closer != Some(Direction::ToClient) || seam.lowered();
     if !seam.dtls_worked && in_time && by_client && mss_fits {
         return Cause::Mtu;
+    }
+    if seam.hello_wait.is_some() {
+        return Cause::DpdUnanswered;
     }
     if let Some(unheard) = seam.unheard.filter(|unheard| unheard.is_dpd(before)) {
         return if unheard.tcp_lives(before) { Cause::DpdUnanswered } else { Cause::PathLost };
@@ -350,7 +356,13 @@ fn lost(before: &Connection, after: &Connection) -> bool {
             lapse.seconds() >= LOST && first < after.start() && after.start().seconds_since(until) < GIVES_UP
         })
     };
-    after.views.iter().any(|v| waited(v) == Some(true)) || before.views.iter().any(|v| unanswered(v) || lapsed(v))
+    let is_resent =
+        |view: &FlowFacts| view.ended.lapse(Direction::ToServer).is_some_and(|lapse| lapse.seconds() >= LOST);
+    let is_held_up =
+        after.hello_wait().is_some_and(|seconds| seconds >= LOST) && after.views.iter().any(|v| is_resent(v));
+    after.views.iter().any(|v| waited(v) == Some(true))
+        || is_held_up
+        || before.views.iter().any(|v| unanswered(v) || lapsed(v))
 }
 
 /// Was the gateway heard over DTLS just before that moment, as near to the client as it was captured?
@@ -392,7 +404,13 @@ fn without_data(session: &Session, before: &Connection, flows: &[&DtlsFlow], aft
         let dtls = views.iter().filter_map(|v| pick(&v.dtls.as_ref()?.activity));
         tls.chain(dtls).collect::<Vec<_>>()
     };
-    let last = |views: &[View]| data(views, &|a| a.stretches.last().map(|s| s.last)).into_iter().max();
+    // What is sent in vain, or comes when the client has gone on, is no data to it.
+    let heard = |a: &super::facts::Activity| {
+        let until = a.stretches.iter().filter(|s| s.first < after.start());
+        let (answered, in_vain): (Vec<_>, Vec<_>) = until.partition(|s| *Direction::ToClient.of(&s.records) > 0);
+        Some(answered.last().or(in_vain.last())?.last.min(after.start()))
+    };
+    let last = |views: &[View]| data(views, &heard).into_iter().max();
     let first = |views: &[View]| {
         // The set-up's own records are no data of the user.
         let settled = after.settled().map_or(after.start(), |s| s.at);
