@@ -7,6 +7,7 @@ use crate::finding::{
 };
 use crate::session::attempt::{icmp_words, refusals};
 use crate::session::facts::{FlowFacts, IcmpFacts, Stretch, Unanswered, View};
+use crate::session::reconnect::{Cause, Reconnect};
 use crate::session::{Connection, DtlsFlow, Session};
 
 /// Records of data each way on TLS that count as "the data is back", beyond stray control records.
@@ -195,9 +196,13 @@ impl<'a> Death<'a> {
         let ended = last_record(flow).unwrap_or(answered.0);
         let since = ended.min(answered.0.plus_seconds(SILENT)).max(answered.0);
         let back = tunnel.and_then(|t| data_back(t, since)).filter(|s| before_next(s.first));
+        // A ClientHello just before the client gave the tunnel up had no time to be answered.
+        let given_up = tunnel.map(|t| until.map_or(t.left(), |until| until.min(t.left())));
+        let had_time = |at: Timestamp| given_up.is_none_or(|gone| gone.seconds_since(at) >= PATIENCE);
         let hellos = |view: &FlowFacts| -> Vec<FrameRef> {
             let attempts = view.dtls.iter().flat_map(|dtls| &dtls.attempts);
-            attempts.flat_map(|a| a.hello_frames.iter().map(|(frame, _)| frame)).collect()
+            let sent = attempts.flat_map(|a| a.hello_frames.iter());
+            sent.filter(|(_, at)| had_time(*at)).map(|(frame, _)| frame).collect()
         };
         // What several points saw was sent once.
         let most = |d: &&DtlsFlow| d.views.iter().map(|view| hellos(view)).max_by_key(Vec::len);
@@ -206,7 +211,7 @@ impl<'a> Death<'a> {
         let dead =
             unanswered.data() > 1 && unanswered.control > 0 && unanswered.last.0.seconds_since(answered.0) >= DEAD;
         // A client that leaves says so on TLS, and both stop together.
-        let lived_on = tunnel.is_some_and(|t| lived_on(t, answered.0));
+        let lived_on = tunnel.is_some_and(|t| lived_on(t, answered.0) && !lost_with_all(session, t));
         if back.is_none() && again.is_none() && !((!retries.is_empty() || dead) && lived_on) {
             return None;
         }
@@ -527,6 +532,13 @@ fn lived_on(tunnel: &Connection, answered: Timestamp) -> bool {
     let heard = tunnel.views.iter().filter_map(|v| v.last_packet(Direction::ToClient)).max();
     heard.is_some_and(|at| at.seconds_since(answered) >= LIVED)
         && closed.is_none_or(|at| at.seconds_since(answered) >= LIVED)
+}
+
+/// Did the client leave that tunnel because nothing at all was answered, or because its machine had slept?
+fn lost_with_all(session: &Session, tunnel: &Connection) -> bool {
+    let is_old = |seam: &&Reconnect| session.connections.get(seam.old).is_some_and(|old| std::ptr::eq(old, tunnel));
+    let seam = session.reconnects.iter().find(is_old);
+    seam.is_some_and(|seam| matches!(seam.cause, Cause::PathLost | Cause::DpdUnanswered | Cause::Sleep))
 }
 
 /// The first stretch of data on that tunnel connection after that moment.

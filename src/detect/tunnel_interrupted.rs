@@ -396,7 +396,9 @@ impl<'a> Break<'a> {
             _ => text.push_str("; a new one had opened beside it without a login"),
         }
         if let Some(seconds) = seam.without_data {
-            text.push_str(&format!(". From the last data before to the first after it {seconds:.1} s passed"));
+            text.push_str(&format!(
+                ". From the gateway's last data before to the first data after it {seconds:.1} s passed"
+            ));
         }
         text.push('.');
         let survived = self

@@ -288,7 +288,8 @@ fn cause(session: &Session, points: &[Point], seam: &Reconnect, closed: Option<C
         return if unheard.tcp_lives(before) { Cause::DpdUnanswered } else { Cause::PathLost };
     }
     let beside = seam.gap < 0.5 && closed.is_none_or(|c| c.at > seam.at && c.direction == Direction::ToServer);
-    if beside && seam.at.seconds_since(before.start()) < SOON {
+    let is_heard = heard_until(session, before, seam.at).is_some_and(|at| seam.at.seconds_since(at) < LOST);
+    if beside && is_heard && seam.at.seconds_since(before.start()) < SOON {
         return Cause::Optimising;
     }
     if seam.lived.is_some_and(is_hours) && closer != Some(Direction::ToClient) {
@@ -363,6 +364,15 @@ fn lost(before: &Connection, after: &Connection) -> bool {
     after.views.iter().any(|v| waited(v) == Some(true))
         || is_held_up
         || before.views.iter().any(|v| unanswered(v) || lapsed(v))
+}
+
+/// The gateway's last data before that moment, over TLS or DTLS.
+fn heard_until(session: &Session, tunnel: &Connection, at: Timestamp) -> Option<Timestamp> {
+    let over_tls = tunnel.views.iter().filter_map(|v| Some(&v.tls.as_ref()?.activity));
+    let flows = session.dtls.iter().filter(|d| d.start() >= tunnel.start() && d.start() < at);
+    let over_dtls = flows.flat_map(|d| &d.views).filter_map(|v| Some(&v.dtls.as_ref()?.activity));
+    let heard = over_tls.chain(over_dtls).flat_map(|activity| activity.stretches.iter());
+    heard.filter(|s| *Direction::ToClient.of(&s.records) > 0 && s.first < at).map(|s| s.last.min(at)).max()
 }
 
 /// Was the gateway heard over DTLS just before that moment, as near to the client as it was captured?
