@@ -25,7 +25,8 @@ const FEW: u32 = 3;
 /// A mapping is forgotten after no less silence than this, seconds (RFC 4787 §4.3 asks for 120; many have 20 to 30).
 const IDLE: f64 = 18.0;
 
-const UNANSWERED: Grade = Grade::high("DTLS records of the client, or new ClientHellos, are seen to go unanswered");
+const UNANSWERED: Grade =
+    Grade::high("DTLS records or new ClientHellos of the client go unanswered, or it takes up no answer");
 const AGAIN: Grade =
     Grade::high("the client set DTLS up anew on the same tunnel, which it does only when it counts as dead");
 const MOVED: Grade = Grade::medium("only the move of data back to TLS shows it");
@@ -51,9 +52,11 @@ The likely cause:
 
 - `udp-idle-timeout`: DTLS had been silent for a while when its records began to go unanswered: a NAT or firewall had forgotten it. \
 Typical when a new port works at once
+- `nat-rebinding`: its records went on from another port or address, as behind a NAT that forgot it, and the gateway does not answer there
 - `refused-midway`: from then on an ICMP unreachable answers its packets
 - `rekey-failed`: a rekey had just begun that the other side never took part in
-- `lost-to-gateway`, `lost-to-client`: captures at both ends show one side's records leave and not arrive, the other's not
+- `lost-to-gateway`, `lost-to-client`: captures at both ends show one side's records leave and not arrive, the other's not; or the \
+gateway's answers to new ClientHellos leave it, and the client says hello again
 - `gateway-silent`: the client's records reach the gateway's outside interface, and it does not answer
 - `blocked-midway`: records and new ClientHellos go unanswered from one moment on
 - `mapping-lost`: no silence before, and a new port works: the state on the way, or at the gateway, was lost
@@ -147,6 +150,8 @@ struct Death<'a> {
     unanswered: Unanswered,
     /// ClientHellos on the same tunnel since.
     retries: Vec<FrameRef>,
+    /// The gateway's answers to them are seen to leave it.
+    is_answered: bool,
     /// DTLS came up again on the same tunnel: when.
     again: Option<Timestamp>,
     /// Data on TLS since.
@@ -207,6 +212,9 @@ impl<'a> Death<'a> {
         // What several points saw was sent once.
         let most = |d: &&DtlsFlow| d.views.iter().map(|view| hellos(view)).max_by_key(Vec::len);
         let retries: Vec<FrameRef> = later.iter().filter_map(most).flatten().collect();
+        let outside = case.at(Vantage::Outside);
+        let attempts = later.iter().flat_map(|d| d.attempts()).filter(|(view, _)| outside.contains(&view.point));
+        let is_answered = attempts.map(|(_, attempt)| attempt.server_hellos + attempt.hello_verifies).max() > Some(0);
         let again = later.iter().filter(|d| d.worked()).map(|d| d.start()).min();
         let dead =
             unanswered.data() > 1 && unanswered.control > 0 && unanswered.last.0.seconds_since(answered.0) >= DEAD;
@@ -225,7 +233,20 @@ impl<'a> Death<'a> {
         let refused = refusals.find(|facts| facts.last >= answered.0);
         let carries = carries(case, flow);
         let is_moved = !onward.is_empty();
-        Some(Death { flow, answered, is_heard, carries, is_moved, unanswered, retries, again, back, rekey, refused })
+        Some(Death {
+            flow,
+            answered,
+            is_heard,
+            carries,
+            is_moved,
+            unanswered,
+            retries,
+            is_answered,
+            again,
+            back,
+            rekey,
+            refused,
+        })
     }
 
     /// Do captures at both ends show where the records vanish? `None` where one of them is missing, or had ended, or where they go on
@@ -280,11 +301,15 @@ impl<'a> Death<'a> {
         if is_idle && !new_port_failed && !self.is_unheard_of() {
             return "udp-idle-timeout";
         }
+        if self.is_moved {
+            return "nat-rebinding";
+        }
         match placed {
             _ if is_useless => return "data-blocked",
             Some(Placed { arrived: false, said: None }) => return "lost-to-gateway",
             Some(Placed { arrived: true, said: Some(_) }) => return "lost-to-client",
             Some(Placed { arrived: true, said: None }) => return "gateway-silent",
+            None if self.again.is_none() && self.is_answered => return "lost-to-client",
             _ if self.reaches_gateway(case) => return "gateway-silent",
             _ => {}
         }
@@ -367,6 +392,12 @@ fn finding(case: &Case<'_>, death: &Death<'_>, deaths: usize, is_mended: bool) -
             let from = if is_moved { " from another port" } else { "" };
             let works = if is_mended { ", and works" } else { "" };
             text.push_str(&format!(" DTLS was set up anew{from} {after:.1} s after {of}{works}."));
+        }
+        (None, n @ 1..) if death.is_answered => {
+            text.push_str(&format!(
+                " The gateway answered {} to bring it up again, and the client took up none of the answers.",
+                count(n as u64, "ClientHello")
+            ));
         }
         (None, n @ 1..) => {
             text.push_str(&format!(" {} to bring it up again went unanswered.", count(n as u64, "ClientHello")));
@@ -471,7 +502,7 @@ fn remedies(session: &Session, death: &Death<'_>, likely: &str) -> Vec<String> {
         return std::iter::once(first).chain(remedy::equal_mtus(session)).collect();
     }
     let first = match likely {
-        "udp-idle-timeout" => {
+        "udp-idle-timeout" | "nat-rebinding" => {
             "keep the mapping open: a DTLS keepalive below the NAT's timeout (`anyconnect ssl keepalive 20`), or a longer timeout there"
         }
         "rekey-failed" => {
@@ -481,7 +512,7 @@ fn remedies(session: &Session, death: &Death<'_>, likely: &str) -> Vec<String> {
             "find what lets the DTLS handshake pass and drops its data: a firewall that inspects UDP, or a shaper; captures at both ends show where it vanishes"
         }
         "lost-to-gateway" | "lost-to-client" => {
-            "find what drops UDP on the way between the two captures, in that direction: a firewall or a shaper"
+            "find what drops UDP on the way between client and gateway, in that direction: a firewall or a shaper"
         }
         "gateway-silent" => {
             "see on the gateway why it stopped answering: `show vpn-sessiondb detail anyconnect`, `show asp drop`"

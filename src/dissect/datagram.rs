@@ -27,6 +27,8 @@ pub(super) struct Udp {
 struct Dtls {
     /// Of the session id that the last ClientHello named, its first bytes; 0 when it named none.
     session: u64,
+    /// It was up before its first datagram here, or went on from another port: no ClientHello of its own was seen.
+    midway: bool,
     /// What puts handshake messages together, while there are pieces of them.
     readers: Option<Box<[DtlsHandshakeReader; 2]>>,
     /// There are keys, perhaps for it.
@@ -34,10 +36,12 @@ struct Dtls {
 }
 
 impl Udp {
-    /// Does this datagram begin another connection from the same ports? Its ClientHello names another session than the one before.
+    /// Does this datagram begin another connection from the same ports (RFC 6347 §4.2.8)? Its ClientHello names another session than
+    /// the one before, or stands in the clear behind sealed records.
     pub(super) fn begins_anew(&self, datagram: &UdpDatagram<'_>) -> bool {
-        let Some(session) = session_of(datagram.payload) else { return false };
-        self.dtls.as_ref().is_some_and(|dtls| dtls.session != 0 && dtls.session != session)
+        let Some(dtls) = self.dtls.as_ref().filter(|_| is_client_hello(datagram.payload)) else { return false };
+        let is_other = |session| dtls.session != 0 && dtls.session != session;
+        dtls.midway || session_of(datagram.payload).is_some_and(is_other)
     }
 
     pub(super) fn unsealed(&self) -> Option<Unsealed> {
@@ -65,7 +69,8 @@ pub(super) fn take(
         udp.tried += 1;
         if looks_like_dtls(datagram.payload, datagram.payload_len as usize) {
             let opened = (!bench.keys.keyring.is_empty()).then(Box::default);
-            udp.dtls = Some(Box::new(Dtls { opened, ..Dtls::default() }));
+            let midway = !is_in_the_clear(datagram.payload);
+            udp.dtls = Some(Box::new(Dtls { opened, midway, ..Dtls::default() }));
             if is_hello_of_server(datagram.payload, direction) && !told.flow.state.is_opened {
                 swap(&mut told.flow.state);
                 direction = direction.reverse();
@@ -91,19 +96,27 @@ pub(super) fn take(
 fn session_of(payload: &[u8]) -> Option<u64> {
     /// Record and handshake header, version and random.
     const BEFORE: usize = dtls::HEADER_LEN + dtls::HANDSHAKE_HEADER_LEN + 2 + 32;
-    let is_handshake = payload.first() == Some(&ContentType::HANDSHAKE.0) && payload.get(3..5) == Some(&[0, 0]);
-    let is_hello = is_handshake && payload.get(dtls::HEADER_LEN) == Some(&HandshakeType::CLIENT_HELLO.0);
-    let (length, id) = payload.get(BEFORE..).filter(|_| is_hello)?.split_first()?;
+    let (length, id) = payload.get(BEFORE..).filter(|_| is_client_hello(payload))?.split_first()?;
     let first = u64::from_be_bytes(*id.first_chunk().filter(|_| *length >= 8)?);
     (first != 0).then_some(first)
 }
 
+/// Is the first record of epoch 0, which nothing seals?
+#[inline]
+fn is_in_the_clear(payload: &[u8]) -> bool {
+    payload.get(3..5) == Some(&[0, 0])
+}
+
+#[inline]
+fn is_client_hello(payload: &[u8]) -> bool {
+    payload.first() == Some(&ContentType::HANDSHAKE.0)
+        && payload.get(dtls::HEADER_LEN) == Some(&HandshakeType::CLIENT_HELLO.0)
+        && is_in_the_clear(payload)
+}
+
 /// A ClientHello that goes "to the client": the table guessed the ends by port numbers, and wrongly.
 fn is_hello_of_server(payload: &[u8], direction: Direction) -> bool {
-    let is_client_hello = payload.first() == Some(&ContentType::HANDSHAKE.0)
-        && payload.get(dtls::HEADER_LEN) == Some(&HandshakeType::CLIENT_HELLO.0)
-        && payload.get(3..5) == Some(&[0, 0]);
-    is_client_hello && direction == Direction::ToClient
+    is_client_hello(payload) && direction == Direction::ToClient
 }
 
 fn swap(state: &mut super::State) {
@@ -161,7 +174,7 @@ fn records(
     let flow = told.id();
     let place = told.place;
     let Body::Udp(Udp { dtls: Some(dtls), .. }) = &mut told.flow.state.body else { return };
-    let Dtls { readers, opened, session } = &mut **dtls;
+    let Dtls { readers, opened, session, .. } = &mut **dtls;
     if let Some(named) = session_of(datagram.payload) {
         *session = named;
     }

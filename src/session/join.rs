@@ -561,9 +561,9 @@ fn candidates(connections: &[Group], flow: &Group, open: &Open, busy: &[Option<T
         Some(answer) if answer <= flow.start.plus_seconds(0.5) => Some(flow.start.seconds_since(answer).max(0.0)),
         // Both began before the capture: which was silent first says nothing.
         Some(answer) if late && !group.begins_here() => Some(answer.seconds_since(flow.start)),
-        Some(_) => None,
-        // Its answers were not captured: it may have begun long before. Of several such the last is the likeliest.
-        None => Some(1e6 + flow.start.seconds_since(group.start).max(0.0)),
+        Some(_) if group.begins_here() => None,
+        // Its beginning or its answers were not captured: it may have begun long before. Of several such the last is the likeliest.
+        _ => Some(1e6 + flow.start.seconds_since(group.start).max(0.0)),
     };
     let taken = |i: usize| busy.get(i).copied().flatten().is_some_and(|until| until > flow.start);
     let mut found: Vec<(bool, f64, usize)> = begun
