@@ -491,20 +491,19 @@ impl<'a> Failure<'a> {
 
     /// A ServerHello came: why not the rest.
     fn half_way(&self) -> &'static str {
-        let goes_on = |f: &AttemptFacts| f.server_hello().is_some_and(|(at, _)| f.last > at);
         if let Some(word) = self.fragments() {
             word
         } else if self.near().any(AttemptFacts::lacks_messages) {
             "large-datagrams-lost"
         } else if self.answer_is_lost() {
             "finished-lost"
-        } else if self.lacks_hello() {
+        } else if self.lacks_hello() || self.is_lost_on_the_way_back() {
             "answers-lost"
         } else if self.stale {
             "stale-session"
         } else if self.near().any(|f| f.certificate) {
             "full-handshake"
-        } else if !self.at_client() && self.outcome == AttemptOutcome::ClientDidNotFinish && self.near().any(goes_on) {
+        } else if !self.at_client() && self.outcome == AttemptOutcome::ClientDidNotFinish {
             "answers-lost"
         } else {
             "gateway-silent-after-server-hello"
@@ -660,6 +659,12 @@ impl<'a> Failure<'a> {
             }
             "answers-lost" if self.lacks_hello() && self.outcome == AttemptOutcome::StalledAfterServerHello => {
                 " A gateway sends that first: it was lost on its way to the client.".to_owned()
+            }
+            "answers-lost" if self.outcome == AttemptOutcome::StalledAfterServerHello => {
+                " The gateway sent more of it than reached the client.".to_owned()
+            }
+            "answers-lost" if self.gateway_point().is_none() && self.here().hellos < 2 => {
+                " Either the flight does not reach it, or its answer is lost.".to_owned()
             }
             "answers-lost" if self.gateway_point().is_none() => {
                 " It goes on sending ClientHellos, so the gateway's answers do not seem to reach it.".to_owned()
