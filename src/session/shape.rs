@@ -34,6 +34,8 @@ pub struct Shape {
     pub records: u32,
     /// Late records of the largest length, one way: packets of a full inner MTU.
     pub full: u32,
+    /// The same, both ways together.
+    pub full_both: u32,
     /// Something speaks against CSTP.
     pub against: bool,
     /// It began as a tunnel does: with HTTP, both ways.
@@ -61,11 +63,13 @@ impl Shape {
         };
         let control = len(0);
         let began_with_http = begins_with_http(tls);
+        let full = || tls.data.iter().filter(|d| d.largest_late > FULL).map(|d| d.at_largest);
         let acks: Vec<u32> = INNER_ACKS.iter().map(|n| len(*n)).collect();
         Shape {
             control: count(&|l| l == control),
             acks: count(&|l| acks.contains(&l)),
-            full: tls.data.iter().filter(|d| d.largest_late > FULL).map(|d| d.at_largest).max().unwrap_or(0),
+            full: full().max().unwrap_or(0),
+            full_both: full().sum(),
             records,
             suite_unknown: false,
             coarse: matches!(tls.server_hello.and_then(|hello| hello.suite.class()), Some(Class::Cbc { .. })),
@@ -98,7 +102,10 @@ impl Shape {
     /// Is this a tunnel by its looks?
     pub fn is_cstp(&self) -> bool {
         let acks = self.acks >= 6 && self.acks * 4 >= self.records || self.control >= 2 && self.acks >= 2;
-        !self.against && self.records >= 8 && (acks || self.control >= 1 && self.full >= 8)
+        // A download says little else than full packets and ACKs.
+        let told = u64::from(self.full_both) + u64::from(self.acks);
+        let bulk = self.full >= 8 && self.acks >= 24 && told * 10 >= u64::from(self.records) * 9;
+        !self.against && self.records >= 8 && (acks || bulk || self.control >= 1 && self.full >= 8)
     }
 }
 
