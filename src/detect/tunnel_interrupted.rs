@@ -51,10 +51,11 @@ as long as no data flows. What ended it is told apart:
 - `rekey`: after a whole number of hours, as a rekey by a new tunnel does
 - `optimising`: a second tunnel beside a working first one within half a minute, which is then closed: deliberate
 - `gateway-closed`, `client-closed`: a FIN, or the client's own RST, and nothing tells why; at the end of a session only where the gateway then takes no new tunnel from the client that comes back, as when its service is restarted or taken down
+- `dismissed`: keys show that the gateway said goodbye at the end of the session, as when an administrator or a time limit ends it
 - `refused`: keys show that the gateway answered CONNECT without granting a tunnel
 
 The reconnect that only lowers the MTU after a minute has a detector of its own. A tunnel the client itself ends with the session is \
-not this. Medium when it was reset, went unanswered or was refused, low when the client reset it, when the path was \
+not this. Medium when it was reset, went unanswered or was refused, low when the client reset it, when the gateway ended it, when the path was \
 lost for less than thirty seconds and the tunnel went on, or there was no tunnel for five seconds or more; else a fact worth knowing.",
     confidence: &[BOTH_ENDS, FORGED, SEEN, SILENCE, TIMING],
     remedy: &[
@@ -78,7 +79,8 @@ fn check(case: &Case<'_>) -> Outcome {
     let at_end = Break::refused(case)
         .or_else(|| Break::reset_at_end(case))
         .or_else(|| Break::silence_at_end(case))
-        .or_else(|| Break::turned_away_at_end(case));
+        .or_else(|| Break::turned_away_at_end(case))
+        .or_else(|| Break::dismissed(case.session));
     // Silence is one only where the other side's TCP would show.
     let is_heard = case.one_way_tcp(true, false).is_none();
     let all = breaks
@@ -199,6 +201,12 @@ impl<'a> Break<'a> {
         Some(Break::at_end("refused", last))
     }
 
+    /// Keys show that the gateway said goodbye.
+    fn dismissed(session: &'a Session) -> Option<Break<'a>> {
+        let last = session.tunnels().last()?;
+        is_dismissed(last).then(|| Break::at_end("dismissed", last))
+    }
+
     /// How it ended, with nothing that followed.
     fn at_end(likely: &'static str, last: &'a Connection) -> Break<'a> {
         Break { likely, seam: None, old: Some(last), reset: None, hop: None, silence: None, outage: None }
@@ -243,7 +251,9 @@ impl<'a> Break<'a> {
     /// The gateway closed the last tunnel, and took no new one from the client that came back for it.
     fn turned_away_at_end(case: &Case<'a>) -> Option<Break<'a>> {
         let last = case.session.tunnels().last()?;
-        last.best().closed().filter(|c| !c.reset && c.by == Direction::ToClient)?;
+        last.best()
+            .closed()
+            .filter(|c| last.reset().is_none() && (c.by == Direction::ToClient || is_dismissed(last)))?;
         let any = |how| turned_away(case).any(|away| away.how == how);
         let is_outside = case.point(last.best().point).and_then(|p| p.vantage) == Some(Vantage::Outside);
         let likely = match (any(Refusal::Reset) || any(Refusal::WithoutTunnel), any(Refusal::Unanswered)) {
@@ -283,7 +293,7 @@ impl<'a> Break<'a> {
             "reset-by-middlebox" | "reset-by-gateway" | "dpd-unanswered" | "rekey-failed" | "path-lost"
             | "gateway-silent" | "refused" => Severity::Medium,
             "roaming" | "link-mtu-changed" => Severity::Info,
-            "client-silent" | "tls-lost" => Severity::Low,
+            "client-silent" | "tls-lost" | "dismissed" => Severity::Low,
             "gateway-closed" if self.seam.is_none() => Severity::Medium,
             _ if noticed || self.reset.is_some() => Severity::Low,
             _ => Severity::Info,
@@ -314,6 +324,7 @@ impl<'a> Break<'a> {
             "dpd-unanswered" => "the gateway stops answering in the tunnel, and the client reconnects",
             "path-lost" => "the path to the gateway is lost for a while, and the client reconnects",
             "refused" => "the gateway grants no tunnel",
+            "dismissed" => "the gateway ends the session",
             "rekey-failed" => "a rekey fails and takes the tunnel with it",
             "gateway-closed" if self.seam.is_none() => "the gateway closes the tunnel and takes no new one",
             _ => "the tunnel is replaced",
@@ -386,7 +397,10 @@ impl<'a> Break<'a> {
             },
         };
         let Some(seam) = self.seam else {
-            text.push_str(". No new tunnel followed");
+            let vantage = self.old.and_then(|old| case.point(old.best().point)?.vantage);
+            // A client that moved comes back from another address, which only its own capture shows to be the same client.
+            let from = if vantage == Some(Vantage::Client) { "" } else { " from the client's address" };
+            text.push_str(&format!(". No new tunnel{from} followed"));
             text.push_str(&turned_away_words(case));
             text.push('.');
             return text;
@@ -468,6 +482,9 @@ impl<'a> Break<'a> {
             "gateway-silent" => {
                 "see what the gateway did at that moment (crash, failover, load): packets reach it, and it says nothing"
             }
+            "dismissed" => {
+                "see in the gateway's log who or what ended the session: an administrator, a time limit, a restart (113019 names the reason)"
+            }
             "refused" => {
                 "see in the gateway's log why: a session that is over, too many logins or no licence (113029, 113038, 716023)"
             }
@@ -536,6 +553,11 @@ fn silence_words(silence: &Silence, session: &Session) -> String {
     text
 }
 
+/// Do keys show that the gateway said goodbye first?
+fn is_dismissed(tunnel: &Connection) -> bool {
+    tunnel.bye().is_some_and(|bye| bye.direction == Direction::ToClient)
+}
+
 /// The answer to CONNECT that granted none, and its frame.
 fn refusal(tunnel: &Connection) -> Option<(&TunnelAnswer, FrameRef)> {
     let (_, frame, answer) = tunnel.inside()?.answer.as_ref().filter(|_| tunnel.granted().is_none())?;
@@ -547,6 +569,9 @@ fn ended_words(session: &Session, tunnel: &Connection) -> String {
     if let Some((answer, frame)) = refusal(tunnel) {
         let reason = answer.reason.as_ref().map_or(String::new(), |reason| format!(" ({reason})"));
         return format!("The gateway answered CONNECT with {}{reason} in frame {}", answer.status, frame.number);
+    }
+    if let Some(bye) = tunnel.bye().filter(|_| is_dismissed(tunnel)) {
+        return format!("Its last word in frame {}: {}", bye.frame.number, bye.words());
     }
     let Some(closed) = tunnel.best().closed() else { return String::new() };
     let lived = elapsed(closed.at.seconds_since(tunnel.start()));
@@ -585,8 +610,7 @@ fn times(n: usize) -> String {
 
 /// The RST that ended a connection, and what gives it away.
 fn reset(case: &Case<'_>, connection: &Connection) -> Option<Reset> {
-    let resets = connection.views.iter().filter_map(|v| Some((v, v.closed().filter(|c| c.reset)?)));
-    let (view, closed) = resets.min_by_key(|(_, c)| c.at)?;
+    let (view, closed) = connection.reset()?;
     let usual = *closed.direction.of(&view.opened.ttl());
     // The sender's own capture, when there is one: does it have the same reset?
     let sender = match closed.direction {

@@ -551,6 +551,13 @@ impl Connection {
         self.inside()?.packets.bye.as_ref()
     }
 
+    /// The first RST, if that ended it: behind a goodbye it only puts an end to what was over.
+    pub fn reset(&self) -> Option<(&View, facts::Closed)> {
+        let resets = self.views.iter().filter_map(|v| Some((v, v.closed().filter(|c| c.reset)?)));
+        let first = resets.min_by_key(|(_, c)| c.at);
+        first.filter(|(_, closed)| self.bye().is_none_or(|bye| bye.at > closed.at))
+    }
+
     /// Host and port that its client asked a proxy for: the other end is that proxy, not the gateway.
     pub fn proxied_to(&self) -> Option<&str> {
         self.views.iter().find_map(|v| v.tls.as_ref()?.seldom().proxied_to.as_deref())

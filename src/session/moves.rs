@@ -6,7 +6,7 @@
 use super::facts::{FlowFacts, RecordNumber, View};
 use super::proof::Beside;
 use super::{DtlsFlow, Entry, Point, Proof, Session};
-use crate::event::{Direction, FrameRef, PointId, Timestamp, Vantage};
+use crate::event::{Direction, FrameRef, PointId, Timestamp, Token, Vantage};
 use crate::maps::{HashMap, HashSet};
 use std::cell::LazyCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -48,6 +48,7 @@ struct End {
 pub fn settle(sessions: &mut Vec<Entry>, others: &mut Vec<View>, points: &[Point]) {
     continue_dtls(sessions, others);
     name_the_same(sessions);
+    show_the_same_token(sessions);
     past_the_proxy(sessions);
     roam(sessions, points);
     hop(sessions);
@@ -145,6 +146,22 @@ fn name_the_same(sessions: &mut Vec<Entry>) {
     let merge: BTreeSet<(usize, usize)> =
         found.filter_map(|(name, home)| homeless.get(&name).map(|moved| (*moved, home))).collect();
     merge_all(sessions, merge.into_iter().collect());
+}
+
+/// Keys show that a tunnel from another address goes on with the token of an earlier one.
+fn show_the_same_token(sessions: &mut Vec<Entry>) {
+    let mut by_token: HashMap<(Option<IpAddr>, Token), usize> = HashMap::default();
+    let mut merge = Vec::new();
+    for (i, session) in sessions.iter().enumerate().filter(|(_, s)| s.identified_by == Proof::Connect) {
+        let inside = session.connections.iter().flat_map(|c| &c.views).filter_map(|v| v.tls.as_ref()?.inside());
+        for token in inside.flat_map(|inside| &inside.tokens) {
+            let home = *by_token.entry((session.gateway, *token)).or_insert(i);
+            if sessions.get(home).is_some_and(|known| known.client != session.client) {
+                merge.push((i, home));
+            }
+        }
+    }
+    merge_all(sessions, merge);
 }
 
 /// DTLS goes past the web proxy that a client's TLS goes through: to the host it asked the proxy for, or, where that is a name, to the

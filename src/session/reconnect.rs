@@ -234,7 +234,7 @@ fn seam(session: &Session, points: &[Point], old: usize, new: usize) -> Option<R
         without_data: without_data(session, before, &flows, after),
         unheard: unheard(before, &flows),
         hello_wait: after.hello_wait().filter(|seconds| *seconds >= LOST),
-        reset: closed.filter(|c| c.reset),
+        reset: closed.filter(|c| c.reset && before.reset().is_some()),
         inner_mss: inner_mss(session, start),
         outer_mss: before.mss().first().copied().flatten().zip(after.mss().first().copied().flatten()),
         ceiling: ceiling(before, &flows).zip(ceiling(after, &later_flows(session, start))),
