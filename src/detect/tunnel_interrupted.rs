@@ -75,7 +75,7 @@ fn check(case: &Case<'_>) -> Outcome {
     }
     let seams: Vec<&Reconnect> = session.reconnects.iter().filter(|r| r.cause != Cause::Mtu).collect();
     let breaks: Vec<Break<'_>> = seams.iter().map(|seam| Break::seam(case, seam)).collect();
-    let outages = Break::outages(session);
+    let outages = Break::outages(session).chain(Break::outages_of_dtls(case));
     let at_end = Break::refused(case)
         .or_else(|| Break::reset_at_end(case))
         .or_else(|| Break::silence_at_end(case))
@@ -278,6 +278,30 @@ impl<'a> Break<'a> {
         found.flatten()
     }
 
+    /// Times in which DTLS alone was asked and did not answer: where DPD was among the questions, or another capture shows what became
+    /// of them.
+    fn outages_of_dtls(case: &Case<'a>) -> impl Iterator<Item = Break<'a>> {
+        /// So many DPDs are no chance.
+        const DPDS: u32 = 2;
+        let session = case.session;
+        let views = session.tunnels().flat_map(|tunnel| tunnel.views.iter().map(move |view| (tunnel, view)));
+        let near = views.filter(|(tunnel, view)| std::ptr::eq(tunnel.best(), &***view));
+        near.filter_map(move |(tunnel, view)| {
+            let outage = Outage::over_dtls(session, tunnel, view)?;
+            let arrives = arrives(case, tunnel, view, &outage);
+            let is_asked = outage.control >= DPDS;
+            let is_outside = case.point(view.point).and_then(|p| p.vantage) == Some(Vantage::Outside);
+            let likely = match arrives {
+                Some(false) => "path-lost",
+                Some(true) if is_asked => "gateway-silent",
+                None if is_asked && is_outside => "gateway-silent",
+                None if is_asked => "path-lost",
+                _ => return None,
+            };
+            Some(Break { outage: Some(outage), ..Break::at_end(likely, tunnel) })
+        })
+    }
+
     /// Is it told by what did not come?
     fn is_silence(&self) -> bool {
         self.silence.is_some() || matches!(self.likely, "path-lost" | "gateway-silent" | "client-silent")
@@ -304,6 +328,7 @@ impl<'a> Break<'a> {
         match (self.reset, self.likely) {
             (Some(Reset { unsent: true, .. }), _) => BOTH_ENDS,
             (Some(reset), _) if reset.is_forged() => FORGED,
+            _ if self.outage.is_some_and(|outage| outage.resent == 0) => TIMING,
             _ if self.silence.is_some() || self.outage.is_some() => SILENCE,
             (_, "dpd-unanswered" | "path-lost" | "sleep" | "rekey" | "rekey-failed") => TIMING,
             _ => SEEN,
@@ -337,7 +362,7 @@ impl<'a> Break<'a> {
         if let Some(reset) = &self.reset {
             evidence.push(Evidence::Frames(vec![reset.closed.frame], "the reset".to_owned()));
         } else if let Some(outage) = &self.outage {
-            evidence.push(Evidence::Frames(vec![outage.frame], "first TLS segment sent again in vain".to_owned()));
+            evidence.push(Evidence::Frames(vec![outage.frame], outage_frame(outage).to_owned()));
         } else if let Some(closed) = self.old.and_then(|c| c.best().closed()) {
             evidence.push(Evidence::Frames(vec![closed.frame], "the old tunnel is closed".to_owned()));
         }
@@ -526,16 +551,32 @@ fn sides(sent: Direction) -> (&'static str, &'static str) {
 fn outage_words(outage: &Outage, session: &Session) -> String {
     let (speaker, silent) = sides(outage.sent);
     let into = outage.since.seconds_since(session.start);
-    let mut text = format!(
-        "From {into:.1} s to {:.1} s into the session nothing came {silent}: the {speaker} sent TLS segments again {} times",
+    let resent =
+        (outage.resent > 0).then(|| format!("the {speaker} sent TLS segments again {}", times(outage.resent.into())));
+    let records = count(u64::from(outage.records), "DTLS record");
+    let unanswered = (outage.records > 0).then(|| format!("{records} went unanswered"));
+    let what: Vec<String> = [resent, unanswered].into_iter().flatten().collect();
+    format!(
+        "From {into:.1} s to {:.1} s into the session nothing came {silent}: {}. Then answers came again.",
         into + outage.seconds(),
-        outage.resent
-    );
-    if outage.records > 0 {
-        text.push_str(&format!(", and {} went unanswered", count(u64::from(outage.records), "DTLS record")));
-    }
-    text.push_str(". Then answers came again.");
-    text
+        what.join(", and ")
+    )
+}
+
+fn outage_frame(outage: &Outage) -> &'static str {
+    if outage.resent > 0 { "first TLS segment sent again in vain" } else { "first DTLS record without an answer" }
+}
+
+/// Do the client's DTLS records reach the gateway's outside interface in that time, where it was captured too?
+fn arrives(case: &Case<'_>, tunnel: &Connection, near: &View, outage: &Outage) -> Option<bool> {
+    let outside = case.at(Vantage::Outside);
+    let is_there = |view: &&View| {
+        let point = case.point(view.point).filter(|p| outside.contains(&p.id) && view.point != near.point);
+        point.is_some_and(|p| p.was_capturing(outage.since, outage.until))
+    };
+    let mut there = case.session.dtls_since(tunnel).flat_map(|d| &d.views).filter(is_there).peekable();
+    there.peek()?;
+    Some(there.any(|view| outage.shows_at(view)))
 }
 
 fn silence_words(silence: &Silence, session: &Session) -> String {

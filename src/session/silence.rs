@@ -7,6 +7,8 @@ use crate::event::{Direction, FrameRef, Timestamp};
 
 /// So many segments are sent again where a path is lost, and nothing comes back for [`LOST`].
 const RESENT: u8 = 3;
+/// So many records of data ask for an answer.
+const FEW: u32 = 3;
 /// Clocks and ways of several captures differ by less, seconds.
 const SAME_MOMENT: f64 = 1.0;
 
@@ -70,27 +72,74 @@ pub struct Outage {
     pub resent: u8,
     /// The client's DTLS records that went unanswered beside them.
     pub records: u32,
-    /// The first segment sent again.
+    /// How many of them have the length of DPD and keepalive.
+    pub control: u32,
+    /// The first segment sent again, or the first record that went unanswered.
     pub frame: FrameRef,
 }
 
 impl Outage {
+    /// As DTLS alone shows it, while nobody says anything over TLS: the client's records go unanswered for long, and nothing comes in any
+    /// channel.
+    pub fn over_dtls(session: &Session, tunnel: &Connection, view: &FlowFacts) -> Option<Outage> {
+        let here = |v: &&View| v.point == view.point;
+        let dtls = || session.dtls_since(tunnel).flat_map(|d| &d.views).filter(here).filter_map(|v| v.dtls.as_deref());
+        let lapses = dtls().filter_map(|d| d.seldom().lapse.as_deref());
+        let (said, (answered, _)) = lapses.max_by(|a, b| a.0.seconds().total_cmp(&b.0.seconds()))?;
+        let (since, frame) = said.first;
+        let outage = Outage {
+            sent: Direction::ToServer,
+            since,
+            until: *answered,
+            resent: 0,
+            records: said.records,
+            control: said.control,
+            frame,
+        };
+        let over_tls = view.tls.iter().flat_map(|tls| tls.activity.stretches.iter());
+        let elsewhere = over_tls.chain(dtls().flat_map(|d| d.activity.stretches.iter()));
+        // A few records behind a long pause only wait for their answer, and nobody answers a keepalive.
+        let is_asking = said.seconds() - said.silence() >= LOST && said.data() >= FEW;
+        let is_long = is_asking && outage.seconds() >= 2.0 * LOST;
+        (is_long && !elsewhere.into_iter().any(|s| outage.is_broken_by(s))).then_some(outage)
+    }
+
+    /// Did the silent side speak in the middle of it?
+    fn is_broken_by(&self, stretch: Stretch) -> bool {
+        *self.sent.reverse().of(&stretch.records) > 0
+            && stretch.last.seconds_since(self.since) >= LOST
+            && self.until.seconds_since(stretch.first) >= LOST
+    }
+
+    /// Do the client's records show at that view of its DTLS meanwhile?
+    pub fn shows_at(&self, view: &FlowFacts) -> bool {
+        /// Clocks of two captures and the way between them differ by less, seconds.
+        const LEEWAY: f64 = 1.0;
+        let arrives = |s: Stretch| {
+            *self.sent.of(&s.records) > 0
+                && s.last.seconds_since(self.since) >= LEEWAY
+                && self.until.seconds_since(s.first) >= LEEWAY
+        };
+        view.dtls.as_ref().is_some_and(|dtls| dtls.activity.stretches.iter().any(arrives))
+    }
+
     /// As that view of the tunnel shows it, if it does.
     pub fn of(session: &Session, tunnel: &Connection, view: &FlowFacts, sent: Direction) -> Option<Outage> {
         let lapse = view.ended.lapse(sent)?;
         let here = |v: &&View| v.point == view.point;
         let dtls = || session.dtls_since(tunnel).flat_map(|d| &d.views).filter(here).filter_map(|v| v.dtls.as_deref());
         let (from, until) = (lapse.first.0, lapse.until);
-        let heard_meanwhile = |s: Stretch| {
-            *sent.reverse().of(&s.records) > 0
-                && s.last.seconds_since(from) >= LOST
-                && until.seconds_since(s.first) >= LOST
-        };
+        let frame = lapse.first.1;
+        let mut outage = Outage { sent, since: from, until, resent: lapse.resent, records: 0, control: 0, frame };
         // Where DTLS goes on the path lives.
-        if dtls().flat_map(|d| d.activity.stretches.iter()).any(heard_meanwhile) {
-            return None;
-        }
-        let mut outage = Outage { sent, since: from, until, resent: lapse.resent, records: 0, frame: lapse.first.1 };
+        let silent = sent.reverse();
+        let records = dtls().flat_map(|d| d.activity.stretches.iter()).filter(|s| *silent.of(&s.records) > 0);
+        let attempts = dtls().flat_map(|d| &d.attempts).filter(|_| silent == Direction::ToServer);
+        let hellos = attempts.flat_map(|a| a.hello_frames.iter()).map(|(_, at)| (at, at));
+        let spoke = records.map(|s| (s.first, s.last)).chain(hellos);
+        let meanwhile = spoke.filter(|(first, _)| until.seconds_since(*first) >= SAME_MOMENT);
+        let heard = meanwhile.map(|(_, last)| last).max();
+        outage.since = heard.map_or(from, |heard| heard.max(from));
         if sent == Direction::ToServer {
             for (said, (answered, _)) in dtls().filter_map(|d| d.seldom().lapse.as_deref()) {
                 if said.first.0 < until && *answered > from {
