@@ -317,6 +317,9 @@ impl<'a> Break<'a> {
             "reset-by-middlebox" | "reset-by-gateway" | "dpd-unanswered" | "rekey-failed" | "path-lost"
             | "gateway-silent" | "refused" => Severity::Medium,
             "roaming" | "link-mtu-changed" => Severity::Info,
+            "tls-lost" if self.seam.and_then(|seam| seam.syn_wait).is_some_and(|seconds| seconds >= LONG) => {
+                Severity::Medium
+            }
             "client-silent" | "tls-lost" | "dismissed" => Severity::Low,
             "gateway-closed" if self.seam.is_none() => Severity::Medium,
             _ if noticed || self.reset.is_some() => Severity::Low,
@@ -455,8 +458,9 @@ impl<'a> Break<'a> {
                 " Before that {records} record{plural} of the client went unanswered over {seconds:.1} s."
             ));
         }
-        if let Some(seconds) = seam.hello_wait {
-            text.push_str(&format!(" The new one's ClientHello waited {seconds:.1} s for its answer."));
+        for (what, seconds) in [("SYN", seam.syn_wait), ("ClientHello", seam.hello_wait)] {
+            let words = |seconds| format!(" The new one's {what} waited {seconds:.1} s for its answer.");
+            text.extend(seconds.map(words));
         }
         if let Some(bye) = self.old.and_then(Connection::bye) {
             text.push_str(&format!(" Its last word: {}.", bye.words()));

@@ -491,6 +491,12 @@ impl Connection {
         self.views.iter().map(|v| v.end()).max().unwrap_or_default()
     }
 
+    /// Seconds that its SYN waited for the SYN-ACK, as near to the client as it was captured.
+    pub fn syn_wait(&self) -> Option<f64> {
+        let opened = &self.best().opened;
+        Some(opened.syn_ack()?.at.seconds_since(opened.syn()?.at))
+    }
+
     /// Seconds that its ClientHello waited for the ServerHello, as near to the client as it was captured.
     pub fn hello_wait(&self) -> Option<f64> {
         let tls = self.best().tls.as_ref()?;

@@ -86,6 +86,8 @@ pub struct Reconnect {
     pub without_data: Option<f64>,
     /// The gateway had been silent in the tunnel while the client sent.
     pub unheard: Option<Unheard>,
+    /// Seconds that the new connection's SYN waited for its answer, when that was long.
+    pub syn_wait: Option<f64>,
     /// Seconds that the new connection's ClientHello waited, when that was long though TCP was answered at once.
     pub hello_wait: Option<f64>,
     /// How the old connection ended: the RST, when one did.
@@ -233,6 +235,7 @@ fn seam(session: &Session, points: &[Point], old: usize, new: usize) -> Option<R
         dtls_worked: flows.iter().any(|d| d.worked()),
         without_data: without_data(session, before, &flows, after),
         unheard: unheard(before, &flows),
+        syn_wait: after.syn_wait().filter(|seconds| *seconds >= LOST),
         hello_wait: after.hello_wait().filter(|seconds| *seconds >= LOST),
         reset: closed.filter(|c| c.reset && before.reset().is_some()),
         inner_mss: inner_mss(session, start),
