@@ -637,6 +637,16 @@ impl<'a> Failure<'a> {
         }
     }
 
+    /// Why a hop may have refused it all the same, where ICMP would not show.
+    fn unseen_refusal(&self) -> String {
+        let judged = self.failed.iter().find(|j| j.view.point == self.near);
+        let unseen = judged.and_then(|j| {
+            let icmp = j.view.icmp(Direction::ToServer);
+            self.case.window(self.near, icmp, j.facts.first, j.facts.last).err()
+        });
+        unseen.map_or(String::new(), |why| format!(" Whether ICMP refused it cannot be told: {why}."))
+    }
+
     fn cause_words(&self, likely: &str) -> String {
         let session = self.case.session;
         let quic = &session.beside().quic;
@@ -645,7 +655,10 @@ impl<'a> Failure<'a> {
                 " QUIC control: Initials to {} got no answer either.",
                 count(quic.asked.len() as u64, "other host")
             ),
-            "silent-drop" if quic.asked.is_empty() => " QUIC control: none in the capture.".to_owned(),
+            "silent-drop" => {
+                let control = if quic.asked.is_empty() { " QUIC control: none in the capture." } else { "" };
+                format!("{control}{}", self.unseen_refusal())
+            }
             "answers-from-other-address" => session.beside().strangers.first().map_or(String::new(), |s| {
                 format!(
                     " {} from {} came to the port it asks from: the gateway answers from another address.",
