@@ -555,7 +555,8 @@ impl Open {
 fn candidates(connections: &[Group], flow: &Group, open: &Open, busy: &[Option<Timestamp>]) -> Vec<(bool, f64, usize)> {
     let late = flow.views.iter().any(|view| late(view));
     // Of a connection whose beginning was not captured the first packet may come after the DTLS flow's.
-    let coming = (open.next..connections.len()).take(if late { MOST_CANDIDATES } else { 0 });
+    let is_one = |i: &usize| late || connections.get(*i).is_some_and(|group| !group.begins_here());
+    let coming = (open.next..connections.len()).take(MOST_CANDIDATES).filter(is_one);
     let begun = open.by_start.iter().rev().take(MOST_CANDIDATES).map(|(_, i)| *i);
     let lateness = |group: &Group| match group.first_answer() {
         Some(answer) if answer <= flow.start.plus_seconds(0.5) => Some(flow.start.seconds_since(answer).max(0.0)),
