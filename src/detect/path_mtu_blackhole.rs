@@ -28,7 +28,7 @@ pub static DETECTOR: Detector = Detector {
     severity: Severity::High,
     judged_from: &[Vantage::Client, Vantage::Outside],
     needs_both_ways: BothWays::OfTcp,
-    leads_to: &["oversized-df", "missing-frag-needed"],
+    leads_to: &["oversized-df", "missing-frag-needed", "tcp-over-tcp"],
     question: "whether large packets of the tunnel itself vanish",
     explanation: "\
 The outer path (client to gateway) carries small packets and drops large ones without a word: a link with a smaller MTU (PPPoE \

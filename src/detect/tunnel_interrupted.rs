@@ -391,6 +391,7 @@ impl<'a> Break<'a> {
             summary: self.summary(case, seams),
             likely: Some(self.likely),
             ruled_out: self.ruled_out(),
+            follows: self.is_of_a_stuck_segment().then_some("path-mtu-blackhole"),
             evidence,
             filters: [self.old, new].into_iter().flatten().map(stream_filter).collect(),
             remedy: self.remedy(),
@@ -481,6 +482,20 @@ impl<'a> Break<'a> {
             text.push_str(&format!(" There were {seams} such seams; this is the worst."));
         }
         text
+    }
+
+    /// Did the tunnel go unanswered while one of its segments was sent again and again at one size?
+    fn is_of_a_stuck_segment(&self) -> bool {
+        /// A client gives up no later than this after the last resend, seconds.
+        const GIVES_UP: f64 = 60.0;
+        let is_unanswered =
+            self.is_silence() || matches!(self.likely, "dpd-unanswered" | "client-closed" | "gateway-closed");
+        let stuck = |old: &Connection| {
+            let sizes = old.views.iter().flat_map(|view| view.ended.sizes.iter());
+            let last = sizes.filter_map(|sizes| sizes.smallest_stuck.as_ref()).map(|stuck| stuck.last).max();
+            last.is_some_and(|last| old.left().seconds_since(last) < GIVES_UP)
+        };
+        is_unanswered && self.old.is_some_and(stuck)
     }
 
     fn ruled_out(&self) -> Vec<RuledOut> {
