@@ -231,3 +231,30 @@ fn records(
         }
     });
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A record of that epoch that begins with a handshake message of that type, without a session id.
+    fn datagram(epoch: u8, kind: u8) -> Vec<u8> {
+        let mut bytes = vec![ContentType::HANDSHAKE.0, 0xfe, 0xfd, 0, epoch];
+        bytes.resize(dtls::HEADER_LEN, 0);
+        bytes.push(kind);
+        bytes.resize(120, 0);
+        bytes
+    }
+
+    #[test]
+    fn a_hello_in_the_clear_begins_anew_what_was_up_before() {
+        let begins_anew = |midway, payload: &[u8]| {
+            let udp = Udp { dtls: Some(Box::new(Dtls { midway, ..Dtls::default() })), ..Udp::default() };
+            udp.begins_anew(&UdpDatagram { src_port: 1, dst_port: 443, payload, payload_len: payload.len() as u32 })
+        };
+        let hello = datagram(0, HandshakeType::CLIENT_HELLO.0);
+        assert!(begins_anew(true, &hello));
+        assert!(!begins_anew(false, &hello), "sent again, or with a cookie");
+        assert!(!begins_anew(true, &datagram(1, HandshakeType::CLIENT_HELLO.0)), "sealed: a rekey");
+        assert!(!begins_anew(true, &datagram(0, HandshakeType::SERVER_HELLO.0)));
+    }
+}

@@ -165,3 +165,17 @@ pub fn exchanges(flow: &FlowFacts) -> usize {
     }
     pairs
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_download_is_full_packets_and_acks() {
+        let shape = |acks, full_both| Shape { records: 1000, acks, full: 500, full_both, ..Shape::default() };
+        assert!(shape(150, 800).is_cstp());
+        assert!(!shape(150, 700).is_cstp(), "too much is neither");
+        assert!(!shape(20, 980).is_cstp(), "hardly any ACK");
+        assert!(!Shape { against: true, ..shape(150, 800) }.is_cstp());
+    }
+}

@@ -34,6 +34,8 @@ pub enum Timer {
     /// A ClientHello is answered at last.
     Answer(SocketAddr, SocketAddr, Vec<u8>),
     FragNeeded(Box<Packet>),
+    /// It hung, and reads now.
+    Read(usize, Message),
 }
 
 impl Gateway {
@@ -60,7 +62,16 @@ impl World {
         self.write(i, &record, message);
     }
 
+    /// Until when it hangs, if it does.
+    fn hangs_until(&self) -> Option<Time> {
+        let [from, until] = self.scenario.gateway.hangs.map(seconds);
+        (from..until).contains(&self.now).then_some(until)
+    }
+
     pub fn gateway_reads(&mut self, i: usize, message: Message) {
+        if let Some(until) = self.hangs_until() {
+            return self.at(until, Event::Gateway(Timer::Read(i, message)));
+        }
         match message {
             // Not the gateway's, but a proxy's in its place.
             Message::Proxy(tries) => {
@@ -126,7 +137,7 @@ impl World {
     /// A packet from behind, for the client.
     pub fn gateway_takes_inner(&mut self, packet: Packet) {
         let how = self.scenario.gateway.clone();
-        if packet.dst != inner_address(packet.dst.is_ipv4()) {
+        if packet.dst != inner_address(packet.dst.is_ipv4()) || self.hangs_until().is_some() {
             return;
         }
         let by_dtls = self.gateway.association.as_ref().is_some_and(|a| a.up && a.active);
@@ -157,6 +168,7 @@ impl World {
     pub fn gateway_timer(&mut self, timer: Timer) {
         match timer {
             Timer::Answer(peer, local, id) => self.gateway_flight(peer, local, &id),
+            Timer::Read(i, message) => self.gateway_reads(i, message),
             Timer::FragNeeded(error) => {
                 self.tap(2, &error);
                 if !self.scenario.gateway.frag_needed_filtered {
@@ -192,6 +204,9 @@ impl World {
             let mut error = Packet::error(how.address, kind, 0, packet);
             error.ttl = 255;
             return self.send(Place::Gateway, error);
+        }
+        if self.hangs_until().is_some() {
+            return;
         }
         let is_deaf = self.is_deaf();
         for message in datagram.note.clone() {

@@ -163,6 +163,8 @@ pub struct Gateway {
     pub answers_from: Option<IpAddr>,
     /// Silent on DPD requests from this second on.
     pub deaf_to_dpd_from: f64,
+    /// Its program hangs from that second on, until that one: its TCP takes bytes, and nobody reads them.
+    pub hangs: [f64; 2],
     /// Bytes of a DTLS handshake fragment.
     pub fragment: usize,
 }
@@ -210,6 +212,7 @@ impl Default for Gateway {
             slow: 0.0,
             answers_from: None,
             deaf_to_dpd_from: f64::MAX,
+            hangs: [f64::MAX; 2],
             fragment: 1200,
         }
     }
