@@ -87,6 +87,8 @@ pub struct Table<S> {
     conversations: Chunks<Conversation, 0x4000>,
     /// Is a flow in that state over at that time, so that its place can be given to another?
     is_over: fn(&S, Timestamp) -> bool,
+    /// So many new flows are kept before any that are over are looked for again.
+    rest: usize,
     flow_hand: usize,
     conversation_hand: usize,
     gone: Vec<Flow<S>>,
@@ -189,6 +191,7 @@ impl<S: Default> Table<S> {
             by_tuple: HashTable::new(),
             conversations: Chunks::default(),
             is_over,
+            rest: 0,
             flow_hand: 0,
             conversation_hand: 0,
             gone: Vec::new(),
@@ -523,13 +526,18 @@ impl<S: Default> Table<S> {
         slot
     }
 
-    /// One of the next few flows that is over at that time.
+    /// One of the next few flows that is over at that time; looks at one for each that is kept when there are hardly any.
     fn find_over(&mut self, now: Timestamp) -> Option<u32> {
+        if self.rest > 0 {
+            self.rest -= 1;
+            return None;
+        }
         let (flows, is_over) = (&self.flows, self.is_over);
         let over = next_few(flows.len(), &mut self.flow_hand)
             .find(|&slot| flows.get(slot).is_some_and(|flow| is_over(&flow.state, now)));
-        if let Some(slot) = over {
-            self.flow_hand = slot as usize + 1; // those behind it are looked at next
+        match over {
+            Some(slot) => self.flow_hand = slot as usize + 1, // those behind it are looked at next
+            None => self.rest = SAMPLE,
         }
         over
     }
@@ -549,10 +557,11 @@ impl<S: Default> Table<S> {
 /// Flows kept before the places of those that are over are given to others: two megabytes of them.
 const MANY: usize = 4096;
 
+/// Neighbours compared: enough to hit an idle one, few enough to be constant time.
+const SAMPLE: usize = 16;
+
 /// The next few places, to look for one that can be given up; the hand goes round.
 fn next_few(len: usize, hand: &mut usize) -> impl Iterator<Item = u32> + use<> {
-    /// Neighbours compared: enough to hit an idle one, few enough to be constant time.
-    const SAMPLE: usize = 16;
     let len = len.max(1);
     let start = *hand % len;
     *hand = (start + SAMPLE) % len;
