@@ -1,14 +1,14 @@
 //! Packets that must not be fragmented, larger than what the path or the tunnel carries.
 
 use super::remedy;
-use crate::event::{Direction, Vantage};
+use crate::event::{Direction, Stuck, Vantage};
 use crate::finding::{
     BothWays, Case, Detector, Evidence, Finding, Grade, Outcome, RuledOut, Severity, Wanted, count, elapsed,
     frame_filters,
 };
 use crate::session::heed::is_ignored;
 use crate::session::limits::{
-    largest_passed_to_client, standstill, stuck_beside_passing, stuck_beyond, stuck_toward_client,
+    largest_passed_to_client, lost_behind_gateway, standstill, stuck_beside_passing, stuck_beyond, stuck_toward_client,
 };
 use crate::session::{Channel, Limit, Oversized, Session};
 
@@ -32,7 +32,8 @@ should be told by ICMP. The gateway's counter for it is `mp-svc-no-fragment`, it
 The limit is, in this order: what you told (`--tls-mtu`, `--dtls-mtu`), the next-hop MTU of an ICMP error, the MTU the client \
 lowered its adapter to after a reconnect, and else only a bracket: nothing of the smallest size that never got through, or \
 larger, passed. With keys the MTU that the gateway named comes second, unless an ICMP error or a bracket tells less. When as large ones had passed before and nothing at all is seen to pass meanwhile, the tunnel itself may have \
-stood still: that cannot be told from its inside alone. A limit counts from when it held: the MTU of TLS until DTLS was up and after it \
+stood still: that cannot be told from its inside alone. Where outer captures show a datagram of just the right length leave for \
+nearly every packet of a size, the tunnel took it, and what got stuck was lost behind the gateway. A limit counts from when it held: the MTU of TLS until DTLS was up and after it \
 died, that of DTLS between. Packets that got through all the same are counted as delivered: a gateway \
 that fragments (`df-bit-ignore`), or that drops only toward the client. Repeats of one TCP segment are told apart from distinct \
 segments. Offload super-frames (more bytes than the peer's MSS) were never on the wire like that and do not count.",
@@ -144,6 +145,9 @@ fn absent(case: &Case<'_>) -> Outcome {
             )
         });
     }
+    if let Some(lost) = lost_behind_gateway(session) {
+        return lost_in_datagrams(case, lost);
+    }
     if let Some(stuck) = stuck_beyond(session) {
         return Outcome::unsettled(
             format!(
@@ -163,6 +167,21 @@ fn absent(case: &Case<'_>) -> Outcome {
         }
         None => Outcome::clear("no packet above 576 B got stuck and no limit was met"),
     }
+}
+
+/// The tunnel took it: whether that is told of the outer path is another detector's matter.
+fn lost_in_datagrams(case: &Case<'_>, lost: &Stuck) -> Outcome {
+    let why = format!(
+        "a packet of {} B toward the client was sent {} times in vain, and each time a datagram of just its length left the \
+         gateway: not too big for the tunnel, but lost behind it",
+        lost.ip_len, lost.times
+    );
+    // At both ends of that way its loss shows.
+    if !case.at(Vantage::Client).is_empty() {
+        return Outcome::clear(why);
+    }
+    let wanted = Some(Wanted { vantage: Vantage::Client, why: "whether the tunnel's large packets arrive" });
+    Outcome::unsettled(why, wanted, "data that the gateway sent into the tunnel was never acknowledged")
 }
 
 fn severity(session: &Session, over: &Oversized) -> Severity {

@@ -7,6 +7,7 @@ use super::{Basis, Channel, DtlsFlow, InnerFlow, Limit, Oversized, Point, Sessio
 use crate::event::{Direction, FrameRef, Passed, PointId, Protocol, Stuck, Timestamp, Vantage, Version};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::ops::RangeInclusive;
 
 /// Limits the user told.
 #[derive(Clone, Copy, Debug, Default)]
@@ -262,7 +263,7 @@ pub fn largest_passed_to_client(session: &Session) -> Option<(u32, FrameRef)> {
 
 /// Did the outer path swallow the tunnel's own large packets toward the client meanwhile? Then what got stuck inside the
 /// tunnel did so for that, whatever its size.
-fn outer_swallowed(session: &Session, stuck: &Stuck) -> bool {
+fn outer_swallowed(session: &Session, flow: &InnerFlow, stuck: &Stuck) -> bool {
     let outer = session
         .tunnels()
         .flat_map(|c| &c.views)
@@ -271,12 +272,58 @@ fn outer_swallowed(session: &Session, stuck: &Stuck) -> bool {
     outer.filter(|o| o.times > 2).any(meanwhile)
         || is_swallowed_over_dtls(session, stuck)
         || was_sent_over_dtls(session, stuck)
+        || left_in_datagrams(session, flow, stuck)
+}
+
+/// From one side of a gateway to the other a packet takes no longer, seconds.
+const BESIDE: f64 = 1.0;
+
+/// Did datagrams of just the right length leave the gateway beside the packets of that size? Then the tunnel took them.
+fn left_in_datagrams(session: &Session, flow: &InnerFlow, stuck: &Stuck) -> bool {
+    /// Of the packets so many must have left: at the ends of captures some may show on one side only, 1 = all.
+    const MOST: f64 = 0.8;
+    let meanwhile = |run: &&Run| run.size == stuck.ip_len && run.last >= stuck.first && run.first <= stuck.last;
+    let views = session.dtls.iter().flat_map(|dtls| dtls.views.iter().map(move |view| (dtls, view)));
+    let left = |(dtls, view): (&DtlsFlow, &View)| {
+        let fits = carried_in(session, dtls, stuck.ip_len);
+        let datagrams = Direction::ToClient.of(&view.large);
+        let beside = |run: &Run| {
+            let near = |d: &&Run| run.first.seconds_since(d.last) < BESIDE && d.first.seconds_since(run.last) < BESIDE;
+            datagrams.iter().filter(|d| fits.contains(&d.size)).filter(near).map(|d| d.count).sum::<u32>()
+        };
+        let came = || flow.large_toward_client().filter(meanwhile);
+        let all: u32 = came().map(|run| run.count).sum();
+        let taken: u32 = came().map(|run| run.count.min(beside(run))).sum();
+        all >= stuck.times && f64::from(taken) >= MOST * f64::from(all)
+    };
+    views.into_iter().any(left)
+}
+
+/// The IP lengths of the datagrams in which that flow would carry an inner packet of that size.
+fn carried_in(session: &Session, flow: &DtlsFlow, inner: u32) -> RangeInclusive<u32> {
+    let ip = if session.gateway.is_some_and(|g| g.is_ipv6()) { mtu::OuterIp::V6 } else { mtu::OuterIp::V4 };
+    let class = flow.suite().and_then(|suite| suite.class());
+    let (Some(class), Ok(payload)) = (class, u16::try_from(inner)) else {
+        // Whatever the suite: with a MAC of 48 bytes and padding records grow by no more.
+        const MOST: u32 = 80;
+        let least = inner + u32::from(ip.header() + mtu::UDP_HEADER + mtu::DTLS_HEADER + mtu::DTLS_TYPE);
+        return least..=least + MOST;
+    };
+    // Whether the MAC stands outside the padding nobody remembers.
+    let [a, b] =
+        [false, true].map(|etm| mtu::Protection::new(class, Version::DTLS_1_2, etm).dtls_packet_len(payload, ip));
+    a.min(b)..=a.max(b)
+}
+
+/// The packet toward the client that was sent most often in vain, though each time the tunnel took it.
+pub fn lost_behind_gateway(session: &Session) -> Option<&Stuck> {
+    let stuck = session.inner.iter().filter_map(|f| Some((f, stuck_toward_client(f)?)));
+    let lost = stuck.filter(|(flow, stuck)| stuck.times >= OFTEN && left_in_datagrams(session, flow, stuck));
+    lost.map(|(_, stuck)| stuck).max_by_key(|stuck| stuck.times)
 }
 
 /// Did the gateway send as many DTLS records meanwhile, and nothing came back until the end? Then it was among them.
 fn was_sent_over_dtls(session: &Session, stuck: &Stuck) -> bool {
-    /// From one side of a gateway to the other, and to the next resend, seconds.
-    const BESIDE: f64 = 1.0;
     let dtls = session.dtls.iter().flat_map(|d| &d.views).filter_map(|v| v.dtls.as_deref());
     let mut in_vain = dtls.map(|dtls| dtls.unanswered.of(Direction::ToClient));
     in_vain.any(|said| {
@@ -306,7 +353,8 @@ pub struct Standstill {
 /// The first standstill of the session.
 pub fn standstill(session: &Session) -> Option<Standstill> {
     let stuck = session.inner.iter().filter_map(|f| Some((stuck_toward_client(f)?, f)));
-    let still = stuck.filter(|(stuck, flow)| !outer_swallowed(session, stuck) && stood_still(session, flow, stuck));
+    let still =
+        stuck.filter(|(stuck, flow)| !outer_swallowed(session, flow, stuck) && stood_still(session, flow, stuck));
     let (first, _) = still.min_by_key(|(stuck, _)| stuck.first)?;
     Some(Standstill { ip_len: first.ip_len, since: first.first })
 }
@@ -368,7 +416,7 @@ fn bracket(session: &Session, points: &[Point]) -> Option<Bracket> {
     let seen_inside = session.inner.iter().filter(|f| f.facts.opened.carrier.is_none());
     let stuck = seen_inside.filter_map(|f| Some((stuck_toward_client(f)?, f)));
     let stuck = stuck
-        .filter(|(s, f)| !outer_swallowed(session, s) && !passed_later(session, s) && !stood_still(session, f, s))
+        .filter(|(s, f)| !outer_swallowed(session, f, s) && !passed_later(session, s) && !stood_still(session, f, s))
         .min_by_key(|(s, _)| s.ip_len);
     let Some((stuck, flow)) = stuck else { return vanished(session, points) };
     let capture = flow.facts.opened.first_frame.capture;

@@ -227,6 +227,11 @@ impl Protection {
         self.sealed_len(u32::from(payload) + u32::from(DTLS_TYPE))
     }
 
+    /// IP length of the datagram around that record.
+    pub fn dtls_packet_len(self, payload: u16, ip: OuterIp) -> u32 {
+        u32::from(ip.header() + UDP_HEADER + DTLS_HEADER) + self.dtls_record_len(payload)
+    }
+
     /// Payload sizes, CSTP header not counted, that give a TLS record of this length: one size but for CBC, where
     /// padding hides up to a block. `None` when no CSTP record has that length.
     /// A sender that pads more than it must, or compresses, makes both ends of the window too large or too small.
