@@ -1,20 +1,23 @@
 //! Packets that must not be fragmented, larger than what the path or the tunnel carries.
 
 use super::remedy;
-use crate::event::{Direction, Stuck, Vantage};
+use crate::event::{Direction, FrameRef, LARGE, PointId, Stuck, Vantage};
 use crate::finding::{
     BothWays, Case, Detector, Evidence, Finding, Grade, Outcome, RuledOut, Severity, Wanted, count, elapsed,
     frame_filters,
 };
 use crate::session::heed::is_ignored;
 use crate::session::limits::{
-    largest_passed_to_client, lost_behind_gateway, standstill, stuck_beside_passing, stuck_beyond, stuck_toward_client,
+    StuckUpload, largest_inside, largest_passed_to_client, lost_behind_gateway, standstill, stuck_beside_passing,
+    stuck_beyond, stuck_toward_client, stuck_uploads,
 };
-use crate::session::{Channel, Limit, Oversized, Session};
+use crate::session::{Channel, Limit, Oversized, Point, Session};
 
 const READ: Grade =
     Grade::high("the limit was told, or read from a packet: ICMP, decrypted header, MSS after the reconnect");
 const BRACKETED: Grade = Grade::medium("the limit is a bracket from at least three sendings of one segment");
+const TAKEN: Grade =
+    Grade::high("captures on both sides of the gateway show that it got the packets and did not send them on");
 const TWICE: Grade = Grade::low("the limit is a bracket from two sendings");
 
 pub static DETECTOR: Detector = Detector {
@@ -36,8 +39,12 @@ stood still: that cannot be told from its inside alone. Where outer captures sho
 nearly every packet of a size, the tunnel took it, and what got stuck was lost behind the gateway. A limit counts from when it held: the MTU of TLS until DTLS was up and after it \
 died, that of DTLS between. Packets that got through all the same are counted as delivered: a gateway \
 that fragments (`df-bit-ignore`), or that drops only toward the client. Repeats of one TCP segment are told apart from distinct \
-segments. Offload super-frames (more bytes than the peer's MSS) were never on the wire like that and do not count.",
-    confidence: &[READ, BRACKETED, TWICE],
+segments. Offload super-frames (more bytes than the peer's MSS) were never on the wire like that and do not count.
+
+Uploads are judged with keys: a segment toward the server that was sent three times or more and never acknowledged, larger than \
+anything that got through to that server, while the server goes on answering smaller ones (medium), or while captures on both sides of the gateway show \
+that it came and did not go on (high). Read at the client alone, it may as well have been lost before the gateway, and that cannot be told.",
+    confidence: &[READ, TAKEN, BRACKETED, TWICE],
     remedy: &[
         "remove the cause (DTLS that does not come up, or a link with a small MTU)",
         remedy::MTU_1300,
@@ -54,6 +61,10 @@ fn check(case: &Case<'_>) -> Outcome {
         .oversized
         .iter()
         .max_by_key(|o| (o.channel == Channel::Inner, o.stuck_to_client, o.to_client(), o.total()));
+    let downloads_hang = worst.is_some_and(|worst| worst.stuck_to_client > 0);
+    if let Some(hangs) = Upload::of(case).filter(|_| !downloads_hang) {
+        return hangs.outcome(case, worst);
+    }
     let Some(worst) = worst else { return absent(case) };
     let limit = session.limits.iter().find(|l| l.in_force && l.bytes == worst.limit);
     Outcome::Found(Box::new(Finding {
@@ -81,6 +92,87 @@ fn check(case: &Case<'_>) -> Outcome {
         remedy: cures(session, worst),
         ..Finding::default()
     }))
+}
+
+/// An upload that hangs on a size.
+struct Upload<'a> {
+    upload: StuckUpload<'a>,
+    /// Where the tunnel was opened to read it.
+    read_at: Vantage,
+    /// Where it did not come out, and the largest of its flow that did.
+    inside: Option<(PointId, u32)>,
+}
+
+impl<'a> Upload<'a> {
+    /// The one that tells most.
+    fn of(case: &Case<'a>) -> Option<Upload<'a>> {
+        let insides: Vec<&Point> = case.at(Vantage::Inside).into_iter().filter_map(|id| case.point(id)).collect();
+        let all = stuck_uploads(case.session).filter_map(|upload| {
+            let opened_at = case.point(upload.flow.facts.point)?.decrypted_at?;
+            let read_at = case.point(opened_at)?.vantage.filter(|vantage| vantage.is_outer())?;
+            let inside = largest_inside(case.session, &upload, &insides);
+            let inside = inside.filter(|(_, largest)| read_at == Vantage::Outside && *largest < upload.stuck.ip_len);
+            (inside.is_some() || upload.is_answered).then_some(Upload { upload, read_at, inside })
+        });
+        all.max_by_key(|u| (u.inside.is_some(), u.read_at == Vantage::Outside, u.upload.stuck.times))
+    }
+
+    fn outcome(self, case: &Case<'_>, over: Option<&Oversized>) -> Outcome {
+        let stuck = self.upload.stuck;
+        let told = over.map(|over| over.limit).filter(|limit| *limit < stuck.ip_len);
+        if self.inside.is_none() && self.read_at == Vantage::Client && told.is_none() {
+            let why = format!(
+                "{} Whether it was lost before the gateway or behind it cannot be seen here",
+                self.words("a", case, told)
+            );
+            let wanted = Some(Wanted { vantage: Vantage::Outside, why: "whether the client's large packets arrive" });
+            return Outcome::unsettled(why, wanted, "data that the client sent into the tunnel was never acknowledged");
+        }
+        let capture = self.upload.flow.facts.opened.first_frame.capture;
+        let frames: Vec<FrameRef> =
+            [stuck.first_frame, stuck.last_frame].map(|number| FrameRef { capture, number }).into();
+        let shows = "first and last sending of what got stuck toward the server";
+        Outcome::Found(Box::new(Finding {
+            severity: if self.inside.is_some() { Severity::High } else { Severity::Medium },
+            grade: if self.inside.is_some() { TAKEN } else { BRACKETED },
+            headline: "uploads hang on packets too big for the way to the server".to_owned(),
+            summary: self.words("A", case, told),
+            evidence: vec![Evidence::Frames(frames.clone(), shows.to_owned())],
+            filters: frame_filters(&frames, shows),
+            remedy: vec![
+                format!(
+                    "find the link at or behind the gateway that does not carry {} B, its own inside interface first",
+                    stuck.ip_len
+                ),
+                "let its ICMP type 3 code 4 (and ICMPv6 type 2) reach the VPN clients".to_owned(),
+                "until then `anyconnect mtu` in the group policy below what that link carries".to_owned(),
+            ],
+            ..Finding::default()
+        }))
+    }
+
+    fn words(&self, a: &str, case: &Case<'_>, told: Option<u32>) -> String {
+        let (stuck, place) = (self.upload.stuck, case.place(self.upload.flow.facts.point));
+        let told = told.map_or(String::new(), |limit| format!(", above the limit of {limit} B,"));
+        let mut text = format!(
+            "{a} packet of {} B{told} toward the server was sent {} times over {}, as read at {place}, and never acknowledged",
+            stuck.ip_len,
+            stuck.times,
+            elapsed(stuck.last.seconds_since(stuck.first))
+        );
+        if self.upload.is_answered {
+            text.push_str(", while the server went on answering smaller ones");
+        }
+        text.push('.');
+        if let Some((point, largest)) = self.inside {
+            let came = if largest < LARGE { "small packets".to_owned() } else { format!("packets up to {largest} B") };
+            text.push_str(&format!(
+                " At {} only {came} of that connection came out: the gateway got the others and did not send them on.",
+                case.place(point)
+            ));
+        }
+        text
+    }
 }
 
 fn headline(over: &Oversized) -> String {

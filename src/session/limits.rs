@@ -4,7 +4,7 @@ use super::facts::{FlowFacts, Run, View};
 use super::mtu;
 use super::reconnect::{Announced, InnerMss};
 use super::{Basis, Channel, DtlsFlow, InnerFlow, Limit, Oversized, Point, Session};
-use crate::event::{Direction, FrameRef, Passed, PointId, Protocol, Stuck, Timestamp, Vantage, Version};
+use crate::event::{Direction, FrameRef, LARGE, Passed, PointId, Protocol, Sizes, Stuck, Timestamp, Vantage, Version};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
@@ -410,6 +410,70 @@ pub fn stuck_beyond(session: &Session) -> Option<&Stuck> {
     carried.filter_map(stuck_toward_client).filter(|stuck| stuck.times >= OFTEN).max_by_key(|stuck| stuck.times)
 }
 
+/// A segment toward the server, read out of the tunnel, that was sent again and again in vain.
+#[derive(Clone, Copy, Debug)]
+pub struct StuckUpload<'a> {
+    /// Its flow.
+    pub flow: &'a InnerFlow,
+    /// It.
+    pub stuck: &'a Stuck,
+    /// Its server went on answering what is smaller.
+    pub is_answered: bool,
+}
+
+/// Those larger than anything that got through to their servers.
+pub fn stuck_uploads(session: &Session) -> impl Iterator<Item = StuckUpload<'_>> {
+    let carried = session.inner.iter().filter(|f| f.facts.opened.carrier.is_some());
+    carried.filter_map(|flow| {
+        let way = flow.toward_client.reverse();
+        let stuck = toward_server(flow).smallest_stuck.as_deref().filter(|stuck| stuck.times >= OFTEN)?;
+        let must_not_be_fragmented = way.of(&flow.facts.large).iter().any(|run| run.size == stuck.ip_len);
+        let server = flow.ends().1.ip();
+        let mut beside = session.inner.iter().filter(|f| f.ends().1.ip() == server);
+        let passes = beside.any(|f| toward_server(f).largest_passed.is_some_and(|p| p.ip_len >= stuck.ip_len));
+        let is_answered = is_answered_meanwhile(session, flow, stuck);
+        (must_not_be_fragmented && !passes).then_some(StuckUpload { flow, stuck, is_answered })
+    })
+}
+
+fn toward_server(flow: &InnerFlow) -> &Sizes {
+    flow.facts.ended.sizes.toward(flow.toward_client.reverse())
+}
+
+/// Did its server say something while it was stuck, or between two segments of one size that were?
+fn is_answered_meanwhile(session: &Session, flow: &InnerFlow, stuck: &Stuck) -> bool {
+    /// An answer to what went before has come by then, seconds.
+    const UNDER_WAY: f64 = 1.0;
+    let (server, point) = (flow.ends().1.ip(), flow.facts.point);
+    let beside = || session.inner.iter().filter(|f| f.facts.point == point && f.ends().1.ip() == server);
+    let same_size =
+        |f: &InnerFlow| Some(toward_server(f).smallest_stuck.as_deref().filter(|s| s.ip_len == stuck.ip_len)?.last);
+    let until = beside().filter_map(same_size).max().unwrap_or(stuck.last);
+    let meanwhile = |at: Timestamp| stuck.first.plus_seconds(UNDER_WAY) < at && at < until;
+    let answers = |f: &InnerFlow| {
+        let opened = match f.toward_client {
+            Direction::ToClient => f.facts.opened.syn_ack().map(|syn| syn.at),
+            Direction::ToServer => f.facts.opened.third(),
+        };
+        [opened, f.facts.last_packet(f.toward_client)].into_iter().flatten().any(meanwhile)
+    };
+    beside().any(answers)
+}
+
+/// The largest packet of that flow, toward its server, that a point at the gateway's inside saw, which captured all the while.
+pub fn largest_inside(session: &Session, upload: &StuckUpload<'_>, points: &[&Point]) -> Option<(PointId, u32)> {
+    let ends = upload.flow.ends();
+    let captured = |f: &InnerFlow| {
+        let mut at = points.iter().filter(|point| point.id == f.facts.point);
+        at.any(|point| point.was_capturing(upload.stuck.first, upload.stuck.last))
+    };
+    let there = session.inner.iter().find(|f| f.facts.opened.carrier.is_none() && f.ends() == ends && captured(f))?;
+    let way = there.toward_client.reverse();
+    let came = *way.of(&there.facts.ended.packets) > 0;
+    let largest = way.of(&there.facts.large).iter().map(|run| run.size).max().unwrap_or(LARGE - 1);
+    came.then_some((there.facts.point, largest))
+}
+
 /// What got through and what never did: the limit lies between.
 fn bracket(session: &Session, points: &[Point]) -> Option<Bracket> {
     // What was read out of the tunnel was not too big for it.
@@ -766,7 +830,7 @@ fn tally(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::Sizes;
+    use crate::event::{FlowId, Large};
     use crate::session::Proof;
     use crate::session::timing::tests::{at, client};
 
@@ -805,5 +869,35 @@ mod tests {
             assert_eq!(bracketed(&session), Some(1346), "{other:?}");
             assert!(stuck_beside_passing(&session).is_none(), "{other:?}");
         }
+    }
+
+    #[test]
+    fn an_upload_is_stuck_where_its_server_goes_on_answering_and_nothing_as_large_passes() {
+        let upload = |sizes: Sizes, heard: f64| {
+            let mut flow = client([10, 9, 0, 7], 1, &[1.0], 9).flows.remove(0);
+            let large = Large { direction: Direction::ToServer, ip_len: 1400, again: false };
+            flow.facts.add_large(at(2.0), FrameRef::default(), large);
+            flow.facts.opened.carrier = Some(FlowId(9));
+            flow.facts.ended.sizes = [sizes, Sizes::default()].into();
+            flow.facts.ended.last_by_direction = [None, Some(at(heard))];
+            flow
+        };
+        let stuck = |seconds: f64| {
+            let (first, last) = (at(2.0), at(2.0 + seconds));
+            let stuck =
+                Stuck { ip_len: 1400, seq: 1, times: 5, first_frame: 1, last_frame: 5, first, last, overtaken: 0 };
+            Sizes { smallest_stuck: Some(stuck.into()), ..Sizes::default() }
+        };
+        let passed = Passed { ip_len: 1400, frame: 1, first: at(9.0), at: at(9.0) };
+        let passes = Sizes { largest_passed: Some(passed), ..Sizes::default() };
+        let told = |flows: Vec<InnerFlow>| {
+            let mut session = session(&[]);
+            flows.into_iter().for_each(|flow| session.inner.push(flow));
+            stuck_uploads(&session).map(|upload| upload.is_answered).collect::<Vec<_>>()
+        };
+        assert_eq!(told(vec![upload(stuck(8.0), 6.0)]), [true]);
+        assert_eq!(told(vec![upload(stuck(8.0), 2.1)]), [false], "what was under way answers nothing");
+        assert!(told(vec![upload(stuck(8.0), 6.0), upload(passes, 9.0)]).is_empty(), "as large ones pass");
+        assert!(told(vec![upload(Sizes::default(), 6.0)]).is_empty());
     }
 }
