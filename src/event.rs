@@ -289,7 +289,7 @@ pub struct Ended {
     pub last_frame: FrameRef,
     /// Packets each way.
     pub packets: [u32; 2],
-    /// TCP segments sent again, each way.
+    /// TCP segments sent again, each way: seen twice, or filling a hole so late that they were.
     pub retransmissions: [u32; 2],
     /// Small segments sent again each way since anything last came the other way (TCP only), up to 255; none behind FIN or RST.
     pub unheard: [u8; 2],

@@ -262,6 +262,13 @@ impl Tcp {
     }
 }
 
+/// Does it fill a hole so late that its sender must have taken it for lost? Where the receiver stands the first sending never showed.
+fn fills_hole(kind: Kind, waited: usize, payload_len: u32) -> bool {
+    /// So many segments behind one make a sender send it again (RFC 5681 §3.2); packets in another order are fewer.
+    const LOST: usize = 3;
+    kind == Kind::New && payload_len > 0 && waited >= LOST
+}
+
 pub(super) fn take(
     told: &mut Told<'_>,
     bench: &mut Bench<'_>,
@@ -296,6 +303,7 @@ pub(super) fn take(
     // It acknowledges what did not show here: its sender hears more than this point.
     let theirs = direction.reverse().of(&tcp.streams).next_seq();
     let hears_more = theirs.is_some_and(|next| (segment.ack.wrapping_sub(next) as i32) > 0);
+    let waited = direction.of(&tcp.streams).waiting();
     let kind = feed(tcp, limits, segment, direction, keys, &mut seen);
     if kind != Kind::Retransmission {
         tcp.silence(segment.payload_len, place.at);
@@ -304,7 +312,7 @@ pub(super) fn take(
     let twice = tcp.captured_twice(direction, segment, packet.ip.id, place.at, is_new);
     let again = !is_new && segment.payload_len > 0 && !twice;
     let resent = direction.of_mut(&mut tcp.again);
-    *resent = resent.saturating_add(u32::from(again));
+    *resent = resent.saturating_add(u32::from(again || fills_hole(kind, waited, segment.payload_len)));
     let is_small = packet.ip.total_len < LARGE;
     // What a client has left need not answer it; a gateway's FIN is answered wherever there is a client.
     let is_awaited = !tcp.closed || direction == Direction::ToClient;
@@ -634,5 +642,12 @@ mod tests {
             tcp.silence(1000, at(earlier));
         }
         assert_eq!(tcp.silence, 380, "the longest counts, and no clock that jumped back");
+    }
+
+    #[test]
+    fn what_fills_a_hole_was_sent_again_when_three_had_come_behind_it() {
+        assert!(fills_hole(Kind::New, 3, 1400));
+        assert!(!fills_hole(Kind::New, 2, 1400), "packets in another order");
+        assert!(!fills_hole(Kind::OutOfOrder, 3, 1400));
     }
 }

@@ -241,6 +241,11 @@ impl TcpStream {
         self.waiting.is_some()
     }
 
+    /// How many segments wait behind the first hole.
+    pub fn waiting(&self) -> usize {
+        self.waiting.as_ref().map_or(0, |waiting| waiting.pieces.len())
+    }
+
     fn start(&mut self, seq: u32) {
         self.started = true;
         self.base = seq;
