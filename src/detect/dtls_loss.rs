@@ -1,11 +1,12 @@
 //! DTLS records are lost on the way, as their numbers tell.
 
-use crate::event::{Direction, FrameRef, PointId, Vantage};
+use crate::event::{Direction, FrameRef, LARGE, PointId, Vantage};
 use crate::finding::{
-    BothWays, Case, Detector, Evidence, Filter, Finding, Grade, Outcome, RuledOut, Severity, Wanted, count,
+    BothWays, Case, Detector, Evidence, Filter, Finding, Grade, Outcome, RuledOut, Severity, Wanted, count, elapsed,
 };
 use crate::session::facts::{FlowFacts, RATES, Rate, Run, Sequence};
 use crate::session::limits::{is_swallowed_over_dtls, stuck_toward_client};
+use crate::session::{Basis, Channel};
 
 /// So many records must be missing before anybody speaks of it.
 const MANY: u32 = 20;
@@ -46,6 +47,10 @@ nobody knows where it stood, about the same loss both ways is taken for its own.
 - `large-datagrams-lost`: captures at both ends, and nothing above a certain size arrives, of which as much was sent as is missing: \
 a path MTU that nobody tells (high)
 - `fragments-lost`: the same, where the sender's datagrams leave in IP fragments (high)
+- `large-datagrams-missing`: the receiving end alone, where since the first is missing none came as large as many before, or none \
+above what an ICMP on that path named
+- `path-mtu-search`: captures at both ends, and the large ones were lost only in the first 12 s, in which a client searches for the path \
+MTU, and nothing afterwards: no fault (info); one end alone then finds nothing
 - `loss`: the loss does not depend on the rate; where only large packets of the tunnel are missing, the path may carry less than \
 they measure",
     confidence: &[AT_RECEIVER, ELSEWHERE],
@@ -73,6 +78,10 @@ impl Loss<'_> {
     fn share(&self) -> f64 {
         self.total.share()
     }
+
+    fn receiver(&self) -> &'static str {
+        if self.direction == Direction::ToServer { "gateway" } else { "client" }
+    }
 }
 
 fn check(case: &Case<'_>) -> Outcome {
@@ -88,12 +97,17 @@ fn check(case: &Case<'_>) -> Outcome {
         return Outcome::cannot_tell(format!("the capture on {} dropped {dropped} frames itself", point.name), None);
     }
     let lossy = all.iter().filter(|l| is_lossy(l.total, l.direction));
+    let (searched, lossy): (Vec<_>, Vec<_>) = lossy.partition(|l| Search::of(l).is_some());
+    let lossy = lossy.into_iter();
     let (doubtful, sure): (Vec<_>, Vec<_>) = lossy.partition(|l| l.doubt.is_some());
     let worst = sure.into_iter().max_by(|a, b| a.share().total_cmp(&b.share()));
     if let (None, Some((loss, why))) = (&worst, doubtful.iter().find_map(|l| Some((l, l.doubt.as_ref()?)))) {
         let vantage = case.point(loss.view.point).and_then(|p| p.vantage);
         let wanted = "whether DTLS records are lost, from a capture that loses no frames itself";
         return Outcome::cannot_tell(why.clone(), vantage.map(|vantage| Wanted { vantage, why: wanted }));
+    }
+    if let (None, Some((loss, search))) = (&worst, searched.iter().find_map(|l| Some((l, Search::of(l)?)))) {
+        return search.outcome(case, loss);
     }
     let Some(worst) = worst else {
         let missing: u32 = all.iter().map(|l| l.total.missing).sum();
@@ -181,6 +195,118 @@ fn doubt((judged, other): (Rate, Rate), direction: Direction, place: Option<&str
     })
 }
 
+/// Records that were missing in the first seconds only, in which a client searches for the path MTU: it sends what may be lost.
+struct Search {
+    /// How long after set-up the last of them was missed, seconds.
+    seconds: f64,
+    /// Records that came afterwards.
+    later: u32,
+}
+
+impl Search {
+    fn of(loss: &Loss<'_>) -> Option<Search> {
+        /// How long a search takes (openconnect: 10 s).
+        const LONGEST: f64 = 12.0;
+        /// What it may cost: a dozen sizes, six times each.
+        const MOST: u32 = 72;
+        /// Fewer records afterwards do not show that all is well.
+        const ENOUGH: u32 = 50;
+        let dtls = loss.view.dtls.as_deref()?;
+        let (_, last) = loss.sequence.seldom().gaps?;
+        let began = dtls.protected().into_iter().flatten().min()?;
+        let seconds = last.seconds_since(began);
+        let behind = dtls.activity.stretches.iter().filter(|stretch| stretch.first > last);
+        let later = behind.map(|stretch| *loss.direction.of(&stretch.records)).sum();
+        (loss.total.missing <= MOST && seconds <= LONGEST && later >= ENOUGH).then_some(Search { seconds, later })
+    }
+
+    fn outcome(&self, case: &Case<'_>, loss: &Loss<'_>) -> Outcome {
+        let words = format!(
+            "{} DTLS records toward the {} are missing, all in the first {}, in which the client searches for the path MTU; of \
+             {} later ones none",
+            loss.total.missing,
+            loss.receiver(),
+            elapsed(self.seconds),
+            self.later
+        );
+        let Some(by_size) = BySize::of(case, loss) else { return case.clear(|| words) };
+        let opened = &loss.view.opened;
+        Outcome::Found(Box::new(Finding {
+            severity: Severity::Info,
+            grade: AT_RECEIVER,
+            headline: "the path carries less than a full packet, and the client keeps to it".to_owned(),
+            summary: format!("{words}.{}", by_size.words(case)),
+            likely: Some("path-mtu-search"),
+            evidence: vec![Evidence::Frames(
+                vec![opened.first_frame, loss.view.ended.last_frame],
+                "first and last packet of the flow whose records were counted".to_owned(),
+            )],
+            ..Finding::default()
+        }))
+    }
+}
+
+/// What the receiving end alone shows of the sizes that are lost.
+enum OneEnd {
+    /// Since records are missing none above the second size came, up to the first before.
+    NoLonger(u32, u32),
+    /// None above the first size came, and an ICMP on that path named the second.
+    Told(u32, u32),
+}
+
+impl OneEnd {
+    fn of(case: &Case<'_>, loss: &Loss<'_>) -> Option<OneEnd> {
+        let (first_gap, _) = loss.sequence.seldom().gaps?;
+        let came = loss.direction.of(&loss.view.large);
+        // Where many large ones came all the same, their sender had learned to send what passes.
+        let still: u32 = came.iter().filter(|run| run.last >= first_gap).map(|run| run.count).sum();
+        if still >= loss.total.missing {
+            return None;
+        }
+        let since = came.iter().filter(|run| run.last >= first_gap).map(|run| run.size).max().unwrap_or(LARGE - 1);
+        let larger = || came.iter().filter(|run| run.last < first_gap && run.size > since);
+        if larger().map(|run| run.count).sum::<u32>() >= MANY {
+            return Some(OneEnd::NoLonger(larger().map(|run| run.size).max()?, since));
+        }
+        let told = case.session.limits.iter().find(|l| l.channel == Channel::OuterUdp && l.basis == Basis::Observed)?;
+        let (largest, _) = (*loss.direction.of(&loss.view.dtls.as_ref()?.largest_datagram))?;
+        (largest.get() <= told.bytes).then_some(OneEnd::Told(largest.get(), told.bytes))
+    }
+
+    /// The largest that passes, bytes.
+    fn passes(&self) -> u32 {
+        match self {
+            OneEnd::NoLonger(_, since) => *since,
+            OneEnd::Told(_, told) => *told,
+        }
+    }
+
+    fn words(&self) -> String {
+        match self {
+            OneEnd::NoLonger(before, since) => format!(
+                " Datagrams of up to {before} B had come before; since the first is missing none above {since} B came: it seems to be \
+                 the large ones that are lost."
+            ),
+            OneEnd::Told(largest, told) => format!(
+                " None above {largest} B came, and an ICMP Fragmentation Needed on that path names {told} B: it seems to be the \
+                 large ones that are lost."
+            ),
+        }
+    }
+
+    fn remedy(&self) -> Vec<String> {
+        let find = format!(
+            "find the link or box between client and gateway that drops UDP above {} B, and why the sender is not told",
+            self.passes()
+        );
+        vec![find, SMALLER.to_owned()]
+    }
+}
+
+/// What helps where large datagrams are lost.
+const SMALLER: &str =
+    "until then `anyconnect mtu 1300`, or less, in the group policy, so that datagrams are small enough";
+
 /// What both ends show of the sizes that are lost.
 struct BySize {
     /// Datagrams with DF of sizes of which none came any more, and the least of these sizes, IP bytes; none where they left in fragments.
@@ -188,6 +314,8 @@ struct BySize {
     /// The largest datagram that was sent, IP bytes, and the largest that came.
     sent: u32,
     came: u32,
+    /// The largest of which some still came, IP bytes.
+    passes: Option<u32>,
     sender: PointId,
 }
 
@@ -213,7 +341,10 @@ impl BySize {
         let whole = Some(count).zip(least).filter(|_| count as f64 >= MOST * f64::from(loss.total.missing));
         // One that came in fragments would be the largest that came.
         let in_fragments = left.is_empty() && sent > came && case.point(sender.point).is_some_and(|p| p.saw_fragments);
-        (whole.is_some() || in_fragments).then_some(BySize { whole, sent, came, sender: sender.point })
+        let since = gone().map(|run| run.first).min();
+        let still = arrived.iter().filter(|run| since.is_some_and(|since| run.last >= since));
+        let passes = still.map(|run| run.size).filter(|size| least.is_some_and(|least| *size < least)).max();
+        (whole.is_some() || in_fragments).then_some(BySize { whole, sent, came, passes, sender: sender.point })
     }
 
     fn likely(&self) -> &'static str {
@@ -224,12 +355,11 @@ impl BySize {
         let pass = match self.whole {
             None => "let IP fragments of UDP pass on every firewall and NAT between client and gateway".to_owned(),
             Some((_, least)) => format!(
-                "find the link or box between client and gateway that drops UDP of {least} B, and why its ICMP does not come"
+                "find the link or box between client and gateway that drops UDP {}, and why its ICMP does not come",
+                self.passes.map_or(format!("of {least} B"), |passes| format!("above {passes} B"))
             ),
         };
-        let smaller =
-            "until then `anyconnect mtu 1300`, or less, in the group policy, so that datagrams are small enough";
-        vec![pass, smaller.to_owned()]
+        vec![pass, SMALLER.to_owned()]
     }
 
     fn words(&self, case: &Case<'_>) -> String {
@@ -241,8 +371,9 @@ impl BySize {
             Some((datagrams, least)) => {
                 let sizes = if least == sent { format!("{sent} B") } else { format!("{least} to {sent} B") };
                 let datagrams = count(*datagrams, "datagram");
+                let passes = self.passes.map_or(String::new(), |passes| format!(", while up to {passes} B did"));
                 format!(
-                    " {datagrams} of {sizes} left {from}, and none of them arrived: it is the large ones that are lost."
+                    " {datagrams} of {sizes} left {from}, and none of them arrived{passes}: it is the large ones that are lost."
                 )
             }
         }
@@ -252,16 +383,16 @@ impl BySize {
 fn finding(case: &Case<'_>, loss: &Loss<'_>) -> Finding {
     let Rate { seen, missing } = loss.total;
     let by_size = BySize::of(case, loss);
-    let to = if loss.direction == Direction::ToServer { "gateway" } else { "client" };
+    let to = loss.receiver();
     let percent = loss.share() * 100.0;
     let mut summary = format!(
         "{missing} of {} DTLS records toward the {to} ({percent:.1} %) never came to {}.",
         u64::from(seen) + u64::from(missing),
         case.place(loss.view.point)
     );
-    if let Some(by_size) = &by_size {
-        summary.push_str(&by_size.words(case));
-    }
+    let one_end = if by_size.is_none() { OneEnd::of(case, loss) } else { None };
+    let is_by_size = by_size.is_some() || one_end.is_some();
+    summary.extend(by_size.as_ref().map(|by_size| by_size.words(case)).or(one_end.as_ref().map(OneEnd::words)));
     let stuck = case.session.inner.iter().filter_map(stuck_toward_client).filter(|stuck| stuck.times > 2);
     let swallowed = stuck.filter(|stuck| is_swallowed_over_dtls(case.session, stuck)).max_by_key(|stuck| stuck.times);
     if let (Direction::ToClient, Some(stuck)) = (loss.direction, swallowed) {
@@ -269,12 +400,12 @@ fn finding(case: &Case<'_>, loss: &Loss<'_>) -> Finding {
             " Inside, a segment of {} B toward the client was sent {} times in vain{}.",
             stuck.ip_len,
             stuck.times,
-            if by_size.is_some() { "" } else { ": it is large records that vanish" }
+            if is_by_size { "" } else { ": it is large records that vanish" }
         ));
     }
     let untimed = case.untimed();
-    let limited = rate_limit(&loss.sequence.rates()).filter(|_| untimed.is_none() && by_size.is_none());
-    if let Some(why) = untimed.filter(|_| by_size.is_none()) {
+    let limited = rate_limit(&loss.sequence.rates()).filter(|_| untimed.is_none() && !is_by_size);
+    if let Some(why) = untimed.filter(|_| !is_by_size) {
         summary.push_str(&format!(" Whether the loss grows with the rate cannot be told: {why}."));
     }
     let mut ruled_out = Vec::new();
@@ -308,12 +439,16 @@ fn finding(case: &Case<'_>, loss: &Loss<'_>) -> Finding {
                 format!("DTLS datagrams toward the {to} that need fragments are lost")
             }
             None if by_size.is_some() => format!("large DTLS datagrams toward the {to} are lost, and small ones pass"),
+            None if one_end.is_some() => {
+                format!("{percent:.0} % of the DTLS records toward the {to} are lost, the large ones, it seems")
+            }
             None => format!("{percent:.0} % of the DTLS records toward the {to} are lost"),
         },
         summary,
         likely: Some(match (&by_size, &limited) {
             (Some(by_size), _) => by_size.likely(),
             (None, Some(_)) => "rate-limited",
+            (None, None) if one_end.is_some() => "large-datagrams-missing",
             (None, None) => "loss",
         }),
         ruled_out,
@@ -327,9 +462,10 @@ fn finding(case: &Case<'_>, loss: &Loss<'_>) -> Finding {
             shows: "the records counted (column dtls.record.sequence_number)".to_owned(),
             frames: None,
         }],
-        remedy: match &by_size {
-            Some(by_size) => by_size.remedy(),
-            None => DETECTOR.remedy.iter().map(|r| (*r).to_owned()).collect(),
+        remedy: match (&by_size, &one_end) {
+            (Some(by_size), _) => by_size.remedy(),
+            (None, Some(one_end)) => one_end.remedy(),
+            (None, None) => DETECTOR.remedy.iter().map(|r| (*r).to_owned()).collect(),
         },
         ..Finding::default()
     }

@@ -37,7 +37,8 @@ The outer path (client to gateway) carries small packets and drops large ones wi
 Found in the TLS tunnel (`tls`) when a TCP segment was sent at least three times at the same size without being acknowledged, \
 smaller packets of the same direction were acknowledged (or, where the connection then fell silent, two or more sent right behind it arrived, as selective acknowledgments tell), and nothing as large got through later. Found in the DTLS tunnel (`dtls`) \
 when the client's search for the path MTU sent records of one size three times or more without an answer, not even by ICMP, and a \
-smaller size was answered by a record as long. Sizes up to 576 bytes never count. A path that died altogether loses small packets too and is not \
+smaller size was answered by a record as long. Where the client then sent nothing larger, many large \
+packets that pass went, and none was missing, its search did what it is for: worth knowing, and no fault. Sizes up to 576 bytes never count. A path that died altogether loses small packets too and is not \
 this; nor is offload, whose super-frames were never on the wire.
 
 Packets inside the tunnel that get stuck at the same time are its victims: their size is not to blame.",
@@ -58,7 +59,7 @@ fn check(case: &Case<'_>) -> Outcome {
     let dtls = session.dtls.iter().flat_map(|d| &d.views).filter_map(|view| probed(view));
     // A search for the path MTU that ICMP answers finds its way.
     let dtls = dtls.filter(|hole| hole.told(case).is_none());
-    if let Some(hole) = tls.chain(dtls).max_by_key(|hole| hole.times) {
+    if let Some(hole) = tls.chain(dtls).max_by_key(|hole| (!hole.adapted, hole.times)) {
         return Outcome::Found(Box::new(hole.finding(case)));
     }
     let sizes = session.connections.iter().flat_map(|c| &c.views).flat_map(|v| v.ended.sizes.iter());
@@ -85,6 +86,8 @@ struct Hole {
     passed: Option<u32>,
     /// Small ones behind it that arrived, where nothing was heard later.
     overtaken: u32,
+    /// The client keeps to what passes, and all is well.
+    adapted: bool,
     frames: Vec<FrameRef>,
 }
 
@@ -110,6 +113,7 @@ fn stuck(view: &FlowFacts) -> Vec<Hole> {
             span: (stuck.first, stuck.last),
             passed: sizes.largest_passed.map(|p| p.ip_len),
             overtaken: if goes_on { 0 } else { stuck.overtaken },
+            adapted: false,
             frames: [stuck.first_frame, stuck.last_frame].map(|number| FrameRef { capture, number }).into(),
         })
     };
@@ -139,8 +143,28 @@ fn probed(view: &FlowFacts) -> Option<Hole> {
         span: (lost.first, lost.last),
         passed: Some(answered),
         overtaken: 0,
+        adapted: keeps_below(view, lost.ip_len, lost.last),
         frames: vec![lost.frame],
     })
+}
+
+/// Did the client send nothing as large from then on, and many large packets below it went one way, and none was missing?
+fn keeps_below(view: &FlowFacts, bytes: u32, from: Timestamp) -> bool {
+    /// What was under way is over by then, seconds.
+    const UNDER_WAY: f64 = 1.0;
+    /// Fewer show nothing.
+    const MANY: u64 = 20;
+    let Some(dtls) = view.dtls.as_deref() else { return false };
+    let from = from.plus_seconds(UNDER_WAY);
+    let larger = Direction::ToServer.of(&view.large).iter().any(|run| run.last > from && run.size >= bytes);
+    let lost_later = dtls.sequence.iter().filter_map(|s| s.seldom().gaps).any(|(_, last)| last > from);
+    let mut later = dtls.activity.stretches.iter().filter(|stretch| stretch.first > from);
+    let many_large = |bytes: u64, records: u32| bytes >= u64::from(ALWAYS) * MANY.max(u64::from(records));
+    let carried = later.any(|stretch| {
+        let mut ways = stretch.bytes.iter().zip(&stretch.records);
+        ways.any(|(bytes, records)| many_large(*bytes, *records))
+    });
+    !larger && !lost_later && carried
 }
 
 impl Hole {
@@ -210,14 +234,21 @@ impl Hole {
             0 => format!("the {to} went on answering small packets"),
             _ => format!("what was sent behind it reached the {to}"),
         };
+        if self.adapted {
+            summary.push_str(" From then on the client kept to what passes, and nothing was missing.");
+        }
         Finding {
-            severity: Severity::High,
+            severity: if self.adapted { Severity::Info } else { Severity::High },
             grade: match (self.dtls, near) {
                 (true, _) => PROBED,
                 (false, true) => AT_SENDER,
                 (false, false) => ELSEWHERE,
             },
-            headline: "large packets of the tunnel itself vanish on the outer path".to_owned(),
+            headline: match self.adapted {
+                true => "the outer path carries less than a full packet, and the client keeps to it",
+                false => "large packets of the tunnel itself vanish on the outer path",
+            }
+            .to_owned(),
             summary,
             likely: Some(if self.dtls { "dtls" } else { "tls" }),
             ruled_out: vec![RuledOut { what: "a dead path", why: alive }],

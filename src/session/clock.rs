@@ -203,6 +203,7 @@ fn shift_flow(flow: &mut FlowFacts, by: f64) {
         shift_activity(&mut tls.activity, by);
     }
     if let Some(dtls) = flow.dtls.as_deref_mut() {
+        dtls.sequence.iter_mut().flat_map(|sequence| sequence.gaps_mut()).for_each(move_it);
         dtls.first.iter_mut().chain(&mut dtls.last).flatten().for_each(|(at, _)| move_it(at));
         if let Some(seldom) = &mut dtls.seldom {
             seldom.protected.iter_mut().flatten().for_each(move_it);

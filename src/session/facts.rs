@@ -881,6 +881,8 @@ pub struct SeldomInSequence {
     pub silence: u32,
     /// Records that came behind a higher one.
     pub late: u32,
+    /// When numbers were first and last passed over.
+    pub gaps: Option<(Timestamp, Timestamp)>,
     /// Seconds with more records, and with ever more of them: [`RATES`].
     faster: [Rate; RATES.len()],
 }
@@ -971,6 +973,9 @@ impl Sequence {
             if number.epoch() == last.epoch() && gap <= Self::LONGEST_GAP {
                 let gap = gap as u32;
                 self.missing = self.missing.saturating_add(gap);
+                if gap > 0 {
+                    self.seldom.get_or_insert_default().gaps.get_or_insert((at, at)).1 = at;
+                }
                 if gap > 0 && (Self::SILENCE..=i32::MAX as u32).contains(&since) {
                     let seldom = self.seldom.get_or_insert_default();
                     seldom.in_silence = seldom.in_silence.saturating_add(gap);
@@ -994,9 +999,16 @@ impl Sequence {
             in_silence: 0,
             silence: 0,
             late: 0,
+            gaps: None,
             faster: [Rate { seen: 0, missing: 0 }; RATES.len()],
         };
         self.seldom.as_deref().unwrap_or(NOTHING)
+    }
+
+    /// When numbers were passed over, to move it in time.
+    pub(super) fn gaps_mut(&mut self) -> impl Iterator<Item = &mut Timestamp> {
+        let gaps = self.seldom.as_deref_mut().and_then(|seldom| seldom.gaps.as_mut());
+        gaps.into_iter().flat_map(|(first, last)| [first, last])
     }
 
     /// The rates, the last second included: in seconds with few records and with ever more of them ([`RATES`]).
