@@ -311,6 +311,8 @@ pub struct SeldomInEnded {
     /// The longest time each way in which small segments were sent again three times or more and nothing came back, until something did
     /// (TCP only).
     pub lapses: [Option<Lapse>; 2],
+    /// The longest time each way in which bytes were missing that their receiver missed too (TCP only).
+    pub holes: [Option<Hole>; 2],
     /// Windows that each side closed, the segments that say so counted.
     pub zero_windows: [ZeroWindow; 2],
     /// Segments above the peer's MSS: pictures of offload, never on the wire like that.
@@ -322,6 +324,7 @@ impl Ended {
     pub fn seldom(&self) -> &SeldomInEnded {
         const NOTHING: &SeldomInEnded = &SeldomInEnded {
             lapses: [None; 2],
+            holes: [None; 2],
             zero_windows: [ZeroWindow { segments: 0, centiseconds: 0 }; 2],
             super_frames: 0,
         };
@@ -336,6 +339,30 @@ impl Ended {
     /// Of [`SeldomInEnded::lapses`] the one of the side that sends that way.
     pub fn lapse(&self, sent: Direction) -> Option<Lapse> {
         *sent.of(&self.seldom().lapses)
+    }
+}
+
+/// Bytes of a TCP connection that did not come while what was sent behind them did.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Hole {
+    /// When something behind them first came, and in which frame.
+    pub since: (Timestamp, FrameRef),
+    /// When something behind them last came.
+    pub until: Timestamp,
+    /// How many they are.
+    pub bytes: u32,
+    /// Small segments from behind them that came a second after the first or later, bare acknowledgments too.
+    pub behind: u32,
+    /// As large ones came a second after the first or later.
+    pub large_came: bool,
+    /// Acknowledgments of their receiver meanwhile, which end before them.
+    pub missed: u32,
+}
+
+impl Hole {
+    /// How long it was there, seconds.
+    pub fn seconds(&self) -> f64 {
+        self.until.seconds_since(self.since.0)
     }
 }
 

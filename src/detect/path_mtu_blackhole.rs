@@ -1,6 +1,6 @@
 //! On the outer path large packets of the tunnel never get through while small ones do.
 
-use crate::event::{Direction, FrameRef, PointId, Protocol, Timestamp, Vantage};
+use crate::event::{self, Direction, FrameRef, PointId, Protocol, Timestamp, Vantage};
 use crate::finding::{
     BothWays, Case, Detector, Evidence, Finding, Grade, Outcome, RuledOut, Severity, Sight, count, elapsed,
     frame_filters,
@@ -20,6 +20,8 @@ const ALWAYS: u32 = 576;
 
 const AT_SENDER: Grade = Grade::high("the sending end was captured, and smaller packets passed afterwards");
 const PROBED: Grade = Grade::high("probes of one size went unanswered again and again, and a smaller one was answered");
+const BEHIND: Grade =
+    Grade::medium("captured where the packets should arrive: what came from behind them tells that they did not");
 const ELSEWHERE: Grade = Grade::medium("captured elsewhere");
 
 pub static DETECTOR: Detector = Detector {
@@ -35,14 +37,15 @@ The outer path (client to gateway) carries small packets and drops large ones wi
 1492, DS-Lite 1460, a tunnel) whose ICMP is filtered. The tunnel comes up, small requests work, transfers hang.
 
 Found in the TLS tunnel (`tls`) when a TCP segment was sent at least three times at the same size without being acknowledged, \
-smaller packets of the same direction were acknowledged (or, where the connection then fell silent, two or more sent right behind it arrived, as selective acknowledgments tell), and nothing as large got through later. Found in the DTLS tunnel (`dtls`) \
+smaller packets of the same direction were acknowledged (or, where the connection then fell silent, two or more sent right behind it arrived, as selective acknowledgments tell), and nothing as large got through later; or, captured behind the place where they vanish (medium), when more than 576 bytes did not come for ten seconds or more while \
+three or more small segments from behind them did, and the receiver's acknowledgments end before them. Found in the DTLS tunnel (`dtls`) \
 when the client's search for the path MTU sent records of one size three times or more without an answer, not even by ICMP, and a \
 smaller size was answered by a record as long. Where the client then sent nothing larger, many large \
 packets that pass went, and none was missing, its search did what it is for: worth knowing, and no fault. Sizes up to 576 bytes never count. A path that died altogether loses small packets too and is not \
 this; nor is offload, whose super-frames were never on the wire.
 
 Packets inside the tunnel that get stuck at the same time are its victims: their size is not to blame.",
-    confidence: &[PROBED, AT_SENDER, ELSEWHERE],
+    confidence: &[PROBED, AT_SENDER, BEHIND, ELSEWHERE],
     remedy: &[
         "let ICMP type 3 code 4 pass along the path between client and gateway",
         "lower the gateway's MSS for the outer connection (`sysopt connection tcpmss`), which TCP at both ends will heed; affects all TCP through the gateway",
@@ -59,7 +62,15 @@ fn check(case: &Case<'_>) -> Outcome {
     let dtls = session.dtls.iter().flat_map(|d| &d.views).filter_map(|view| probed(view));
     // A search for the path MTU that ICMP answers finds its way.
     let dtls = dtls.filter(|hole| hole.told(case).is_none());
-    if let Some(hole) = tls.chain(dtls).max_by_key(|hole| (!hole.adapted, hole.times)) {
+    let worst = tls.chain(dtls).max_by_key(|hole| (!hole.adapted, hole.times));
+    if let Some(hole) = worst.as_ref().filter(|hole| !hole.adapted) {
+        return Outcome::Found(Box::new(hole.finding(case)));
+    }
+    let missing = session.tunnels().flat_map(|c| &c.views).flat_map(|view| Missing::of(view));
+    if let Some(missing) = missing.max_by(|a, b| a.hole.seconds().total_cmp(&b.hole.seconds())) {
+        return Outcome::Found(Box::new(missing.finding(case)));
+    }
+    if let Some(hole) = worst {
         return Outcome::Found(Box::new(hole.finding(case)));
     }
     let sizes = session.connections.iter().flat_map(|c| &c.views).flat_map(|v| v.ended.sizes.iter());
@@ -118,6 +129,58 @@ fn stuck(view: &FlowFacts) -> Vec<Hole> {
         })
     };
     [Direction::ToServer, Direction::ToClient].into_iter().filter_map(hole).collect()
+}
+
+/// Bytes of the TLS tunnel that never came while small segments sent behind them did: their resends do not show where they got lost
+/// before.
+struct Missing<'a> {
+    view: &'a FlowFacts,
+    direction: Direction,
+    hole: event::Hole,
+}
+
+impl Missing<'_> {
+    fn of(view: &FlowFacts) -> Vec<Missing<'_>> {
+        /// In this time a sender sends what is missing again four times or more (RFC 6298), seconds.
+        const LONG: f64 = 10.0;
+        /// So many small ones that came later are no chance.
+        const CAME: u32 = 3;
+        let missing = |direction: Direction| {
+            let hole = (*direction.of(&view.ended.seldom().holes))?;
+            let vanishes = hole.seconds() >= LONG && hole.behind >= CAME && !hole.large_came && hole.bytes > ALWAYS;
+            vanishes.then_some(Missing { view, direction, hole })
+        };
+        [Direction::ToServer, Direction::ToClient].into_iter().filter_map(missing).collect()
+    }
+
+    fn finding(&self, case: &Case<'_>) -> Finding {
+        let (by, to) = match self.direction {
+            Direction::ToServer => ("client", "gateway"),
+            Direction::ToClient => ("gateway", "client"),
+        };
+        let frames = vec![self.hole.since.1];
+        let shows = "the first segment behind the missing bytes";
+        Finding {
+            severity: Severity::Medium,
+            grade: BEHIND,
+            headline: format!("data of the TLS tunnel toward the {to} never arrives, while small packets do"),
+            summary: format!(
+                "{} B of the TLS tunnel toward the {to} never came to {} in {}, while {} of the {by} from behind them came. The {to} \
+                 missed them too: its acknowledgments end before them. A TCP sends such bytes again and again; that only these are \
+                 lost each time speaks of their size.",
+                self.hole.bytes,
+                case.place(self.view.point),
+                elapsed(self.hole.seconds()),
+                count(u64::from(self.hole.behind), "small packet"),
+            ),
+            likely: Some("tls"),
+            ruled_out: vec![RuledOut { what: "a dead path", why: format!("small packets of the {by} arrived") }],
+            evidence: vec![Evidence::Frames(frames.clone(), shows.to_owned())],
+            filters: frame_filters(&frames, shows),
+            remedy: DETECTOR.remedy.iter().map(|r| (*r).to_owned()).collect(),
+            ..Finding::default()
+        }
+    }
 }
 
 /// The client's search for the path MTU over DTLS: the smallest size nobody answered, above the largest somebody did.

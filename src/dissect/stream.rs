@@ -6,8 +6,8 @@ use super::{Bench, Body, Carried, Limits, Losses, Place, Told, is_super_frame, s
 use crate::anyconnect::{PacketKind, Token, TunnelAnswer, TunnelRequest};
 use crate::decrypt::Keyring;
 use crate::event::{
-    Direction, Ended, Event, FlowId, FrameRef, LARGE, Lapse, SeldomInEnded, TcpHandshake, Timestamp, TunnelPacket,
-    Unsealed, What, ZeroWindow,
+    Direction, Ended, Event, FlowId, FrameRef, Hole, LARGE, Lapse, SeldomInEnded, TcpHandshake, Timestamp,
+    TunnelPacket, Unsealed, What, ZeroWindow,
 };
 use crate::flow::probe::{SizeProbe, SizesByDirection};
 use crate::flow::tcp::{Chunk, Kind, TcpStream};
@@ -83,6 +83,59 @@ struct Reading {
 struct Seldom {
     deaf: [Deaf; 2],
     closed: [ClosedWindow; 2],
+    holes: [Holes; 2],
+}
+
+/// The hole there is, with the number of its first byte, and the longest one there was.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+struct Holes {
+    now: Option<(u32, Hole)>,
+    longest: Option<Hole>,
+}
+
+impl Holes {
+    /// What came at once behind the first was under way with it, nanoseconds.
+    const AT_ONCE: i64 = 1_000_000_000;
+
+    /// The hole is there, or none is.
+    fn stands(&mut self, hole: Option<(u32, u32)>, place: Place) {
+        if self.now.map(|(seq, _)| seq) == hole.map(|(seq, _)| seq) {
+            return;
+        }
+        self.longest = self.total();
+        let since = (place.at, place.frame);
+        let begun = |bytes| Hole { since, until: place.at, bytes, behind: 0, large_came: false, missed: 0 };
+        self.now = hole.map(|(seq, bytes)| (seq, begun(bytes)));
+    }
+
+    /// It, where it stood for longer than a moment.
+    fn late(&mut self, place: Place) -> Option<&mut (u32, Hole)> {
+        self.now.as_mut().filter(|(_, hole)| place.at.nanos_since(hole.since.0) >= Holes::AT_ONCE)
+    }
+
+    /// A segment came from its sender.
+    fn came(&mut self, seq: u32, is_small: bool, place: Place) {
+        let Some((first, hole)) = self.late(place) else { return };
+        if (seq.wrapping_sub(*first) as i32) > 0 {
+            hole.behind = hole.behind.saturating_add(u32::from(is_small));
+            hole.large_came |= !is_small;
+            hole.until = place.at;
+        }
+    }
+
+    /// Its receiver acknowledges everything before that number.
+    fn acknowledged(&mut self, ack: u32, place: Place) {
+        if let Some((_, hole)) = self.late(place).filter(|(first, _)| *first == ack) {
+            hole.missed = hole.missed.saturating_add(1);
+        }
+    }
+
+    /// The longest of which its receiver knew.
+    fn total(&self) -> Option<Hole> {
+        let now = self.now.map(|(_, hole)| hole).filter(|hole| hole.missed > 0 && hole.behind > 0);
+        let longer = |a: Hole, b: Hole| if a.seconds() < b.seconds() { b } else { a };
+        self.longest.into_iter().chain(now).reduce(longer)
+    }
 }
 
 /// One side's window: how often it was announced closed, since when it is, and how long it was before.
@@ -176,6 +229,21 @@ impl Tcp {
         self.handshake.as_ref()?.syn(direction.reverse())?.mss
     }
 
+    /// Watches the holes of what goes that way, and what its receiver says of those of the other.
+    fn watch_holes(&mut self, direction: Direction, segment: &TcpSegment<'_>, is_small: bool, place: Place) {
+        let stream = direction.of(&self.streams);
+        let hole = stream.next_seq().zip(stream.hole());
+        if hole.is_none() && self.seldom.is_none() {
+            return;
+        }
+        let holes = &mut self.seldom.get_or_insert_default().holes;
+        direction.of_mut(holes).stands(hole, place);
+        direction.of_mut(holes).came(segment.seq, is_small, place);
+        if segment.has(TcpSegment::ACK) {
+            direction.reverse().of_mut(holes).acknowledged(segment.ack, place);
+        }
+    }
+
     /// Forgets how its bytes are read when both sides have said all of theirs: there may be many such connections.
     fn close(&mut self) {
         if self.closed
@@ -255,7 +323,8 @@ impl Tcp {
         if let Some(seldom) = &self.seldom {
             let zero_windows = seldom.closed.map(|closed| closed.total(ended.last));
             let lapses = seldom.deaf.map(|deaf| deaf.longest);
-            ended.add(SeldomInEnded { zero_windows, lapses, ..SeldomInEnded::default() });
+            let holes = seldom.holes.map(|holes| holes.total());
+            ended.add(SeldomInEnded { zero_windows, lapses, holes, ..SeldomInEnded::default() });
         }
         ended.silence = self.silence;
         ended.sizes = SizesByDirection::of(&self.probes);
@@ -319,6 +388,7 @@ pub(super) fn take(
     if again && is_small && is_awaited {
         tcp.sent_again(direction, place);
     }
+    tcp.watch_holes(direction, segment, is_small, place);
     tcp.heard(direction.reverse(), place);
     if is_ack && hears_more {
         tcp.heard(direction, place);
@@ -642,6 +712,33 @@ mod tests {
             tcp.silence(1000, at(earlier));
         }
         assert_eq!(tcp.silence, 380, "the longest counts, and no clock that jumped back");
+    }
+
+    #[test]
+    fn a_hole_tells_of_small_segments_from_behind_it_that_its_receiver_could_not_take() {
+        let place = |seconds: f64| Place {
+            at: Timestamp::default().plus_seconds(seconds),
+            frame: FrameRef::default(),
+            point: Default::default(),
+            carrier: None,
+        };
+        let hole = |large: bool, ack: u32| {
+            let mut holes = Holes::default();
+            holes.stands(Some((1000, 1400)), place(0.0));
+            holes.came(2400, true, place(0.1));
+            for seconds in [2.0, 5.0, 12.0] {
+                holes.stands(Some((1000, 1400)), place(seconds));
+                holes.came(2500, !large, place(seconds));
+                holes.acknowledged(ack, place(seconds));
+            }
+            holes.stands(None, place(13.0));
+            holes.total()
+        };
+        let found = hole(false, 1000).unwrap();
+        assert_eq!((found.bytes, found.behind, found.missed, found.large_came), (1400, 3, 3, false));
+        assert!((found.seconds() - 12.0).abs() < 1e-6);
+        assert!(hole(false, 900).is_none(), "nobody says that they are missing");
+        assert!(hole(true, 1000).is_none_or(|hole| hole.large_came));
     }
 
     #[test]

@@ -241,6 +241,12 @@ impl TcpStream {
         self.waiting.is_some()
     }
 
+    /// Bytes of the first hole; `None` without one.
+    pub fn hole(&self) -> Option<u32> {
+        let first = self.waiting.as_ref()?.pieces.keys().next()?;
+        Some(u32::try_from(first.saturating_sub(self.position)).unwrap_or(u32::MAX))
+    }
+
     /// How many segments wait behind the first hole.
     pub fn waiting(&self) -> usize {
         self.waiting.as_ref().map_or(0, |waiting| waiting.pieces.len())

@@ -183,6 +183,10 @@ fn shift_flow(flow: &mut FlowFacts, by: f64) {
         move_it(&mut lapse.first.0);
         move_it(&mut lapse.until);
     }
+    for hole in flow.ended.seldom.iter_mut().flat_map(|seldom| &mut seldom.holes).flatten() {
+        move_it(&mut hole.since.0);
+        move_it(&mut hole.until);
+    }
     flow.closed.iter_mut().for_each(|closed| move_it(&mut closed.at));
     for run in flow.large.iter_mut().flat_map(|runs| runs.iter_mut()) {
         move_it(&mut run.first);
