@@ -6,7 +6,7 @@ use crate::finding::{
     frame_filters,
 };
 use crate::session::Icmp;
-use crate::session::facts::{FlowFacts, IcmpFacts, Probe};
+use crate::session::facts::{FlowFacts, IcmpFacts, Probe, Sequence};
 use crate::session::mtu::LinkMtu;
 
 /// Sendings of one segment, or of one size of probe, without an answer before it counts as a black hole.
@@ -40,8 +40,8 @@ Found in the TLS tunnel (`tls`) when a TCP segment was sent at least three times
 smaller packets of the same direction were acknowledged (or, where the connection then fell silent, two or more sent right behind it arrived, as selective acknowledgments tell), and nothing as large got through later; or, captured behind the place where they vanish (medium), when more than 576 bytes did not come for ten seconds or more while \
 three or more small segments from behind them did, and the receiver's acknowledgments end before them. Found in the DTLS tunnel (`dtls`) \
 when the client's search for the path MTU sent records of one size three times or more without an answer, not even by ICMP, and a \
-smaller size was answered by a record as long. Where the client then sent nothing larger, many large \
-packets that pass went, and none was missing, its search did what it is for: worth knowing, and no fault. Sizes up to 576 bytes never count. A path that died altogether loses small packets too and is not \
+smaller size was answered by a record as long. Where the client then sent nothing as large, but many large \
+packets that pass, and hardly anything was missing, its search did what it is for: worth knowing, and no fault. Sizes up to 576 bytes never count. A path that died altogether loses small packets too and is not \
 this; nor is offload, whose super-frames were never on the wire.
 
 Packets inside the tunnel that get stuck at the same time are its victims: their size is not to blame.",
@@ -211,21 +211,25 @@ fn probed(view: &FlowFacts) -> Option<Hole> {
     })
 }
 
-/// Did the client send nothing as large from then on, and many large packets below it went one way, and none was missing?
+/// Did the client send nothing as large from then on, but many large packets below it, and was hardly anything missing?
 fn keeps_below(view: &FlowFacts, bytes: u32, from: Timestamp) -> bool {
     /// What was under way is over by then, seconds.
     const UNDER_WAY: f64 = 1.0;
     /// Fewer show nothing.
     const MANY: u64 = 20;
+    /// Fewer missing records are lost on any path.
+    const FEW: u32 = 12;
     let Some(dtls) = view.dtls.as_deref() else { return false };
     let from = from.plus_seconds(UNDER_WAY);
     let larger = Direction::ToServer.of(&view.large).iter().any(|run| run.last > from && run.size >= bytes);
-    let lost_later = dtls.sequence.iter().filter_map(|s| s.seldom().gaps).any(|(_, last)| last > from);
+    let went_on = |s: &Sequence| s.seldom().gaps.is_some_and(|(_, last)| last > from) && s.missing >= FEW;
+    let lost_later = dtls.sequence.iter().any(went_on);
     let mut later = dtls.activity.stretches.iter().filter(|stretch| stretch.first > from);
-    let many_large = |bytes: u64, records: u32| bytes >= u64::from(ALWAYS) * MANY.max(u64::from(records));
+    // Only what it sends itself shows that it has learned; acknowledgments stand between.
     let carried = later.any(|stretch| {
-        let mut ways = stretch.bytes.iter().zip(&stretch.records);
-        ways.any(|(bytes, records)| many_large(*bytes, *records))
+        let bytes = *Direction::ToServer.of(&stretch.bytes);
+        let records = u64::from(*Direction::ToServer.of(&stretch.records));
+        bytes >= u64::from(ALWAYS) * MANY.max(records / 2)
     });
     !larger && !lost_later && carried
 }
@@ -298,7 +302,7 @@ impl Hole {
             _ => format!("what was sent behind it reached the {to}"),
         };
         if self.adapted {
-            summary.push_str(" From then on the client kept to what passes, and nothing was missing.");
+            summary.push_str(" From then on the client kept to what passes, and hardly anything was missing.");
         }
         Finding {
             severity: if self.adapted { Severity::Info } else { Severity::High },
