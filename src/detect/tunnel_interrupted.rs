@@ -1,6 +1,6 @@
 //! The TLS tunnel ended before its time, or was replaced by another one.
 
-use crate::event::{Direction, FrameRef, TunnelAnswer, Vantage};
+use crate::event::{Direction, FrameRef, PointId, TunnelAnswer, Vantage};
 use crate::finding::{
     BothWays, Case, Detector, Evidence, Filter, Finding, Grade, Outcome, RuledOut, Severity, Sight, UNHEARD, Wanted,
     count, elapsed,
@@ -284,13 +284,12 @@ impl<'a> Break<'a> {
         /// So many DPDs are no chance.
         const DPDS: u32 = 2;
         let session = case.session;
-        let views = session.tunnels().flat_map(|tunnel| tunnel.views.iter().map(move |view| (tunnel, view)));
-        let near = views.filter(|(tunnel, view)| std::ptr::eq(tunnel.best(), &***view));
-        near.filter_map(move |(tunnel, view)| {
-            let outage = Outage::over_dtls(session, tunnel, view)?;
-            let arrives = arrives(case, tunnel, view, &outage);
+        session.tunnels().filter_map(move |tunnel| {
+            let near = tunnel.best();
+            let outage = Outage::over_dtls(session, tunnel, near)?;
+            let arrives = arrives(case, tunnel, near.point, &outage);
             let is_asked = outage.control >= DPDS;
-            let is_outside = case.point(view.point).and_then(|p| p.vantage) == Some(Vantage::Outside);
+            let is_outside = case.point(near.point).and_then(|p| p.vantage) == Some(Vantage::Outside);
             let likely = match arrives {
                 Some(false) => "path-lost",
                 Some(true) if is_asked => "gateway-silent",
@@ -587,10 +586,10 @@ fn outage_frame(outage: &Outage) -> &'static str {
 }
 
 /// Do the client's DTLS records reach the gateway's outside interface in that time, where it was captured too?
-fn arrives(case: &Case<'_>, tunnel: &Connection, near: &View, outage: &Outage) -> Option<bool> {
+fn arrives(case: &Case<'_>, tunnel: &Connection, near: PointId, outage: &Outage) -> Option<bool> {
     let outside = case.at(Vantage::Outside);
     let is_there = |view: &&View| {
-        let point = case.point(view.point).filter(|p| outside.contains(&p.id) && view.point != near.point);
+        let point = case.point(view.point).filter(|p| outside.contains(&p.id) && view.point != near);
         point.is_some_and(|p| p.was_capturing(outage.since, outage.until))
     };
     let mut there = case.session.dtls_since(tunnel).flat_map(|d| &d.views).filter(is_there).peekable();
