@@ -134,11 +134,13 @@ fn on_interrupt(console: Console) -> Arc<AtomicBool> {
     let raised = Arc::clone(&stop);
     // Without a handler the signal just ends the program, as it would anyway.
     let _ = ctrlc::set_handler(move || {
-        if raised.swap(true, Relaxed) {
+        if raised.load(Relaxed) {
             super::output::abandon();
             std::process::exit(Exit::Interrupted as i32);
         }
+        // Said first: the program may be gone right after the flag is up.
         console.complain("stopping; once more to stop without a report");
+        raised.store(true, Relaxed);
     });
     stop
 }

@@ -533,7 +533,7 @@ pub struct Reconnect {
     /// `mtu`, `sleep`, `roaming`, `path-lost`, `tls-lost`, `dpd-unanswered`, `reset`, `link-mtu-changed`, `optimising`, `rekey`, `client-closed`,
     /// `gateway-closed`, `unknown`.
     pub cause: String,
-    /// Seconds from the last data before to the first data after; absent when there was none on one side.
+    /// Seconds from the gateway's last data in the old tunnel, over TLS or DTLS, to the first data in the new one.
     pub without_data_seconds: Option<f64>,
     /// Largest inner packet before and after, bytes, as inner SYNs or full records tell; absent when nothing tells.
     pub mtu: Option<[u32; 2]>,

@@ -82,7 +82,7 @@ pub struct Reconnect {
     pub since_hello: Option<f64>,
     /// DTLS came up while the old tunnel lived.
     pub dtls_worked: bool,
-    /// Seconds from the last data of the old tunnel, over TLS or DTLS, to the first of the new one.
+    /// Seconds from the gateway's last data in the old tunnel, over TLS or DTLS, to the first data in the new one.
     pub without_data: Option<f64>,
     /// The gateway had been silent in the tunnel while the client sent.
     pub unheard: Option<Unheard>,

@@ -55,7 +55,7 @@ pub(super) fn reconnect(case: &Case<'_>, seam: &Reconnect) -> Option<Candidate> 
     frames.extend([seam.frame, old.opened.first_frame, old.ended.last_frame]);
     frames.extend(seam.inner_mss.iter().flat_map(|mss| [mss.before.1, mss.after.1]));
     let mut ladder = rungs.ladder("reconnect", "the tunnel's end and the new tunnel".to_owned());
-    let lost = seam.without_data.map_or(String::new(), |s| format!("; no data for {s:.1} s"));
+    let lost = seam.without_data.map_or(String::new(), |s| format!("; no data from the gateway for {s:.1} s"));
     ladder.outcome = match seam.gap {
         gap if gap >= 0.0 => format!("a new tunnel {gap:.1} s after the end of the old one{lost}"),
         gap => format!("a new tunnel {:.1} s before the end of the old one{lost}", -gap),
