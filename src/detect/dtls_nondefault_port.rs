@@ -1,7 +1,9 @@
 //! DTLS is tried on another port than the one firewalls expect.
 
 use crate::event::{FrameRef, Vantage};
-use crate::finding::{BothWays, Case, Detector, Evidence, Filter, Finding, Grade, Outcome, Severity, frame_filters};
+use crate::finding::{
+    BothWays, Case, Detector, Evidence, Filter, Finding, Grade, Outcome, Severity, Sight, frame_filters,
+};
 use crate::session::attempt;
 use crate::session::{DtlsFlow, Session};
 
@@ -70,7 +72,9 @@ fn check(case: &Case<'_>) -> Outcome {
         (None, false) => ". Whether it comes up this capture does not show.".to_owned(),
     });
     let is_innocent = passed.is_some() || !failed;
-    let placed = !case.at(Vantage::Client).is_empty() && !case.at(Vantage::Outside).is_empty();
+    let begins = first.start();
+    let would_show = |point| case.whole_window(point, Sight::Udp(port), begins, begins.plus_seconds(1.0)).is_ok();
+    let placed = !case.at(Vantage::Client).is_empty() && case.at(Vantage::Outside).into_iter().any(would_show);
     let mut frames: Vec<FrameRef> = odd
         .iter()
         .flat_map(|d| d.attempts())
