@@ -354,13 +354,14 @@ impl Case<'_> {
         points.all(is_one_way).then(|| only_one_way(first))
     }
 
+    /// Where that point stood, if that is known.
+    pub fn vantage(&self, point: PointId) -> Option<Vantage> {
+        self.point(point)?.vantage
+    }
+
     /// Points of this session that stood at that vantage.
     pub fn at(&self, vantage: Vantage) -> Vec<PointId> {
-        self.session
-            .points()
-            .into_iter()
-            .filter(|id| self.point(*id).and_then(|p| p.vantage) == Some(vantage))
-            .collect()
+        self.session.points().into_iter().filter(|id| self.vantage(*id) == Some(vantage)).collect()
     }
 
     /// The window in which it would have been seen at that point between those moments, or why not.

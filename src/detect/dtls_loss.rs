@@ -102,7 +102,7 @@ fn check(case: &Case<'_>) -> Outcome {
     let (doubtful, sure): (Vec<_>, Vec<_>) = lossy.partition(|l| l.doubt.is_some());
     let worst = sure.into_iter().max_by(|a, b| a.share().total_cmp(&b.share()));
     if let (None, Some((loss, why))) = (&worst, doubtful.iter().find_map(|l| Some((l, l.doubt.as_ref()?)))) {
-        let vantage = case.point(loss.view.point).and_then(|p| p.vantage);
+        let vantage = case.vantage(loss.view.point);
         let wanted = "whether DTLS records are lost, from a capture that loses no frames itself";
         return Outcome::cannot_tell(why.clone(), vantage.map(|vantage| Wanted { vantage, why: wanted }));
     }
@@ -120,7 +120,7 @@ fn check(case: &Case<'_>) -> Outcome {
 /// What a view can tell: records toward it, or both ways where nobody knows where it stood.
 fn directions<'a>(case: &Case<'_>, view: &'a FlowFacts) -> Vec<Loss<'a>> {
     let Some(dtls) = view.dtls.as_deref() else { return Vec::new() };
-    let vantage = case.point(view.point).and_then(|p| p.vantage);
+    let vantage = case.vantage(view.point);
     let ways = match vantage {
         Some(Vantage::Client) => vec![Direction::ToClient],
         Some(Vantage::Outside) => vec![Direction::ToServer],
@@ -324,7 +324,7 @@ impl BySize {
     fn of(case: &Case<'_>, loss: &Loss<'_>) -> Option<BySize> {
         /// Of the datagrams missing so many must be of those sizes.
         const MOST: f64 = 0.8;
-        let vantage = |view: &FlowFacts| case.point(view.point).and_then(|p| p.vantage);
+        let vantage = |view: &FlowFacts| case.vantage(view.point);
         let near = if loss.direction == Direction::ToClient { Vantage::Outside } else { Vantage::Client };
         let flow =
             case.session.dtls.iter().find(|flow| flow.views.iter().any(|view| std::ptr::eq(&**view, loss.view)))?;

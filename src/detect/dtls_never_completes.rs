@@ -323,7 +323,7 @@ impl<'a> Failure<'a> {
     }
 
     fn vantage(&self) -> Option<Vantage> {
-        self.case.point(self.near).and_then(|p| p.vantage)
+        self.case.vantage(self.near)
     }
 
     /// What the gateway's outside interface saw of it, when captured too.
@@ -637,13 +637,16 @@ impl<'a> Failure<'a> {
         }
     }
 
+    /// The time in which an ICMP refusal would have shown, or why it would not.
+    fn icmp_window(&self) -> Option<Result<Window, String>> {
+        let judged = self.failed.iter().find(|j| j.view.point == self.near)?;
+        let icmp = judged.view.icmp(Direction::ToServer);
+        Some(self.case.window(self.near, icmp, judged.facts.first, judged.facts.last))
+    }
+
     /// Why a hop may have refused it all the same, where ICMP would not show.
     fn unseen_refusal(&self) -> String {
-        let judged = self.failed.iter().find(|j| j.view.point == self.near);
-        let unseen = judged.and_then(|j| {
-            let icmp = j.view.icmp(Direction::ToServer);
-            self.case.window(self.near, icmp, j.facts.first, j.facts.last).err()
-        });
+        let unseen = self.icmp_window().and_then(Result::err);
         unseen.map_or(String::new(), |why| format!(" Whether ICMP refused it cannot be told: {why}."))
     }
 
@@ -723,11 +726,7 @@ impl<'a> Failure<'a> {
         if silent && port == DEFAULT_PORT {
             rule("a non-default DTLS port", format!("the client uses udp/{DEFAULT_PORT}"));
         }
-        if silent
-            && let Some(judged) = self.failed.iter().find(|j| j.view.point == self.near)
-            && let icmp = judged.view.icmp(Direction::ToServer)
-            && let Ok(window) = self.case.window(self.near, icmp, judged.facts.first, judged.facts.last)
-        {
+        if silent && let Some(Ok(window)) = self.icmp_window() {
             let seconds = window.seconds();
             rule("a refusal by ICMP", format!("none came in {seconds:.1} s, and the capture would have shown it"));
         }

@@ -294,7 +294,7 @@ impl Hole {
             Err(Err(why)) => summary.push_str(&format!(" Whether an ICMP said why cannot be seen: {why}.")),
         }
         let near = matches!(
-            (case.point(self.point).and_then(|p| p.vantage), self.direction),
+            (case.vantage(self.point), self.direction),
             (Some(Vantage::Client), Direction::ToServer) | (Some(Vantage::Outside), Direction::ToClient)
         );
         let alive = match self.overtaken {

@@ -6,7 +6,7 @@ use crate::finding::{
     count, elapsed,
 };
 use crate::session::beside::{self, MAX_FRAMES, Refusal, TurnedAway};
-use crate::session::facts::{Closed, View};
+use crate::session::facts::{Closed, Parting, View};
 use crate::session::reconnect::{Cause, Reconnect, Unheard, unheard};
 use crate::session::silence::{Outage, Silence};
 use crate::session::{Connection, DtlsFlow, Session};
@@ -204,7 +204,7 @@ impl<'a> Break<'a> {
     /// Keys show that the gateway said goodbye.
     fn dismissed(session: &'a Session) -> Option<Break<'a>> {
         let last = session.tunnels().last()?;
-        is_dismissed(last).then(|| Break::at_end("dismissed", last))
+        dismissal(last).map(|_| Break::at_end("dismissed", last))
     }
 
     /// How it ended, with nothing that followed.
@@ -235,7 +235,7 @@ impl<'a> Break<'a> {
             let views = last.views.iter().filter(move |v| !is_closed(v, sent.reverse()));
             views.filter_map(move |v| Some((v, Silence::of(session, last, v, sent)?)))
         };
-        let is_outside = |point| case.point(point).and_then(|p| p.vantage) == Some(Vantage::Outside);
+        let is_outside = |point| case.vantage(point) == Some(Vantage::Outside);
         let to_gateway: Vec<(&View, Silence)> = unheard(Direction::ToServer).collect();
         let (likely, silence) = match to_gateway.first() {
             Some((_, silence)) if silence.is_alone => ("tls-lost", *silence),
@@ -253,9 +253,9 @@ impl<'a> Break<'a> {
         let last = case.session.tunnels().last()?;
         last.best()
             .closed()
-            .filter(|c| last.reset().is_none() && (c.by == Direction::ToClient || is_dismissed(last)))?;
+            .filter(|c| last.reset().is_none() && (c.by == Direction::ToClient || dismissal(last).is_some()))?;
         let any = |how| turned_away(case).any(|away| away.how == how);
-        let is_outside = case.point(last.best().point).and_then(|p| p.vantage) == Some(Vantage::Outside);
+        let is_outside = case.vantage(last.best().point) == Some(Vantage::Outside);
         let likely = match (any(Refusal::Reset) || any(Refusal::WithoutTunnel), any(Refusal::Unanswered)) {
             (true, _) => "gateway-closed",
             (false, true) if is_outside => "gateway-silent",
@@ -289,7 +289,7 @@ impl<'a> Break<'a> {
             let outage = Outage::over_dtls(session, tunnel, near)?;
             let arrives = arrives(case, tunnel, near.point, &outage);
             let is_asked = outage.control >= DPDS;
-            let is_outside = case.point(near.point).and_then(|p| p.vantage) == Some(Vantage::Outside);
+            let is_outside = case.vantage(near.point) == Some(Vantage::Outside);
             let likely = match arrives {
                 Some(false) => "path-lost",
                 Some(true) if is_asked => "gateway-silent",
@@ -425,7 +425,7 @@ impl<'a> Break<'a> {
             },
         };
         let Some(seam) = self.seam else {
-            let vantage = self.old.and_then(|old| case.point(old.best().point)?.vantage);
+            let vantage = self.old.and_then(|old| case.vantage(old.best().point));
             // A client that moved comes back from another address, which only its own capture shows to be the same client.
             let from = if vantage == Some(Vantage::Client) { "" } else { " from the client's address" };
             text.push_str(&format!(". No new tunnel{from} followed"));
@@ -612,9 +612,9 @@ fn silence_words(silence: &Silence, session: &Session) -> String {
     text
 }
 
-/// Do keys show that the gateway said goodbye first?
-fn is_dismissed(tunnel: &Connection) -> bool {
-    tunnel.bye().is_some_and(|bye| bye.direction == Direction::ToClient)
+/// The gateway's goodbye, read with keys, where it said that first.
+fn dismissal(tunnel: &Connection) -> Option<&Parting> {
+    tunnel.bye().filter(|bye| bye.direction == Direction::ToClient)
 }
 
 /// The answer to CONNECT that granted none, and its frame.
@@ -629,7 +629,7 @@ fn ended_words(session: &Session, tunnel: &Connection) -> String {
         let reason = answer.reason.as_ref().map_or(String::new(), |reason| format!(" ({reason})"));
         return format!("The gateway answered CONNECT with {}{reason} in frame {}", answer.status, frame.number);
     }
-    if let Some(bye) = tunnel.bye().filter(|_| is_dismissed(tunnel)) {
+    if let Some(bye) = dismissal(tunnel) {
         return format!("Its last word in frame {}: {}", bye.frame.number, bye.words());
     }
     let Some(closed) = tunnel.best().closed() else { return String::new() };
@@ -676,7 +676,7 @@ fn reset(case: &Case<'_>, connection: &Connection) -> Option<Reset> {
         Direction::ToClient => Vantage::Outside,
         Direction::ToServer => Vantage::Client,
     };
-    let is_sender = |p| case.point(p).and_then(|p| p.vantage) == Some(sender);
+    let is_sender = |p| case.vantage(p) == Some(sender);
     let own = || connection.views.iter().filter(|v| is_sender(v.point) && v.point != view.point);
     let sent = |v: &View| v.closed().is_some_and(|c| c.reset && c.direction == closed.direction);
     // a capture that had ended by then, or whose filter keeps it out, does not have it either

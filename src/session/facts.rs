@@ -138,6 +138,17 @@ impl FlowFacts {
         Sight::Icmp { v6: to.is_ipv6(), to: Some(to) }
     }
 
+    /// Seconds that its SYN waited for the SYN-ACK.
+    pub fn syn_wait(&self) -> Option<f64> {
+        Some(self.opened.syn_ack()?.at.seconds_since(self.opened.syn()?.at))
+    }
+
+    /// Seconds that its ClientHello waited for the ServerHello.
+    pub fn hello_wait(&self) -> Option<f64> {
+        let tls = self.tls.as_ref()?;
+        Some(tls.server_hello?.at.seconds_since(tls.client_hello?.0))
+    }
+
     /// First FIN or RST.
     pub fn closed(&self) -> Option<Closed> {
         self.closed.as_deref().copied()

@@ -283,7 +283,7 @@ fn left_in_datagrams(session: &Session, flow: &InnerFlow, stuck: &Stuck) -> bool
     /// Of the packets so many must have left: at the ends of captures some may show on one side only, 1 = all.
     const MOST: f64 = 0.8;
     let meanwhile = |run: &&Run| run.size == stuck.ip_len && run.last >= stuck.first && run.first <= stuck.last;
-    let views = session.dtls.iter().flat_map(|dtls| dtls.views.iter().map(move |view| (dtls, view)));
+    let mut views = session.dtls.iter().flat_map(|dtls| dtls.views.iter().map(move |view| (dtls, view)));
     let left = |(dtls, view): (&DtlsFlow, &View)| {
         let fits = carried_in(session, dtls, stuck.ip_len);
         let datagrams = Direction::ToClient.of(&view.large);
@@ -296,7 +296,7 @@ fn left_in_datagrams(session: &Session, flow: &InnerFlow, stuck: &Stuck) -> bool
         let taken: u32 = came().map(|run| run.count.min(beside(run))).sum();
         all >= stuck.times && f64::from(taken) >= MOST * f64::from(all)
     };
-    views.into_iter().any(left)
+    views.any(left)
 }
 
 /// The IP lengths of the datagrams in which that flow would carry an inner packet of that size.

@@ -491,18 +491,6 @@ impl Connection {
         self.views.iter().map(|v| v.end()).max().unwrap_or_default()
     }
 
-    /// Seconds that its SYN waited for the SYN-ACK, as near to the client as it was captured.
-    pub fn syn_wait(&self) -> Option<f64> {
-        let opened = &self.best().opened;
-        Some(opened.syn_ack()?.at.seconds_since(opened.syn()?.at))
-    }
-
-    /// Seconds that its ClientHello waited for the ServerHello, as near to the client as it was captured.
-    pub fn hello_wait(&self) -> Option<f64> {
-        let tls = self.best().tls.as_ref()?;
-        Some(tls.server_hello?.at.seconds_since(tls.client_hello?.0))
-    }
-
     /// Was its beginning captured: a SYN or a hello?
     pub fn begins_here(&self) -> bool {
         self.views.iter().any(|view| join::begins_here(view))

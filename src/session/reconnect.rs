@@ -235,8 +235,8 @@ fn seam(session: &Session, points: &[Point], old: usize, new: usize) -> Option<R
         dtls_worked: flows.iter().any(|d| d.worked()),
         without_data: without_data(session, before, &flows, after),
         unheard: unheard(before, &flows),
-        syn_wait: after.syn_wait().filter(|seconds| *seconds >= LOST),
-        hello_wait: after.hello_wait().filter(|seconds| *seconds >= LOST),
+        syn_wait: after.best().syn_wait().filter(is_long),
+        hello_wait: after.best().hello_wait().filter(is_long),
         reset: closed.filter(|c| c.reset && before.reset().is_some()),
         inner_mss: inner_mss(session, start),
         outer_mss: before.mss().first().copied().flatten().zip(after.mss().first().copied().flatten()),
@@ -345,28 +345,25 @@ fn slept(session: &Session, points: &[Point], seam: &Reconnect) -> bool {
 /// The gateway had stopped answering: the new connection's SYN waited long for its answer, or the old one's data was sent
 /// again and again without any, to its end or until just before.
 fn lost(before: &Connection, after: &Connection) -> bool {
-    let waited = |view: &FlowFacts| {
-        let (syn, ack) = (view.opened.syn()?, view.opened.syn_ack()?);
-        Some(ack.at.seconds_since(syn.at) >= LOST)
-    };
+    let waited = |view: &FlowFacts| view.syn_wait().as_ref().is_some_and(is_long);
     let unanswered = |view: &FlowFacts| {
         let [resent, _] = view.ended.retransmissions;
         let answered = view.tls.as_ref().and_then(|tls| tls.data.last()?.last);
         resent >= 3 && answered.is_some_and(|(at, _)| after.start().seconds_since(at) >= LOST)
     };
+    let lapse = |view: &FlowFacts| view.ended.lapse(Direction::ToServer).filter(|lapse| lapse.seconds() >= LOST);
     let lapsed = |view: &FlowFacts| {
-        view.ended.lapse(Direction::ToServer).is_some_and(|lapse| {
-            let (first, until) = (lapse.first.0, lapse.until);
-            lapse.seconds() >= LOST && first < after.start() && after.start().seconds_since(until) < GIVES_UP
-        })
+        lapse(view)
+            .is_some_and(|lapse| lapse.first.0 < after.start() && after.start().seconds_since(lapse.until) < GIVES_UP)
     };
-    let is_resent =
-        |view: &FlowFacts| view.ended.lapse(Direction::ToServer).is_some_and(|lapse| lapse.seconds() >= LOST);
     let is_held_up =
-        after.hello_wait().is_some_and(|seconds| seconds >= LOST) && after.views.iter().any(|v| is_resent(v));
-    after.views.iter().any(|v| waited(v) == Some(true))
-        || is_held_up
-        || before.views.iter().any(|v| unanswered(v) || lapsed(v))
+        || after.best().hello_wait().as_ref().is_some_and(is_long) && after.views.iter().any(|v| lapse(v).is_some());
+    after.views.iter().any(|v| waited(v)) || is_held_up() || before.views.iter().any(|v| unanswered(v) || lapsed(v))
+}
+
+/// No gateway that lives takes so long to answer.
+fn is_long(seconds: &f64) -> bool {
+    *seconds >= LOST
 }
 
 /// The gateway's last data before that moment, over TLS or DTLS.

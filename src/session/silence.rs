@@ -101,26 +101,21 @@ impl Outage {
         // A few records behind a long pause only wait for their answer, and nobody answers a keepalive.
         let is_asking = said.seconds() - said.silence() >= LOST && said.data() >= FEW;
         let is_long = is_asking && outage.seconds() >= 2.0 * LOST;
-        (is_long && !elsewhere.into_iter().any(|s| outage.is_broken_by(s))).then_some(outage)
+        let mut answers = elsewhere.filter(|s| outage.has_within(*s, Direction::ToClient, LOST));
+        (is_long && answers.next().is_none()).then_some(outage)
     }
 
-    /// Did the silent side speak in the middle of it?
-    fn is_broken_by(&self, stretch: Stretch) -> bool {
-        *self.sent.reverse().of(&stretch.records) > 0
-            && stretch.last.seconds_since(self.since) >= LOST
-            && self.until.seconds_since(stretch.first) >= LOST
+    /// Did something go that way in it, so many seconds from its ends?
+    fn has_within(&self, stretch: Stretch, way: Direction, margin: f64) -> bool {
+        *way.of(&stretch.records) > 0
+            && stretch.last.seconds_since(self.since) >= margin
+            && self.until.seconds_since(stretch.first) >= margin
     }
 
-    /// Do the client's records show at that view of its DTLS meanwhile?
+    /// Do the records without an answer show at that view of the DTLS?
     pub fn shows_at(&self, view: &FlowFacts) -> bool {
-        /// Clocks of two captures and the way between them differ by less, seconds.
-        const LEEWAY: f64 = 1.0;
-        let arrives = |s: Stretch| {
-            *self.sent.of(&s.records) > 0
-                && s.last.seconds_since(self.since) >= LEEWAY
-                && self.until.seconds_since(s.first) >= LEEWAY
-        };
-        view.dtls.as_ref().is_some_and(|dtls| dtls.activity.stretches.iter().any(arrives))
+        let mut stretches = view.dtls.iter().flat_map(|dtls| dtls.activity.stretches.iter());
+        stretches.any(|s| self.has_within(s, self.sent, SAME_MOMENT))
     }
 
     /// As that view of the tunnel shows it, if it does.
