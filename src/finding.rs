@@ -164,11 +164,12 @@ impl Outcome {
         Outcome::Unsettled(reason.into(), wanted, open)
     }
 
-    /// What this capture cannot show would be shown by that.
+    /// What these captures cannot show would be shown by that.
     pub fn wanted(&self) -> Option<&Wanted> {
         match self {
+            Outcome::Found(finding) => finding.wanted.as_ref(),
             Outcome::CannotTell(_, wanted) | Outcome::Unsettled(_, wanted, _) => wanted.as_ref(),
-            _ => None,
+            Outcome::Clear(_) => None,
         }
     }
 
@@ -249,6 +250,8 @@ pub struct Finding {
     pub filters: Vec<Filter>,
     /// What to do, best first.
     pub remedy: Vec<String>,
+    /// What would tell where it happens, if these captures do not.
+    pub wanted: Option<Wanted>,
 }
 
 /// What shows a finding.
@@ -362,6 +365,17 @@ impl Case<'_> {
     /// Points of this session that stood at that vantage.
     pub fn at(&self, vantage: Vantage) -> Vec<PointId> {
         self.session.points().into_iter().filter(|id| self.vantage(*id) == Some(vantage)).collect()
+    }
+
+    /// A capture at the other end of the outer path, for what it would show; none where both ends were captured, or nobody knows which.
+    pub fn other_end(&self, why: &'static str) -> Option<Wanted> {
+        let is_there = |vantage| !self.at(vantage).is_empty();
+        let vantage = match (is_there(Vantage::Client), is_there(Vantage::Outside)) {
+            (true, false) => Vantage::Outside,
+            (false, true) => Vantage::Client,
+            _ => return None,
+        };
+        Some(Wanted { vantage, why })
     }
 
     /// The window in which it would have been seen at that point between those moments, or why not.

@@ -156,6 +156,7 @@ impl<'a> Late<'a> {
             ],
             filters: frame_filters(frames, "ClientHellos up to the first answer"),
             remedy: std::iter::once(find).chain(remedy::equal_mtus(self.case.session)).collect(),
+            wanted: self.case.other_end("which of the early ClientHellos pass there"),
             ..Finding::default()
         }
     }

@@ -467,6 +467,7 @@ fn finding(case: &Case<'_>, loss: &Loss<'_>) -> Finding {
             (None, Some(one_end)) => one_end.remedy(),
             (None, None) => DETECTOR.remedy.iter().map(|r| (*r).to_owned()).collect(),
         },
+        wanted: case.other_end("which DTLS records pass there"),
         ..Finding::default()
     }
 }

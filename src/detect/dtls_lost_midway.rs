@@ -443,6 +443,9 @@ fn finding(case: &Case<'_>, death: &Death<'_>, deaths: usize, is_mended: bool) -
             frames: None,
         }],
         remedy: remedies(session, death, likely),
+        wanted: matches!(likely, "blocked-midway" | "data-blocked")
+            .then(|| case.other_end("which DTLS records pass there"))
+            .flatten(),
         ..Finding::default()
     }
 }

@@ -374,10 +374,11 @@ impl<'a> Failure<'a> {
         let harm = self.case.session.oversized.iter().any(stuck)
             || self.case.session.reconnects.iter().any(|r| r.lowered() && !r.dtls_worked);
         let severity = if harm { Severity::High } else { Severity::Medium };
-        if self.case.in_brief {
-            return Finding { severity, ..Finding::default() };
-        }
         let likely = self.likely();
+        let wanted = self.wanted(likely);
+        if self.case.in_brief {
+            return Finding { severity, wanted, ..Finding::default() };
+        }
         Finding {
             severity,
             grade: self.grade(),
@@ -388,8 +389,27 @@ impl<'a> Failure<'a> {
             evidence: self.evidence(),
             filters: self.filters(),
             remedy: self.remedy(likely),
+            wanted,
             ..Finding::default()
         }
+    }
+
+    /// What was lost may have been lost on either side of here; who refused tells that himself.
+    fn wanted(&self, likely: &str) -> Option<Wanted> {
+        let is_lost = matches!(
+            likely,
+            "silent-drop"
+                | "port-blocked"
+                | "udp-443-blocked-for-quic"
+                | "answers-lost"
+                | "gateway-silent"
+                | "gateway-silent-after-cookie"
+                | "gateway-silent-after-server-hello"
+                | "large-datagrams-lost"
+                | "fragments-lost"
+                | "finished-lost"
+        );
+        is_lost.then(|| self.case.other_end("how much of the DTLS handshake passes there")).flatten()
     }
 
     fn grade(&self) -> Grade {

@@ -18,6 +18,9 @@ const MOST_PROBES: u32 = 12;
 /// Packets up to this size must pass everywhere (RFC 791 §3.1); nothing this small is a path-MTU matter.
 const ALWAYS: u32 = 576;
 
+/// What a capture at the other end would show.
+const WANTED: &str = "which of the large packets pass there";
+
 const AT_SENDER: Grade = Grade::high("the sending end was captured, and smaller packets passed afterwards");
 const PROBED: Grade = Grade::high("probes of one size went unanswered again and again, and a smaller one was answered");
 const BEHIND: Grade =
@@ -178,6 +181,7 @@ impl Missing<'_> {
             evidence: vec![Evidence::Frames(frames.clone(), shows.to_owned())],
             filters: frame_filters(&frames, shows),
             remedy: DETECTOR.remedy.iter().map(|r| (*r).to_owned()).collect(),
+            wanted: case.other_end(WANTED),
             ..Finding::default()
         }
     }
@@ -323,6 +327,7 @@ impl Hole {
             filters: frame_filters(&self.frames, "first and last sending of what got stuck"),
             // Where the ICMP came nobody need be asked to let it pass.
             remedy: DETECTOR.remedy.iter().skip(usize::from(told.is_some())).map(|r| (*r).to_owned()).collect(),
+            wanted: if self.adapted { None } else { case.other_end(WANTED) },
             ..Finding::default()
         }
     }

@@ -306,6 +306,11 @@ impl<'a> Break<'a> {
         self.silence.is_some() || matches!(self.likely, "path-lost" | "gateway-silent" | "client-silent")
     }
 
+    /// Would the other end show more of it?
+    fn is_lost_on_the_way(&self) -> bool {
+        self.is_silence() || matches!(self.likely, "dpd-unanswered" | "tls-lost" | "reset-by-middlebox")
+    }
+
     fn severity(&self) -> Severity {
         let noticed = self.seam.is_some_and(|s| s.gap >= NOTICED);
         if self.outage.is_some_and(|outage| outage.seconds() < LONG) {
@@ -394,6 +399,10 @@ impl<'a> Break<'a> {
             evidence,
             filters: [self.old, new].into_iter().flatten().map(stream_filter).collect(),
             remedy: self.remedy(),
+            wanted: self
+                .is_lost_on_the_way()
+                .then(|| case.other_end("what of the tunnel passes there meanwhile"))
+                .flatten(),
             ..Finding::default()
         }
     }

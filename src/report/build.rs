@@ -611,7 +611,9 @@ impl Wishes {
     /// Adds what answers about a session want; `severity` is the worst of them.
     pub fn add(&mut self, id: &str, session: &session::Session, severity: Option<Severity>, answers: &Answers) {
         let is_urgent = severity.is_some_and(|severity| severity > Severity::Info);
-        for (_, outcome) in answers {
+        // What is wrong comes before what is open.
+        let is_found = |answer: &&(_, Outcome)| matches!(answer.1, Outcome::Found(_));
+        for (_, outcome) in answers.iter().filter(is_found).chain(answers.iter().filter(|answer| !is_found(answer))) {
             if let Some(wanted) = outcome.wanted()
                 && self.has_room(*wanted, is_urgent)
             {
