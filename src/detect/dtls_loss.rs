@@ -79,6 +79,17 @@ impl Loss<'_> {
         self.total.share()
     }
 
+    fn words(&self, case: &Case<'_>) -> String {
+        let Rate { seen, missing } = self.total;
+        format!(
+            "{missing} of {} DTLS records toward the {} ({:.1} %) never came to {}.",
+            u64::from(seen) + u64::from(missing),
+            self.receiver(),
+            self.share() * 100.0,
+            case.place(self.view.point)
+        )
+    }
+
     fn receiver(&self) -> &'static str {
         if self.direction == Direction::ToServer { "gateway" } else { "client" }
     }
@@ -100,7 +111,10 @@ fn check(case: &Case<'_>) -> Outcome {
     let (searched, lossy): (Vec<_>, Vec<_>) = lossy.partition(|l| Search::of(l).is_some());
     let lossy = lossy.into_iter();
     let (doubtful, sure): (Vec<_>, Vec<_>) = lossy.partition(|l| l.doubt.is_some());
-    let worst = sure.into_iter().max_by(|a, b| a.share().total_cmp(&b.share()));
+    let worst_of = |of: &dyn Fn(&Loss<'_>) -> bool| {
+        sure.iter().copied().filter(|loss| of(loss)).max_by(|a, b| a.share().total_cmp(&b.share()))
+    };
+    let worst = worst_of(&|_| true);
     if let (None, Some((loss, why))) = (&worst, doubtful.iter().find_map(|l| Some((l, l.doubt.as_ref()?)))) {
         let vantage = case.vantage(loss.view.point);
         let wanted = "whether DTLS records are lost, from a capture that loses no frames itself";
@@ -114,7 +128,8 @@ fn check(case: &Case<'_>) -> Outcome {
         let seen: u64 = all.iter().map(|l| u64::from(l.total.seen)).sum();
         return case.clear(|| format!("{missing} of {} records are missing", seen + u64::from(missing)));
     };
-    Outcome::Found(Box::new(finding(case, worst)))
+    let back = worst_of(&|loss| loss.direction != worst.direction);
+    Outcome::Found(Box::new(finding(case, worst, back)))
 }
 
 /// What a view can tell: records toward it, or both ways where nobody knows where it stood.
@@ -380,16 +395,12 @@ impl BySize {
     }
 }
 
-fn finding(case: &Case<'_>, loss: &Loss<'_>) -> Finding {
-    let Rate { seen, missing } = loss.total;
+/// The finding about the worst loss; `back` is the worst the other way.
+fn finding(case: &Case<'_>, loss: &Loss<'_>, back: Option<&Loss<'_>>) -> Finding {
     let by_size = BySize::of(case, loss);
     let to = loss.receiver();
     let percent = loss.share() * 100.0;
-    let mut summary = format!(
-        "{missing} of {} DTLS records toward the {to} ({percent:.1} %) never came to {}.",
-        u64::from(seen) + u64::from(missing),
-        case.place(loss.view.point)
-    );
+    let mut summary = loss.words(case);
     let one_end = if by_size.is_none() { OneEnd::of(case, loss) } else { None };
     let is_by_size = by_size.is_some() || one_end.is_some();
     summary.extend(by_size.as_ref().map(|by_size| by_size.words(case)).or(one_end.as_ref().map(OneEnd::words)));
@@ -422,6 +433,7 @@ fn finding(case: &Case<'_>, loss: &Loss<'_>) -> Finding {
         let why = format!("the {} records that came late are not counted", loss.sequence.seldom().late);
         ruled_out.push(RuledOut { what: "reordering", why });
     }
+    summary.extend(back.map(|back| format!(" The other way too: {}", back.words(case))));
     let opened = &loss.view.opened;
     let frames: Vec<FrameRef> = vec![opened.first_frame, loss.view.ended.last_frame];
     Finding {
@@ -442,7 +454,14 @@ fn finding(case: &Case<'_>, loss: &Loss<'_>) -> Finding {
             None if one_end.is_some() => {
                 format!("{percent:.0} % of the DTLS records toward the {to} are lost, the large ones, it seems")
             }
-            None => format!("{percent:.0} % of the DTLS records toward the {to} are lost"),
+            None => match back {
+                Some(back) => format!(
+                    "{percent:.0} % of the DTLS records toward the {to} are lost, and {:.0} % toward the {}",
+                    back.share() * 100.0,
+                    back.receiver()
+                ),
+                None => format!("{percent:.0} % of the DTLS records toward the {to} are lost"),
+            },
         },
         summary,
         likely: Some(match (&by_size, &limited) {
