@@ -9,7 +9,7 @@ use crate::session::{Point, Session};
 use schemars::JsonSchema;
 use serde::Serialize;
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 /// How bad a finding is.
@@ -363,8 +363,8 @@ impl Case<'_> {
     }
 
     /// Points of this session that stood at that vantage.
-    pub fn at(&self, vantage: Vantage) -> Vec<PointId> {
-        self.session.points().into_iter().filter(|id| self.vantage(*id) == Some(vantage)).collect()
+    pub fn at(&self, vantage: Vantage) -> BTreeSet<PointId> {
+        self.session.seen_at().filter(|id| self.vantage(*id) == Some(vantage)).collect()
     }
 
     /// A capture at the other end of the outer path, for what it would show; none where both ends were captured, or nobody knows which.

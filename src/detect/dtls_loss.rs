@@ -74,7 +74,27 @@ struct Loss<'a> {
     doubt: Option<String>,
 }
 
-impl Loss<'_> {
+impl<'a> Loss<'a> {
+    fn of(case: &Case<'_>, view: &'a FlowFacts, direction: Direction) -> Option<Loss<'a>> {
+        let dtls = view.dtls.as_deref()?;
+        let (judged, other) = (direction.of(&dtls.sequence), direction.reverse().of(&dtls.sequence));
+        let (all, gap) = (judged.counted(), gap(judged, other));
+        let [total, of_other] = match gap {
+            Some(_) => [judged, other]
+                .map(|s| Rate { missing: s.missing.saturating_sub(s.seldom().in_silence), ..s.counted() }),
+            None => [all, other.counted()],
+        };
+        let is_gap = is_lossy(all, direction) && !is_lossy(total, direction);
+        let at_receiver = case.vantage(view.point).is_some();
+        let place = || case.place(view.point);
+        let doubt = match gap.filter(|_| is_gap) {
+            Some(gap) => Some(format!("the capture itself has a gap at {}: {gap}", place())),
+            None => doubt((total, of_other), direction.reverse(), at_receiver.then_some(place)),
+        };
+        let total = if is_gap { all } else { total };
+        (total.seen > 0).then_some(Loss { view, direction, sequence: judged, total, at_receiver, doubt })
+    }
+
     fn share(&self) -> f64 {
         self.total.share()
     }
@@ -133,39 +153,13 @@ fn check(case: &Case<'_>) -> Outcome {
 }
 
 /// What a view can tell: records toward it, or both ways where nobody knows where it stood.
-fn directions<'a>(case: &Case<'_>, view: &'a FlowFacts) -> Vec<Loss<'a>> {
-    let Some(dtls) = view.dtls.as_deref() else { return Vec::new() };
-    let vantage = case.vantage(view.point);
-    let ways = match vantage {
-        Some(Vantage::Client) => vec![Direction::ToClient],
-        Some(Vantage::Outside) => vec![Direction::ToServer],
-        _ => vec![Direction::ToServer, Direction::ToClient],
+fn directions<'a>(case: &Case<'_>, view: &'a FlowFacts) -> impl Iterator<Item = Loss<'a>> {
+    let ways: &[Direction] = match case.vantage(view.point) {
+        Some(Vantage::Client) => &[Direction::ToClient],
+        Some(Vantage::Outside) => &[Direction::ToServer],
+        _ => &[Direction::ToServer, Direction::ToClient],
     };
-    let loss = |direction: Direction| {
-        let (judged, other) = (direction.of(&dtls.sequence), direction.reverse().of(&dtls.sequence));
-        let (all, gap) = (judged.counted(), gap(judged, other));
-        let [total, of_other] = match gap {
-            Some(_) => [judged, other]
-                .map(|s| Rate { missing: s.missing.saturating_sub(s.seldom().in_silence), ..s.counted() }),
-            None => [all, other.counted()],
-        };
-        let is_gap = is_lossy(all, direction) && !is_lossy(total, direction);
-        let place = case.place(view.point);
-        let doubt = match gap.filter(|_| is_gap) {
-            Some(gap) => Some(format!("the capture itself has a gap at {place}: {gap}")),
-            None => doubt((total, of_other), direction.reverse(), vantage.is_some().then_some(&*place)),
-        };
-        let total = if is_gap { all } else { total };
-        (total.seen > 0).then_some(Loss {
-            view,
-            direction,
-            sequence: judged,
-            total,
-            at_receiver: vantage.is_some(),
-            doubt,
-        })
-    };
-    ways.into_iter().filter_map(loss).collect()
+    ways.iter().filter_map(|way| Loss::of(case, view, *way))
 }
 
 fn is_lossy(rate: Rate, direction: Direction) -> bool {
@@ -186,7 +180,11 @@ fn gap(judged: &Sequence, other: &Sequence) -> Option<String> {
 }
 
 /// What the records of the other direction say that the capture itself lost: at a known place it is that of the end where it stood.
-fn doubt((judged, other): (Rate, Rate), direction: Direction, place: Option<&str>) -> Option<String> {
+fn doubt(
+    (judged, other): (Rate, Rate),
+    direction: Direction,
+    place: Option<impl FnOnce() -> String>,
+) -> Option<String> {
     if other.missing < OWN || other.share() < OWN_SHARE {
         return None;
     }
@@ -195,9 +193,10 @@ fn doubt((judged, other): (Rate, Rate), direction: Direction, place: Option<&str
     let by = if direction == Direction::ToServer { "client" } else { "gateway" };
     if let Some(place) = place {
         return Some(format!(
-            "the capture itself lost frames: {} of {sent} DTLS records ({percent:.1} %) that the {by} sent are missing at {place}, \
+            "the capture itself lost frames: {} of {sent} DTLS records ({percent:.1} %) that the {by} sent are missing at {}, \
              where no path can have lost them",
-            other.missing
+            other.missing,
+            place()
         ));
     }
     let alike = judged.share() < ALIKE * other.share() && other.share() < ALIKE * judged.share();
@@ -552,7 +551,9 @@ mod tests {
     #[test]
     fn what_a_sender_lost_at_its_own_interface_the_capture_lost() {
         let rate = |seen, missing| Rate { seen, missing };
-        let doubt = |judged, own, place| doubt((judged, own), Direction::ToServer, place);
+        let doubt = |judged, own, place: Option<&str>| {
+            doubt((judged, own), Direction::ToServer, place.map(|place| || place.to_owned()))
+        };
         let place = Some("the client's NIC");
         assert!(doubt(rate(920, 80), rate(920, 80), place).is_some());
         assert!(doubt(rate(920, 80), rate(1000, 1), place).is_none());

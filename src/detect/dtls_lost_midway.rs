@@ -6,9 +6,9 @@ use crate::finding::{
     BothWays, Case, Detector, Evidence, Filter, Finding, Grade, Outcome, RuledOut, Severity, UNHEARD, count, elapsed,
 };
 use crate::session::attempt::{icmp_words, refusals};
-use crate::session::facts::{FlowFacts, IcmpFacts, Stretch, Unanswered, View};
+use crate::session::facts::{FlowFacts, IcmpFacts, Stretch, Unanswered};
 use crate::session::reconnect::{Cause, Reconnect};
-use crate::session::{Connection, DtlsFlow, Session};
+use crate::session::{Connection, DtlsFlow, Point, Session};
 
 /// Records of data each way on TLS that count as "the data is back", beyond stray control records.
 const BACK: u32 = 3;
@@ -185,8 +185,8 @@ impl<'a> Death<'a> {
         // A client that has another address has left the old one.
         let here = flow.best();
         let host = |v: &FlowFacts| v.opened.endpoints().client.ip();
-        let has_moved = |v: &&View| v.point == here.point && host(v) != host(here);
-        if later.first().is_some_and(|d| d.views.iter().any(|v| has_moved(&v))) {
+        let has_moved = |v: &FlowFacts| v.point == here.point && host(v) != host(here);
+        if later.first().is_some_and(|d| d.views.iter().any(|v| has_moved(v))) {
             return None;
         }
         let views =
@@ -212,9 +212,6 @@ impl<'a> Death<'a> {
         // What several points saw was sent once.
         let most = |d: &&DtlsFlow| d.views.iter().map(|view| hellos(view)).max_by_key(Vec::len);
         let retries: Vec<FrameRef> = later.iter().filter_map(most).flatten().collect();
-        let outside = case.at(Vantage::Outside);
-        let attempts = later.iter().flat_map(|d| d.attempts()).filter(|(view, _)| outside.contains(&view.point));
-        let is_answered = attempts.map(|(_, attempt)| attempt.server_hellos + attempt.hello_verifies).max() > Some(0);
         let again = later.iter().filter(|d| d.worked()).map(|d| d.start()).min();
         let dead =
             unanswered.data() > 1 && unanswered.control > 0 && unanswered.last.0.seconds_since(answered.0) >= DEAD;
@@ -231,6 +228,9 @@ impl<'a> Death<'a> {
         let rekey = rekey.min().filter(|(at, _)| *at >= answered.0.plus_seconds(-1.0)).map(|(_, frame)| frame);
         let mut refusals = flow.views.iter().flat_map(|view| refusals(view, &session.icmp));
         let refused = refusals.find(|facts| facts.last >= answered.0);
+        let is_outside = |view: &FlowFacts| case.vantage(view.point) == Some(Vantage::Outside);
+        let attempts = later.iter().flat_map(|d| d.attempts()).filter(|(view, _)| is_outside(view));
+        let is_answered = attempts.map(|(_, attempt)| attempt.server_hellos + attempt.hello_verifies).max() > Some(0);
         let carries = carries(case, flow);
         let is_moved = !onward.is_empty();
         Some(Death {
@@ -258,9 +258,8 @@ impl<'a> Death<'a> {
         // that some came and none was answered shows soon
         let until = last.plus_seconds(-LEEWAY).min(first.plus_seconds(LIVED)).max(first);
         let views = |vantage| {
-            let points = case.at(vantage);
-            let saw = |v: &&View| case.point(v.point).is_some_and(|p| p.was_capturing(first, until));
-            self.flow.views.iter().filter(move |v| points.contains(&v.point)).filter(saw)
+            let saw = move |p: &Point| p.vantage == Some(vantage) && p.was_capturing(first, until);
+            self.flow.views.iter().filter(move |v| case.point(v.point).is_some_and(saw))
         };
         let is_sent = self.unanswered.records > 0 && !self.is_moved && views(Vantage::Client).next().is_some();
         let mut outside = views(Vantage::Outside).peekable();
@@ -277,8 +276,8 @@ impl<'a> Death<'a> {
 
     /// The gateway's outside interface alone was captured, and shows them without an answer.
     fn reaches_gateway(&self, case: &Case<'_>) -> bool {
-        let outside = case.at(Vantage::Outside);
-        let views = self.flow.views.iter().filter(|v| outside.contains(&v.point) && hears_both(v));
+        let is_outside = |v: &FlowFacts| case.vantage(v.point) == Some(Vantage::Outside);
+        let views = self.flow.views.iter().filter(|v| is_outside(v) && hears_both(v));
         let unanswered = views.filter_map(|v| v.dtls.as_ref()).map(|d| d.unanswered.of(Direction::ToServer).records);
         unanswered.max().is_some_and(|records| records > 1)
     }
@@ -532,28 +531,26 @@ fn said(view: &FlowFacts) -> Option<(Timestamp, FrameRef)> {
 
 /// The last one that the client got.
 fn last_answer(case: &Case<'_>, flow: &DtlsFlow) -> Option<(Timestamp, FrameRef)> {
-    client_views(case, flow).into_iter().filter_map(said).max()
+    client_views(case, flow).filter_map(said).max()
 }
 
 /// Did data go both ways over it?
 fn carries(case: &Case<'_>, flow: &DtlsFlow) -> bool {
-    client_views(case, flow)
-        .into_iter()
-        .filter_map(|v| v.dtls.as_ref())
-        .any(|dtls| dtls.last.iter().all(Option::is_some))
+    client_views(case, flow).filter_map(|v| v.dtls.as_ref()).any(|dtls| dtls.last.iter().all(Option::is_some))
 }
 
 /// The views that show what the client got: its own captures, where they were taken until the gateway's last record, else all.
-fn client_views<'a>(case: &Case<'_>, flow: &'a DtlsFlow) -> Vec<&'a FlowFacts> {
+fn client_views<'a>(case: &Case<'a>, flow: &'a DtlsFlow) -> impl Iterator<Item = &'a FlowFacts> {
+    let case = *case;
     let views = || flow.views.iter().map(|view| &**view);
     let last = views().filter_map(said).max().map(|(at, _)| at);
-    let is_own = |view: &FlowFacts| {
+    let is_own = move |view: &FlowFacts| {
         let point = case.point(view.point).filter(|p| p.vantage == Some(Vantage::Client));
         let was_taken = point.is_some_and(|p| last.is_none_or(|at| p.was_capturing(at, at)));
         was_taken && view.last_packet(Direction::ToClient).is_some()
     };
-    let own: Vec<&FlowFacts> = views().filter(|view| is_own(view)).collect();
-    if own.is_empty() { views().collect() } else { own }
+    let is_any = views().any(is_own);
+    views().filter(move |view| !is_any || is_own(view))
 }
 
 fn last_record(flow: &DtlsFlow) -> Option<Timestamp> {

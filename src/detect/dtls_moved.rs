@@ -30,9 +30,8 @@ nothing is lost; one that does not (an ASA) is silent there, and DTLS dies: that
 
 fn check(case: &Case<'_>) -> Outcome {
     let session = case.session;
-    let moved: Vec<&DtlsFlow> = session.dtls.iter().filter(|d| d.continues.is_some()).collect();
-    let Some(first) = moved.first() else {
-        return match session.dtls.iter().any(|d| d.worked()) {
+    let Some(first) = session.dtls.iter().find(|d| d.continues.is_some()) else {
+        return match session.dtls.iter().any(DtlsFlow::worked) {
             true => Outcome::clear("DTLS stayed on the ports it was set up on"),
             false => Outcome::clear("DTLS is not seen to be up, so it did not move"),
         };

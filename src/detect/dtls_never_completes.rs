@@ -9,7 +9,8 @@ use crate::finding::{
 use crate::session::attempt::{AttemptOutcome, Episode, Judged, episodes, icmp_words};
 use crate::session::coverage::hides;
 use crate::session::facts::{AttemptFacts, Message, MessageKind, Random};
-use crate::session::{DtlsFlow, Oversized};
+use crate::session::reconnect::Reconnect;
+use crate::session::{DtlsFlow, Oversized, Session};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
@@ -94,7 +95,7 @@ fn check(case: &Case<'_>) -> Outcome {
     let episodes = episodes(session, case.points);
     let failed = episodes.iter().find(|e| !e.worked && e.judged.iter().any(|j| j.outcome.failed()));
     if let Some(episode) = failed {
-        return Outcome::Found(Box::new(Failure::new(case, episode, &episodes).finding()));
+        return Outcome::Found(Box::new(Failure::new(case, episode, &episodes).finding(severity(session))));
     }
     if episodes.iter().any(|e| e.worked) {
         return case.clear(|| completed_words(&episodes));
@@ -120,6 +121,14 @@ fn check(case: &Case<'_>) -> Outcome {
         );
     }
     no_attempt(case)
+}
+
+/// Does it do harm that the tunnel's packets have to go through TCP?
+fn severity(session: &Session) -> Severity {
+    let stuck = |o: &Oversized| o.stuck_to_client > 0 && !o.is_beyond_dtls();
+    let lowered = |r: &Reconnect| r.lowered() && !r.dtls_worked;
+    let harms = session.oversized.iter().any(stuck) || session.reconnects.iter().any(lowered);
+    if harms { Severity::High } else { Severity::Medium }
 }
 
 fn completed_words(episodes: &[Episode<'_>]) -> String {
@@ -369,11 +378,7 @@ impl<'a> Failure<'a> {
         (server.map(|s| s.ip()), server.map_or(self.case.session.port, |s| s.port()))
     }
 
-    fn finding(&self) -> Finding {
-        let stuck = |o: &Oversized| o.stuck_to_client > 0 && !o.is_beyond_dtls();
-        let harm = self.case.session.oversized.iter().any(stuck)
-            || self.case.session.reconnects.iter().any(|r| r.lowered() && !r.dtls_worked);
-        let severity = if harm { Severity::High } else { Severity::Medium };
+    fn finding(&self, severity: Severity) -> Finding {
         let likely = self.likely();
         let wanted = self.wanted(likely);
         if self.case.in_brief {

@@ -1,7 +1,7 @@
 //! A packet was too big, and nobody told its sender, or too late.
 
 use super::remedy;
-use crate::event::{PointId, Protocol, Vantage};
+use crate::event::{Protocol, Vantage};
 use crate::finding::{
     BothWays, Case, Detector, Evidence, Filter, Finding, Grade, Outcome, RuledOut, Severity, Wanted, count,
     frame_filters,
@@ -52,7 +52,7 @@ syslog 602101 can. Packets that vanished because the outer path swallowed the tu
 
 fn check(case: &Case<'_>) -> Outcome {
     let session = case.session;
-    let inside: Vec<PointId> = case.at(Vantage::Inside);
+    let inside = case.at(Vantage::Inside);
     if inside.is_empty() {
         return Outcome::cannot_tell(
             "only the gateway's inside interface shows whether its ICMP goes out",

@@ -49,19 +49,17 @@ as resent when it fills a hole behind which three others had come (RFC 5681). Me
 fn check(case: &Case<'_>) -> Outcome {
     let session = case.session;
     let up = |c: &Connection| session.dtls.iter().any(|d| d.worked() && d.start() < c.end() && d.end() > c.start());
-    let tunnels: Vec<&Connection> = session.tunnels().collect();
-    if tunnels.is_empty() {
+    if session.tunnels().next().is_none() {
         return Outcome::cannot_tell("the TLS tunnel was not captured", None);
     }
-    let bare: Vec<&&Connection> = tunnels.iter().filter(|c| !up(c)).collect();
-    let views = bare.iter().flat_map(|c| &c.views);
+    let mut bare = session.tunnels().filter(|c| !up(c)).peekable();
+    if bare.peek().is_none() {
+        return Outcome::clear("DTLS carried the data");
+    }
     let both = [Direction::ToServer, Direction::ToClient];
-    let all = views.flat_map(|view| both.map(|direction| Load { view, direction }));
+    let all = bare.flat_map(|c| &c.views).flat_map(|view| both.map(|direction| Load { view, direction }));
     let Some(worst) = all.filter(|l| l.is_bad()).max_by(|a, b| a.share().total_cmp(&b.share())) else {
-        return Outcome::clear(match bare.len() {
-            0 => "DTLS carried the data",
-            _ => "the TLS tunnel resent next to nothing, and no window was closed",
-        });
+        return Outcome::clear("the TLS tunnel resent next to nothing, and no window was closed");
     };
     Outcome::Found(Box::new(worst.finding(case)))
 }

@@ -70,17 +70,17 @@ lost for less than thirty seconds and the tunnel went on, or there was no tunnel
 
 fn check(case: &Case<'_>) -> Outcome {
     let session = case.session;
-    if session.tunnels().next().is_none() {
+    let Some(last) = session.tunnels().last() else {
         return Outcome::cannot_tell("the TLS tunnel was not captured", None);
-    }
+    };
     let seams: Vec<&Reconnect> = session.reconnects.iter().filter(|r| r.cause != Cause::Mtu).collect();
     let breaks: Vec<Break<'_>> = seams.iter().map(|seam| Break::seam(case, seam)).collect();
     let outages = Break::outages(session).chain(Break::outages_of_dtls(case));
-    let at_end = Break::refused(case)
-        .or_else(|| Break::reset_at_end(case))
-        .or_else(|| Break::silence_at_end(case))
-        .or_else(|| Break::turned_away_at_end(case))
-        .or_else(|| Break::dismissed(case.session));
+    let at_end = Break::refused(last)
+        .or_else(|| Break::reset_at_end(case, last))
+        .or_else(|| Break::silence_at_end(case, last))
+        .or_else(|| Break::turned_away_at_end(case, last))
+        .or_else(|| Break::dismissed(last));
     // Silence is one only where the other side's TCP would show.
     let is_heard = case.one_way_tcp(true, false).is_none();
     let all = breaks
@@ -92,11 +92,11 @@ fn check(case: &Case<'_>) -> Outcome {
     let worst = all.reduce(|a, b| if b.severity() > a.severity() { b } else { a });
     let Some(worst) = worst else {
         // Where answers do not show, that is the reason.
-        let unheard = unheard_at_end(session).filter(|_| case.one_way(true, false).is_none());
+        let unheard = unheard_at_end(session, last).filter(|_| case.one_way(true, false).is_none());
         if let Some(why) = unheard {
             return Outcome::unsettled(why, None, UNHEARD);
         }
-        if let Some(why) = unanswered_at_end(session).filter(|_| case.one_way(true, false).is_none()) {
+        if let Some(why) = unanswered_at_end(session, last).filter(|_| case.one_way(true, false).is_none()) {
             let open = "the gateway's last records went unanswered until the capture ended";
             let wanted = Wanted { vantage: Vantage::Client, why: "whether they arrive, and what the client sends" };
             return Outcome::unsettled(why, Some(wanted), open);
@@ -111,8 +111,10 @@ fn check(case: &Case<'_>) -> Outcome {
 }
 
 /// Why it cannot be told whether the last tunnel still lives: the client's last records went unanswered, and nobody closed it.
-fn unheard_at_end(session: &Session) -> Option<String> {
-    let last = session.tunnels().last().filter(|last| last.views.iter().all(|view| view.closed().is_none()))?;
+fn unheard_at_end(session: &Session, last: &Connection) -> Option<String> {
+    if last.views.iter().any(|view| view.closed().is_some()) {
+        return None;
+    }
     let flows: Vec<&DtlsFlow> = session.dtls_since(last).collect();
     let Unheard { seconds, records, .. } = unheard(last, &flows).filter(|u| u.is_dpd(last) && !u.tcp_lives(last))?;
     let records = count(u64::from(records), "record");
@@ -122,11 +124,10 @@ fn unheard_at_end(session: &Session) -> Option<String> {
 }
 
 /// Why it cannot be told whether the client is still there: the gateway sends over DTLS, and the client says nothing at all any more.
-fn unanswered_at_end(session: &Session) -> Option<String> {
+fn unanswered_at_end(session: &Session, last: &Connection) -> Option<String> {
     /// So many records, for so long: a keepalive was due (ASA default 20 s), seconds.
     const MANY: u32 = 5;
     const LONG: f64 = 20.0;
-    let last = session.tunnels().last()?;
     let dtls = session.dtls_since(last).flat_map(|d| &d.views);
     let views = || dtls.clone().chain(&last.views);
     let heard = views().filter_map(|v| v.last_packet(Direction::ToServer)).max()?;
@@ -195,15 +196,12 @@ impl<'a> Break<'a> {
     }
 
     /// Keys show that the gateway granted no tunnel.
-    fn refused(case: &Case<'a>) -> Option<Break<'a>> {
-        let last = case.session.tunnels().last()?;
-        refusal(last)?;
-        Some(Break::at_end("refused", last))
+    fn refused(last: &'a Connection) -> Option<Break<'a>> {
+        refusal(last).map(|_| Break::at_end("refused", last))
     }
 
     /// Keys show that the gateway said goodbye.
-    fn dismissed(session: &'a Session) -> Option<Break<'a>> {
-        let last = session.tunnels().last()?;
+    fn dismissed(last: &'a Connection) -> Option<Break<'a>> {
         dismissal(last).map(|_| Break::at_end("dismissed", last))
     }
 
@@ -213,8 +211,7 @@ impl<'a> Break<'a> {
     }
 
     /// The last tunnel was reset, and nothing followed.
-    fn reset_at_end(case: &Case<'a>) -> Option<Break<'a>> {
-        let last = case.session.tunnels().last()?;
+    fn reset_at_end(case: &Case<'_>, last: &'a Connection) -> Option<Break<'a>> {
         let reset = reset(case, last)?;
         let from_gateway = reset.closed.direction == Direction::ToClient;
         let likely = match (reset.is_forged(), from_gateway) {
@@ -226,14 +223,12 @@ impl<'a> Break<'a> {
     }
 
     /// The last tunnel is still open, and one side hears nothing any more.
-    fn silence_at_end(case: &Case<'a>) -> Option<Break<'a>> {
-        let session = case.session;
-        let last = session.tunnels().last()?;
+    fn silence_at_end(case: &Case<'_>, last: &'a Connection) -> Option<Break<'a>> {
         // Who hears nothing may close it in the end; whom the other's FIN reaches hears something.
         let is_closed = |v: &View, way| v.closed().is_some_and(|closed| closed.direction == way);
         let unheard = |sent: Direction| {
             let views = last.views.iter().filter(move |v| !is_closed(v, sent.reverse()));
-            views.filter_map(move |v| Some((v, Silence::of(session, last, v, sent)?)))
+            views.filter_map(move |v| Some((v, Silence::of(case.session, last, v, sent)?)))
         };
         let is_outside = |point| case.vantage(point) == Some(Vantage::Outside);
         let to_gateway: Vec<(&View, Silence)> = unheard(Direction::ToServer).collect();
@@ -249,8 +244,7 @@ impl<'a> Break<'a> {
     }
 
     /// The gateway closed the last tunnel, and took no new one from the client that came back for it.
-    fn turned_away_at_end(case: &Case<'a>) -> Option<Break<'a>> {
-        let last = case.session.tunnels().last()?;
+    fn turned_away_at_end(case: &Case<'_>, last: &'a Connection) -> Option<Break<'a>> {
         last.best()
             .closed()
             .filter(|c| last.reset().is_none() && (c.by == Direction::ToClient || dismissal(last).is_some()))?;

@@ -46,6 +46,10 @@ pub fn judge(session: &mut Session, told: Told, points: &[Point]) {
         // Beside what the gateway named it tells only what is less.
         limits.extend(bracket(session, points).filter(tells).map(|bracket| bracket.limit));
     }
+    // Most often nothing tells any.
+    if limits.is_empty() {
+        return;
+    }
     for place in in_force_inner(session, &limits) {
         if let Some(limit) = limits.get_mut(place) {
             limit.in_force = true;

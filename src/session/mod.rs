@@ -741,15 +741,7 @@ impl Session {
             .find(|(near, far)| near != far)
     }
 
-    /// Ids of all points at which something of this session was seen.
-    pub fn points(&self) -> Vec<PointId> {
-        let mut ids: Vec<PointId> = self.seen_at().collect();
-        ids.sort_unstable();
-        ids.dedup();
-        ids
-    }
-
-    /// The same, unordered, and one as often as something was seen there.
+    /// Ids of all points at which something of this session was seen, unordered, and one as often as something was seen there.
     pub fn seen_at(&self) -> impl Iterator<Item = PointId> {
         let inside = self.inner.iter().map(|flow| &*flow.facts);
         let views = self.outer_views().chain(inside).map(|view| view.point);

@@ -34,8 +34,8 @@ pub struct Silence {
 impl Silence {
     /// As that view of the last tunnel shows it, if it does.
     pub fn of(session: &Session, tunnel: &Connection, view: &FlowFacts, sent: Direction) -> Option<Silence> {
+        let resent = Some(*sent.of(&view.ended.unheard)).filter(|resent| *resent >= RESENT)?;
         let (last, heard) = (view.last_packet(sent)?, view.last_packet(sent.reverse())?);
-        let resent = *sent.of(&view.ended.unheard);
         let flows = || session.dtls_since(tunnel).flat_map(|d| &d.views);
         let dtls = flows().filter(|v| v.point == view.point);
         let over_dtls = dtls.clone().filter_map(|v| v.last_packet(sent.reverse())).max();
@@ -50,7 +50,7 @@ impl Silence {
         let elsewhere =
             tunnel.views.iter().chain(flows().filter(|_| !is_alone)).filter(|v| v.point != view.point && !vain(v));
         let mut later = elsewhere.filter_map(|v| v.last_packet(sent.reverse()));
-        if resent < RESENT || seconds < LOST || later.any(|at| at.seconds_since(last) > SAME_MOMENT) {
+        if seconds < LOST || later.any(|at| at.seconds_since(last) > SAME_MOMENT) {
             return None;
         }
         let unanswered = dtls.filter_map(|v| Some(v.dtls.as_ref()?.unanswered.of(sent).records));
