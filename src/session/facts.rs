@@ -11,6 +11,7 @@ use crate::maps::hash;
 use std::net::IpAddr;
 use std::num::{NonZeroU16, NonZeroU32, NonZeroU64};
 use std::ops::{Deref, DerefMut};
+use std::sync::LazyLock;
 
 pub use super::few::{Few, Rare};
 pub use super::packed::{Numbered, Packed};
@@ -407,7 +408,8 @@ impl Random {
 
     /// Does it name anything? One of zeros does not.
     pub fn is_telling(self) -> bool {
-        self != Random::new([0; 32])
+        static ZEROS: LazyLock<Random> = LazyLock::new(|| Random::new([0; 32]));
+        self != *ZEROS
     }
 }
 

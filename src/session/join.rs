@@ -9,7 +9,7 @@ use super::shape::{Shape, converses, exchanges};
 use super::{Confidence, Connection, DtlsFlow, Entry, Point, Role, Session, attempt};
 use crate::event::{Direction, Timestamp, Token, Vantage};
 use crate::maps::{HashMap, HashSet};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::iter::Peekable;
 use std::net::{IpAddr, SocketAddr};
 use std::vec;
@@ -420,6 +420,8 @@ struct Draft {
     dtls: Vec<usize>,
     ambiguities: Vec<String>,
     doubtful: bool,
+    /// When the last of its tunnels so far died.
+    died: Timestamp,
 }
 
 /// Sorts all connections between one client address and one gateway address into sessions.
@@ -436,34 +438,26 @@ fn pair_sessions(mut connections: Vec<Group>, mut dtls: Vec<Group>, others: &mut
     }
     let shapes: Vec<Shape> = connections.iter().map(Group::shape).collect();
     let (owners, notes) = owners(&connections, &dtls);
-    let known: Vec<Option<bool>> = connections.iter().map(Group::is_known_tunnel).collect();
-    let mut is_tunnel: Vec<bool> = shapes.iter().map(Shape::is_cstp).collect();
+    let looks = shapes.iter().zip(&connections);
+    let mut is_tunnel: Vec<bool> =
+        looks.map(|(shape, group)| group.is_known_tunnel().unwrap_or(shape.is_cstp())).collect();
+    let may_be = |group: &Group| group.is_known_tunnel() != Some(false);
     for owner in owners.iter().flatten() {
-        if let Some(tunnel) = is_tunnel.get_mut(*owner) {
-            *tunnel = true;
+        if let (Some(tunnel), Some(group)) = (is_tunnel.get_mut(*owner), connections.get(*owner)) {
+            *tunnel |= may_be(group);
         }
     }
-    let settle = |is_tunnel: &mut Vec<bool>| {
-        for (tunnel, known) in is_tunnel.iter_mut().zip(&known) {
-            *tunnel = known.unwrap_or(*tunnel);
-        }
-    };
-    settle(&mut is_tunnel);
-    let sure = !dtls.is_empty() || is_tunnel.contains(&true);
-    for ((tunnel, shape), group) in is_tunnel.iter_mut().zip(&shapes).zip(&connections).filter(|_| sure) {
-        *tunnel |= shape.may_be_cstp() && group.end().seconds_since(group.start) >= FETCHED;
-    }
-    settle(&mut is_tunnel);
-    if !sure {
+    if dtls.is_empty() && !is_tunnel.contains(&true) {
         others.extend(connections.into_iter().flat_map(|g| g.views));
         return Vec::new();
     }
-    let mut drafts = chain(&connections, &is_tunnel, &last_over_dtls(&connections, &dtls, &owners));
-    let by_tunnel: HashMap<usize, usize> =
-        drafts.iter().enumerate().flat_map(|(home, d)| d.tunnels.iter().map(move |t| (*t, home))).collect();
-    let mut by_id: HashMap<&[u8], usize> = HashMap::default();
-    for (i, (owner, flow)) in owners.iter().zip(&dtls).enumerate() {
-        let home = owner.and_then(|o| by_tunnel.get(&o).copied());
+    for ((tunnel, shape), group) in is_tunnel.iter_mut().zip(&shapes).zip(&connections) {
+        *tunnel |= shape.may_be_cstp() && group.end().seconds_since(group.start) >= FETCHED && may_be(group);
+    }
+    let (mut drafts, homes) = chain(&connections, &is_tunnel, &last_over_dtls(&connections, &dtls, &owners));
+    let mut by_id: BTreeMap<&[u8], usize> = BTreeMap::new();
+    for (i, ((owner, note), flow)) in owners.iter().zip(notes).zip(&dtls).enumerate() {
+        let home = owner.and_then(|owner| *homes.get(owner)?);
         // Without a tunnel: the draft that already holds a DTLS flow with the same session id.
         let home = home.or_else(|| flow.session_ids().find_map(|id| by_id.get(id).copied()));
         let home = home.unwrap_or_else(|| {
@@ -475,10 +469,8 @@ fn pair_sessions(mut connections: Vec<Group>, mut dtls: Vec<Group>, others: &mut
         }
         if let Some(draft) = drafts.get_mut(home) {
             draft.dtls.push(i);
-            if let Some(note) = notes.get(i).cloned().flatten() {
-                draft.ambiguities.push(note);
-                draft.doubtful = true;
-            }
+            draft.doubtful |= note.is_some();
+            draft.ambiguities.extend(note);
         }
     }
     adopt_parents(&mut drafts, &connections, &is_tunnel);
@@ -486,10 +478,8 @@ fn pair_sessions(mut connections: Vec<Group>, mut dtls: Vec<Group>, others: &mut
 }
 
 /// Which connection each DTLS flow belongs to, and a note where that is a guess.
-fn owners(connections: &[Group], dtls: &[Group]) -> (Vec<Option<usize>>, Vec<Option<String>>) {
-    let mut owners: Vec<Option<usize>> = Vec::new();
-    let mut notes = Vec::new();
-    let mut by_id: HashMap<&[u8], usize> = HashMap::default();
+fn owners<'a>(connections: &[Group], dtls: &'a [Group]) -> (Vec<Option<usize>>, Vec<Option<String>>) {
+    let mut by_id: BTreeMap<&[u8], usize> = BTreeMap::new();
     // An answer to CONNECT that was read names its DTLS session: no guess.
     let named: Vec<([u8; 32], usize)> =
         connections.iter().enumerate().flat_map(|(i, group)| group.dtls_ids().map(move |id| (id, i))).collect();
@@ -497,7 +487,7 @@ fn owners(connections: &[Group], dtls: &[Group]) -> (Vec<Option<usize>>, Vec<Opt
     let mut open = Open::default();
     // Until when each connection is taken by a DTLS flow that it owns.
     let mut busy: Vec<Option<Timestamp>> = vec![None; connections.len()];
-    for flow in dtls {
+    let owner = |flow: &'a Group| {
         open.advance(connections, flow.start);
         // The same session id names the same CSTP connection, unless that is over: then it is stale.
         let is_over = |i: usize| connections.get(i).is_some_and(|c| c.views.iter().all(|v| v.end() < flow.start));
@@ -509,8 +499,6 @@ fn owners(connections: &[Group], dtls: &[Group]) -> (Vec<Option<usize>>, Vec<Opt
                 (candidates.first().map(|(_, _, i)| *i), runner_up(connections, flow, &candidates))
             }
         };
-        owners.push(owner);
-        notes.push(note);
         if let Some(owner) = owner {
             if let Some(until) = busy.get_mut(owner) {
                 *until = (*until).max(Some(flow.end()));
@@ -519,17 +507,18 @@ fn owners(connections: &[Group], dtls: &[Group]) -> (Vec<Option<usize>>, Vec<Opt
                 by_id.extend(flow.session_ids().map(|id| (id, owner)));
             }
         }
-    }
-    (owners, notes)
+        (owner, note)
+    };
+    dtls.iter().map(owner).unzip()
 }
 
 /// The connections open at a moment that only moves forward.
 #[derive(Default)]
 struct Open {
-    /// Start and index.
-    by_start: BTreeSet<(Timestamp, usize)>,
-    /// End, start and index of the same ones.
-    by_end: BTreeSet<(Timestamp, Timestamp, usize)>,
+    /// In order of start, as connections are.
+    all: BTreeSet<usize>,
+    /// When the same ones end.
+    by_end: BTreeSet<(Timestamp, usize)>,
     /// Connections before this one have begun.
     next: usize,
 }
@@ -538,15 +527,15 @@ impl Open {
     /// `connections` are in order of start.
     fn advance(&mut self, connections: &[Group], to: Timestamp) {
         while let Some(group) = connections.get(self.next).filter(|g| g.start <= to.plus_seconds(0.5)) {
-            self.by_start.insert((group.start, self.next));
-            self.by_end.insert((group.end(), group.start, self.next));
+            self.all.insert(self.next);
+            self.by_end.insert((group.end(), self.next));
             self.next += 1;
         }
-        while let Some((end, start, i)) = self.by_end.first().copied()
+        while let Some((end, i)) = self.by_end.first().copied()
             && end.plus_seconds(2.0) < to
         {
             self.by_end.pop_first();
-            self.by_start.remove(&(start, i));
+            self.all.remove(&i);
         }
     }
 }
@@ -557,7 +546,7 @@ fn candidates(connections: &[Group], flow: &Group, open: &Open, busy: &[Option<T
     // Of a connection whose beginning was not captured the first packet may come after the DTLS flow's.
     let is_one = |i: &usize| late || connections.get(*i).is_some_and(|group| !group.begins_here());
     let coming = (open.next..connections.len()).take(MOST_CANDIDATES).filter(is_one);
-    let begun = open.by_start.iter().rev().take(MOST_CANDIDATES).map(|(_, i)| *i);
+    let begun = open.all.iter().rev().take(MOST_CANDIDATES).copied();
     let lateness = |group: &Group| match group.first_answer() {
         Some(answer) if answer <= flow.start.plus_seconds(0.5) => Some(flow.start.seconds_since(answer).max(0.0)),
         // Both began before the capture: which was silent first says nothing.
@@ -612,17 +601,22 @@ fn last_over_dtls(connections: &[Group], dtls: &[Group], owners: &[Option<usize>
     last
 }
 
-/// Chains tunnel connections into sessions: a new one continues the last one that is dead by then.
-fn chain(connections: &[Group], is_tunnel: &[bool], over_dtls: &[Option<Timestamp>]) -> Vec<Draft> {
+/// Chains tunnel connections into sessions: a new one continues the last one that is dead by then. With the draft of each connection
+/// that is a tunnel.
+fn chain(
+    connections: &[Group],
+    is_tunnel: &[bool],
+    over_dtls: &[Option<Timestamp>],
+) -> (Vec<Draft>, Vec<Option<usize>>) {
     let mut drafts: Vec<Draft> = Vec::new();
-    // When the last tunnel of each draft died, and the draft.
+    let mut homes = vec![None; connections.len()];
+    // When each draft died, and the draft.
     let mut died: BTreeSet<(Timestamp, usize)> = BTreeSet::new();
-    let mut deaths: Vec<Timestamp> = Vec::new();
     let mut by_token: HashMap<Token, usize> = HashMap::default();
     // Start of the last connection so far that looks like a login: connections are in order of start.
     let mut login: Option<Timestamp> = None;
     let mut pending: Option<Timestamp> = None;
-    for (i, (group, tunnel)) in connections.iter().zip(is_tunnel).enumerate() {
+    for (i, ((group, tunnel), of)) in connections.iter().zip(is_tunnel).zip(&mut homes).enumerate() {
         if pending.is_some_and(|at| at < group.start) {
             login = pending;
         }
@@ -633,17 +627,6 @@ fn chain(connections: &[Group], is_tunnel: &[bool], over_dtls: &[Option<Timestam
             continue;
         }
         let death = group.last_data().unwrap_or(group.end());
-        // The token of the session, read with keys, says which session it is, and which it is not.
-        let has_token = group.tokens().next().is_some();
-        if let Some(home) = group.tokens().find_map(|token| by_token.get(&token).copied()) {
-            if let (Some(draft), Some(last)) = (drafts.get_mut(home), deaths.get_mut(home)) {
-                died.remove(&(*last, home));
-                died.insert((death, home));
-                *last = death;
-                draft.tunnels.push(i);
-            }
-            continue;
-        }
         let alive_from = group.first_data().unwrap_or(group.start).plus_seconds(0.5);
         let last = |home: usize| drafts.get(home)?.tunnels.last().and_then(|t| connections.get(*t));
         let last_over_dtls = |home: usize| *over_dtls.get(*drafts.get(home)?.tunnels.last()?)?;
@@ -652,7 +635,7 @@ fn chain(connections: &[Group], is_tunnel: &[bool], over_dtls: &[Option<Timestam
             if last_over_dtls(home) > Some(alive_from) {
                 return false;
             }
-            if has_token && last.tokens().next().is_some() {
+            if group.tokens().next().is_some() && last.tokens().next().is_some() {
                 return false;
             }
             !(logged_in((last.start, last.end()), group.start, group.exchanges())
@@ -661,35 +644,33 @@ fn chain(connections: &[Group], is_tunnel: &[bool], over_dtls: &[Option<Timestam
         let is_same_program = |home: usize| last(home).is_some_and(|last| last.program() == group.program());
         let in_time = |death: &Timestamp| *death <= alive_from && group.start.seconds_since(*death) <= RECONNECT_WITHIN;
         // The one that died last is the likeliest to be continued.
-        let home = died
-            .range(..=(alive_from, usize::MAX))
-            .rev()
-            .take(MOST_CANDIDATES)
-            .take_while(|(death, _)| in_time(death))
-            .filter(|(_, home)| continues(*home))
-            .max_by_key(|(_, home)| (is_same_program(*home), last(*home).map(Group::end), *home))
-            .copied();
-        let home = match home {
-            Some(entry) => {
-                died.remove(&entry);
-                entry.1
-            }
-            None => {
-                drafts.push(Draft::default());
-                deaths.push(death);
-                drafts.len() - 1
-            }
+        let likeliest = || {
+            died.range(..=(alive_from, usize::MAX))
+                .rev()
+                .take(MOST_CANDIDATES)
+                .take_while(|(death, _)| in_time(death))
+                .map(|(_, home)| *home)
+                .filter(|home| continues(*home))
+                .max_by_key(|home| (is_same_program(*home), last(*home).map(Group::end), *home))
         };
-        died.insert((death, home));
-        if let Some(last) = deaths.get_mut(home) {
-            *last = death;
+        // The token of the session, read with keys, says which session it is, and which it is not.
+        let known = group.tokens().find_map(|token| by_token.get(&token).copied());
+        let home = known.or_else(likeliest).unwrap_or(drafts.len());
+        if home == drafts.len() {
+            drafts.push(Draft::default());
         }
-        by_token.extend(group.tokens().map(|token| (token, home)));
+        if known.is_none() {
+            by_token.extend(group.tokens().map(|token| (token, home)));
+        }
         if let Some(draft) = drafts.get_mut(home) {
+            died.remove(&(draft.died, home));
+            died.insert((death, home));
+            draft.died = death;
             draft.tunnels.push(i);
         }
+        *of = Some(home);
     }
-    drafts
+    (drafts, homes)
 }
 
 /// Did somebody log in on this connection, which came after that tunnel? Connections inside a tunnel outlive its reconnect, and what they
@@ -704,6 +685,9 @@ fn logged_in((began, ended): (Timestamp, Timestamp), start: Timestamp, exchanges
 
 /// Gives each login connection to the session whose tunnel follows it.
 fn adopt_parents(drafts: &mut [Draft], connections: &[Group], is_tunnel: &[bool]) {
+    if is_tunnel.iter().all(|tunnel| *tunnel) {
+        return;
+    }
     let first = |d: &Draft| d.tunnels.first().and_then(|t| connections.get(*t)).map(|g| g.start);
     let starts: BTreeSet<(Timestamp, usize)> =
         drafts.iter().enumerate().filter_map(|(home, d)| Some((first(d)?, home))).collect();
@@ -744,8 +728,7 @@ fn build(
 ) -> Vec<Entry> {
     let mut connections: Vec<Option<Group>> = connections.into_iter().map(Some).collect();
     let mut dtls: Vec<Option<Group>> = dtls.into_iter().map(Some).collect();
-    let mut sessions = Vec::new();
-    for draft in drafts {
+    let session = |draft: Draft| {
         let mut take = |i: &usize, tunnel: bool| -> Option<Connection> {
             let group = connections.get_mut(*i)?.take()?;
             // Keys show that the gateway granted none here, while it did elsewhere.
@@ -777,7 +760,7 @@ fn build(
             .map(|c| c.best().opened.endpoints().server.port())
             .or_else(|| flows.first().map(|d| d.best().opened.endpoints().server.port()));
         let confidence = if draft.doubtful { confidence.min(Confidence::Medium) } else { confidence };
-        sessions.push(Box::new(Session {
+        Box::new(Session {
             start: starts.min().unwrap_or_default(),
             end: ends.max().unwrap_or_default(),
             confidence,
@@ -785,8 +768,9 @@ fn build(
             connections: all.into(),
             dtls: flows.into(),
             ..Session::new(client, Some(gateway), port.unwrap_or(443), identified_by)
-        }));
-    }
+        })
+    };
+    let sessions = drafts.into_iter().map(session).collect();
     others.extend(connections.into_iter().chain(dtls).flatten().flat_map(|g| g.views));
     sessions
 }

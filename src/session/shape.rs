@@ -64,7 +64,7 @@ impl Shape {
         let control = len(0);
         let began_with_http = begins_with_http(tls);
         let full = || tls.data.iter().filter(|d| d.largest_late > FULL).map(|d| d.at_largest);
-        let acks: Vec<u32> = INNER_ACKS.iter().map(|n| len(*n)).collect();
+        let acks = INNER_ACKS.map(len);
         Shape {
             control: count(&|l| l == control),
             acks: count(&|l| acks.contains(&l)),
