@@ -133,12 +133,13 @@ fn evidence_frames(found: &Found) -> BTreeMap<&'static str, BTreeSet<FrameRef>> 
 
 /// A moment as RFC 3339, UTC, nanoseconds.
 pub fn rfc3339(at: Timestamp) -> String {
+    const SECOND: i64 = 1_000_000_000;
     let format = time::format_description::well_known::Rfc3339;
-    let moment = time::OffsetDateTime::from_unix_timestamp_nanos(i128::from(at.nanos())).ok();
+    let moment = time::OffsetDateTime::from_unix_timestamp(at.nanos().div_euclid(SECOND)).ok();
     let text = moment.and_then(|m| m.format(&format).ok()).unwrap_or_default();
     // The format drops trailing zeros; columns want nine digits.
-    match text.strip_suffix('Z').map(|t| t.split_once('.').unwrap_or((t, ""))) {
-        Some((seconds, fraction)) => format!("{seconds}.{fraction:0<9}Z"),
+    match text.strip_suffix('Z') {
+        Some(seconds) => format!("{seconds}.{:09}Z", at.nanos().rem_euclid(SECOND)),
         None => text,
     }
 }

@@ -143,12 +143,12 @@ fn push_escaped(out: &mut String, c: char) {
 pub(crate) fn wrap(text: &str, width: usize) -> Vec<String> {
     let width = width.max(1);
     let mut lines = Vec::new();
-    let mut line = String::new();
+    let mut line = String::with_capacity(width);
     let mut used = 0;
     for word in text.split(' ').filter(|word| !word.is_empty()) {
         let needs = columns(word);
         if used > 0 && used + 1 + needs > width {
-            lines.push(std::mem::take(&mut line));
+            lines.push(std::mem::replace(&mut line, String::with_capacity(width)));
             used = 0;
         }
         if used > 0 {
@@ -163,7 +163,7 @@ pub(crate) fn wrap(text: &str, width: usize) -> Vec<String> {
         for c in word.chars() {
             let wide = c.width().unwrap_or(0);
             if used > 0 && used + wide > width {
-                lines.push(std::mem::take(&mut line));
+                lines.push(std::mem::replace(&mut line, String::with_capacity(width)));
                 used = 0;
             }
             line.push(c);
@@ -896,9 +896,10 @@ impl<W: Write + ?Sized> Page<'_, W> {
             }
             // A body that fits keeps its own spacing.
             let lines = if one_line { vec![body] } else { wrap(&body, WIDTH - head_width) };
+            let indent = " ".repeat(head_width);
             for (at, line) in lines.iter().enumerate() {
                 if at > 0 {
-                    write!(self.out, "{:head_width$}", "")?;
+                    self.out.write_all(indent.as_bytes())?;
                 }
                 self.out.write_all(line.trim_end().as_bytes())?;
                 self.out.write_all(b"\n")?;

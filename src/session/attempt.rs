@@ -107,14 +107,12 @@ pub fn fingerprint(attempt: &AttemptFacts) -> Option<(&'static str, Confidence)>
     }
     // It offers the one suite agreed inside the tunnel (and perhaps a signalling value), or PSK suites only.
     let (first, count) = attempt.suites;
-    let names = |part: &str| {
-        Some(first).filter(|_| count > 0).and_then(CipherSuite::iana_name).is_some_and(|name| name.contains(part))
-    };
-    if names("CCM_8") {
+    let name = Some(first).filter(|_| count > 0).and_then(CipherSuite::iana_name).unwrap_or_default();
+    if name.contains("CCM_8") {
         // No gateway agrees on the suites that CoAP prescribes (RFC 7252 §9.1.3): a thing resumes a session of its own.
         return None;
     }
-    match (count <= 2 || names("PSK"), attempt.certificate) {
+    match (count <= 2 || name.contains("PSK"), attempt.certificate) {
         (true, false) => Some(("DTLS ClientHello that resumes a session no DTLS handshake set up", Confidence::High)),
         (true, true) => Some(("DTLS ClientHello with one suite and the id of a session", Confidence::Medium)),
         // Another program that resumes a session of its own would look like this.
