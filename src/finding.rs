@@ -350,6 +350,9 @@ impl Case<'_> {
     }
 
     fn one_way_of(&self, outer: bool, inner: bool, is_one_way: impl Fn(&Point) -> bool) -> Option<String> {
+        if !self.points.iter().any(&is_one_way) {
+            return None;
+        }
         let inside = self.session.inner.iter().map(|flow| &*flow.facts).filter(|_| inner);
         let views = self.session.outer_views().filter(|_| outer).chain(inside);
         let mut points = views.filter_map(|view| self.point(view.point)).peekable();

@@ -5,7 +5,7 @@ use super::limits::{lowered_after_trouble, stuck_toward_client};
 use super::meetings::Meeting;
 use super::pace::Pace;
 use super::timing::{self, Client, Guesses, Home};
-use super::{Entry, InnerFlow, Point, Proof, Session, outer_addresses};
+use super::{Entry, InnerFlow, Point, Proof, Session};
 use crate::event::{Direction, Endpoints, FlowId, PointId, Quoted, Vantage};
 use crate::maps::{HashMap, HashSet};
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,6 +25,7 @@ pub struct Unclaimed {
 /// Gives inner flows to the sessions; what belongs to no session but shows a fault becomes one of its own.
 pub(super) fn attach(
     sessions: &mut Vec<Entry>,
+    outer: &HashSet<IpAddr>,
     others: Vec<View>,
     icmp: &[IcmpFacts],
     meetings: &[Meeting],
@@ -33,7 +34,6 @@ pub(super) fn attach(
 ) -> Vec<Unclaimed> {
     let (carried, others): (Vec<_>, Vec<_>) = others.into_iter().partition(|flow| flow.opened.carrier.is_some());
     attach_carried(sessions, carried, points);
-    let outer = outer_addresses(sessions);
     let sees_inner = |flow: &FlowFacts| {
         let vantage = points.get(flow.point.0 as usize).and_then(|p| p.vantage);
         vantage.is_none_or(|v| !v.is_outer())

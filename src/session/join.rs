@@ -9,7 +9,9 @@ use super::shape::{Shape, converses, exchanges};
 use super::{Confidence, Connection, DtlsFlow, Entry, Point, Role, Session, attempt};
 use crate::event::{Direction, Timestamp, Token, Vantage};
 use crate::maps::{HashMap, HashSet};
-use std::collections::{BTreeMap, BTreeSet};
+use std::cmp::Reverse;
+use std::collections::binary_heap::PeekMut;
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::iter::Peekable;
 use std::net::{IpAddr, SocketAddr};
 use std::vec;
@@ -464,7 +466,7 @@ fn pair_sessions(mut connections: Vec<Group>, mut dtls: Vec<Group>, others: &mut
             drafts.push(Draft::default());
             drafts.len() - 1
         });
-        for id in flow.session_ids() {
+        for id in flow.session_ids().filter(|_| dtls.len() > 1) {
             by_id.entry(id).or_insert(home);
         }
         if let Some(draft) = drafts.get_mut(home) {
@@ -503,7 +505,8 @@ fn owners<'a>(connections: &[Group], dtls: &'a [Group]) -> (Vec<Option<usize>>, 
             if let Some(until) = busy.get_mut(owner) {
                 *until = (*until).max(Some(flow.end()));
             }
-            if known.is_none() {
+            // Of a single one nobody asks any more.
+            if known.is_none() && dtls.len() > 1 {
                 by_id.extend(flow.session_ids().map(|id| (id, owner)));
             }
         }
@@ -517,8 +520,8 @@ fn owners<'a>(connections: &[Group], dtls: &'a [Group]) -> (Vec<Option<usize>>, 
 struct Open {
     /// In order of start, as connections are.
     all: BTreeSet<usize>,
-    /// When the same ones end.
-    by_end: BTreeSet<(Timestamp, usize)>,
+    /// When the same ones end, the first on top.
+    by_end: BinaryHeap<Reverse<(Timestamp, usize)>>,
     /// Connections before this one have begun.
     next: usize,
 }
@@ -528,13 +531,11 @@ impl Open {
     fn advance(&mut self, connections: &[Group], to: Timestamp) {
         while let Some(group) = connections.get(self.next).filter(|g| g.start <= to.plus_seconds(0.5)) {
             self.all.insert(self.next);
-            self.by_end.insert((group.end(), self.next));
+            self.by_end.push(Reverse((group.end(), self.next)));
             self.next += 1;
         }
-        while let Some((end, i)) = self.by_end.first().copied()
-            && end.plus_seconds(2.0) < to
-        {
-            self.by_end.pop_first();
+        while let Some(first) = self.by_end.peek_mut().filter(|first| first.0.0.plus_seconds(2.0) < to) {
+            let Reverse((_, i)) = PeekMut::pop(first);
             self.all.remove(&i);
         }
     }

@@ -6,7 +6,7 @@ use super::inner;
 use super::meetings::Meeting;
 use super::pace::Pace;
 use super::timing::{self, Guesses};
-use super::{Entry, Point, outer_addresses};
+use super::{Entry, Point};
 use crate::event::{FlowId, PointId, Vantage};
 use crate::maps::HashSet;
 use std::collections::BTreeMap;
@@ -18,13 +18,13 @@ const PROOF: usize = 2;
 /// Finds such points, and gives what passed inside the tunnels a point of its own.
 pub fn part(
     sessions: &[Entry],
+    outer: &HashSet<IpAddr>,
     others: &mut Vec<View>,
     icmp: &mut [IcmpFacts],
     meetings: &mut [Meeting],
     pace: &Pace,
     points: &mut Vec<Point>,
 ) {
-    let outer = outer_addresses(sessions);
     let is_candidate = |flow: &View| {
         let ends = flow.opened.endpoints();
         let vantage = points.get(usize::from(flow.point.0)).and_then(|point| point.vantage);
@@ -78,6 +78,7 @@ pub fn part(
 mod tests {
     use super::*;
     use crate::event::LinkType;
+    use crate::session::outer_addresses;
     use crate::session::timing::tests::{client, sessions};
 
     /// Where flows of clients that are busy at those moments end up, all captured at the outside with forty sessions.
@@ -88,7 +89,7 @@ mod tests {
         let flows =
             busy.iter().zip(1..).flat_map(|(busy, n)| client([10, 9, n, 7], 100 + u32::from(n), busy, 30).flows);
         let mut others: Vec<View> = flows.map(|flow| flow.facts).collect();
-        part(&sessions(), &mut others, &mut [], &mut [], &Pace::default(), &mut points);
+        part(&sessions(), &outer_addresses(&sessions()), &mut others, &mut [], &mut [], &Pace::default(), &mut points);
         others.sort_by_key(|flow| flow.id);
         (points.len(), others.iter().map(|flow| flow.point).collect())
     }

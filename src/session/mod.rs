@@ -7,6 +7,7 @@ use crate::event::{
     CipherSuite, Direction, Endpoints, FrameRef, Incomplete, Interface, LinkType, PointId, Refused, Timestamp,
     TunnelAnswer, Vantage, Version,
 };
+use crate::maps::HashSet;
 use facts::{AttemptFacts, FlowFacts, IcmpFacts, View};
 use few::{Few, Rare};
 pub use proof::Proof;
@@ -792,9 +793,9 @@ pub fn assemble(
     }
     let ike = others.iter().filter(|f| f.ike).map(|f| f.opened.endpoints().addresses()).collect();
     beside::attach(&mut sessions, &others, &refused, &incomplete);
-    let pace = pace::Pace::default();
-    mirror::part(&sessions, &mut others, &mut icmp, &mut meetings, &pace, points);
-    let unclaimed = inner::attach(&mut sessions, others, &icmp, &meetings, &pace, points);
+    let (outer, pace) = (outer_addresses(&sessions), pace::Pace::default());
+    mirror::part(&sessions, &outer, &mut others, &mut icmp, &mut meetings, &pace, points);
+    let unclaimed = inner::attach(&mut sessions, &outer, others, &icmp, &meetings, &pace, points);
     drop(pace);
     let strays = inner::attach_icmp(&mut sessions, icmp);
     point::infer_inner(points, &sessions);
@@ -802,7 +803,7 @@ pub fn assemble(
 }
 
 /// The addresses of the tunnels' ends.
-fn outer_addresses(sessions: &[Entry]) -> crate::maps::HashSet<IpAddr> {
+fn outer_addresses(sessions: &[Entry]) -> HashSet<IpAddr> {
     sessions.iter().flat_map(|s| [Some(s.client), s.gateway]).flatten().collect()
 }
 

@@ -205,10 +205,9 @@ impl Reconnect {
 
 /// Finds the seams of a session whose connections and inner flows are in place.
 pub fn find(session: &Session, points: &[Point]) -> Vec<Reconnect> {
-    let tunnels: Vec<usize> = (0..session.connections.len())
-        .filter(|i| session.connections.get(*i).is_some_and(|c| c.role.is_tunnel()))
-        .collect();
-    tunnels.windows(2).filter_map(|pair| seam(session, points, *pair.first()?, *pair.last()?)).collect()
+    let connections = || session.connections.iter().enumerate();
+    let tunnels = || connections().filter(|(_, c)| c.role.is_tunnel()).map(|(i, _)| i);
+    tunnels().zip(tunnels().skip(1)).filter_map(|(old, new)| seam(session, points, old, new)).collect()
 }
 
 fn seam(session: &Session, points: &[Point], old: usize, new: usize) -> Option<Reconnect> {

@@ -207,27 +207,25 @@ fn rivals(clients: &[Client], meetings: &[Meeting], paces: &Paces) -> Vec<Rival>
     let mut all = Vec::new();
     for (c, client) in clients.iter().enumerate() {
         let ([must, may], packets) = (client.moments(), client.packets());
-        // Common bursts, and what meetings say.
-        let mut near: BTreeMap<usize, (u32, f32)> = BTreeMap::new();
-        let mut close: Vec<usize> = Vec::new();
+        // Common bursts, the last of them, and what meetings say.
+        let mut near: BTreeMap<usize, (u32, Option<Timestamp>, f32)> = BTreeMap::new();
         for at in client_bursts(client) {
             let (from, until) = (at.plus_seconds(-TOGETHER), at.plus_seconds(TOGETHER));
             let begin = bursts.partition_point(|burst| burst.at() < from);
             let within =
                 bursts.get(begin..).unwrap_or_default().iter().take_while(|burst| burst.at() <= until).take(64);
-            close.clear();
-            close.extend(within.map(|burst| burst.session()));
-            close.sort_unstable();
-            close.dedup();
-            close.iter().for_each(|session| near.entry(*session).or_default().0 += 1);
+            for burst in within {
+                let (common, last, _) = near.entry(burst.session()).or_default();
+                *common += u32::from(last.replace(at) != Some(at));
+            }
         }
         let Some(met) = met.get(c) else { continue };
         for (session, weight) in &met.sessions {
-            near.entry(*session).or_default().1 += weight;
+            near.entry(*session).or_default().2 += weight;
         }
         let alone = near.len() == 1;
         let mut fitting: Vec<Rival> = Vec::new();
-        for (session, (common, meetings)) in near {
+        for (session, (common, _, meetings)) in near {
             let Some(tunnel) = busy.get(session) else { continue };
             let is_only = busy.len() == 1;
             let most = if is_only { must.len() } else { (must.len() + may.len()) / (HITS_PER_MISS + 1) };
