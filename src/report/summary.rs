@@ -16,7 +16,6 @@ pub struct Tally {
     summary: Summary,
     /// Each detector's answers; every session is told of in the same order.
     detectors: Vec<(String, Answers)>,
-    reasons: HashMap<String, usize>,
 }
 
 impl Tally {
@@ -53,16 +52,15 @@ impl Tally {
 
     fn add_reason(&mut self, id: &str, detector: &str, reason: &str) {
         let all = &mut self.summary.cannot_tell;
-        let place = match self.reasons.get(reason) {
-            Some(place) => *place,
-            None => {
-                let reason = if all.len() < MAX_REASONS { reason } else { OTHER };
-                *self.reasons.entry(reason.to_owned()).or_insert_with(|| {
-                    all.push(Reason { reason: reason.to_owned(), ..Reason::default() });
-                    all.len() - 1
-                })
-            }
-        };
+        // Those that most sessions have come early.
+        let find = |all: &[Reason], reason: &str| all.iter().position(|known| known.reason == reason);
+        let place = find(all, reason).unwrap_or_else(|| {
+            let reason = if all.len() < MAX_REASONS { reason } else { OTHER };
+            find(all, reason).unwrap_or_else(|| {
+                all.push(Reason { reason: reason.to_owned(), ..Reason::default() });
+                all.len() - 1
+            })
+        });
         let Some(group) = all.get_mut(place) else { return };
         if !group.detectors.iter().any(|known| known == detector) {
             group.detectors.push(detector.to_owned());

@@ -259,7 +259,7 @@ fn rivals(clients: &[Client], meetings: &[Meeting], paces: &Paces) -> Vec<Rival>
 /// What the meetings of each client say for a session, as the negative logarithm of their being chance, and how many they are in all.
 #[derive(Default)]
 struct Met {
-    sessions: HashMap<usize, f32>,
+    sessions: BTreeMap<usize, f32>,
     packets: usize,
 }
 
@@ -310,11 +310,10 @@ impl Client {
         let (mut must, mut may) = (Vec::new(), Vec::new());
         for flow in &self.flows {
             let (facts, down) = (&flow.facts, flow.toward_client);
-            let first = |runs: &Runs| runs.iter().map(|run| run.first).collect::<Vec<_>>();
             must.extend([facts.opened.first, facts.ended.last]);
             must.extend(facts.last_packet(down.reverse()));
-            must.extend(first(down.reverse().of(&facts.large)));
-            may.extend(first(down.of(&facts.large)));
+            must.extend(begins(down.reverse().of(&facts.large)));
+            may.extend(begins(down.of(&facts.large)));
         }
         for all in [&mut must, &mut may] {
             all.sort_unstable();
@@ -343,14 +342,16 @@ fn overlaps(session: &Session, (start, end): (Timestamp, Timestamp)) -> bool {
     start <= session.end.plus_seconds(SLACK) && end >= session.start.plus_seconds(-SLACK)
 }
 
+/// When runs of large packets began.
+fn begins(runs: &Runs) -> impl Iterator<Item = Timestamp> {
+    runs.iter().map(|run| run.first)
+}
+
 fn client_bursts(client: &Client) -> Vec<Timestamp> {
     let mut all: Vec<Timestamp> = client
         .flows
         .iter()
-        .flat_map(|f| {
-            std::iter::once(f.facts.opened.first)
-                .chain(f.facts.large.iter().flat_map(|runs| runs.iter()).map(|r| r.first))
-        })
+        .flat_map(|f| std::iter::once(f.facts.opened.first).chain(f.facts.large.iter().flat_map(begins)))
         .collect();
     all.sort_unstable();
     all.dedup_by(|a, b| a.seconds_since(*b).abs() < TOGETHER);
