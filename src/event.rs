@@ -56,7 +56,7 @@ pub struct Event<'a> {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum What<'a> {
-    /// A flow became worth knowing: TLS or DTLS was recognised in it, or it carried a large packet.
+    /// A flow became worth knowing: TLS or DTLS was recognised in it, or it carried a large packet. Its handshake is told when it ends.
     Opened(FlowId, &'a Opened),
     /// A flow ended, was replaced by a new one on the same ports, or the capture ended: its beginning once more, as far as it
     /// became known, and its totals.

@@ -1,8 +1,8 @@
 //! UDP: datagrams to DTLS records and handshakes; what is not DTLS is named and left alone.
 
-use super::opened::{Datagrams, Plain};
-use super::{Bench, Body, Told, is_super_frame};
-use crate::event::{Direction, DtlsMessage, DtlsRecordSeen, Event, TunnelPacket, Unsealed, What};
+use super::opened::Datagrams;
+use super::{Bench, Told, is_super_frame};
+use crate::event::{Direction, DtlsMessage, DtlsRecordSeen, Event, Unsealed, What};
 use crate::packet::{Packet, UdpDatagram};
 use crate::tls::dtls::{self, DtlsHandshakeReader, looks_like_dtls, parse_datagram};
 use crate::tls::lookalike::{is_ike, is_quic_initial, is_stun};
@@ -56,15 +56,13 @@ impl Udp {
 }
 
 pub(super) fn take(
-    told: &mut Told<'_>,
+    udp: &mut Udp,
+    told: &mut Told<'_, impl FnMut(&Event<'_>)>,
     bench: &mut Bench<'_>,
     packet: &Packet<'_>,
     datagram: &UdpDatagram<'_>,
-    direction: Direction,
-    sink: &mut impl FnMut(&Event<'_>),
+    mut direction: Direction,
 ) {
-    let Body::Udp(udp) = &mut told.flow.state.body else { return };
-    let mut direction = direction;
     if udp.dtls.is_none() && udp.tried < TRIES {
         udp.tried += 1;
         if looks_like_dtls(datagram.payload, datagram.payload_len as usize) {
@@ -76,17 +74,17 @@ pub(super) fn take(
                 direction = direction.reverse();
             }
         } else {
-            other(told, datagram, direction, sink);
+            other(udp, told, datagram, direction);
         }
     }
-    if matches!(&told.flow.state.body, Body::Udp(udp) if udp.dtls.is_some()) {
-        records(told, bench, packet, datagram, direction, sink);
+    if let Some(dtls) = &mut udp.dtls {
+        records(dtls, told, bench, packet, datagram, direction);
     }
     if packet.fragments == 0 {
         if is_super_frame(&packet.ip, datagram.payload_len, None) {
             told.flow.state.add_super_frame();
         } else {
-            told.large(&packet.ip, direction, false, sink);
+            told.large(&packet.ip, direction, false);
         }
     }
 }
@@ -127,21 +125,20 @@ fn swap(state: &mut super::State) {
 }
 
 /// The well-known port of IKE that one end uses: 500, or 4500 behind a NAT (RFC 3948 §2).
-fn ike_port(told: &Told<'_>, datagram: &UdpDatagram<'_>) -> Option<u16> {
+fn ike_port<S>(told: &Told<'_, S>, datagram: &UdpDatagram<'_>) -> Option<u16> {
     let server = told.flow.endpoints().server.port();
     [500, 4500].into_iter().find(|port| *port == server || *port == datagram.dst_port)
 }
 
 /// Names what shares the port with DTLS.
-fn other(told: &mut Told<'_>, datagram: &UdpDatagram<'_>, direction: Direction, sink: &mut impl FnMut(&Event<'_>)) {
+fn other(udp: &mut Udp, told: &mut Told<'_, impl FnMut(&Event<'_>)>, datagram: &UdpDatagram<'_>, direction: Direction) {
     let flow = told.id();
     if let Some(port) = ike_port(told, datagram)
         && is_ike(port, datagram.payload)
     {
-        told.tell(What::Ike(flow), sink);
+        told.tell(What::Ike(flow));
         return;
     }
-    let Body::Udp(udp) = &mut told.flow.state.body else { return };
     // STUN, or RTP/SRTP by its version bits (RFC 7983 §7).
     let media = is_stun(datagram.payload)
         || datagram.payload.first().is_some_and(|b| (128..=191).contains(b)) && datagram.payload.len() >= 12;
@@ -150,31 +147,29 @@ fn other(told: &mut Told<'_>, datagram: &UdpDatagram<'_>, direction: Direction, 
             && *told_so_far < QUIC_TOLD
         {
             *told_so_far += 1;
-            told.tell(What::QuicInitial(flow, direction), sink);
+            told.tell(What::QuicInitial(flow, direction));
         }
         return;
     }
     if media && !udp.media {
         udp.media = true;
         if is_stun(datagram.payload) {
-            told.tell(What::Media(flow), sink);
+            told.tell(What::Media(flow));
         }
     }
 }
 
 fn records(
-    told: &mut Told<'_>,
+    dtls: &mut Dtls,
+    told: &mut Told<'_, impl FnMut(&Event<'_>)>,
     bench: &mut Bench<'_>,
     packet: &Packet<'_>,
     datagram: &UdpDatagram<'_>,
     direction: Direction,
-    sink: &mut impl FnMut(&Event<'_>),
 ) {
-    told.open(sink);
+    told.open();
     let flow = told.id();
-    let place = told.place;
-    let Body::Udp(Udp { dtls: Some(dtls), .. }) = &mut told.flow.state.body else { return };
-    let Dtls { readers, opened, session, .. } = &mut **dtls;
+    let Dtls { readers, opened, session, .. } = dtls;
     if let Some(named) = session_of(datagram.payload) {
         *session = named;
     }
@@ -199,7 +194,7 @@ fn records(
                     }
                     dtls::DtlsMessage::Other(kind) => DtlsMessage::Other(kind.0),
                 };
-                sink(&place.event(What::DtlsHandshake(flow, direction, handshake.message_seq, message)));
+                told.tell(What::DtlsHandshake(flow, direction, handshake.message_seq, message));
             });
             if !fresh.is_idle() {
                 *direction.of_mut(readers.get_or_insert_default()) = fresh;
@@ -207,7 +202,7 @@ fn records(
             readers.take_if(|readers| readers.iter().all(DtlsHandshakeReader::is_idle));
         }
         if let Some(alert) = record.alert() {
-            sink(&place.event(What::DtlsAlert(flow, direction, alert)));
+            told.tell(What::DtlsAlert(flow, direction, alert));
         }
         let seen = DtlsRecordSeen {
             content_type: record.content_type.0,
@@ -218,16 +213,10 @@ fn records(
             ip_len: packet.ip.total_len,
             unfinished: readers.as_deref().is_some_and(|readers| direction.of(readers).is_unfinished()),
         };
-        sink(&place.event(What::DtlsRecord(flow, direction, seen)));
+        told.tell(What::DtlsRecord(flow, direction, seen));
         if let Some(opened) = opened.as_mut().filter(|_| record.epoch > 0) {
             let Bench { keys, carried, .. } = &mut *bench;
-            opened.take(direction, &record, keys, &mut |plain| {
-                let Plain::Packet(kind, payload, ip) = plain else { return };
-                let len = payload.len() as u16;
-                let packet = TunnelPacket { kind, len, payload: if ip.is_some() { &[] } else { payload } };
-                sink(&place.event(What::Tunnelled(flow, direction, packet)));
-                ip.into_iter().for_each(|ip| carried.add(flow, direction, ip));
-            });
+            opened.take(direction, &record, keys, &mut |plain| told.plain(direction, plain, carried));
         }
     });
 }

@@ -9,12 +9,12 @@ use crate::capture::{Frame, LinkType};
 use crate::decrypt::Keyring;
 use crate::event::{
     Direction, Ended, Endpoints, Ends, Event, FlowId, FrameRef, IcmpSeen, LARGE, Large, Opened, PointId, Refused,
-    SeldomInEnded, Syn, Timestamp, What,
+    SeldomInEnded, Syn, TcpHandshake, Timestamp, TunnelPacket, What,
 };
 use crate::flow::table::{Flow, Table};
 use crate::flow::{self, table, tcp};
 use crate::packet::{self, Decoder, FragmentLosses, IpHeader, Packet, TcpSegment, Transport, Undecoded};
-use opened::Keys;
+use opened::{Keys, Plain};
 use std::collections::BTreeMap;
 use std::ops::Range;
 
@@ -57,8 +57,6 @@ pub struct Dissector {
     inner_table: Table<State>,
     carried: Carried,
     room: [Vec<u8>; 2],
-    /// What one segment completed: empty between segments.
-    things: Vec<(Direction, stream::Thing)>,
     losses: Losses,
     /// The point and what was seen there, by interface.
     interfaces: Vec<(PointId, Protocols)>,
@@ -192,7 +190,6 @@ struct Bench<'a> {
     losses: &'a mut Losses,
     keys: Keys<'a>,
     carried: &'a mut Carried,
-    things: &'a mut Vec<(Direction, stream::Thing)>,
 }
 
 impl Place {
@@ -217,7 +214,6 @@ impl Dissector {
             inner_table: Table::with_ends(limits.flows, State::is_over),
             carried: Carried::default(),
             room: [Vec::new(), Vec::new()],
-            things: Vec::new(),
             losses: Losses::default(),
             interfaces: Vec::new(),
         }
@@ -242,9 +238,8 @@ impl Dissector {
         if self.interfaces.len() <= interface {
             self.interfaces.resize(interface + 1, (point, Protocols::default()));
         }
-        let Dissector { limits, decoder, table, losses, interfaces, carried, room: [record, packet], things, .. } =
-            self;
-        let mut bench = Bench { limits, losses, keys: Keys { keyring, record, packet }, carried, things };
+        let Dissector { limits, decoder, table, losses, interfaces, carried, room: [record, packet], .. } = self;
+        let mut bench = Bench { limits, losses, keys: Keys { keyring, record, packet }, carried };
         let Some((known, seen)) = interfaces.get_mut(interface) else { return };
         *known = point;
         let decoded = decoder.decode(frame, &mut |packet| {
@@ -266,13 +261,12 @@ impl Dissector {
     #[cold]
     fn push_inner(&mut self, frame: &Frame<'_>, outer: Place, sink: &mut impl FnMut(&Event<'_>)) {
         let Some(point) = outer.point.inside() else { return };
-        let Dissector { limits, inner_decoder, inner_table, losses, carried, room: [record, packet], things, .. } =
-            self;
+        let Dissector { limits, inner_decoder, inner_table, losses, carried, room: [record, packet], .. } = self;
         let Carried { bytes, packets } = std::mem::take(carried);
         // What is sealed inside the tunnel is nobody's business.
         let mut nothing = Keyring::new();
         let keys = Keys { keyring: &mut nothing, record, packet };
-        let mut bench = Bench { limits, losses, keys, carried, things };
+        let mut bench = Bench { limits, losses, keys, carried };
         for (flow, direction, range) in &packets {
             let Some(data) = bytes.get(range.clone()) else { continue };
             sink(&outer.event(What::Inner(*flow, *direction, data)));
@@ -326,11 +320,13 @@ fn take(
         Transport::Tcp(segment) => {
             let (direction, flow) = table.tcp(point, place.at, ip, segment);
             let direction = count(&mut flow.state, place, ip, direction);
-            if !matches!(flow.state.body, Body::Tcp(_)) {
-                flow.state.body = Body::Tcp(Box::default());
-            }
-            let mut told = Told { flow, place };
-            stream::take(&mut told, bench, packet, segment, direction, sink);
+            // Apart from its flow, which is told of while its bytes are read.
+            let mut tcp = match std::mem::take(&mut flow.state.body) {
+                Body::Tcp(tcp) => tcp,
+                _ => Box::default(),
+            };
+            stream::take(&mut tcp, &mut Told { flow, place, sink }, bench, packet, segment, direction);
+            flow.state.body = Body::Tcp(tcp);
         }
         Transport::Udp(datagram) => {
             let (direction, mut flow) = table.udp(point, place.at, ip, datagram);
@@ -340,19 +336,20 @@ fn take(
                 flow = renewed;
             }
             let direction = count(&mut flow.state, place, ip, direction);
-            if !matches!(flow.state.body, Body::Udp(_)) {
-                flow.state.body = Body::Udp(datagram::Udp::default());
-            }
-            let mut told = Told { flow, place };
-            datagram::take(&mut told, bench, packet, datagram, direction, sink);
+            let mut udp = match std::mem::take(&mut flow.state.body) {
+                Body::Udp(udp) => udp,
+                _ => datagram::Udp::default(),
+            };
+            datagram::take(&mut udp, &mut Told { flow, place, sink }, bench, packet, datagram, direction);
+            flow.state.body = Body::Udp(udp);
         }
         Transport::IcmpError(error) => {
             let quotes = error.quoted.as_ref().and_then(|quoted| table.quoted(point, quoted));
             let quotes = quotes.map(|(direction, flow)| {
                 let direction = if flow.state.swapped { direction.reverse() } else { direction };
                 // Whoever a frag-needed is about is worth knowing.
-                let mut told = Told { flow, place };
-                told.open(sink);
+                let mut told = Told { flow, place, sink };
+                told.open();
                 (told.id(), direction)
             });
             sink(&place.event(What::Icmp(IcmpSeen { error: *error, sender: ip.src, quotes })));
@@ -384,33 +381,37 @@ fn count(state: &mut State, place: Place, ip: &IpHeader, direction: Direction) -
     direction
 }
 
-/// A flow and the frame that is about it.
-struct Told<'a> {
+/// A flow, the frame that is about it, and who listens.
+struct Told<'a, S> {
     flow: &'a mut Flow<State>,
     place: Place,
+    sink: &'a mut S,
 }
 
-impl Told<'_> {
+impl<S: FnMut(&Event<'_>)> Told<'_, S> {
     fn id(&self) -> FlowId {
         self.place.id(self.flow.id)
     }
 
     /// Makes the flow known above the waist, once.
-    fn open(&mut self, sink: &mut impl FnMut(&Event<'_>)) {
+    #[inline]
+    fn open(&mut self) {
         if !self.flow.state.is_opened {
-            (self.flow.state.is_opened, self.flow.state.stream) = (true, self.flow.stream);
-            sink(&self.place.event(What::Opened(self.id(), &self.opened())));
+            self.introduce();
         }
     }
 
+    #[cold]
+    fn introduce(&mut self) {
+        (self.flow.state.is_opened, self.flow.state.stream) = (true, self.flow.stream);
+        let (id, opened) = (self.id(), self.opened(None));
+        (self.sink)(&self.place.event(What::Opened(id, &opened)));
+    }
+
     /// How the flow began, as far as it is known by now.
-    fn opened(&self) -> Opened {
+    fn opened(&self, handshake: Option<Box<TcpHandshake>>) -> Opened {
         let Endpoints { client, server } = self.flow.endpoints();
         let state = &self.flow.state;
-        let handshake = match &state.body {
-            Body::Tcp(tcp) => tcp.handshake(),
-            _ => None,
-        };
         let (client, server) = if state.swapped { (server, client) } else { (client, server) };
         Opened {
             protocol: self.flow.protocol(),
@@ -418,23 +419,39 @@ impl Told<'_> {
             stream: if state.is_opened { state.stream } else { self.flow.stream },
             first: self.flow.first,
             first_frame: state.first_frame(),
-            handshake: handshake.copied().map(Box::new),
+            handshake,
             ttl: state.ttl,
             carrier: state.carrier(),
         }
     }
 
     /// Tells an event about this flow.
-    fn tell(&mut self, what: What<'_>, sink: &mut impl FnMut(&Event<'_>)) {
-        self.open(sink);
-        sink(&self.place.event(what));
+    fn tell(&mut self, what: What<'_>) {
+        self.open();
+        (self.sink)(&self.place.event(what));
     }
 
     /// Tells a large DF packet.
-    fn large(&mut self, ip: &IpHeader, direction: Direction, again: bool, sink: &mut impl FnMut(&Event<'_>)) {
+    fn large(&mut self, ip: &IpHeader, direction: Direction, again: bool) {
         if ip.dont_fragment && ip.total_len >= LARGE {
             let large = Large { direction, ip_len: ip.total_len, again };
-            self.tell(What::Large(self.id(), large), sink);
+            self.tell(What::Large(self.id(), large));
+        }
+    }
+
+    /// Tells what was read with keys.
+    fn plain(&mut self, direction: Direction, plain: Plain<'_>, carried: &mut Carried) {
+        let flow = self.id();
+        match plain {
+            Plain::Request(request) => self.tell(What::TunnelRequest(flow, &request)),
+            Plain::Answer(answer) => self.tell(What::TunnelAnswer(flow, &answer)),
+            Plain::Token(token) => self.tell(What::Token(flow, token)),
+            Plain::Packet(kind, payload, ip) => {
+                let len = payload.len() as u16;
+                let packet = TunnelPacket { kind, len, payload: if ip.is_some() { &[] } else { payload } };
+                self.tell(What::Tunnelled(flow, direction, packet));
+                ip.into_iter().for_each(|ip| carried.add(flow, direction, ip));
+            }
         }
     }
 }
@@ -451,31 +468,30 @@ fn is_super_frame(ip: &IpHeader, payload_len: u32, mss: Option<u16>) -> bool {
 fn end(mut flow: Flow<State>, losses: &mut Losses, sink: &mut impl FnMut(&Event<'_>)) {
     let point = PointId(flow.point as u16);
     let place = Place { at: flow.state.last(), frame: flow.state.last_frame(), point, carrier: None };
-    if let Body::Tcp(_) = &flow.state.body {
-        let mut told = Told { flow: &mut flow, place };
-        stream::finish(&mut told, losses, sink);
-    }
-    if let Body::Udp(udp) = &flow.state.body {
-        losses.handshakes_dropped += udp.handshakes_dropped();
-    }
-    let unsealed = match &flow.state.body {
-        Body::Tcp(tcp) => tcp.unsealed(),
-        Body::Udp(udp) => udp.unsealed(),
-        Body::New => None,
+    let mut body = std::mem::take(&mut flow.state.body);
+    let mut told = Told { flow: &mut flow, place, sink };
+    let (unsealed, handshake) = match &mut body {
+        Body::Tcp(tcp) => {
+            stream::finish(tcp, &mut told, losses);
+            (tcp.unsealed(), tcp.take_handshake())
+        }
+        Body::Udp(udp) => {
+            losses.handshakes_dropped += udp.handshakes_dropped();
+            (udp.unsealed(), None)
+        }
+        Body::New => (None, None),
     };
     if let Some(unsealed) = unsealed {
-        let id = place.id(flow.id);
-        Told { flow: &mut flow, place }.tell(What::Unsealed(id, unsealed), sink);
+        told.tell(What::Unsealed(told.id(), unsealed));
     }
-    if !flow.state.is_opened {
-        let opened = Told { flow: &mut flow, place }.opened();
-        if let Some(refused) = refused(&flow, &opened) {
+    let opened = told.opened(handshake);
+    let state = &flow.state;
+    if !state.is_opened {
+        if let Some(refused) = refused(state, &body, &opened) {
             sink(&place.event(What::Refused(refused)));
         }
         return;
     }
-    let opened = Told { flow: &mut flow, place }.opened();
-    let state = &flow.state;
     let mut ended = Ended {
         last: state.last(),
         last_frame: state.last_frame(),
@@ -483,8 +499,8 @@ fn end(mut flow: Flow<State>, losses: &mut Losses, sink: &mut impl FnMut(&Event<
         last_by_direction: state.last,
         ..Ended::default()
     };
-    if let Body::Tcp(tcp) = &state.body {
-        tcp.total(&mut ended);
+    if let Body::Tcp(tcp) = &body {
+        tcp.total(&opened, &mut ended);
     }
     if let Some(Seldom { super_frames, .. }) = state.seldom.as_deref() {
         let known = ended.seldom().clone();
@@ -494,12 +510,12 @@ fn end(mut flow: Flow<State>, losses: &mut Losses, sink: &mut impl FnMut(&Event<
 }
 
 /// Was it a TCP connection that nobody accepted?
-fn refused(flow: &Flow<State>, opened: &Opened) -> Option<Refused> {
-    let Body::Tcp(tcp) = &flow.state.body else { return None };
-    let (syn, by_reset) = (opened.syn()?, *Direction::ToClient.of(&flow.state.packets) > 0);
+fn refused(state: &State, body: &Body, opened: &Opened) -> Option<Refused> {
+    let Body::Tcp(tcp) = body else { return None };
+    let (syn, by_reset) = (opened.syn()?, *Direction::ToClient.of(&state.packets) > 0);
     let is_one = opened.syn_ack().is_none() && (tcp.is_closed() || !by_reset);
     let Syn { at: first, frame, .. } = syn;
-    is_one.then_some(Refused { endpoints: opened.endpoints(), first, frame, last: flow.state.last(), by_reset })
+    is_one.then_some(Refused { endpoints: opened.endpoints(), first, frame, last: state.last(), by_reset })
 }
 
 /// A SYN's or SYN-ACK's facts.

@@ -1,13 +1,12 @@
 //! TCP: segments to an ordered stream, the stream to TLS records and handshakes.
 
-use super::opened::{Keys, Plain, Stream};
+use super::opened::{Keys, Stream};
 use super::proxy::Connect;
-use super::{Bench, Body, Carried, Limits, Losses, Place, Told, is_super_frame, syn};
-use crate::anyconnect::{PacketKind, Token, TunnelAnswer, TunnelRequest};
+use super::{Bench, Carried, Limits, Losses, Place, Told, is_super_frame, syn};
 use crate::decrypt::Keyring;
 use crate::event::{
-    Direction, Ended, Event, FlowId, FrameRef, Hole, LARGE, Lapse, SeldomInEnded, TcpHandshake, Timestamp,
-    TunnelPacket, Unsealed, What, ZeroWindow,
+    Direction, Ended, Event, FrameRef, Hole, LARGE, Lapse, Opened, SeldomInEnded, TcpHandshake, Timestamp, Unsealed,
+    What, ZeroWindow,
 };
 use crate::flow::probe::{SizeProbe, SizesByDirection};
 use crate::flow::tcp::{Chunk, Kind, TcpStream};
@@ -201,8 +200,9 @@ impl Tcp {
         }
     }
 
-    pub(super) fn handshake(&self) -> Option<&TcpHandshake> {
-        self.handshake.as_deref()
+    /// What was seen of the handshake, when nothing more comes.
+    pub(super) fn take_handshake(&mut self) -> Option<Box<TcpHandshake>> {
+        self.handshake.take()
     }
 
     /// Notes a SYN, a SYN-ACK or what answers that.
@@ -233,9 +233,6 @@ impl Tcp {
     fn watch_holes(&mut self, direction: Direction, segment: &TcpSegment<'_>, is_small: bool, place: Place) {
         let stream = direction.of(&self.streams);
         let hole = stream.next_seq().zip(stream.hole());
-        if hole.is_none() && self.seldom.is_none() {
-            return;
-        }
         let holes = &mut self.seldom.get_or_insert_default().holes;
         direction.of_mut(holes).stands(hole, place);
         direction.of_mut(holes).came(segment.seq, is_small, place);
@@ -314,11 +311,10 @@ impl Tcp {
         Some(Unsealed { opened: counts.opened, failed: counts.failed, misframed: opened.misframed() })
     }
 
-    pub(super) fn total(&self, ended: &mut Ended) {
+    pub(super) fn total(&self, opened: &Opened, ended: &mut Ended) {
         ended.retransmissions = self.again;
         ended.unheard = self.unheard;
-        let is_whole =
-            self.closed && self.handshake().is_some_and(|handshake| handshake.syn(Direction::ToServer).is_some());
+        let is_whole = self.closed && opened.syn().is_some();
         ended.numbers = (!is_whole).then(|| Box::new(self.streams.each_ref().map(TcpStream::numbers)));
         if let Some(seldom) = &self.seldom {
             let zero_windows = seldom.closed.map(|closed| closed.total(ended.last));
@@ -339,16 +335,14 @@ fn fills_hole(kind: Kind, waited: usize, payload_len: u32) -> bool {
 }
 
 pub(super) fn take(
-    told: &mut Told<'_>,
+    tcp: &mut Tcp,
+    told: &mut Told<'_, impl FnMut(&Event<'_>)>,
     bench: &mut Bench<'_>,
     packet: &Packet<'_>,
     segment: &TcpSegment<'_>,
     direction: Direction,
-    sink: &mut impl FnMut(&Event<'_>),
 ) {
     let place = told.place;
-    let flow = told.id();
-    let Body::Tcp(tcp) = &mut told.flow.state.body else { return };
     let (is_syn, is_ack) = (segment.has(TcpSegment::SYN), segment.has(TcpSegment::ACK));
     if is_syn || tcp.awaits_third && is_ack && direction == Direction::ToServer {
         tcp.shake(place, segment);
@@ -367,8 +361,8 @@ pub(super) fn take(
     if is_ack {
         direction.reverse().of_mut(&mut tcp.probes).acknowledged(segment.ack, segment.sacked, place.at);
     }
-    let Bench { limits, losses, keys, carried, things } = bench;
-    let mut seen = Seen { flow, things, lost_syncs: 0, alert: None, carried };
+    let Bench { limits, losses, keys, carried } = bench;
+    let mut seen = Seen { told, losses, alert: None, carried };
     // It acknowledges what did not show here: its sender hears more than this point.
     let theirs = direction.reverse().of(&tcp.streams).next_seq();
     let hears_more = theirs.is_some_and(|next| (segment.ack.wrapping_sub(next) as i32) > 0);
@@ -388,7 +382,9 @@ pub(super) fn take(
     if again && is_small && is_awaited {
         tcp.sent_again(direction, place);
     }
-    tcp.watch_holes(direction, segment, is_small, place);
+    if tcp.seldom.is_some() || direction.of(&tcp.streams).has_hole() {
+        tcp.watch_holes(direction, segment, is_small, place);
+    }
     tcp.heard(direction.reverse(), place);
     if is_ack && hears_more {
         tcp.heard(direction, place);
@@ -401,50 +397,29 @@ pub(super) fn take(
     tcp.closed |= closing;
     tcp.close();
     tcp.alert = tcp.alert.or(seen.alert);
-    let alert = tcp.alert;
     if super_frame {
         told.flow.state.add_super_frame();
     }
-    let Seen { things, lost_syncs, .. } = seen;
-    tell_seen(told, things, lost_syncs, losses, sink);
     if whole && !super_frame && !twice {
-        told.large(&packet.ip, direction, again, sink);
+        told.large(&packet.ip, direction, again);
     }
-    let has_syn = matches!(&told.flow.state.body, Body::Tcp(tcp) if tcp.is_open);
-    if has_syn && segment.payload_len > 0 {
+    if tcp.is_open && segment.payload_len > 0 {
         // A connection that spoke is known with its MSS, whatever it speaks.
-        told.open(sink);
+        told.open();
     }
     if closing && told.flow.state.is_opened {
-        let reset = segment.has(TcpSegment::RST);
-        let (flow, ttl) = (told.id(), packet.ip.ttl);
-        told.tell(What::Closed { flow, direction, alert, reset, ttl }, sink);
+        let (flow, alert, reset, ttl) = (told.id(), tcp.alert, segment.has(TcpSegment::RST), packet.ip.ttl);
+        told.tell(What::Closed { flow, direction, alert, reset, ttl });
     }
 }
 
-/// What one segment completed.
-struct Seen<'a> {
-    flow: FlowId,
-    /// Direction and handshake messages or alerts or lengths of application data, in order.
-    things: &'a mut Vec<(Direction, Thing)>,
-    lost_syncs: u32,
+/// Where it goes what the bytes show.
+struct Seen<'a, 'f, S> {
+    told: &'a mut Told<'f, S>,
+    losses: &'a mut Losses,
     /// The way of an encrypted alert.
     alert: Option<Direction>,
     carried: &'a mut Carried,
-}
-
-#[derive(Debug)]
-pub(super) enum Thing {
-    Handshake(Handshake),
-    Alert(Alert),
-    Data(u16),
-    Renegotiation,
-    Connect(String),
-    Request(Box<TunnelRequest>),
-    Answer(Box<TunnelAnswer>),
-    Token(Token),
-    /// A packet of the tunnel protocol; what it carries, unless that is an IP packet.
-    Packet(PacketKind, Vec<u8>, u16),
 }
 
 /// Orders the bytes and cuts them into records.
@@ -454,7 +429,7 @@ fn feed(
     segment: &TcpSegment<'_>,
     direction: Direction,
     keys: &mut Keys<'_>,
-    seen: &mut Seen<'_>,
+    seen: &mut Seen<'_, '_, impl FnMut(&Event<'_>)>,
 ) -> Kind {
     let Tcp { streams, reading, hunted, .. } = tcp;
     let mut tls = Tls { reading, hunted };
@@ -490,7 +465,7 @@ fn read(
     from_start: bool,
     chunk: &Chunk<'_>,
     keys: &mut Keys<'_>,
-    seen: &mut Seen<'_>,
+    seen: &mut Seen<'_, '_, impl FnMut(&Event<'_>)>,
 ) {
     let Tls { reading, hunted } = tls;
     if reading.is_none() {
@@ -520,7 +495,8 @@ fn read(
     let Reading { scanners, handshakes, data, connect, opened } = known;
     let chunk = match (connect, chunk) {
         (Some(connect), Chunk::Data(bytes)) => {
-            let rest = connect.strip(direction, bytes, &mut |to| seen.things.push((direction, Thing::Connect(to))));
+            let flow = seen.told.id();
+            let rest = connect.strip(direction, bytes, &mut |to| seen.told.tell(What::ProxyConnect(flow, &to)));
             if rest.is_empty() {
                 return;
             }
@@ -542,7 +518,7 @@ fn read(
         clear(direction, &record, handshakes, data, seen);
         let Some(stream) = opened else { return };
         if is_sealed {
-            stream.take(direction, &record, keys, &mut |plain| seen.add(direction, plain));
+            stream.take(direction, &record, keys, &mut |plain| seen.told.plain(direction, plain, seen.carried));
         } else if !stream.clear(direction, &record, keys.keyring) {
             // Nobody has keys for it.
             *opened = None;
@@ -557,7 +533,7 @@ fn read(
     {
         opened.gap(direction);
     }
-    seen.lost_syncs += scanner.lost_syncs().saturating_sub(before);
+    seen.losses.lost_syncs += u64::from(scanner.lost_syncs().saturating_sub(before));
     if scanner.verdict() == Verdict::NotTls {
         (**reading, **hunted) = (None, u32::MAX);
     }
@@ -572,14 +548,19 @@ fn clear(
     record: &Record<'_>,
     handshakes: &mut Option<Box<[HandshakeReader; 2]>>,
     data: &mut [bool; 2],
-    seen: &mut Seen<'_>,
+    seen: &mut Seen<'_, '_, impl FnMut(&Event<'_>)>,
 ) {
+    let flow = seen.told.id();
     match record.content_type {
-        ContentType::HANDSHAKE if *direction.of(data) => seen.things.push((direction, Thing::Renegotiation)),
+        ContentType::HANDSHAKE if *direction.of(data) => seen.told.tell(What::TlsRenegotiation(flow, direction)),
         ContentType::HANDSHAKE | ContentType::CHANGE_CIPHER_SPEC => {
             if let Some(handshakes) = handshakes.as_deref_mut() {
                 let handshake = direction.of_mut(handshakes);
-                handshake.push(record, &mut |message| seen.things.push((direction, Thing::Handshake(message))));
+                handshake.push(record, &mut |message| match message {
+                    Handshake::ClientHello(hello) => seen.told.tell(What::ClientHello(flow, &hello)),
+                    Handshake::ServerHello(hello) => seen.told.tell(What::ServerHello(flow, &hello)),
+                    _ => {}
+                });
             }
         }
         ContentType::ALERT => {
@@ -588,7 +569,7 @@ fn clear(
                 && record.length == 2
                 && is_clear
             {
-                seen.things.push((direction, Thing::Alert(alert)));
+                seen.told.tell(What::TlsAlert(flow, direction, alert));
             } else {
                 seen.alert.get_or_insert(direction);
             }
@@ -599,30 +580,9 @@ fn clear(
             }
             *direction.of_mut(data) = true;
             handshakes.take_if(|_| *data == [true; 2]);
-            seen.things.push((direction, Thing::Data(record.length)));
+            seen.told.tell(What::TlsData(flow, direction, record.length));
         }
         _ => {}
-    }
-}
-
-impl Seen<'_> {
-    fn add(&mut self, direction: Direction, plain: Plain<'_>) {
-        let thing = match plain {
-            Plain::Request(request) => Thing::Request(request),
-            Plain::Answer(answer) => Thing::Answer(answer),
-            Plain::Token(token) => Thing::Token(token),
-            Plain::Packet(kind, payload, ip) => {
-                let len = payload.len() as u16;
-                match ip {
-                    Some(ip) => {
-                        self.carried.add(self.flow, direction, ip);
-                        Thing::Packet(kind, Vec::new(), len)
-                    }
-                    None => Thing::Packet(kind, payload.to_vec(), len),
-                }
-            }
-        };
-        self.things.push((direction, thing));
     }
 }
 
@@ -633,39 +593,8 @@ fn begins(direction: Direction, from_start: bool, chunk: &Chunk<'_>) -> Option<B
     }
 }
 
-fn tell_seen(
-    told: &mut Told<'_>,
-    things: &mut Vec<(Direction, Thing)>,
-    lost_syncs: u32,
-    losses: &mut Losses,
-    sink: &mut impl FnMut(&Event<'_>),
-) {
-    losses.lost_syncs += u64::from(lost_syncs);
-    let flow = told.id();
-    for (direction, thing) in things.drain(..) {
-        match thing {
-            Thing::Handshake(Handshake::ClientHello(hello)) => told.tell(What::ClientHello(flow, &hello), sink),
-            Thing::Handshake(Handshake::ServerHello(hello)) => told.tell(What::ServerHello(flow, &hello), sink),
-            Thing::Handshake(_) => {}
-            Thing::Alert(alert) => told.tell(What::TlsAlert(flow, direction, alert), sink),
-            Thing::Renegotiation => told.tell(What::TlsRenegotiation(flow, direction), sink),
-            Thing::Connect(to) => told.tell(What::ProxyConnect(flow, &to), sink),
-            Thing::Request(request) => told.tell(What::TunnelRequest(flow, &request), sink),
-            Thing::Answer(answer) => told.tell(What::TunnelAnswer(flow, &answer), sink),
-            Thing::Token(token) => told.tell(What::Token(flow, token), sink),
-            Thing::Packet(kind, payload, len) => {
-                let packet = TunnelPacket { kind, len, payload: &payload };
-                told.tell(What::Tunnelled(flow, direction, packet), sink);
-            }
-            Thing::Data(length) => told.tell(What::TlsData(flow, direction, length), sink),
-        }
-    }
-}
-
 /// End of the capture: what still waits behind holes.
-pub(super) fn finish(told: &mut Told<'_>, losses: &mut Losses, sink: &mut impl FnMut(&Event<'_>)) {
-    let flow = told.id();
-    let Body::Tcp(tcp) = &mut told.flow.state.body else { return };
+pub(super) fn finish(tcp: &mut Tcp, told: &mut Told<'_, impl FnMut(&Event<'_>)>, losses: &mut Losses) {
     if tcp.streams.iter().all(TcpStream::is_finished) {
         return;
     }
@@ -673,16 +602,13 @@ pub(super) fn finish(told: &mut Told<'_>, losses: &mut Losses, sink: &mut impl F
     let (mut nothing, mut record, mut packet, mut carried) =
         (Keyring::new(), Vec::new(), Vec::new(), Carried::default());
     let mut keys = Keys { keyring: &mut nothing, record: &mut record, packet: &mut packet };
-    let mut things = Vec::new();
-    let mut seen = Seen { flow, things: &mut things, lost_syncs: 0, alert: None, carried: &mut carried };
-    let Tcp { streams, reading, hunted, .. } = &mut **tcp;
+    let mut seen = Seen { told, losses, alert: None, carried: &mut carried };
+    let Tcp { streams, reading, hunted, .. } = tcp;
     let mut tls = Tls { reading, hunted };
     for (stream, direction) in streams.iter_mut().zip([Direction::ToServer, Direction::ToClient]) {
         let start = stream.from_start();
         stream.finish(&mut |chunk| read(&mut tls, direction, start, &chunk, &mut keys, &mut seen));
     }
-    let Seen { things, lost_syncs, .. } = seen;
-    tell_seen(told, things, lost_syncs, losses, sink);
 }
 
 #[cfg(test)]
