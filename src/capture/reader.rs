@@ -7,7 +7,7 @@ use std::fmt;
 use std::io::Read;
 use std::ops::ControlFlow;
 
-use super::blocks::{self, Lane, Section, Sight};
+use super::blocks::{self, Lane, Packet, Section, Sight};
 use super::decompress::{self, Opened};
 use super::fields::Order;
 use super::framing::{Block, PCAP_HEADER, PcapFile, Stop};
@@ -53,9 +53,7 @@ pub struct Reader {
     lanes: Vec<Lane>,
     /// By the same index as `lanes`: the interface in `interfaces`, and its number in its section.
     places: Vec<(usize, usize)>,
-    last: Timestamp,
-    number: u64,
-    frames: u64,
+    count: Count,
     skipped: u64,
     damage: Option<Damage>,
     finished: bool,
@@ -95,9 +93,7 @@ impl Reader {
             interfaces: Vec::new(),
             places: Vec::new(),
             lanes: Vec::new(),
-            last: Timestamp::default(),
-            number: 0,
-            frames: 0,
+            count: Count::default(),
             skipped: 0,
             damage: None,
             finished: false,
@@ -152,7 +148,7 @@ impl Reader {
 
     /// Frames lent so far.
     pub fn frames(&self) -> u64 {
-        self.frames
+        self.count.frames
     }
 
     /// Where the file stopped making sense, when it did.
@@ -204,7 +200,7 @@ impl Reader {
         match stop {
             Stop::End => {}
             Stop::Damage(reason) => {
-                self.damage = Some(Damage { offset: self.window.consumed(), frame: self.number, reason });
+                self.damage = Some(Damage { offset: self.window.consumed(), frame: self.count.number, reason });
             }
             Stop::Io(source) => {
                 return Err(Error::Io { path: self.path.clone(), operation: "read", source });
@@ -216,57 +212,48 @@ impl Reader {
     #[inline]
     fn pcap_frame(&mut self, file: PcapFile, sink: &mut impl FnMut(Item<'_>) -> ControlFlow<()>) -> Step {
         let frame = file.frame(&mut self.window)?;
-        self.last = frame.at;
-        self.number += 1;
-        self.frames += 1;
-        let flow = sink(Item::Frame(Frame {
-            number: frame_number(self.number),
-            at: self.last,
+        let data = self.window.data().get(frame.data.clone()).unwrap_or_default();
+        let packet = Packet {
             interface: 0,
+            at: Some(frame.at),
             link: file.link,
             original_len: frame.original_len,
-            data: self.window.data().get(frame.data.clone()).unwrap_or_default(),
-        }));
+            data,
+            lost: None,
+        };
+        let flow = sink(self.count.frame(packet, 0));
         self.window.consume(frame.data.end);
         Ok(flow)
     }
 
     #[inline]
     fn pcapng_block(&mut self, section: Section, sink: &mut impl FnMut(Item<'_>) -> ControlFlow<()>) -> Step {
-        let repaired;
         let plain = blocks::plain_packet(self.window.data(), section, &self.lanes, self.limits.max_block);
-        let (sight, whole) = if let Some((packet, whole)) = plain {
-            (Sight::Packet(packet), whole)
+        let Some((packet, whole)) = plain else { return self.any_block(section, sink) };
+        let interface = place(&self.places, section.first + packet.interface);
+        let flow = sink(self.count.frame(packet, interface));
+        self.window.consume(whole);
+        Ok(flow)
+    }
+
+    fn any_block(&mut self, section: Section, sink: &mut impl FnMut(Item<'_>) -> ControlFlow<()>) -> Step {
+        let Block { kind, order, claimed, whole } = Block::next(&mut self.window, section.order, self.limits)?;
+        let block = self.window.data().get(..whole).unwrap_or_default();
+        let repaired;
+        let block = if whole == claimed {
+            block
         } else {
-            let Block { kind, order, claimed, whole } = Block::next(&mut self.window, section.order, self.limits)?;
-            let block = self.window.data().get(..whole).unwrap_or_default();
-            let block = if whole == claimed {
-                block
-            } else {
-                repaired = blocks::with_length(block, order, whole as u32);
-                &repaired
-            };
-            (blocks::sight(kind, block, order, section, &self.lanes).map_err(Stop::Damage)?, whole)
+            repaired = blocks::with_length(block, order, whole as u32);
+            &repaired
         };
         let mut flow = ControlFlow::Continue(());
-        match sight {
+        match blocks::sight(kind, block, order, section, &self.lanes).map_err(Stop::Damage)? {
             Sight::Packet(packet) => {
                 let interface = place(&self.places, section.first + packet.interface);
                 if let Some(lost) = packet.lost {
                     lose(self.interfaces.get_mut(interface), |dropped| dropped.saturating_add(lost));
                 }
-                // A packet without a time came no earlier than the one before it.
-                self.last = packet.at.unwrap_or(self.last);
-                self.number += 1;
-                self.frames += 1;
-                flow = sink(Item::Frame(Frame {
-                    number: frame_number(self.number),
-                    at: self.last,
-                    interface: interface as u32,
-                    link: packet.link,
-                    original_len: packet.original_len,
-                    data: packet.data,
-                }));
+                flow = sink(self.count.frame(packet, interface));
             }
             Sight::Section(section) => self.layout = Layout::PcapNg(section),
             Sight::Interface(interface, lane) => {
@@ -292,7 +279,7 @@ impl Reader {
             }
             Sight::NumberedUnknown => {
                 // Wireshark gives these a frame number, so we leave one free.
-                self.number += 1;
+                self.count.number += 1;
                 self.skipped += 1;
             }
             Sight::Unknown => self.skipped += 1,
@@ -309,7 +296,7 @@ impl fmt::Debug for Reader {
             .field("path", &self.path)
             .field("format", &self.format())
             .field("bytes", &self.bytes())
-            .field("frames", &self.frames)
+            .field("frames", &self.frames())
             .finish_non_exhaustive()
     }
 }
@@ -330,10 +317,32 @@ fn lose(interface: Option<&mut Interface>, count: impl FnOnce(u64) -> u64) {
     }
 }
 
-/// Wireshark's numbers are 32 bits wide too; beyond, they stay at the last.
-#[inline]
-fn frame_number(count: u64) -> u32 {
-    u32::try_from(count).unwrap_or(u32::MAX)
+/// How far the frames have come.
+#[derive(Default)]
+struct Count {
+    last: Timestamp,
+    number: u64,
+    frames: u64,
+}
+
+impl Count {
+    /// The next frame, of that interface of all.
+    #[inline]
+    fn frame<'a>(&mut self, packet: Packet<'a>, interface: usize) -> Item<'a> {
+        // A packet without a time came no earlier than the one before it.
+        self.last = packet.at.unwrap_or(self.last);
+        self.number += 1;
+        self.frames += 1;
+        Item::Frame(Frame {
+            // Wireshark's numbers are 32 bits wide too; beyond, they stay at the last.
+            number: u32::try_from(self.number).unwrap_or(u32::MAX),
+            at: self.last,
+            interface: interface as u32,
+            link: packet.link,
+            original_len: packet.original_len,
+            data: packet.data,
+        })
+    }
 }
 
 fn refuse(path: &str, offset: u64, stop: Stop) -> Error {

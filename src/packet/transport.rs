@@ -38,19 +38,23 @@ pub(super) fn tcp(layer: Layer<'_>) -> Option<TcpSegment<'_>> {
     };
     if is_possible && segment.has(TcpSegment::SYN) {
         let header = layer.with_wire_len(header_len).bytes;
-        let options = header.get(TCP_FIXED_LEN as usize..).unwrap_or_default();
-        for option in TcpOptionsIterator::from_slice(options).map_while(Result::ok) {
-            match option {
-                TcpOptionElement::MaximumSegmentSize(mss) => segment.mss = Some(mss),
-                TcpOptionElement::Timestamp(..) => segment.timestamps = true,
-                _ => {}
-            }
-        }
+        read_options(&mut segment, header.get(TCP_FIXED_LEN as usize..).unwrap_or_default());
     }
     if is_possible && header_len >= SACK_HEADER_LEN && segment.payload_len == 0 {
         segment.sacked = sacked(layer.bytes.get(TCP_FIXED_LEN as usize..header_len as usize).unwrap_or_default());
     }
     Some(segment)
+}
+
+#[cold]
+fn read_options(segment: &mut TcpSegment<'_>, options: &[u8]) {
+    for option in TcpOptionsIterator::from_slice(options).map_while(Result::ok) {
+        match option {
+            TcpOptionElement::MaximumSegmentSize(mss) => segment.mss = Some(mss),
+            TcpOptionElement::Timestamp(..) => segment.timestamps = true,
+            _ => {}
+        }
+    }
 }
 
 /// Left edge of the first SACK block, where every stack puts it: behind two NOPs, or behind the timestamps and two more.

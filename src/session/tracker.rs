@@ -188,11 +188,12 @@ impl Tracker {
                 }
             }
             What::DtlsHandshake(flow, direction, sequence, message) => {
-                let mut given = std::mem::take(&mut self.given);
-                if let Some(dtls) = self.dtls(*flow) {
-                    observe_handshake(dtls, (at, frame), *direction, *sequence, message, &mut given);
+                if let Some(place) = self.place(*flow)
+                    && let Some(notes) = self.notes.get_mut(place)
+                {
+                    let dtls = notes.dtls.get_or_insert_default();
+                    observe_handshake(dtls, (at, frame), *direction, *sequence, message, &mut self.given);
                 }
-                self.given = given;
             }
             What::DtlsRecord(flow, direction, record) => {
                 self.meetings.record(at, (event.point, *flow));
