@@ -279,19 +279,20 @@ impl Run<'_> {
                 cut += u64::from(is_cut);
                 let id = point(points, *first_point, capture, frame, is_cut);
                 dissector.push(frame, capture, id, keyring, &mut |event: &Event<'_>| {
-                    if let (Some(_), What::Opened(flow, opened)) = (&listener, &event.what)
-                        && carriers.len() < most_carriers
-                    {
-                        carriers.insert((set_number, *flow), (*opened).clone());
-                    }
-                    if let (Some(listener), What::Inner(flow, _, data)) = (listener.as_mut(), &event.what) {
-                        listener(InnerPacket {
-                            at: event.at,
-                            frame: event.frame,
-                            tunnel: (set_number, *flow),
-                            carrier: carriers.get(&(set_number, *flow)),
-                            data,
-                        });
+                    if let Some(listener) = listener {
+                        match &event.what {
+                            What::Opened(flow, opened) if carriers.len() < most_carriers => {
+                                carriers.insert((set_number, *flow), (*opened).clone());
+                            }
+                            What::Inner(flow, _, data) => listener(InnerPacket {
+                                at: event.at,
+                                frame: event.frame,
+                                tunnel: (set_number, *flow),
+                                carrier: carriers.get(&(set_number, *flow)),
+                                data,
+                            }),
+                            _ => {}
+                        }
                     }
                     tracker.observe(event);
                 });

@@ -117,7 +117,8 @@ impl State {
     /// The latest time any of its packets was captured, that which began another flow included.
     fn last(&self) -> Timestamp {
         let renewed = self.seldom.as_ref().and_then(|seldom| seldom.renewed);
-        self.last.into_iter().chain([renewed]).flatten().max().unwrap_or_default()
+        let [up, down] = self.last;
+        up.max(down).max(renewed).unwrap_or_default()
     }
 
     /// Will nothing more be learned of it? It was closed, or never said anything, and has long been quiet.
@@ -368,15 +369,13 @@ fn count(state: &mut State, place: Place, ip: &IpHeader, direction: Direction) -
         }
     }
     (state.numbers[1], state.captures[1]) = (place.frame.number, place.frame.capture);
-    let d = direction.index();
-    if let (Some(packets), Some(last), Some(ttl)) =
-        (state.packets.get_mut(d), state.last.get_mut(d), state.ttl.get_mut(d))
-    {
-        *packets = packets.saturating_add(1);
-        *last = Some(last.map_or(place.at, |at| at.max(place.at)));
-        if *ttl == 0 {
-            *ttl = ip.ttl;
-        }
+    let packets = direction.of_mut(&mut state.packets);
+    *packets = packets.saturating_add(1);
+    let last = direction.of_mut(&mut state.last);
+    *last = (*last).max(Some(place.at));
+    let ttl = direction.of_mut(&mut state.ttl);
+    if *ttl == 0 {
+        *ttl = ip.ttl;
     }
     direction
 }

@@ -556,9 +556,9 @@ fn clear(
         ContentType::HANDSHAKE | ContentType::CHANGE_CIPHER_SPEC => {
             if let Some(handshakes) = handshakes.as_deref_mut() {
                 let handshake = direction.of_mut(handshakes);
-                handshake.push(record, &mut |message| match message {
-                    Handshake::ClientHello(hello) => seen.told.tell(What::ClientHello(flow, &hello)),
-                    Handshake::ServerHello(hello) => seen.told.tell(What::ServerHello(flow, &hello)),
+                handshake.push(record, &mut |message| match &message {
+                    Handshake::ClientHello(hello) => seen.told.tell(What::ClientHello(flow, hello)),
+                    Handshake::ServerHello(hello) => seen.told.tell(What::ServerHello(flow, hello)),
                     _ => {}
                 });
             }

@@ -16,7 +16,7 @@ const UDP_HEADER_LEN: u32 = 8;
 
 /// Reads a TCP segment. Its first 16 bytes suffice: options cut by the snap length only cost the MSS, and a
 /// data offset that cannot be costs the payload.
-#[inline]
+#[inline(always)] // what it gives is large, and is moved otherwise
 pub(super) fn tcp(layer: Layer<'_>) -> Option<TcpSegment<'_>> {
     let fixed: &[u8; TCP_READ_LEN] = layer.bytes.first_chunk()?;
     let &[s0, s1, d0, d1, q0, q1, q2, q3, a0, a1, a2, a3, offset, flags, w0, w1] = fixed;

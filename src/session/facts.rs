@@ -337,28 +337,16 @@ impl Activity {
             self.more_bursts.push(at);
         }
         self.last = Some(at);
-        let goes_on = |last: &Stretch| at.nanos_since(last.last) <= SILENCE || self.stretches.len() >= MAX_STRETCHES;
-        let (d, goes_on) = (direction.index(), self.stretches.last().is_some_and(goes_on));
-        if let Some(stretch) = self.stretches.last_mut().filter(|_| goes_on) {
-            stretch.last = stretch.last.max(at);
-            bump(&mut stretch.records, d, 1);
-            if let Some(bytes) = stretch.bytes.get_mut(d) {
-                *bytes += u64::from(length);
-            }
-            return;
+        let goes_on =
+            |last: &Stretch| at.nanos_since(last.last) <= SILENCE || !self.stretches.are_fewer_than(MAX_STRETCHES);
+        if !self.stretches.last().is_some_and(goes_on) {
+            self.stretches.push(Stretch { first: at, frame, last: at, records: [0, 0], bytes: [0, 0] });
         }
-        let mut stretch = Stretch { first: at, frame, last: at, records: [0, 0], bytes: [0, 0] };
-        bump(&mut stretch.records, d, 1);
-        if let Some(bytes) = stretch.bytes.get_mut(d) {
-            *bytes = u64::from(length);
-        }
-        self.stretches.push(stretch);
-    }
-}
-
-fn bump(pair: &mut [u32; 2], index: usize, by: u32) {
-    if let Some(n) = pair.get_mut(index) {
-        *n = n.saturating_add(by);
+        let Some(stretch) = self.stretches.last_mut() else { return };
+        stretch.last = stretch.last.max(at);
+        let records = direction.of_mut(&mut stretch.records);
+        *records = records.saturating_add(1);
+        *direction.of_mut(&mut stretch.bytes) += u64::from(length);
     }
 }
 
@@ -678,7 +666,7 @@ impl TlsFacts {
             self.early.0.get_or_insert_default().converses = true;
         }
         self.unanswered.note(at, frame, direction, control);
-        let Some(data) = self.data.get_mut(direction.index()) else { return };
+        let data = direction.of_mut(&mut self.data);
         data.records = data.records.saturating_add(1);
         data.bytes += u64::from(length);
         data.largest = data.largest.max(length);
@@ -844,8 +832,8 @@ impl DtlsFacts {
         const SEARCH: f64 = 12.0;
         /// Lengths kept.
         const MOST: usize = 16;
-        let began = self.first.iter().flatten().map(|(at, _)| *at).min();
-        if length < SHORTEST || began.is_some_and(|began| at.seconds_since(began) > SEARCH) {
+        let began = || self.first.iter().flatten().map(|(at, _)| *at).min();
+        if length < SHORTEST || began().is_some_and(|began| at.seconds_since(began) > SEARCH) {
             return;
         }
         if direction == Direction::ToClient && self.seldom.is_none() {

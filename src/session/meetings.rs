@@ -54,8 +54,10 @@ impl Meetings {
         self.records += 1;
         self.span = Some((self.span.map_or(at, |(first, _)| first), at));
         self.last = Some((at, place));
-        for (since, inner) in std::mem::take(&mut self.waiting) {
-            self.note(since, inner, place, at.nanos_since(since));
+        if !self.waiting.is_empty() {
+            let mut waiting = std::mem::take(&mut self.waiting);
+            waiting.drain(..).for_each(|(since, inner)| self.note(since, inner, place, at.nanos_since(since)));
+            self.waiting = waiting;
         }
     }
 

@@ -47,9 +47,9 @@ struct Kept {
 }
 
 impl Stretches {
-    /// How many there are.
-    pub fn len(&self) -> usize {
-        self.0.as_ref().map_or(0, |kept| kept.older.len() + 1)
+    /// Are there fewer than so many, at least 1?
+    pub fn are_fewer_than(&self, count: usize) -> bool {
+        self.0.as_ref().is_none_or(|kept| kept.older.is_shorter_than(count - 1))
     }
 
     /// Are there none?

@@ -222,9 +222,8 @@ impl Tracker {
             What::Refused(_) if self.facts.refused.len() >= self.limits.max_refused => self.facts.refused_left_out += 1,
             What::Refused(refused) => self.facts.refused.push((event.point, *refused)),
             What::QuicInitial(flow, direction) => {
-                if let Some(facts) = self.flow(*flow)
-                    && let Some(n) = facts.quic.get_mut(direction.index())
-                {
+                if let Some(facts) = self.flow(*flow) {
+                    let n = direction.of_mut(&mut facts.quic);
                     *n = n.saturating_add(1);
                 }
             }
@@ -462,7 +461,6 @@ fn kind_of(message: &DtlsMessage<'_>) -> MessageKind {
 }
 
 fn observe_record(dtls: &mut DtlsFacts, at: Timestamp, frame: FrameRef, direction: Direction, record: &DtlsRecordSeen) {
-    let d = direction.index();
     if dtls.version.replace(record.version) != Some(record.version) {
         dtls.known = None;
     }
@@ -515,18 +513,12 @@ fn observe_record(dtls: &mut DtlsFacts, at: Timestamp, frame: FrameRef, directio
     if record.content_type != 23 {
         return;
     }
-    if let Some(n) = dtls.records.get_mut(d) {
-        *n = n.saturating_add(1);
-    }
-    if let Some(largest) = dtls.largest.get_mut(d) {
-        *largest = (*largest).max(record.length);
-    }
-    if let Some(first) = dtls.first.get_mut(d) {
-        first.get_or_insert((at, frame));
-    }
-    if let Some(last) = dtls.last.get_mut(d) {
-        *last = Some((at, frame));
-    }
+    let records = direction.of_mut(&mut dtls.records);
+    *records = records.saturating_add(1);
+    let largest = direction.of_mut(&mut dtls.largest);
+    *largest = (*largest).max(record.length);
+    direction.of_mut(&mut dtls.first).get_or_insert((at, frame));
+    *direction.of_mut(&mut dtls.last) = Some((at, frame));
     dtls.probe(at, frame, direction, record.length, record.ip_len);
     if !control {
         dtls.activity.add(at, frame, direction, record.length);

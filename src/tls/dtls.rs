@@ -126,11 +126,13 @@ fn is_likely(record: &DtlsRecord<'_>) -> bool {
     numbers && kind && (20..=24).contains(&record.content_type.0)
 }
 
+#[inline]
 fn next_record(bytes: &[u8]) -> Option<(DtlsRecord<'_>, &[u8])> {
     let first = ContentType(*bytes.first()?);
     if first.is_unified_header() { next_unified(bytes) } else { next_classic(bytes) }
 }
 
+#[inline]
 fn next_classic(bytes: &[u8]) -> Option<(DtlsRecord<'_>, &[u8])> {
     let (header, rest) = bytes.split_first_chunk::<HEADER_LEN>()?;
     let [kind, v1, v0, e1, e0, s5, s4, s3, s2, s1, s0, l1, l0] = *header;

@@ -450,17 +450,17 @@ impl HandshakeReader {
     }
 
     fn give(&mut self, body: &[u8], sink: &mut impl FnMut(Handshake)) {
-        let whole = body.len() == self.len as usize;
-        let message = match self.kind() {
+        let (kind, len) = (self.kind(), self.len);
+        self.rest();
+        let whole = body.len() == len as usize;
+        sink(match kind {
             HandshakeType::CLIENT_HELLO => Handshake::ClientHello(Box::new(ClientHello::parse(body, whole))),
             HandshakeType::SERVER_HELLO => Handshake::ServerHello(Box::new(ServerHello::parse(body, whole))),
-            HandshakeType::CERTIFICATE => Handshake::Certificate { len: self.len },
+            HandshakeType::CERTIFICATE => Handshake::Certificate { len },
             HandshakeType::SERVER_HELLO_DONE => Handshake::ServerHelloDone,
             HandshakeType::CLIENT_KEY_EXCHANGE => Handshake::ClientKeyExchange,
             other => Handshake::Other(other),
-        };
-        self.rest();
-        sink(message);
+        });
     }
 
     fn kind(&self) -> HandshakeType {
