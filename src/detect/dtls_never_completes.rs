@@ -261,6 +261,8 @@ enum Placed {
     Seen(PointId, bool),
     /// It would have seen them, and did not.
     Unseen(PointId, Window),
+    /// It saw no UDP at all, and nobody knows whether a filter kept it out.
+    NoUdp(PointId),
     /// It was captured, and cannot tell: why.
     Unknown(PointId, String),
 }
@@ -369,7 +371,7 @@ impl<'a> Failure<'a> {
     fn gateway_point(&self) -> Option<PointId> {
         match self.placed {
             Placed::Seen(point, _) | Placed::Unseen(point, _) => Some(point),
-            Placed::Nowhere | Placed::Unknown(..) => None,
+            Placed::Nowhere | Placed::NoUdp(_) | Placed::Unknown(..) => None,
         }
     }
 
@@ -632,6 +634,12 @@ impl<'a> Failure<'a> {
             Placed::Nowhere => return String::new(),
             Placed::Unknown(gateway, why) => {
                 return format!(" Whether they arrived at {} cannot be told: {why}.", self.case.place(*gateway));
+            }
+            Placed::NoUdp(gateway) => {
+                return format!(
+                    " At {} none shows, nor any other UDP: unless the capture there left UDP out, they are lost between the two.",
+                    self.case.place(*gateway)
+                );
             }
             Placed::Unseen(gateway, _) => {
                 return format!(" None arrived at {}: lost between the two.", self.case.place(*gateway));
@@ -915,11 +923,13 @@ fn placed(case: &Case<'_>, episode: &Episode<'_>, near: PointId, seen: &BTreeMap
     let unseen = missed.find_map(|(point, window)| match window {
         Ok(window) => Some(Placed::Unseen(point, window)),
         Err(why) => {
-            reason.get_or_insert((point, why));
+            let is_bare =
+                case.point(point).is_some_and(|p| !p.saw_udp && !p.tells_filter && p.was_capturing(first, until));
+            reason.get_or_insert(if is_bare { Placed::NoUdp(point) } else { Placed::Unknown(point, why) });
             None
         }
     });
-    unseen.or(reason.map(|(point, why)| Placed::Unknown(point, why))).unwrap_or(Placed::Nowhere)
+    unseen.or(reason).unwrap_or(Placed::Nowhere)
 }
 
 fn is_port_unreachable(error: &crate::event::IcmpError) -> bool {
