@@ -128,23 +128,31 @@ fn continue_dtls(sessions: &mut Vec<Entry>, others: &mut Vec<View>) {
     merge_all(sessions, own_tunnels(sessions));
 }
 
-/// DTLS without a tunnel of its own that names the DTLS session of another client's tunnel: the client has another address.
+/// DTLS without a tunnel of its own that names the DTLS session of another client's tunnel: the client has another address. Keys tell
+/// it of a tunnel without DTLS, too: its answer to CONNECT names the session.
 fn name_the_same(sessions: &mut Vec<Entry>) {
-    fn names(session: &Session) -> impl Iterator<Item = (Option<IpAddr>, &[u8])> {
-        let attempts = session.dtls.iter().flat_map(DtlsFlow::attempts).filter(|(_, attempt)| !attempt.is_own);
-        attempts
-            .map(|(_, attempt)| (session.gateway, attempt.session_id.as_bytes()))
-            .filter(|(_, id)| id.len() == WHOLE)
+    type Name = (Option<IpAddr>, [u8; WHOLE]);
+    fn names(session: &Session, with_own: bool) -> impl Iterator<Item = Name> {
+        let attempts = session.dtls.iter().flat_map(DtlsFlow::attempts);
+        let given = attempts.filter(move |(_, attempt)| with_own || !attempt.is_own);
+        given.filter_map(|(_, attempt)| Some((session.gateway, attempt.session_id.as_bytes().try_into().ok()?)))
     }
+    let granted = |session: &Session| -> Vec<Name> {
+        session.granted().filter_map(|(.., answer)| Some((session.gateway, answer.dtls_id()?))).collect()
+    };
     let alone = sessions.iter().enumerate().filter(|(_, s)| s.connections.is_empty());
-    let homeless: HashMap<_, usize> = alone.flat_map(|(i, s)| names(s).map(move |name| (name, i))).collect();
+    let mut homeless: HashMap<Name, Vec<usize>> = HashMap::default();
+    alone.flat_map(|(i, s)| names(s, true).map(move |name| (name, i))).for_each(|(name, i)| {
+        homeless.entry(name).or_default().push(i);
+    });
     if homeless.is_empty() {
         return;
     }
     let with_tunnel = sessions.iter().enumerate().filter(|(_, s)| !s.connections.is_empty());
-    let found = with_tunnel.flat_map(|(home, s)| names(s).map(move |name| (name, home)));
+    let found = with_tunnel.flat_map(|(home, s)| names(s, false).chain(granted(s)).map(move |name| (name, home)));
+    let moved = |name: &Name| homeless.get(name).map_or(&[][..], Vec::as_slice).iter().copied();
     let merge: BTreeSet<(usize, usize)> =
-        found.filter_map(|(name, home)| homeless.get(&name).map(|moved| (*moved, home))).collect();
+        found.flat_map(|(name, home)| moved(&name).map(move |moved| (moved, home))).collect();
     merge_all(sessions, merge.into_iter().collect());
 }
 
