@@ -1,6 +1,6 @@
 //! The seam between two tunnel connections of one session: what ended the first, what the user lost, what the MTU was.
 
-use super::facts::{Closed, FlowFacts, View};
+use super::facts::{Activity, Closed, FlowFacts, Stretch, View};
 use super::limits::headers;
 use super::{Connection, DtlsFlow, InnerFlow, Point, Session};
 use crate::event::{Direction, FrameRef, Timestamp, Vantage};
@@ -407,29 +407,37 @@ pub fn unheard(before: &Connection, flows: &[&DtlsFlow]) -> Option<Unheard> {
     Some(Unheard { since, seconds: until.seconds_since(since), records: most.records, control: most.control })
 }
 
+/// How long no data came from the gateway, from the old tunnel to the new one.
 fn without_data(session: &Session, before: &Connection, flows: &[&DtlsFlow], after: &Connection) -> Option<f64> {
-    let data = |views: &[View], pick: &dyn Fn(&super::facts::Activity) -> Option<Timestamp>| {
-        let tls = views.iter().filter_map(|v| pick(&v.tls.as_ref()?.activity));
-        let dtls = views.iter().filter_map(|v| pick(&v.dtls.as_ref()?.activity));
-        tls.chain(dtls).collect::<Vec<_>>()
+    /// What begins so shortly before the client closes has waited for it all the while, seconds.
+    const REFUSED: f64 = 0.1;
+    /// Data of the tunnel's set-up is over so long after it, seconds.
+    const SET_UP: f64 = 1.0;
+    let over_tls = |tunnel: &'_ Connection, pick: &dyn Fn(&Activity) -> Option<Timestamp>| -> Vec<Timestamp> {
+        tunnel.views.iter().filter_map(|v| pick(&v.tls.as_ref()?.activity)).collect()
     };
+    let over_dtls = |flow: &DtlsFlow, pick: &dyn Fn(&Activity) -> Option<Timestamp>| -> Vec<Timestamp> {
+        flow.views.iter().filter_map(|v| pick(&v.dtls.as_ref()?.activity)).collect()
+    };
+    let closed = before.views.iter().filter_map(|v| v.closed()).filter(|c| c.direction == Direction::ToServer);
+    let gone_on = closed.map(|c| c.at.plus_seconds(-REFUSED)).chain([after.start()]).min()?;
+    let is_answered = |s: &Stretch| *Direction::ToClient.of(&s.records) > 0;
     // What is sent in vain, or comes when the client has gone on, is no data to it.
-    let heard = |a: &super::facts::Activity| {
-        let until = a.stretches.iter().filter(|s| s.first < after.start());
-        let (answered, in_vain): (Vec<_>, Vec<_>) = until.partition(|s| *Direction::ToClient.of(&s.records) > 0);
+    let heard = |a: &Activity| {
+        let until = a.stretches.iter().filter(|s| s.first < gone_on);
+        let (answered, in_vain): (Vec<_>, Vec<_>) = until.partition(is_answered);
         Some(answered.last().or(in_vain.last())?.last.min(after.start()))
     };
-    let last = |views: &[View]| data(views, &heard).into_iter().max();
-    let first = |views: &[View]| {
-        // The set-up's own records are no data of the user.
-        let settled = after.settled().map_or(after.start(), |s| s.at);
-        let later = settled.plus_seconds(1.0);
-        let pick = |a: &super::facts::Activity| Some(a.stretches.iter().find(|s| s.last > later)?.first.max(settled));
-        data(views, &pick).into_iter().min()
+    let old = flows.iter().flat_map(|flow| over_dtls(flow, &heard)).chain(over_tls(before, &heard)).max()?;
+    // The set-up's own records go over TLS, and are no data of the user.
+    let settled = after.settled().map_or(after.start(), |s| s.at);
+    let later = |a: &Activity| {
+        let user = a.stretches.iter().find(|s| s.last > settled.plus_seconds(SET_UP))?;
+        Some(user.first.max(settled))
     };
-    let old = flows.iter().filter_map(|d| last(&d.views)).chain(last(&before.views)).max()?;
-    let later = later_flows(session, after.start());
-    let new = later.iter().filter_map(|d| first(&d.views)).chain(first(&after.views)).min()?;
+    let at_once = |a: &Activity| Some(a.stretches.iter().find(is_answered)?.first);
+    let new_flows = later_flows(session, after.start());
+    let new = new_flows.iter().flat_map(|flow| over_dtls(flow, &at_once)).chain(over_tls(after, &later)).min()?;
     Some(new.seconds_since(old)).filter(|seconds| *seconds > 0.0)
 }
 
