@@ -51,7 +51,7 @@ this, nor is a tunnel that was replaced or left, nor a DTLS flow that went on fr
 The likely cause:
 
 - `udp-idle-timeout`: DTLS had been silent for a while when its records began to go unanswered: a NAT or firewall had forgotten it. \
-Typical when a new port works at once
+Typical when a new port works at once. At the gateway's end alone: nothing came for a while, and then DTLS from a new port
 - `nat-rebinding`: its records went on from another port or address, as behind a NAT that forgot it, and the gateway does not answer there
 - `refused-midway`: from then on an ICMP unreachable answers its packets
 - `rekey-failed`: a rekey had just begun that the other side never took part in
@@ -287,6 +287,14 @@ impl<'a> Death<'a> {
         !self.flow.was_up() && (!self.is_heard || !self.carries)
     }
 
+    /// Seconds without a packet until the client came back from another port, where only the gateway's end was captured: what a forgotten
+    /// mapping looks like from there.
+    fn silence_at_gateway(&self, case: &Case<'_>) -> Option<f64> {
+        let is_only = case.at(Vantage::Client).is_empty() && !case.at(Vantage::Outside).is_empty();
+        let seconds = self.again?.seconds_since(self.flow.best().ended.last);
+        (is_only && self.unanswered.records == 0 && seconds >= IDLE).then_some(seconds)
+    }
+
     fn likely(&self, case: &Case<'_>, placed: Option<Placed>, is_useless: bool) -> &'static str {
         if self.refused.is_some() {
             return "refused-midway";
@@ -297,7 +305,10 @@ impl<'a> Death<'a> {
         // A new mapping would have helped against a forgotten one.
         let new_port_failed = self.again.is_none() && !self.retries.is_empty();
         let is_idle = self.unanswered.records > 0 && self.unanswered.silence() >= IDLE;
-        if is_idle && !new_port_failed && !self.is_unheard_of() {
+        if (is_idle || !is_useless && self.silence_at_gateway(case).is_some())
+            && !new_port_failed
+            && !self.is_unheard_of()
+        {
             return "udp-idle-timeout";
         }
         if self.is_moved {
@@ -406,8 +417,12 @@ fn finding(case: &Case<'_>, death: &Death<'_>, deaths: usize, is_mended: bool) -
     if let Some(words) = placed.map(|placed| placed.words(answered)) {
         text.push_str(&words);
     }
-    if likely == "udp-idle-timeout" {
-        text.push_str(&format!(" It had been silent for {:.1} s before.", death.unanswered.silence()));
+    match death.silence_at_gateway(case) {
+        _ if likely != "udp-idle-timeout" => {}
+        Some(seconds) => text.push_str(&format!(
+            " For {seconds:.1} s before nothing came; whether the client was silent the gateway's end cannot show."
+        )),
+        None => text.push_str(&format!(" It had been silent for {:.1} s before.", death.unanswered.silence())),
     }
     if let Some(icmp) = death.refused {
         text.push_str(&format!(" {} refuses its packets with {}.", icmp.sender, icmp_words(&icmp.error)));
@@ -442,9 +457,10 @@ fn finding(case: &Case<'_>, death: &Death<'_>, deaths: usize, is_mended: bool) -
             frames: None,
         }],
         remedy: remedies(session, death, likely),
-        wanted: matches!(likely, "blocked-midway" | "data-blocked")
-            .then(|| case.other_end("which DTLS records pass there"))
-            .flatten(),
+        wanted: (matches!(likely, "blocked-midway" | "data-blocked" | "mapping-lost")
+            || death.silence_at_gateway(case).is_some())
+        .then(|| case.other_end("which DTLS records pass there"))
+        .flatten(),
         ..Finding::default()
     }
 }
