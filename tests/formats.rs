@@ -214,13 +214,16 @@ fn names_only_help() {
 
     // The MTU that falls after the trouble gives an inside capture away; packets that get stuck only ask for its label.
     let inside = |case: &str| std::fs::read(kept(&format!("{case}/inside.pcapng"))).unwrap();
-    let anonymous = |case: &str| report_of("x.pcap", pcap(&frames_of(&inside(case)), ETHERNET, true, false));
+    let called = |name: &str, case: &str| report_of(name, pcap(&frames_of(&inside(case)), ETHERNET, true, false));
+    let anonymous = |case: &str| called("x.pcap", case);
     let known = anonymous("asa-anyconnect");
     assert_eq!(vantages(&known), ["inside"]);
     assert!(Verdict::of(&known).findings.contains("missing-frag-needed"));
     let unknown = anonymous("mtu-blackhole-icmp-ignored");
     assert_eq!((vantages(&unknown), unknown.sessions.len()), (vec!["unknown".to_owned()], 0));
     assert_eq!(unknown.next_captures[0].command, "acpcap analyze inside:x.pcap");
+    let denied = called("outside.pcap", "mtu-blackhole-icmp-ignored");
+    assert!(denied.next_captures.is_empty(), "a file that is called outside is not asked whether it is an inside one");
 }
 
 #[test]

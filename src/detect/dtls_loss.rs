@@ -225,23 +225,29 @@ impl Search {
         const MOST: u32 = 72;
         /// Fewer records afterwards do not show that all is well.
         const ENOUGH: u32 = 50;
+        /// Of an idle client's records the search is most, and most of it is lost.
+        const MOSTLY: f64 = 0.5;
         let dtls = loss.view.dtls.as_deref()?;
         let (_, last) = loss.sequence.seldom().gaps?;
         let began = dtls.protected().into_iter().flatten().min()?;
         let seconds = last.seconds_since(began);
         let behind = dtls.activity.stretches.iter().filter(|stretch| stretch.first > last);
         let later = behind.map(|stretch| *loss.direction.of(&stretch.records)).sum();
-        (loss.total.missing <= MOST && seconds <= LONGEST && later >= ENOUGH).then_some(Search { seconds, later })
+        let is_all = loss.direction == Direction::ToServer && loss.share() >= MOSTLY;
+        (loss.total.missing <= MOST && seconds <= LONGEST && (later >= ENOUGH || is_all))
+            .then_some(Search { seconds, later })
     }
 
     fn outcome(&self, case: &Case<'_>, loss: &Loss<'_>) -> Outcome {
+        let later = match self.later {
+            0 => "hardly any came later".to_owned(),
+            later => format!("of {later} later ones none"),
+        };
         let words = format!(
-            "{} DTLS records toward the {} are missing, all in the first {}, in which the client searches for the path MTU; of \
-             {} later ones none",
+            "{} DTLS records toward the {} are missing, all in the first {}, in which the client searches for the path MTU; {later}",
             loss.total.missing,
             loss.receiver(),
             elapsed(self.seconds),
-            self.later
         );
         let Some(by_size) = BySize::of(case, loss) else { return case.clear(|| words) };
         let opened = &loss.view.opened;

@@ -537,7 +537,8 @@ fn mtu_across(r: &session::reconnect::Reconnect) -> Option<[u32; 2]> {
 
 /// A capture that is there already and may only need its label.
 pub fn label_hint(report: &mut Report, hint: session::inner::Unclaimed, points: &[Point]) {
-    let Some(point) = points.get(usize::from(hint.point.0)).filter(|p| p.vantage.is_none()) else { return };
+    let may_be = |point: &&Point| point.vantage.is_none() && !session::point::is_called_outer(point);
+    let Some(point) = points.get(usize::from(hint.point.0)).filter(may_be) else { return };
     let Some(capture) = report.captures.get(usize::from(point.capture)) else { return };
     let vantage = Vantage::Inside.word();
     // The sizes and addresses of the first are telling enough; one label is all it takes.

@@ -234,6 +234,11 @@ fn reasons(by_ttl: u32, by_gap: u32, near: &str, gap: &str) -> String {
     parts.join("; ")
 }
 
+/// Do its names say that it stood on the outer path, whatever it shows?
+pub fn is_called_outer(point: &Point) -> bool {
+    named(point, true).is_some()
+}
+
 /// What the names give away: interface name, description, then the file's name.
 fn named(point: &Point, carries_outer: bool) -> Option<(Vantage, String)> {
     let interface = &point.interface;
