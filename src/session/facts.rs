@@ -955,6 +955,11 @@ impl Sequence {
     /// So long without a record is a silence, seconds.
     const SILENCE: u32 = 3;
 
+    /// Is it the latest record once more? No number is used twice (RFC 6347 §4.1): its frame was copied, by the capture or on the way.
+    pub fn is_copy(&self, number: RecordNumber) -> bool {
+        self.first.is_some() && number == self.highest
+    }
+
     /// Notes a record.
     pub fn note(&mut self, at: Timestamp, number: RecordNumber) {
         let second = at.nanos().div_euclid(1_000_000_000) as u32;
@@ -1347,6 +1352,22 @@ mod tests {
         assert_eq!(by(ToServer, Some(ToClient), 40.0), ToClient);
         assert_eq!(by(ToClient, Some(ToClient), 59.9), ToServer, "it answers a goodbye");
         assert_eq!(by(ToClient, Some(ToClient), 59.0), ToClient);
+    }
+
+    #[test]
+    fn the_latest_record_once_more_is_a_copy() {
+        let (mut sequence, number) = (Sequence::default(), |n| RecordNumber::new(1, n));
+        assert!(!sequence.is_copy(number(0)), "nothing came yet");
+        for n in [0, 1, 3] {
+            assert!(!sequence.is_copy(number(n)));
+            sequence.note(Timestamp::default(), number(n));
+        }
+        assert!(sequence.is_copy(number(3)));
+        assert!(
+            !sequence.is_copy(number(1)) && !sequence.is_copy(RecordNumber::new(2, 3)),
+            "late, and of another epoch"
+        );
+        assert_eq!(sequence.missing, 1);
     }
 
     #[test]

@@ -486,7 +486,12 @@ fn observe_record(dtls: &mut DtlsFacts, at: Timestamp, frame: FrameRef, directio
         }
         return;
     }
-    direction.of_mut(&mut dtls.sequence).note(at, RecordNumber::new(record.epoch, record.sequence));
+    let number = RecordNumber::new(record.epoch, record.sequence);
+    let sequence = direction.of_mut(&mut dtls.sequence);
+    if sequence.is_copy(number) {
+        return;
+    }
+    sequence.note(at, number);
     if record.content_type == 21 {
         dtls.seldom_mut().sealed_alert.get_or_insert((at, frame, direction));
     }
