@@ -209,6 +209,40 @@ fn keys_make_wireshark_open_dtls() {
 }
 
 #[test]
+fn a_capture_of_tcp_alone_does_not_say_that_the_tunnel_runs_over_tls() {
+    /// Offset of an IPv4 packet's protocol in an Ethernet frame, and TCP's number.
+    const PROTOCOL: (usize, u8) = (23, 6);
+    let capture = root("captures/healthy-dtls12");
+    let all = frames(&capture.join("client.pcapng"));
+    let verdict = |frames: &[(i64, Vec<u8>)]| {
+        let input = Box::new(std::io::Cursor::new(pcap(frames)));
+        let source = Source { path: "client.pcap".to_owned(), vantage: None, input, continues: false };
+        let (mut keys, options) = (with_key_log(&capture.join("keys.log")), Options::default());
+        let read = analysis::analyze_with_keys([Ok(source)].into_iter(), &options, &mut keys, &mut |_| {
+            ControlFlow::Continue(())
+        });
+        read.report.sessions.iter().map(|session| session.verdict.clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(verdict(&all), ["DTLS is up and carries the data. Nothing wrong was seen."]);
+    let tcp: Vec<_> = all.into_iter().filter(|(_, frame)| frame.get(PROTOCOL.0) == Some(&PROTOCOL.1)).collect();
+    let unseen = "Only its TLS was captured, and that was idle; whether DTLS carries the data cannot be told. Nothing wrong was seen.";
+    assert_eq!(verdict(&tcp), [unseen]);
+}
+
+/// A classic capture of Ethernet frames, with times in nanoseconds.
+fn pcap(frames: &[(i64, Vec<u8>)]) -> Vec<u8> {
+    let header: [u32; 6] = [0xa1b2_3c4d, 0x0004_0002, 0, 0, 0x0004_0000, 1];
+    let mut bytes: Vec<u8> = header.iter().flat_map(|word| word.to_le_bytes()).collect();
+    for (nanos, frame) in frames {
+        let (seconds, rest) = (nanos / 1_000_000_000, nanos % 1_000_000_000);
+        let len = frame.len() as u32;
+        bytes.extend([seconds as u32, rest as u32, len, len].iter().flat_map(|word| word.to_le_bytes()));
+        bytes.extend(frame);
+    }
+    bytes
+}
+
+#[test]
 fn secrets_behind_the_frames_they_open_are_found_in_a_second_reading() {
     let folder = Folder::new("late");
     let bytes = fs::read(root("tests/sealed/tls12-aes-128-gcm.pcapng")).unwrap();

@@ -1,8 +1,9 @@
 //! A session's story in one to three sentences, the verdict first.
 
 use crate::finding::Case;
-use crate::session::DtlsFlow;
+use crate::session::coverage::{Sight, hides};
 use crate::session::limits::{standstill, stuck_beside_passing};
+use crate::session::{DtlsFlow, Session};
 
 /// Tells the story the faults make together, each with its clause; `headlines` in the order they are told. Without any, how things
 /// stand, and what is `open`.
@@ -47,8 +48,30 @@ fn healthy(case: &Case<'_>) -> (&'static str, Option<&'static str>) {
         (_, false) if session.connections.is_empty() => {
             ("Only its DTLS was captured", Some("; nothing wrong was seen in it."))
         }
+        (_, false) if is_idle(session) && session.dtls.is_empty() && hides_udp(case) => {
+            ("Only its TLS was captured, and that was idle; whether DTLS carries the data cannot be told", ALL_WELL)
+        }
         (_, false) => ("The tunnel runs over TLS", ALL_WELL),
     }
+}
+
+/// Did no tunnel carry data over TLS, but for what its set-up takes?
+fn is_idle(session: &Session) -> bool {
+    /// Set-up is over so long after it, seconds.
+    const SET_UP: f64 = 1.0;
+    /// A goodbye takes no more records.
+    const FEW: u32 = 3;
+    session.tunnels().all(|tunnel| {
+        let settled = tunnel.settled().map_or(tunnel.start(), |settled| settled.at).plus_seconds(SET_UP);
+        let mut stretches = tunnel.best().tls.iter().flat_map(|tls| tls.activity.stretches.iter());
+        !stretches.any(|stretch| stretch.last > settled && stretch.records.iter().sum::<u32>() > FEW)
+    })
+}
+
+/// Would UDP show at no point that saw its tunnel?
+fn hides_udp(case: &Case<'_>) -> bool {
+    let mut points = case.session.outer_views().filter_map(|view| case.point(view.point));
+    points.all(|point| hides(point, Sight::Udp(case.session.port), 1).is_some())
 }
 
 fn sentence(text: &str) -> String {
