@@ -866,17 +866,17 @@ mod tests {
                 ..ClientHello::default()
             };
             let message = DtlsMessage::ClientHello(&hello, Version::DTLS_1_2);
-            let record = DtlsRecordSeen {
+            let record = |sequence: u64| DtlsRecordSeen {
                 content_type: 23,
                 version: Version::DTLS_1_2,
                 epoch: 1,
-                sequence: 1,
+                sequence,
                 length: 100,
                 ip_len: 141,
                 unfinished: false,
             };
             let mut events = vec![(span.0, What::DtlsHandshake(id, ToServer, 0, message))];
-            events.extend(data.iter().map(|at| (*at, What::DtlsRecord(id, ToServer, record))));
+            events.extend((1..).zip(data).map(|(number, at)| (*at, What::DtlsRecord(id, ToServer, record(number)))));
             self.flow(Protocol::Udp, ends, span, events);
         }
 

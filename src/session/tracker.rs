@@ -645,7 +645,10 @@ mod tests {
                 Ok(message) => {
                     observe_handshake(dtls, (at, frame), Direction::ToServer, 0, &message, &mut HashSet::default());
                 }
-                Err(record) => observe_record(dtls, at, frame, Direction::ToServer, &record),
+                Err(record) => {
+                    let record = DtlsRecordSeen { sequence: seconds as u64, ..record };
+                    observe_record(dtls, at, frame, Direction::ToServer, &record);
+                }
             }
             dtls.unanswered.of(Direction::ToServer).control
         };
