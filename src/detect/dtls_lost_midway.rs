@@ -457,10 +457,10 @@ fn finding(case: &Case<'_>, death: &Death<'_>, deaths: usize, is_mended: bool) -
             frames: None,
         }],
         remedy: remedies(session, death, likely),
-        wanted: (matches!(likely, "blocked-midway" | "data-blocked" | "mapping-lost")
-            || death.silence_at_gateway(case).is_some())
-        .then(|| case.other_end("which DTLS records pass there"))
-        .flatten(),
+        wanted: case.other_end("which DTLS records pass there").filter(|_| {
+            let is_unplaced = matches!(likely, "blocked-midway" | "data-blocked" | "mapping-lost");
+            is_unplaced || death.silence_at_gateway(case).is_some()
+        }),
         ..Finding::default()
     }
 }

@@ -416,7 +416,7 @@ impl<'a> Failure<'a> {
                 | "fragments-lost"
                 | "finished-lost"
         );
-        is_lost.then(|| self.case.other_end("how much of the DTLS handshake passes there")).flatten()
+        self.case.other_end("how much of the DTLS handshake passes there").filter(|_| is_lost)
     }
 
     fn grade(&self) -> Grade {

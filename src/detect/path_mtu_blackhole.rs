@@ -327,7 +327,7 @@ impl Hole {
             filters: frame_filters(&self.frames, "first and last sending of what got stuck"),
             // Where the ICMP came nobody need be asked to let it pass.
             remedy: DETECTOR.remedy.iter().skip(usize::from(told.is_some())).map(|r| (*r).to_owned()).collect(),
-            wanted: if self.adapted { None } else { case.other_end(WANTED) },
+            wanted: case.other_end(WANTED).filter(|_| !self.adapted),
             ..Finding::default()
         }
     }

@@ -148,7 +148,7 @@ impl Load<'_> {
                 frames: None,
             }],
             remedy: DETECTOR.remedy.iter().map(|r| (*r).to_owned()).collect(),
-            wanted: if full { None } else { case.other_end("which TLS segments pass there") },
+            wanted: case.other_end("which TLS segments pass there").filter(|_| !full),
             ..Finding::default()
         }
     }

@@ -393,10 +393,7 @@ impl<'a> Break<'a> {
             evidence,
             filters: [self.old, new].into_iter().flatten().map(stream_filter).collect(),
             remedy: self.remedy(),
-            wanted: self
-                .is_lost_on_the_way()
-                .then(|| case.other_end("what of the tunnel passes there meanwhile"))
-                .flatten(),
+            wanted: case.other_end("what of the tunnel passes there meanwhile").filter(|_| self.is_lost_on_the_way()),
             ..Finding::default()
         }
     }

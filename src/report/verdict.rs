@@ -57,14 +57,11 @@ fn healthy(case: &Case<'_>) -> (&'static str, Option<&'static str>) {
 
 /// Did no tunnel carry data over TLS, but for what its set-up takes?
 fn is_idle(session: &Session) -> bool {
-    /// Set-up is over so long after it, seconds.
-    const SET_UP: f64 = 1.0;
     /// A goodbye takes no more records.
     const FEW: u32 = 3;
     session.tunnels().all(|tunnel| {
-        let settled = tunnel.settled().map_or(tunnel.start(), |settled| settled.at).plus_seconds(SET_UP);
         let mut stretches = tunnel.best().tls.iter().flat_map(|tls| tls.activity.stretches.iter());
-        !stretches.any(|stretch| stretch.last > settled && stretch.records.iter().sum::<u32>() > FEW)
+        !stretches.any(|stretch| stretch.last > tunnel.set_up_until() && stretch.records.iter().sum::<u32>() > FEW)
     })
 }
 

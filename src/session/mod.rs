@@ -502,6 +502,13 @@ impl Connection {
         self.views.iter().find_map(|v| v.tls.as_ref()?.server_hello)
     }
 
+    /// When the records of its set-up, which are no data of the user, are over.
+    pub fn set_up_until(&self) -> Timestamp {
+        /// What follows the ServerHello at once, seconds.
+        const SET_UP: f64 = 1.0;
+        self.settled().map_or(self.start(), |settled| settled.at).plus_seconds(SET_UP)
+    }
+
     /// Last application-data record either way.
     pub fn last_data(&self) -> Option<Timestamp> {
         self.data_times().map(|(_, last)| last)

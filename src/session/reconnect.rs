@@ -365,12 +365,20 @@ fn is_long(seconds: &f64) -> bool {
     *seconds >= LOST
 }
 
+/// When data went over a tunnel's TLS, as each view shows it.
+fn over_tls(tunnel: &Connection) -> impl Iterator<Item = &Activity> {
+    tunnel.views.iter().filter_map(|v| Some(&v.tls.as_ref()?.activity))
+}
+
+/// The same over DTLS.
+fn over_dtls<'a>(flows: impl Iterator<Item = &'a DtlsFlow>) -> impl Iterator<Item = &'a Activity> {
+    flows.flat_map(|d| &d.views).filter_map(|v| Some(&v.dtls.as_ref()?.activity))
+}
+
 /// The gateway's last data before that moment, over TLS or DTLS.
 fn heard_until(session: &Session, tunnel: &Connection, at: Timestamp) -> Option<Timestamp> {
-    let over_tls = tunnel.views.iter().filter_map(|v| Some(&v.tls.as_ref()?.activity));
     let flows = session.dtls.iter().filter(|d| d.start() >= tunnel.start() && d.start() < at);
-    let over_dtls = flows.flat_map(|d| &d.views).filter_map(|v| Some(&v.dtls.as_ref()?.activity));
-    let heard = over_tls.chain(over_dtls).flat_map(|activity| activity.stretches.iter());
+    let heard = over_tls(tunnel).chain(over_dtls(flows)).flat_map(|activity| activity.stretches.iter());
     heard.filter(|s| *Direction::ToClient.of(&s.records) > 0 && s.first < at).map(|s| s.last.min(at)).max()
 }
 
@@ -411,14 +419,6 @@ pub fn unheard(before: &Connection, flows: &[&DtlsFlow]) -> Option<Unheard> {
 fn without_data(session: &Session, before: &Connection, flows: &[&DtlsFlow], after: &Connection) -> Option<f64> {
     /// What begins so shortly before the client closes has waited for it all the while, seconds.
     const REFUSED: f64 = 0.1;
-    /// Data of the tunnel's set-up is over so long after it, seconds.
-    const SET_UP: f64 = 1.0;
-    let over_tls = |tunnel: &'_ Connection, pick: &dyn Fn(&Activity) -> Option<Timestamp>| -> Vec<Timestamp> {
-        tunnel.views.iter().filter_map(|v| pick(&v.tls.as_ref()?.activity)).collect()
-    };
-    let over_dtls = |flow: &DtlsFlow, pick: &dyn Fn(&Activity) -> Option<Timestamp>| -> Vec<Timestamp> {
-        flow.views.iter().filter_map(|v| pick(&v.dtls.as_ref()?.activity)).collect()
-    };
     let closed = before.views.iter().filter_map(|v| v.closed()).filter(|c| c.direction == Direction::ToServer);
     let gone_on = closed.map(|c| c.at.plus_seconds(-REFUSED)).chain([after.start()]).min()?;
     let is_answered = |s: &Stretch| *Direction::ToClient.of(&s.records) > 0;
@@ -428,16 +428,12 @@ fn without_data(session: &Session, before: &Connection, flows: &[&DtlsFlow], aft
         let (answered, in_vain): (Vec<_>, Vec<_>) = until.partition(is_answered);
         Some(answered.last().or(in_vain.last())?.last.min(after.start()))
     };
-    let old = flows.iter().flat_map(|flow| over_dtls(flow, &heard)).chain(over_tls(before, &heard)).max()?;
-    // The set-up's own records go over TLS, and are no data of the user.
+    let old = over_dtls(flows.iter().copied()).chain(over_tls(before)).filter_map(heard).max()?;
     let settled = after.settled().map_or(after.start(), |s| s.at);
-    let later = |a: &Activity| {
-        let user = a.stretches.iter().find(|s| s.last > settled.plus_seconds(SET_UP))?;
-        Some(user.first.max(settled))
-    };
+    let later = |a: &Activity| Some(a.stretches.iter().find(|s| s.last > after.set_up_until())?.first.max(settled));
     let at_once = |a: &Activity| Some(a.stretches.iter().find(is_answered)?.first);
-    let new_flows = later_flows(session, after.start());
-    let new = new_flows.iter().flat_map(|flow| over_dtls(flow, &at_once)).chain(over_tls(after, &later)).min()?;
+    let new_flows = later_flows(session, after.start()).into_iter();
+    let new = over_dtls(new_flows).filter_map(at_once).chain(over_tls(after).filter_map(later)).min()?;
     Some(new.seconds_since(old)).filter(|seconds| *seconds > 0.0)
 }
 
