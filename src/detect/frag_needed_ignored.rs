@@ -5,7 +5,9 @@ use crate::event::Vantage;
 use crate::finding::{
     BothWays, Case, Detector, Evidence, Finding, Grade, Outcome, Severity, Wanted, count, frame_filters,
 };
+use crate::session::facts::IcmpFacts;
 use crate::session::heed::{Heed, Ignored, heed};
+use crate::session::limits::SMALLEST_V6;
 use crate::session::{Channel, Icmp};
 
 const USELESS: Grade = Grade::high("the MTU in the message is of no use to its receiver");
@@ -24,7 +26,8 @@ pub static DETECTOR: Detector = Detector {
 An ICMP 3/4 or Packet Too Big was seen, and half a second later the same flow still sends DF packets above the MTU it named. \
 Either the message died between this capture point and the sender (a firewall in front of the server), or the sender ignores \
 it, or the message is useless: MTU 0 from an old router (RFC 1191 §5), a value not below the packet it refused, or one below \
-the smallest MTU allowed (68 for IPv4, 1280 for IPv6).
+the smallest MTU allowed (68 for IPv4, 1280 for IPv6). A sender that finds a size that fits by itself, as the old fallback to 576 \
+bytes does, costs users speed only.
 
 A UDP sender that searches for the path MTU, as QUIC and openconnect's DTLS do, may go on with probes above it (RFC 8899 §4.6): no \
 size more than six times in a search, never a larger one after a smaller, while packets that fit go on behind them. They are no \
@@ -45,10 +48,11 @@ fn check(case: &Case<'_>) -> Outcome {
     if came.is_empty() {
         return unseen(case).unwrap_or(Outcome::clear("none came"));
     }
-    let (mut worst, mut probes): (Option<Ignored<'_>>, bool) = (None, false);
-    for icmp in &came {
+    let (mut worst, mut probes, mut guessed): (Option<Ignored<'_>>, bool, Option<&Icmp>) = (None, false, None);
+    for icmp in came.iter().copied() {
         match heed(session, icmp) {
             Heed::Smaller => {}
+            Heed::Guessed => guessed = guessed.or(Some(icmp)),
             Heed::Probes => probes = true,
             Heed::Ignored(ignored) => {
                 worst = worst.into_iter().chain([ignored]).max_by_key(|i| i.after);
@@ -56,6 +60,10 @@ fn check(case: &Case<'_>) -> Outcome {
         }
     }
     let Some(worst) = &worst else {
+        // Of IPv6 in a tunnel below 1280 another detector tells.
+        if let Some(icmp) = guessed.filter(|icmp| !icmp.facts.error.v6) {
+            return Outcome::Found(Box::new(useless(icmp)));
+        }
         let total: u32 = came.iter().map(|i| i.facts.count).sum();
         let followed = if probes {
             "above the MTU followed only probes of a UDP sender that searches for it"
@@ -65,60 +73,77 @@ fn check(case: &Case<'_>) -> Outcome {
         return case.clear(|| format!("{} came, and {followed}", count(u64::from(total), "message")));
     };
     let icmp = &worst.icmp.facts;
-    let mtus: Vec<String> = icmp.mtus.iter().map(u32::to_string).collect();
-    let place = case.place(icmp.point);
-    let summary = if worst.useless {
-        format!(
-            "{} from {} named MTU {}, with which the sender of {} B packets can do nothing.",
-            count(u64::from(icmp.count), "message"),
-            icmp.sender,
-            mtus.join(", "),
-            icmp.quoted.total_len
-        )
+    let mut found = if worst.useless { useless(worst.icmp) } else { unheeded(worst, case.place(icmp.point)) };
+    found.evidence.push(Evidence::Frames(worst.frames.clone(), "still too big".to_owned()));
+    found.filters.extend(frame_filters(&worst.frames, "packets above the MTU after the first message"));
+    found.remedy.extend([remedy::equal_mtus(session), remedy::df_ignore(session)].into_iter().flatten());
+    if worst.useless {
+        found.severity = Severity::High;
+    }
+    Outcome::Found(Box::new(found))
+}
+
+/// The message names no MTU that its receiver could use. Costly at least: it has to guess.
+fn useless(icmp: &Icmp) -> Finding {
+    let IcmpFacts { sender, refused, quoted, error, .. } = icmp.facts;
+    let receiver = quoted.src;
+    let told = format!(
+        "{} from {sender} named MTU {} for packets of which it refused even {refused} B",
+        count(u64::from(icmp.facts.count), "message"),
+        mtus(&icmp.facts)
+    );
+    let (helpless, remedy) = if error.v6 && refused <= SMALLEST_V6 {
+        (format!("{receiver} may go no lower than {SMALLEST_V6}"), Vec::new())
     } else {
-        format!(
-            "{} from {} named MTU {} and passed {place}; {}. The message did not reach {}, or {} ignores it.",
-            count(u64::from(icmp.count), "Fragmentation Needed message"),
-            icmp.sender,
-            mtus.join(", "),
-            followed(worst),
-            icmp.quoted.src,
-            icmp.quoted.src
-        )
+        let guess = format!("{receiver} can only guess what fits");
+        let name = format!("make {sender} name the MTU it carries: its software, or the MTU of its tunnel interface");
+        let probe =
+            format!("until then on {receiver}: black-hole detection (RFC 4821; Linux: net.ipv4.tcp_mtu_probing=1)");
+        (guess, vec![name, probe])
     };
-    let mut filters = frame_filters(&icmp.frames, "the ICMP messages");
-    filters.extend(frame_filters(&worst.frames, "packets above the MTU after the first message"));
-    Outcome::Found(Box::new(Finding {
-        severity: if worst.after > 1 || worst.useless { Severity::High } else { Severity::Medium },
-        grade: match worst {
-            Ignored { useless: true, .. } => USELESS,
-            Ignored { after: 2.., .. } => SEVERAL,
-            _ => ONE,
-        },
-        headline: if worst.useless {
-            "the ICMP that comes names no usable MTU".to_owned()
-        } else {
-            "the ICMP that comes changes nothing".to_owned()
-        },
-        summary,
-        evidence: vec![
-            Evidence::Frames(icmp.frames.clone(), format!("Fragmentation Needed, MTU {}", mtus.join(", "))),
-            Evidence::Frames(worst.frames.clone(), "still too big".to_owned()),
-        ],
-        filters,
-        remedy: [
-            Some(remedy::let_icmp_reach(&format!(
-                "{} (look at firewalls between this capture point and that host)",
-                icmp.quoted.src
-            ))),
-            remedy::equal_mtus(session),
-            remedy::df_ignore(session),
-        ]
-        .into_iter()
-        .flatten()
-        .collect(),
+    Finding {
+        severity: Severity::Low,
+        grade: USELESS,
+        headline: "the ICMP that comes names no usable MTU".to_owned(),
+        summary: format!("{told}: {helpless}."),
+        remedy,
+        ..messages(&icmp.facts)
+    }
+}
+
+/// Its receiver went on as before.
+fn unheeded(ignored: &Ignored<'_>, place: String) -> Finding {
+    let icmp = &ignored.icmp.facts;
+    let several = ignored.after > 1;
+    let (sender, receiver) = (icmp.sender, icmp.quoted.src);
+    Finding {
+        severity: if several { Severity::High } else { Severity::Medium },
+        grade: if several { SEVERAL } else { ONE },
+        headline: "the ICMP that comes changes nothing".to_owned(),
+        summary: format!(
+            "{} from {sender} named MTU {} and passed {place}; {}. The message did not reach {receiver}, or {receiver} ignores it.",
+            count(u64::from(icmp.count), "Fragmentation Needed message"),
+            mtus(icmp),
+            followed(ignored),
+        ),
+        remedy: vec![remedy::let_icmp_reach(&format!(
+            "{receiver} (look at firewalls between this capture point and that host)"
+        ))],
+        ..messages(icmp)
+    }
+}
+
+/// The messages as evidence.
+fn messages(icmp: &IcmpFacts) -> Finding {
+    Finding {
+        evidence: vec![Evidence::Frames(icmp.frames.clone(), format!("Fragmentation Needed, MTU {}", mtus(icmp)))],
+        filters: frame_filters(&icmp.frames, "the ICMP messages"),
         ..Finding::default()
-    }))
+    }
+}
+
+fn mtus(icmp: &IcmpFacts) -> String {
+    icmp.mtus.iter().map(u32::to_string).collect::<Vec<_>>().join(", ")
 }
 
 /// Packets toward the client got stuck, and what tells their sender would not have shown.

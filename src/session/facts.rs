@@ -1325,6 +1325,8 @@ pub struct IcmpFacts {
     pub count: u32,
     /// Next-hop MTUs, each once.
     pub mtus: Vec<u32>,
+    /// The least length of a packet they refused, bytes.
+    pub refused: u32,
     /// First.
     pub first: Timestamp,
     /// Last.

@@ -1,7 +1,7 @@
 //! What came of Fragmentation Needed: did its receiver send smaller packets?
 
 use super::facts::{FlowFacts, MAX_FRAMES, Run};
-use super::limits::is_useful;
+use super::limits::useful_mtus;
 use super::{Icmp, Session};
 use crate::event::{Direction, FrameRef, PointId, Protocol, Timestamp};
 use std::net::IpAddr;
@@ -25,6 +25,8 @@ pub fn is_ignored(session: &Session, point: PointId, inner: bool) -> bool {
 pub enum Heed<'a> {
     /// It sent nothing above the MTU any more.
     Smaller,
+    /// The message names no MTU that its receiver could use, and it went on with smaller packets of its own choice.
+    Guessed,
     /// What it still sent above the MTU were probes, which may get lost (RFC 8899 §4.6, RFC 9000 §14.4); its data fits.
     Probes,
     /// It went on as before.
@@ -50,10 +52,8 @@ pub struct Ignored<'a> {
 /// What followed it.
 pub fn heed<'a>(session: &'a Session, icmp: &'a Icmp) -> Heed<'a> {
     let facts = &icmp.facts;
-    let useful: Vec<u32> =
-        facts.mtus.iter().copied().filter(|m| is_useful(facts.error.v6, *m, facts.quoted.total_len)).collect();
-    let useless = useful.is_empty();
-    let limit = useful.iter().copied().min().unwrap_or_else(|| facts.quoted.total_len.saturating_sub(1));
+    let useful = useful_mtus(facts).min();
+    let limit = useful.unwrap_or_else(|| facts.refused.saturating_sub(1));
     let from = facts.first.plus_seconds(GRACE);
     let follows = |run: &&Run| run.size > limit && run.last >= from;
     let above = |(flow, way): &(&'a FlowFacts, Direction)| way.of(&flow.large).iter().any(|run| follows(&run));
@@ -63,13 +63,18 @@ pub fn heed<'a>(session: &'a Session, icmp: &'a Icmp) -> Heed<'a> {
         others.into_iter().flat_map(|(flow, way)| way.of(&flow.large).iter()).filter(follows).collect();
     let after: u32 = runs.iter().map(|run| late(run, from)).sum();
     let last: Option<Timestamp> = runs.iter().map(|r| r.last).max();
-    // A message without a usable MTU is a fault only if the sender did not find its way by itself.
     if after == 0 {
-        return if probing.is_empty() { Heed::Smaller } else { Heed::Probes };
+        let goes_on =
+            || quoted(session, icmp).any(|(flow, way)| flow.last_packet(way).is_some_and(|at| at > facts.last));
+        return match probing.is_empty() {
+            false => Heed::Probes,
+            true if useful.is_none() && goes_on() => Heed::Guessed,
+            true => Heed::Smaller,
+        };
     }
     Heed::Ignored(Ignored {
         icmp,
-        useless,
+        useless: useful.is_none(),
         after,
         is_counted: runs.iter().all(|run| run.first >= from),
         seconds: last.map_or(0.0, |at| at.seconds_since(facts.first)),

@@ -282,6 +282,7 @@ mod tests {
                 sender: gateway,
                 count: 1,
                 mtus: next_hop_mtu.into_iter().collect(),
+                refused: 0,
                 first: Timestamp::default(),
                 last: Timestamp::default(),
                 frames: Vec::new(),

@@ -1,6 +1,6 @@
 //! What a packet may measure, who says so, and which packets measured more.
 
-use super::facts::{FlowFacts, Run, View};
+use super::facts::{FlowFacts, IcmpFacts, Run, View};
 use super::mtu;
 use super::reconnect::{Announced, InnerMss};
 use super::{Basis, Channel, DtlsFlow, InnerFlow, Limit, Oversized, Point, Session};
@@ -137,8 +137,8 @@ fn icmp_limits(session: &Session, limits: &mut Vec<Limit>) {
             (false, 17) => Channel::OuterUdp,
             (false, _) => Channel::OuterTcp,
         };
-        for mtu in facts.mtus.iter().filter(|m| is_useful(facts.error.v6, **m, facts.quoted.total_len)) {
-            let entry = seen.entry((channel, *mtu)).or_insert((facts.first, Vec::new(), facts.sender, 0));
+        for mtu in useful_mtus(facts) {
+            let entry = seen.entry((channel, mtu)).or_insert((facts.first, Vec::new(), facts.sender, 0));
             entry.0 = entry.0.min(facts.first);
             entry.1.extend(&facts.frames);
             entry.3 += facts.count;
@@ -162,9 +162,10 @@ fn icmp_limits(session: &Session, limits: &mut Vec<Limit>) {
     }
 }
 
-/// Can a sender do anything with this next-hop MTU?
-pub fn is_useful(v6: bool, mtu: u32, quoted_len: u32) -> bool {
-    mtu >= if v6 { SMALLEST_V6 } else { SMALLEST_V4 } && mtu < quoted_len
+/// The next-hop MTUs with which a sender can do anything: allowed, and below all that was refused.
+pub fn useful_mtus(icmp: &IcmpFacts) -> impl Iterator<Item = u32> {
+    let smallest = if icmp.error.v6 { SMALLEST_V6 } else { SMALLEST_V4 };
+    icmp.mtus.iter().copied().filter(move |mtu| (smallest..icmp.refused).contains(mtu))
 }
 
 /// A limit told by ICMP held since the tunnel connection in force then; without one, since the quoted flows began.

@@ -312,6 +312,7 @@ impl Tracker {
         if let Some(facts) = self.icmp.get(&key).and_then(|i| self.facts.icmp.get_mut(*i)) {
             facts.count = facts.count.saturating_add(1);
             facts.last = facts.last.max(at);
+            facts.refused = facts.refused.min(quoted.total_len);
             if facts.frames.len() < MAX_FRAMES {
                 facts.frames.push(frame);
             }
@@ -336,6 +337,7 @@ impl Tracker {
             sender: seen.sender,
             count: 1,
             mtus: error.next_hop_mtu.into_iter().collect(),
+            refused: quoted.total_len,
             first: at,
             last: at,
             frames: vec![frame],
