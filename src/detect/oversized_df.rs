@@ -163,6 +163,9 @@ impl<'a> Upload<'a> {
         if self.upload.is_answered {
             text.push_str(", while the server went on answering smaller ones");
         }
+        if self.upload.passed_before {
+            text.push_str("; as large ones had passed before");
+        }
         text.push('.');
         if let Some((point, largest)) = self.inside {
             let came = if largest < LARGE { "small packets".to_owned() } else { format!("packets up to {largest} B") };

@@ -23,6 +23,9 @@ pub const SMALLEST_V4: u32 = 68;
 /// The smallest MTU an IPv6 link may have (RFC 8200 §5).
 pub const SMALLEST_V6: u32 = 1280;
 
+/// What was under way when a segment got stuck, and what answers it, has arrived by then, seconds.
+const UNDER_WAY: f64 = 1.0;
+
 /// Sent so often in vain, a segment was not merely lost.
 const OFTEN: u32 = 3;
 
@@ -387,8 +390,6 @@ fn passed_until(session: &Session, stuck: &Stuck) -> bool {
 
 /// Did a packet as large get through on another flow after it had got stuck? Then it was lost for another reason.
 fn passed_later(session: &Session, stuck: &Stuck) -> bool {
-    /// What was under way when it got stuck has arrived by then, seconds.
-    const UNDER_WAY: f64 = 1.0;
     session
         .inner
         .iter()
@@ -424,9 +425,11 @@ pub struct StuckUpload<'a> {
     pub stuck: &'a Stuck,
     /// Its server went on answering what is smaller.
     pub is_answered: bool,
+    /// As large ones had got through to it before.
+    pub passed_before: bool,
 }
 
-/// Those larger than anything that got through to their servers.
+/// Those larger than anything that got through to their servers from then on.
 pub fn stuck_uploads(session: &Session) -> impl Iterator<Item = StuckUpload<'_>> {
     let carried = session.inner.iter().filter(|f| f.facts.opened.carrier.is_some());
     carried.filter_map(|flow| {
@@ -434,10 +437,13 @@ pub fn stuck_uploads(session: &Session) -> impl Iterator<Item = StuckUpload<'_>>
         let stuck = toward_server(flow).smallest_stuck.as_deref().filter(|stuck| stuck.times >= OFTEN)?;
         let must_not_be_fragmented = way.of(&flow.facts.large).iter().any(|run| run.size == stuck.ip_len);
         let server = flow.ends().1.ip();
-        let mut beside = session.inner.iter().filter(|f| f.ends().1.ip() == server);
-        let passes = beside.any(|f| toward_server(f).largest_passed.is_some_and(|p| p.ip_len >= stuck.ip_len));
+        let beside = session.inner.iter().filter(|f| f.ends().1.ip() == server);
+        let passed = beside.filter_map(|f| toward_server(f).largest_passed).filter(|p| p.ip_len >= stuck.ip_len);
+        let last_passed = passed.map(|p| p.at).max();
+        let passes = last_passed.is_some_and(|at| at > stuck.first.plus_seconds(UNDER_WAY));
         let is_answered = is_answered_meanwhile(session, flow, stuck);
-        (must_not_be_fragmented && !passes).then_some(StuckUpload { flow, stuck, is_answered })
+        let upload = StuckUpload { flow, stuck, is_answered, passed_before: last_passed.is_some() };
+        (must_not_be_fragmented && !passes).then_some(upload)
     })
 }
 
@@ -447,8 +453,6 @@ fn toward_server(flow: &InnerFlow) -> &Sizes {
 
 /// Did its server say something while it was stuck, or between two segments of one size that were?
 fn is_answered_meanwhile(session: &Session, flow: &InnerFlow, stuck: &Stuck) -> bool {
-    /// An answer to what went before has come by then, seconds.
-    const UNDER_WAY: f64 = 1.0;
     let (server, point) = (flow.ends().1.ip(), flow.facts.point);
     let beside = || session.inner.iter().filter(|f| f.facts.point == point && f.ends().1.ip() == server);
     let same_size =
@@ -893,8 +897,10 @@ mod tests {
                 Stuck { ip_len: 1400, seq: 1, times: 5, first_frame: 1, last_frame: 5, first, last, overtaken: 0 };
             Sizes { smallest_stuck: Some(stuck.into()), ..Sizes::default() }
         };
-        let passed = Passed { ip_len: 1400, frame: 1, first: at(9.0), at: at(9.0) };
-        let passes = Sizes { largest_passed: Some(passed), ..Sizes::default() };
+        let passed = |seconds: f64| {
+            let passed = Passed { ip_len: 1400, frame: 1, first: at(1.0), at: at(seconds) };
+            upload(Sizes { largest_passed: Some(passed), ..Sizes::default() }, seconds)
+        };
         let told = |flows: Vec<InnerFlow>| {
             let mut session = session(&[]);
             flows.into_iter().for_each(|flow| session.inner.push(flow));
@@ -902,7 +908,8 @@ mod tests {
         };
         assert_eq!(told(vec![upload(stuck(8.0), 6.0)]), [true]);
         assert_eq!(told(vec![upload(stuck(8.0), 2.1)]), [false], "what was under way answers nothing");
-        assert!(told(vec![upload(stuck(8.0), 6.0), upload(passes, 9.0)]).is_empty(), "as large ones pass");
+        assert!(told(vec![upload(stuck(8.0), 6.0), passed(9.0)]).is_empty(), "as large ones pass");
+        assert_eq!(told(vec![upload(stuck(8.0), 6.0), passed(2.5)]), [true], "as large ones passed before");
         assert!(told(vec![upload(Sizes::default(), 6.0)]).is_empty());
     }
 }
