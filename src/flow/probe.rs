@@ -82,6 +82,8 @@ struct Segment {
     last: Timestamp,
     /// Its ack proves its size.
     provable: bool,
+    /// Some of it was sent again in a smaller one.
+    in_smaller: bool,
     /// Segments up to [`WATCHED_ABOVE`] sent behind it, and how many of them were selectively acknowledged, as far as told.
     behind: u8,
     overtaken: u8,
@@ -215,6 +217,7 @@ impl SizeProbe {
             first: at,
             last: at,
             provable: is_new,
+            in_smaller: false,
             behind: 0,
             overtaken: 0,
         };
@@ -278,6 +281,7 @@ impl Probe {
                 let within = !before(again.seq, old.seq) && !before(old.end(), again.end());
                 again.provable |= within && old.provable;
                 old.provable = false;
+                old.in_smaller = true;
             }
         }
         known
@@ -309,7 +313,7 @@ impl Probe {
                 let (ip_len, frame) = (u32::from(segment.ip_len), segment.last_frame);
                 let arrived = Passed { ip_len, frame, first: at, at };
                 passed = passed.filter(|passed| passed.ip_len >= arrived.ip_len).or(Some(arrived));
-            } else if segment.times >= 2 {
+            } else if segment.in_smaller && segment.times >= 2 {
                 note_stuck(smallest, count, segment.stuck());
             }
         });
@@ -579,8 +583,11 @@ mod tests {
         let mut lab = Lab::default();
         lab.send(10_000, 600);
         lab.send(0, 1418); // below what was sent: an earlier sending may have been smaller
+        lab.send(0, 1418);
+        assert_eq!(lab.stuck(), Some((1418, 0, 2)), "not acknowledged by now");
         lab.acknowledge(10_560);
         assert_eq!(lab.passed(), Some((600, 1)));
+        assert_eq!(lab.stuck(), None, "nor was it sent in smaller ones");
     }
 
     #[test]
