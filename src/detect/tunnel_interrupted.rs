@@ -41,7 +41,7 @@ as long as no data flows. What ended it is told apart:
 - `dpd-unanswered`: the gateway's TCP lives, but for ten seconds or more nothing in the tunnel was answered, DPD included, or for five the new connection's ClientHello
 - `path-lost`: nothing came back at all: data was sent again and again, or the new connection's SYN waited for its answer; also where the tunnel then went on
 - `gateway-silent`: the same, while the client's packets are seen to reach the gateway's outside interface
-- `client-silent`: nothing came from the client any more: its network was lost, or its machine slept or was switched off
+- `client-silent`: nothing came from the client any more, or for 20 s until it reconnected, as seen at the gateway's end: its network was lost, or its machine slept or was switched off
 - `tls-lost`: the TLS connection alone was lost, as when a firewall forgets it; DTLS beside it was answered
 - `rekey-failed`: a renegotiation had begun that the other side never took part in
 - `sleep`: the client's own capture shows nothing at all for 45 s or more, and the new connection right after
@@ -342,6 +342,7 @@ impl<'a> Break<'a> {
             return format!("for {} nothing came {silent}, then the tunnel went on", elapsed(outage.seconds()));
         }
         let what = match self.likely {
+            "client-silent" if self.seam.is_some() => "nothing comes from the client for a while, then it reconnects",
             "client-silent" => "nothing comes from the client any more",
             "tls-lost" => "the TLS connection of the tunnel is dead, while DTLS goes on",
             "path-lost" | "gateway-silent" if self.seam.is_none() => "nothing comes back from the gateway any more",
@@ -458,6 +459,10 @@ impl<'a> Break<'a> {
                 " Before that {records} record{plural} of the client went unanswered over {seconds:.1} s."
             ));
         }
+        let quiet = seam.quiet.filter(|_| self.likely == "client-silent");
+        text.extend(
+            quiet.map(|seconds| format!(" For {seconds:.1} s before it left no data had come from the client.")),
+        );
         for (what, seconds) in [("SYN", seam.syn_wait), ("ClientHello", seam.hello_wait)] {
             let words = |seconds| format!(" The new one's {what} waited {seconds:.1} s for its answer.");
             text.extend(seconds.map(words));
@@ -520,6 +525,9 @@ impl<'a> Break<'a> {
             }
             "dpd-unanswered" => {
                 "see on the gateway what it did at that moment (load, failover); syslog 722037 `DPD failure` is its side of it"
+            }
+            "client-silent" => {
+                "capture at the client: only there shows whether its network was lost or its machine slept or was off"
             }
             "path-lost" => "look at the client's network at that moment: nothing at all came back from the gateway",
             "gateway-silent" => {

@@ -530,8 +530,8 @@ pub struct Reconnect {
     pub at: String,
     /// Seconds from the end of the old connection to the new one; negative when they overlap.
     pub gap_seconds: f64,
-    /// `mtu`, `sleep`, `roaming`, `path-lost`, `tls-lost`, `dpd-unanswered`, `reset`, `link-mtu-changed`, `optimising`, `rekey`, `client-closed`,
-    /// `gateway-closed`, `unknown`.
+    /// `mtu`, `sleep`, `roaming`, `path-lost`, `tls-lost`, `dpd-unanswered`, `reset`, `link-mtu-changed`, `optimising`, `rekey`, `client-silent`,
+    /// `client-closed`, `gateway-closed`, `unknown`.
     pub cause: String,
     /// Seconds from the gateway's last data in the old tunnel, over TLS or DTLS, to the first data in the new one.
     pub without_data_seconds: Option<f64>,

@@ -30,6 +30,8 @@ pub enum Cause {
     Optimising,
     /// After a whole number of hours: a rekey by a new tunnel.
     Rekey,
+    /// Nothing had come from the client for long, and then it left all at once.
+    ClientSilent,
     /// The client closed the old connection itself.
     ClientClosed,
     /// The gateway closed it.
@@ -52,6 +54,7 @@ impl Cause {
             Cause::LinkMtuChanged => "link-mtu-changed",
             Cause::Optimising => "optimising",
             Cause::Rekey => "rekey",
+            Cause::ClientSilent => "client-silent",
             Cause::ClientClosed => "client-closed",
             Cause::GatewayClosed => "gateway-closed",
             Cause::Unknown => "unknown",
@@ -86,6 +89,8 @@ pub struct Reconnect {
     pub without_data: Option<f64>,
     /// The gateway had been silent in the tunnel while the client sent.
     pub unheard: Option<Unheard>,
+    /// Seconds for which no data came from the client at the gateway's end before it left, when that was long.
+    pub quiet: Option<f64>,
     /// Seconds that the new connection's SYN waited for its answer, when that was long.
     pub syn_wait: Option<f64>,
     /// Seconds that the new connection's ClientHello waited, when that was long though TCP was answered at once.
@@ -234,6 +239,7 @@ fn seam(session: &Session, points: &[Point], old: usize, new: usize) -> Option<R
         dtls_worked: flows.iter().any(|d| d.worked()),
         without_data: without_data(session, before, &flows, after),
         unheard: unheard(before, &flows),
+        quiet: quiet(points, before, &flows, closed, start),
         syn_wait: after.best().syn_wait().filter(is_long),
         hello_wait: after.best().hello_wait().filter(is_long),
         reset: closed.filter(|c| c.reset && before.reset().is_some()),
@@ -298,6 +304,7 @@ fn cause(session: &Session, points: &[Point], seam: &Reconnect, closed: Option<C
         return Cause::Rekey;
     }
     match closer {
+        Some(Direction::ToServer) | None if seam.quiet.is_some() => Cause::ClientSilent,
         Some(Direction::ToServer) => Cause::ClientClosed,
         Some(Direction::ToClient) => Cause::GatewayClosed,
         None => Cause::Unknown,
@@ -413,6 +420,42 @@ pub fn unheard(before: &Connection, flows: &[&DtlsFlow]) -> Option<Unheard> {
     let until = sent().map(|said| said.last.0).max().filter(|until| *until > since)?;
     let most = sent().filter(|said| said.last.0 > since).max_by_key(|said| said.records)?;
     Some(Unheard { since, seconds: until.seconds_since(since), records: most.records, control: most.control })
+}
+
+/// How long no data had come from the client at the gateway's end when it left: without its FIN, for the new connection was there
+/// first, or with what it had sent meanwhile.
+fn quiet(
+    points: &[Point],
+    before: &Connection,
+    flows: &[&DtlsFlow],
+    closed: Option<Closed>,
+    start: Timestamp,
+) -> Option<f64> {
+    /// A client that lives says something within so many seconds (keepalive 20 s).
+    const ALIVE: f64 = 20.0;
+    /// So many records at once are what had waited for the path.
+    const WAITED: u32 = 3;
+    let vantage = |view: &View| points.get(usize::from(view.point.0)).and_then(|point| point.vantage);
+    if before.views.iter().any(|view| vantage(view) != Some(Vantage::Outside)) {
+        return None;
+    }
+    let seconds = match closed.filter(|closed| closed.at <= start) {
+        None => {
+            let tls = before.views.iter().filter_map(|v| Some(Direction::ToServer.of(&v.tls.as_ref()?.data).last?.0));
+            let views = flows.iter().flat_map(|flow| &flow.views);
+            let dtls = views.filter_map(|v| Some(Direction::ToServer.of(&v.dtls.as_ref()?.last).as_ref()?.0));
+            start.seconds_since(tls.chain(dtls).max()?)
+        }
+        Some(closed) => {
+            let said = |s: &Stretch| *Direction::ToServer.of(&s.records);
+            let stretches = over_tls(before).chain(over_dtls(flows.iter().copied())).flat_map(|a| a.stretches.iter());
+            let (leaving, earlier): (Vec<_>, Vec<_>) =
+                stretches.filter(|s| said(s) > 0).partition(|s| s.first >= closed.at.plus_seconds(-GOODBYE));
+            leaving.iter().find(|s| said(s) >= WAITED)?;
+            closed.at.seconds_since(earlier.iter().map(|s| s.last).max()?)
+        }
+    };
+    (seconds >= ALIVE).then_some(seconds)
 }
 
 /// How long no data came from the gateway, from the old tunnel to the new one.
