@@ -177,6 +177,7 @@ impl<'a> Break<'a> {
             (Cause::Reset, Some(reset)) if reset.closed.direction == Direction::ToServer => "client-closed",
             (Cause::Reset, _) => "reset-by-gateway",
             (Cause::PathLost | Cause::DpdUnanswered | Cause::ClientClosed, _) if rekeyed => "rekey-failed",
+            (Cause::PathLost, _) if syn_arrives(case, seam) == Some(true) => "gateway-silent",
             (cause, _) => cause.word(),
         };
         Break { likely, seam: Some(seam), old, reset, hop: None, silence: None, outage: None }
@@ -350,6 +351,7 @@ impl<'a> Break<'a> {
             "reset-by-gateway" => "the gateway resets the tunnel",
             "dpd-unanswered" => "the gateway stops answering in the tunnel, and the client reconnects",
             "path-lost" => "the path to the gateway is lost for a while, and the client reconnects",
+            "gateway-silent" => "the gateway says nothing for a while, and the client reconnects",
             "refused" => "the gateway grants no tunnel",
             "dismissed" => "the gateway ends the session",
             "rekey-failed" => "a rekey fails and takes the tunnel with it",
@@ -393,7 +395,7 @@ impl<'a> Break<'a> {
             follows: self.is_of_a_stuck_segment().then_some("path-mtu-blackhole"),
             evidence,
             filters: [self.old, new].into_iter().flatten().map(stream_filter).collect(),
-            remedy: self.remedy(),
+            remedy: self.remedy(case),
             wanted: case.other_end("what of the tunnel passes there meanwhile").filter(|_| self.is_lost_on_the_way()),
             ..Finding::default()
         }
@@ -467,6 +469,13 @@ impl<'a> Break<'a> {
             let words = |seconds| format!(" The new one's {what} waited {seconds:.1} s for its answer.");
             text.extend(seconds.map(words));
         }
+        text.push_str(match syn_arrives(case, seam) {
+            Some(true) => " The first had come to the gateway's outside interface at once.",
+            Some(false) => {
+                " Those sent until then never came to the gateway's outside interface: lost between the two."
+            }
+            None => "",
+        });
         if let Some(bye) = self.old.and_then(Connection::bye) {
             text.push_str(&format!(" Its last word: {}.", bye.words()));
         }
@@ -515,7 +524,7 @@ impl<'a> Break<'a> {
         all
     }
 
-    fn remedy(&self) -> Vec<String> {
+    fn remedy(&self, case: &Case<'_>) -> Vec<String> {
         let step = match self.likely {
             "reset-by-middlebox" => {
                 "find the device between client and gateway that resets TCP (the reset's TTL tells how far it is) and exempt the gateway"
@@ -528,6 +537,9 @@ impl<'a> Break<'a> {
             }
             "client-silent" => {
                 "capture at the client: only there shows whether its network was lost or its machine slept or was off"
+            }
+            "path-lost" if self.seam.and_then(|seam| syn_arrives(case, seam)) == Some(false) => {
+                "find what lost the packets between the client's NIC and the gateway's outside interface at that moment: its access network, a carrier, a firewall in front of the gateway"
             }
             "path-lost" => "look at the client's network at that moment: nothing at all came back from the gateway",
             "gateway-silent" => {
@@ -591,6 +603,21 @@ fn outage_words(outage: &Outage, session: &Session) -> String {
 
 fn outage_frame(outage: &Outage) -> &'static str {
     if outage.resent > 0 { "first TLS segment sent again in vain" } else { "first DTLS record without an answer" }
+}
+
+/// Does the new connection's first SYN, which waited long for its answer, reach the gateway's outside interface, where both ends were
+/// captured?
+fn syn_arrives(case: &Case<'_>, seam: &Reconnect) -> Option<bool> {
+    /// Clocks and ways differ by less, seconds.
+    const AT_ONCE: f64 = 1.0;
+    seam.syn_wait?;
+    let new = case.session.connections.get(seam.new)?;
+    let syn = |vantage| {
+        let view = new.views.iter().find(|view| case.vantage(view.point) == Some(vantage))?;
+        Some((view.opened.syn()?.at, case.point(view.point)?))
+    };
+    let ((sent, _), (came, outside)) = (syn(Vantage::Client)?, syn(Vantage::Outside)?);
+    outside.was_capturing(sent, came).then(|| came.seconds_since(sent) < AT_ONCE)
 }
 
 /// Do the client's DTLS records reach the gateway's outside interface in that time, where it was captured too?
