@@ -6,9 +6,9 @@ use super::meetings::Meeting;
 use super::pace::Pace;
 use super::timing::{self, Client, Guesses, Home};
 use super::{Entry, InnerFlow, Point, Proof, Session};
-use crate::event::{Direction, Endpoints, FlowId, PointId, Quoted, Vantage};
+use crate::event::{Direction, Endpoints, FlowId, PointId, Quoted, Timestamp, Vantage};
 use crate::maps::{HashMap, HashSet};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 /// Packets toward one address that never got through, at a point of which nobody knows whether it saw inside a tunnel.
@@ -46,7 +46,7 @@ pub(super) fn attach(
             sees_inner(f) && !outer.contains(&client(f)) && !outer.contains(&server(f)) && client(f) != server(f)
         })
         .collect();
-    let clients = clients(flows, icmp, points);
+    let clients = apart(sessions, clients(flows, icmp, points));
     let homes = timing::homes(sessions, &clients, icmp, meetings, pace, Guesses::Any);
     assign(sessions, clients, homes, icmp, points)
 }
@@ -61,12 +61,38 @@ pub(super) fn clients(flows: Vec<View>, icmp: &[IcmpFacts], points: &[Point]) ->
         let (a, b) = (client.ip(), server.ip());
         let toward_client = if weight(b) > weight(a) { Direction::ToServer } else { Direction::ToClient };
         let address = if toward_client == Direction::ToServer { b } else { a };
-        let home =
-            clients.entry(address).or_insert_with(|| Client { address, flows: Vec::new(), points: BTreeSet::new() });
+        let home = clients.entry(address).or_insert_with(|| Client::of(address));
         home.points.insert(flow.point);
         home.flows.push(InnerFlow { facts: flow, toward_client });
     }
     clients.into_values().collect()
+}
+
+/// An address that several sessions had one after the other, as keys show or because there is but one client: its flows apart by session.
+fn apart(sessions: &[Entry], clients: Vec<Client>) -> Vec<Client> {
+    let mut starts: HashMap<IpAddr, Vec<Timestamp>> = HashMap::default();
+    for session in sessions {
+        for address in &session.inner_addresses {
+            starts.entry(*address).or_default().push(session.start);
+        }
+    }
+    let pairs = || sessions.iter().zip(sessions.iter().skip(1));
+    let follows = |(a, b): (&Entry, &Entry)| (a.client, a.gateway) == (b.client, b.gateway) && a.end <= b.start;
+    let of_only_client: Vec<Timestamp> =
+        if pairs().all(follows) { sessions.iter().map(|session| session.start).collect() } else { Vec::new() };
+    let parts = clients.into_iter().flat_map(|client| {
+        let starts = starts.get(&client.address).unwrap_or(&of_only_client);
+        let Client { address, flows, .. } = client;
+        let mut parts: BTreeMap<usize, Client> = BTreeMap::new();
+        for flow in flows {
+            let begun = starts.iter().filter(|start| **start <= flow.facts.opened.first).count();
+            let part = parts.entry(begun.max(1)).or_insert_with(|| Client::of(address));
+            part.points.insert(flow.facts.point);
+            part.flows.push(flow);
+        }
+        parts.into_values()
+    });
+    parts.collect()
 }
 
 /// Gives flows out of decrypted tunnels to the sessions whose tunnels carried them.
@@ -213,6 +239,13 @@ fn inside_only(client: Client, refused: &HashSet<IpAddr>, points: &[Point], alon
     (known || lowered_after_trouble(&session).is_some()).then_some(session)
 }
 
+/// Of sessions that had an address one after the other: the latest that had begun by then, or else the first.
+pub(super) fn holder(sessions: &[Entry], had: impl Iterator<Item = usize>, at: Timestamp) -> Option<usize> {
+    let mut had: Vec<(Timestamp, usize)> = had.filter_map(|i| Some((sessions.get(i)?.start, i))).collect();
+    had.sort_unstable();
+    had.iter().rfind(|(start, _)| *start <= at).or(had.first()).map(|(_, i)| *i)
+}
+
 /// Gives ICMP errors to the sessions whose packets they quote, and gives back those that a packet did not fit and quote nobody's.
 pub fn attach_icmp(sessions: &mut [Entry], icmp: Vec<IcmpFacts>) -> Vec<IcmpFacts> {
     let mut strays = Vec::new();
@@ -220,7 +253,8 @@ pub fn attach_icmp(sessions: &mut [Entry], icmp: Vec<IcmpFacts>) -> Vec<IcmpFact
     let ends = |q: &Quoted| q.ports.map(|(src, dst)| [(q.src, src, q.protocol), (q.dst, dst, q.protocol)]);
     let quoted: HashSet<_> = icmp.iter().filter_map(|error| ends(&error.quoted)).flatten().collect();
     let mut by_outer: HashMap<(IpAddr, u16, u8), usize> = HashMap::default();
-    let mut by_inner: HashMap<IpAddr, usize> = HashMap::default();
+    let inside: HashSet<IpAddr> = icmp.iter().flat_map(|error| [error.quoted.src, error.quoted.dst]).collect();
+    let mut by_inner: HashMap<IpAddr, Vec<usize>> = HashMap::default();
     for (i, session) in sessions.iter().enumerate() {
         for view in session.outer_views() {
             let client = view.opened.endpoints().client;
@@ -229,7 +263,9 @@ pub fn attach_icmp(sessions: &mut [Entry], icmp: Vec<IcmpFacts>) -> Vec<IcmpFact
                 by_outer.insert(end, i);
             }
         }
-        by_inner.extend(session.inner_addresses.iter().map(|a| (*a, i)));
+        for address in session.inner_addresses.iter().filter(|address| inside.contains(address)) {
+            by_inner.entry(*address).or_default().push(i);
+        }
     }
     for error in icmp {
         let q = error.quoted;
@@ -237,7 +273,8 @@ pub fn attach_icmp(sessions: &mut [Entry], icmp: Vec<IcmpFacts>) -> Vec<IcmpFact
             let from_client = by_outer.get(&src).map(|i| (*i, false));
             from_client.or_else(|| by_outer.get(&dst).map(|i| (*i, true)))
         });
-        let inner = || by_inner.get(&q.dst).map(|i| (*i, true)).or_else(|| by_inner.get(&q.src).map(|i| (*i, false)));
+        let of = |address: IpAddr| holder(sessions, by_inner.get(&address)?.iter().copied(), error.first);
+        let inner = || of(q.dst).map(|i| (i, true)).or_else(|| of(q.src).map(|i| (i, false)));
         let (home, is_inner) = match outer {
             Some(home) => (Some(home), false),
             None => (inner(), true),
@@ -256,7 +293,20 @@ pub fn attach_icmp(sessions: &mut [Entry], icmp: Vec<IcmpFacts>) -> Vec<IcmpFact
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::{IcmpError, Timestamp};
+    use crate::event::IcmpError;
+
+    #[test]
+    fn an_address_is_that_of_the_session_that_had_it_then() {
+        let at = |seconds: f64| Timestamp::default().plus_seconds(seconds);
+        let session = |start: f64| {
+            let session = Session::new(IpAddr::from([192, 0, 2, 1]), None, 443, Proof::LateDtls);
+            Box::new(Session { start: at(start), end: at(start + 50.0), ..session })
+        };
+        let sessions = [session(10.0), session(70.0), session(130.0)];
+        let held = |seconds: f64| holder(&sessions, [2, 0, 1].into_iter(), at(seconds));
+        assert_eq!([5.0, 20.0, 65.0, 70.0, 500.0].map(held), [Some(0), Some(0), Some(0), Some(1), Some(2)]);
+        assert_eq!(holder(&sessions, [].into_iter(), at(0.0)), None);
+    }
 
     #[test]
     fn fragmentation_needed_of_nobody_is_given_back() {

@@ -5,7 +5,7 @@
 use super::facts::{Few, FlowFacts, InsideTls, Random, View};
 use super::proof::{Beside, Proof};
 use super::reconnect::MINUTE;
-use super::shape::{Shape, converses, exchanges};
+use super::shape::{Shape, asks_again, converses, exchanges};
 use super::{Confidence, Connection, DtlsFlow, Entry, Point, Role, Session, attempt};
 use crate::event::{Direction, Timestamp, Token, Vantage};
 use crate::maps::{HashMap, HashSet};
@@ -188,7 +188,7 @@ impl Homes {
                 let gap = flow.opened.first.seconds_since(last.left());
                 program(last.best()) == Some(returns)
                     && (0.0..AT_ONCE).contains(&gap)
-                    && !logged_in((last.start(), last.left()), flow.opened.first, exchanges(flow))
+                    && !logged_in(last.best(), (last.start(), last.left()), flow)
             })
         };
         self.0.get(&flow.opened.endpoints().addresses())?.iter().find(comes_back).copied()
@@ -639,8 +639,9 @@ fn chain(
             if group.tokens().next().is_some() && last.tokens().next().is_some() {
                 return false;
             }
-            !(logged_in((last.start, last.end()), group.start, group.exchanges())
-                || login.is_some_and(|at| at > last.end()))
+            let span = (last.start, last.end());
+            let logged_in = |before: &View| group.views.iter().any(|now| logged_in(before, span, now));
+            !(last.views.iter().any(logged_in) || login.is_some_and(|at| at > last.end()))
         };
         let is_same_program = |home: usize| last(home).is_some_and(|last| last.program() == group.program());
         let in_time = |death: &Timestamp| *death <= alive_from && group.start.seconds_since(*death) <= RECONNECT_WITHIN;
@@ -676,12 +677,13 @@ fn chain(
 
 /// Did somebody log in on this connection, which came after that tunnel? Connections inside a tunnel outlive its reconnect, and what they
 /// say at once looks like further questions and answers.
-fn logged_in((began, ended): (Timestamp, Timestamp), start: Timestamp, exchanges: usize) -> bool {
+fn logged_in(before: &FlowFacts, (began, ended): (Timestamp, Timestamp), flow: &FlowFacts) -> bool {
     /// CONNECT, and one more.
     const FEW: usize = 2;
-    let (gap, lived) = (start.seconds_since(ended), ended.seconds_since(began));
-    let is_resumed = gap <= AT_ONCE && (exchanges <= FEW || MINUTE.contains(&lived));
-    exchanges > 1 && !is_resumed
+    let exchanges = exchanges(flow);
+    let (gap, lived) = (flow.opened.first.seconds_since(ended), ended.seconds_since(began));
+    let may_be_resumed = gap <= AT_ONCE && (exchanges <= FEW || MINUTE.contains(&lived));
+    exchanges > 1 && (!may_be_resumed || asks_again(before, flow))
 }
 
 /// Gives each login connection to the session whose tunnel follows it.
@@ -978,6 +980,24 @@ mod tests {
         };
         assert_eq!(sessions(60.0), 1, "a reconnect");
         assert_eq!(sessions(390.0), 2, "two clients behind one address");
+    }
+
+    #[test]
+    fn who_asks_after_a_minute_what_the_first_login_asked_logs_in_again() {
+        let sessions = |requests: [u16; 3]| {
+            let mut told = Told::new();
+            for (from, requests) in [(0.0, [480, 520, 900]), (61.0, requests)] {
+                let ask = |n: u8| from + 0.1 + f64::from(n) * 0.2;
+                let talk = (0..)
+                    .zip(requests)
+                    .flat_map(|(n, length)| [(ask(n), ToServer, length), (ask(n) + 0.1, ToClient, 1000)]);
+                told.tls((1, GATEWAY), 1, (from, from + 60.0), &talk.collect::<Vec<_>>());
+                told.dtls((1, GATEWAY), (from + 2.0, from + 59.0), &[from + 3.0]);
+            }
+            told.sessions().len()
+        };
+        assert_eq!(sessions([484, 512, 900]), 2);
+        assert_eq!(sessions([900, 520, 480]), 1, "a reconnect, inside which connections go on");
     }
 
     #[test]

@@ -166,6 +166,23 @@ pub fn exchanges(flow: &FlowFacts) -> usize {
     pairs
 }
 
+/// Does a connection ask what an earlier one asked that began with a login?
+pub fn asks_again(earlier: &FlowFacts, flow: &FlowFacts) -> bool {
+    /// What is new in such a request makes it so much longer or shorter, bytes.
+    const ALIKE: u16 = 16;
+    let requests = |flow: &FlowFacts| -> Vec<u16> {
+        let early = flow.tls.iter().flat_map(|tls| tls.early.iter());
+        early
+            .filter(|(way, length)| *way == Direction::ToServer && *length >= REQUEST)
+            .map(|(_, l)| l)
+            .take(2)
+            .collect()
+    };
+    // Behind the first two comes CONNECT, with which a reconnect begins.
+    let (before, now) = (requests(earlier), requests(flow));
+    exchanges(earlier) > 2 && now.len() == 2 && before.iter().zip(&now).all(|(a, b)| a.abs_diff(*b) <= ALIKE)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -3,6 +3,7 @@
 
 use super::eliminate::{SLACK, eliminate};
 use super::facts::{IcmpFacts, Runs};
+use super::inner::holder;
 use super::limits::stuck_toward_client;
 use super::meetings::{Meeting, Place};
 use super::pace::{Pace, Paces, TOGETHER};
@@ -145,10 +146,9 @@ fn give(sessions: &[Entry], clients: &[Client], homes: &mut [Option<Home>]) {
     for (home, client) in homes.iter_mut().zip(clients) {
         let Some(given) = by_address.get(&client.address) else { continue };
         let span = client.span();
-        let mut given = given.iter().copied().filter(|i| sessions.get(*i).is_some_and(|s| overlaps(s, span)));
-        if let (Some(only), None) = (given.next(), given.next()) {
-            *home = Some(Home { session: only, guessed: None, is_certain: true });
-        }
+        let given = given.iter().copied().filter(|i| sessions.get(*i).is_some_and(|s| overlaps(s, span)));
+        let session = holder(sessions, given, span.0);
+        *home = session.map(|session| Home { session, guessed: None, is_certain: true });
     }
 }
 
@@ -289,6 +289,11 @@ fn met(clients: &[Client], meetings: &[Meeting], outer: &HashMap<Place, usize>) 
 }
 
 impl Client {
+    /// One of whom nothing is known yet.
+    pub(super) fn of(address: IpAddr) -> Client {
+        Client { address, flows: Vec::new(), points: BTreeSet::new() }
+    }
+
     /// First and last packet.
     pub(super) fn span(&self) -> (Timestamp, Timestamp) {
         let start = self.flows.iter().map(|f| f.facts.opened.first).min().unwrap_or_default();
