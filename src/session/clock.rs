@@ -9,6 +9,9 @@ use std::collections::BTreeMap;
 /// Clocks this close are one clock, seconds: less than a delay on the way could be.
 const ONE_CLOCK: f64 = 0.05;
 
+/// What takes so long between two points was lost there at first and sent again, seconds (RFC 6298 §2: a SYN after 1 s).
+const RESENT: f64 = 0.9;
+
 /// How far a capture's clock is ahead of the reference clock.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Offset {
@@ -18,7 +21,7 @@ pub struct Offset {
     pub reference: u16,
     /// Seconds ahead; negative when behind.
     pub seconds: f64,
-    /// Connections it was measured on.
+    /// Connections it was measured on; those whose first packets were sent again do not count.
     pub connections: usize,
 }
 
@@ -87,23 +90,33 @@ fn measure(flows: &[View], points: &[Point], set_of: &dyn Fn(PointId) -> u16) ->
             seen.entry((ends, random)).or_default().entry(set_of(flow.point)).or_insert(passing);
         }
     }
-    let mut differences: BTreeMap<(u16, u16), Vec<f64>> = BTreeMap::new();
+    // Each with how long both ways between the two took.
+    let mut differences: BTreeMap<(u16, u16), Vec<(f64, f64)>> = BTreeMap::new();
     for by_set in seen.values() {
         for (a, from) in by_set {
             for (b, to) in by_set.range(a + 1..) {
                 let forth = to.to_server.seconds_since(from.to_server);
                 let back = to.to_client.seconds_since(from.to_client);
-                differences.entry((*a, *b)).or_default().push((forth + back) / 2.0);
+                differences.entry((*a, *b)).or_default().push(((forth + back) / 2.0, (forth - back).abs()));
             }
         }
     }
-    let median = |((a, b), mut values): ((u16, u16), Vec<f64>)| {
-        values.sort_by(f64::total_cmp);
-        Some((a, b, *values.get(values.len() / 2)?, values.len()))
-    };
-    let mut edges: Vec<(u16, u16, f64, usize)> = differences.into_iter().filter_map(median).collect();
+    let measured = differences.into_iter().filter_map(|((a, b), all)| {
+        let (seconds, connections) = ahead(all)?;
+        Some((a, b, seconds, connections))
+    });
+    let mut edges: Vec<(u16, u16, f64, usize)> = measured.collect();
     edges.extend(same_device(points));
     walk(points, &edges)
+}
+
+/// How far one clock is ahead of another by the median of all connections, each with how long both ways took, and on how many that rests.
+fn ahead(all: Vec<(f64, f64)>) -> Option<(f64, usize)> {
+    let (at_once, again): (Vec<_>, Vec<_>) = all.into_iter().partition(|(_, took)| *took < RESENT);
+    let connections = at_once.len();
+    let mut values = if connections > 0 { at_once } else { again };
+    values.sort_by(|(a, _), (b, _)| a.total_cmp(b));
+    values.get(values.len() / 2).map(|(seconds, _)| (*seconds, connections))
 }
 
 /// A client's NIC and its adapter have one clock, a gateway's two interfaces too: believed where there is one of each only.
@@ -248,6 +261,13 @@ mod tests {
         let mut point = Point::unknown(PointId(set), set, LinkType::ETHERNET);
         point.vantage = Some(vantage);
         point
+    }
+
+    #[test]
+    fn connections_whose_first_packets_were_sent_again_tell_little() {
+        assert_eq!(ahead(vec![(1.53, 3.06), (0.0, 0.001), (0.51, 1.02)]), Some((0.0, 1)));
+        assert_eq!(ahead(vec![(1.53, 3.06)]), Some((1.53, 0)), "where there are no others");
+        assert_eq!(ahead(Vec::new()), None);
     }
 
     #[test]
