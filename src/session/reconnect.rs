@@ -372,14 +372,21 @@ fn is_long(seconds: &f64) -> bool {
     *seconds >= LOST
 }
 
+/// The views that show both ways; where none does, all: what one way alone shows is no silence of the other.
+fn whole(views: &[View]) -> impl Iterator<Item = &View> {
+    let is_whole = |view: &View| view.ended.last_by_direction.iter().all(Option::is_some);
+    let any = views.iter().any(is_whole);
+    views.iter().filter(move |view| !any || is_whole(view))
+}
+
 /// When data went over a tunnel's TLS, as each view shows it.
 fn over_tls(tunnel: &Connection) -> impl Iterator<Item = &Activity> {
-    tunnel.views.iter().filter_map(|v| Some(&v.tls.as_ref()?.activity))
+    whole(&tunnel.views).filter_map(|v| Some(&v.tls.as_ref()?.activity))
 }
 
 /// The same over DTLS.
 fn over_dtls<'a>(flows: impl Iterator<Item = &'a DtlsFlow>) -> impl Iterator<Item = &'a Activity> {
-    flows.flat_map(|d| &d.views).filter_map(|v| Some(&v.dtls.as_ref()?.activity))
+    flows.flat_map(|d| whole(&d.views)).filter_map(|v| Some(&v.dtls.as_ref()?.activity))
 }
 
 /// The gateway's last data before that moment, over TLS or DTLS.
@@ -411,8 +418,8 @@ pub fn unheard(before: &Connection, flows: &[&DtlsFlow]) -> Option<Unheard> {
         Some((*Direction::ToClient.of(&dtls.last), dtls.unanswered.of(Direction::ToServer)))
     };
     let last_dtls = flows.iter().filter(|d| d.worked()).max_by_key(|d| d.start());
-    let dtls = last_dtls.into_iter().flat_map(|d| &d.views).filter_map(of_dtls);
-    let channels: Vec<_> = before.views.iter().filter_map(of_tls).chain(dtls).collect();
+    let dtls = last_dtls.into_iter().flat_map(|d| whole(&d.views)).filter_map(of_dtls);
+    let channels: Vec<_> = whole(&before.views).filter_map(of_tls).chain(dtls).collect();
     // The gateway's latest word in any of them; where none is known, the client's first that went unanswered.
     let heard = channels.iter().filter_map(|(heard, said)| said.after.or(heard.map(|(at, _)| at))).max();
     let sent = || channels.iter().map(|(_, said)| said).filter(|said| said.records > 0);
