@@ -315,7 +315,9 @@ impl Client {
         let (mut must, mut may) = (Vec::new(), Vec::new());
         for flow in &self.flows {
             let (facts, down) = (&flow.facts, flow.toward_client);
-            must.extend([facts.opened.first, facts.ended.last]);
+            // A large packet toward the client may not have fitted.
+            let is_large = |at: &Timestamp| down.of(&facts.large).iter().any(|run| [run.first, run.last].contains(at));
+            must.extend([facts.opened.first, facts.ended.last].into_iter().filter(|at| !is_large(at)));
             must.extend(facts.last_packet(down.reverse()));
             must.extend(begins(down.reverse().of(&facts.large)));
             may.extend(begins(down.of(&facts.large)));
