@@ -63,7 +63,7 @@ impl<'a> Late<'a> {
         let mut hellos: BTreeMap<PointId, (u32, Vec<FrameRef>)> = BTreeMap::new();
         for judged in early().filter(|judged| judged.facts.first <= answered) {
             let (count, frames) = hellos.entry(judged.view.point).or_default();
-            let before = judged.facts.hello_frames.iter().filter(|(_, at)| *at < answered).map(|(frame, _)| frame);
+            let before = judged.facts.hello_frames().filter(|(_, at)| *at < answered).map(|(frame, _)| frame);
             frames.extend(before);
             *count += judged.facts.hellos.saturating_sub(judged.facts.with_cookie);
         }

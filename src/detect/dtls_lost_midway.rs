@@ -206,7 +206,7 @@ impl<'a> Death<'a> {
         let had_time = |at: Timestamp| given_up.is_none_or(|gone| gone.seconds_since(at) >= PATIENCE);
         let hellos = |view: &FlowFacts| -> Vec<FrameRef> {
             let attempts = view.dtls.iter().flat_map(|dtls| &dtls.attempts);
-            let sent = attempts.flat_map(|a| a.hello_frames.iter());
+            let sent = attempts.flat_map(|a| a.hello_frames());
             sent.filter(|(_, at)| had_time(*at)).map(|(frame, _)| frame).collect()
         };
         // What several points saw was sent once.
@@ -230,7 +230,8 @@ impl<'a> Death<'a> {
         let refused = refusals.find(|facts| facts.last >= answered.0);
         let is_outside = |view: &FlowFacts| case.vantage(view.point) == Some(Vantage::Outside);
         let attempts = later.iter().flat_map(|d| d.attempts()).filter(|(view, _)| is_outside(view));
-        let is_answered = attempts.map(|(_, attempt)| attempt.server_hellos + attempt.hello_verifies).max() > Some(0);
+        let is_answered =
+            attempts.map(|(_, attempt)| attempt.server_hellos() + attempt.hello_verifies()).max() > Some(0);
         let carries = carries(case, flow);
         let is_moved = !onward.is_empty();
         Some(Death {

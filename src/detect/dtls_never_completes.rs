@@ -302,10 +302,10 @@ impl<'a> Failure<'a> {
                 ..Seen::default()
             });
             seen.hellos += judged.facts.hellos;
-            seen.answers += judged.facts.hello_verifies + judged.facts.server_hellos;
+            seen.answers += judged.facts.hello_verifies() + judged.facts.server_hellos();
             seen.largest = seen.largest.max(judged.facts.largest_flight);
             seen.first = seen.first.min(judged.facts.first.nanos() as f64 / 1e9);
-            seen.last = seen.last.max(judged.facts.last.nanos() as f64 / 1e9);
+            seen.last = seen.last.max(judged.facts.last().nanos() as f64 / 1e9);
             if seen.furthest.as_ref().is_none_or(|f| f.stage() < judged.outcome.stage()) {
                 seen.furthest = Some(judged.outcome.clone());
             }
@@ -498,7 +498,7 @@ impl<'a> Failure<'a> {
 
     /// The rest of the gateway's flight came without its ServerHello.
     fn lacks_hello(&self) -> bool {
-        self.near().all(|f| f.server_hellos == 0)
+        self.near().all(|f| f.server_hellos() == 0)
     }
 
     /// How often the client was seen to answer the gateway's flight.
@@ -674,7 +674,7 @@ impl<'a> Failure<'a> {
     fn icmp_window(&self) -> Option<Result<Window, String>> {
         let judged = self.failed.iter().find(|j| j.view.point == self.near)?;
         let icmp = judged.view.icmp(Direction::ToServer);
-        Some(self.case.window(self.near, icmp, judged.facts.first, judged.facts.last))
+        Some(self.case.window(self.near, icmp, judged.facts.first, judged.facts.last()))
     }
 
     /// Why a hop may have refused it all the same, where ICMP would not show.
@@ -775,7 +775,7 @@ impl<'a> Failure<'a> {
     fn evidence(&self) -> Vec<Evidence> {
         let mut evidence: Vec<Evidence> = Vec::new();
         for judged in &self.failed {
-            let frames: Vec<FrameRef> = judged.facts.hello_frames.iter().map(|(f, _)| f).collect();
+            let frames: Vec<FrameRef> = judged.facts.hello_frames().map(|(f, _)| f).collect();
             let hellos = count(u64::from(judged.facts.hellos), "ClientHello");
             let note = format!("{hellos} at {}: {}", self.case.place(judged.view.point), gaps(judged));
             evidence.push(Evidence::Frames(frames, note));
@@ -784,11 +784,11 @@ impl<'a> Failure<'a> {
             if let AttemptOutcome::Refused(error, sender, frame) = &judged.outcome {
                 evidence.push(Evidence::Frames(vec![*frame], format!("{} from {sender}", icmp_words(error))));
             }
-            if let (n, Some((_, frame))) = (judged.facts.hello_verifies, judged.facts.hello_verify()) {
+            if let (n, Some((_, frame))) = (judged.facts.hello_verifies(), judged.facts.hello_verify()) {
                 let note = format!("first of {}", count(u64::from(n), "HelloVerifyRequest"));
                 evidence.push(Evidence::Frames(vec![frame], note));
             }
-            if let (n, Some((_, frame))) = (judged.facts.server_hellos, judged.facts.server_hello()) {
+            if let (n, Some((_, frame))) = (judged.facts.server_hellos(), judged.facts.server_hello()) {
                 evidence
                     .push(Evidence::Frames(vec![frame], format!("first of {}", count(u64::from(n), "ServerHello"))));
             }
@@ -903,7 +903,7 @@ impl<'a> Failure<'a> {
 fn placed(case: &Case<'_>, episode: &Episode<'_>, near: PointId, seen: &BTreeMap<PointId, Seen>) -> Placed {
     let here = || episode.judged.iter().filter(|j| j.view.point == near && j.outcome.failed());
     let first = here().map(|j| j.facts.first).min();
-    let last = here().filter_map(|j| j.facts.hello_frames.iter().last()).map(|(_, at)| at).max();
+    let last = here().filter_map(|j| j.facts.hello_frames().last()).map(|(_, at)| at).max();
     let Some(((first, last), judged)) = first.zip(last).zip(here().next()) else { return Placed::Nowhere };
     let until = last.plus_seconds(-LEEWAY).max(first.plus_seconds(LEEWAY));
     let port = judged.view.opened.endpoints().server.port();
@@ -950,8 +950,7 @@ fn alert_cause(alert: Alert) -> &'static str {
 fn gaps(judged: &Judged<'_>) -> String {
     let times: Vec<String> = judged
         .facts
-        .hello_frames
-        .iter()
+        .hello_frames()
         .take(12)
         .map(|(_, at)| format!("{:.1}", at.seconds_since(judged.facts.first)))
         .collect();

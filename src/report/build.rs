@@ -336,7 +336,7 @@ fn attempts(case: &Case<'_>) -> Vec<DtlsAttempt> {
             let (view, facts) = (judged.view, judged.facts);
             let ends = view.opened.endpoints();
             let capture = view.opened.first_frame.capture;
-            let frames: Vec<FrameRef> = facts.hello_frames.iter().map(|(f, _)| f).collect();
+            let frames: Vec<FrameRef> = facts.hello_frames().map(|(f, _)| f).collect();
             let first_frame = frames.first().copied().unwrap_or(view.opened.first_frame);
             let offered = facts.only_suite();
             all.push((
@@ -354,15 +354,15 @@ fn attempts(case: &Case<'_>) -> Vec<DtlsAttempt> {
                     session_id: facts.session_id.to_string(),
                     cipher: facts.suite.or(offered).map(|s| s.to_string()),
                     client_hellos: facts.hellos,
-                    hello_verify_requests: facts.hello_verifies,
-                    server_hellos: facts.server_hellos,
+                    hello_verify_requests: facts.hello_verifies(),
+                    server_hellos: facts.server_hellos(),
                     outcome: judged.outcome.word().to_owned(),
                     outcome_detail: detail(&judged),
                     first_frame: first_frame.number,
                     client_hello_frames: numbers(&frames, capture),
                     client_hello_seconds: hello_seconds(session, facts),
                     start: rfc3339(facts.first),
-                    span_seconds: facts.last.seconds_since(facts.first),
+                    span_seconds: facts.last().seconds_since(facts.first),
                     completed_after_seconds: facts.completed_at().map(|(at, _)| at.seconds_since(facts.first)),
                 },
             ));
@@ -373,7 +373,7 @@ fn attempts(case: &Case<'_>) -> Vec<DtlsAttempt> {
 }
 
 fn hello_seconds(session: &session::Session, facts: &AttemptFacts) -> Vec<f64> {
-    let mut seconds: Vec<f64> = facts.hello_frames.iter().map(|(_, at)| at.seconds_since(session.start)).collect();
+    let mut seconds: Vec<f64> = facts.hello_frames().map(|(_, at)| at.seconds_since(session.start)).collect();
     seconds.sort_by(f64::total_cmp);
     seconds
 }
@@ -389,7 +389,7 @@ pub(super) fn detail(judged: &Judged<'_>) -> String {
         AttemptOutcome::StalledAfterHelloVerify => {
             "HelloVerifyRequest came, no ServerHello after the cookie".to_owned()
         }
-        AttemptOutcome::StalledAfterServerHello if judged.facts.server_hellos == 0 => {
+        AttemptOutcome::StalledAfterServerHello if judged.facts.server_hellos() == 0 => {
             "the server's flight came without its ServerHello".to_owned()
         }
         AttemptOutcome::StalledAfterServerHello => {

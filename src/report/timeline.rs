@@ -229,10 +229,10 @@ fn dtls(case: &Case<'_>, lines: &mut Vec<Line>) {
 fn handshake(view: &FlowFacts, attempt: &AttemptFacts, lines: &mut Vec<Line>) {
     let mut tell = |at, frame, kind, text: String| lines.push(line(view, at, frame, kind, text));
     let times = |n: u32| if n > 1 { format!(", {n} times") } else { String::new() };
-    if let (n, Some((at, frame))) = (attempt.hello_verifies, attempt.hello_verify()) {
+    if let (n, Some((at, frame))) = (attempt.hello_verifies(), attempt.hello_verify()) {
         tell(at, frame, "dtls", format!("HelloVerifyRequest{}", times(n)));
     }
-    if let (n, Some((at, frame))) = (attempt.server_hellos, attempt.server_hello()) {
+    if let (n, Some((at, frame))) = (attempt.server_hellos(), attempt.server_hello()) {
         tell(at, frame, "dtls", format!("DTLS ServerHello{}", times(n)));
     }
     if let Some((at, frame, direction, alert)) = attempt.alert() {
@@ -244,10 +244,10 @@ fn handshake(view: &FlowFacts, attempt: &AttemptFacts, lines: &mut Vec<Line>) {
         let took = at.seconds_since(attempt.first) * 1e3;
         tell(at, frame, "dtls", format!("DTLS is up{suite}, {took:.1} ms after its ClientHello"));
     }
-    let Some((frame, at)) = attempt.hello_frames.iter().next() else { return };
+    let Some((frame, at)) = attempt.hello_frames().next() else { return };
     let port = view.opened.endpoints().server.port();
     let hello = line(view, at, frame, "dtls", format!("DTLS ClientHello to udp/{port}, {}", attempt.spoken()));
-    lines.push(hello.times(u64::from(attempt.hellos), attempt.last));
+    lines.push(hello.times(u64::from(attempt.hellos), attempt.last()));
 }
 
 fn inner(case: &Case<'_>, lines: &mut Vec<Line>) {

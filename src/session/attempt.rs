@@ -175,14 +175,14 @@ fn judge_one(view: &FlowFacts, attempt: &AttemptFacts, icmp: &[Icmp], capture_en
     if let Some(refusal) = refusal(view, attempt, icmp) {
         return refusal;
     }
-    if up.is_some() && attempt.server_hellos == 0 {
+    if up.is_some() && attempt.server_hellos() == 0 {
         let why = "the client went on to protected records, as it does only when it is answered: the answers do not show here";
         return AttemptOutcome::NotObservable(why.to_owned());
     }
     if capture_end.seconds_since(attempt.first) < PATIENCE && attempt.hellos < PERSISTENT {
         return AttemptOutcome::CutShort;
     }
-    if attempt.server_hellos == 0 {
+    if attempt.server_hellos() == 0 {
         return match attempt.was_heard() {
             // The ServerHello alone was lost.
             _ if attempt.server_done => AttemptOutcome::StalledAfterServerHello,

@@ -1062,24 +1062,16 @@ pub struct AttemptFacts {
     pub suites: (CipherSuite, u16),
     /// First ClientHello.
     pub first: Timestamp,
-    /// Last ClientHello.
-    pub last: Timestamp,
     /// ClientHellos, repeats included.
     pub hellos: u32,
     /// Of them with a cookie.
     pub with_cookie: u32,
-    /// Their frames and times, at most [`MAX_FRAMES`].
-    pub hello_frames: Packed<(FrameRef, Timestamp), 2>,
-    /// HelloVerifyRequests.
-    pub hello_verifies: u32,
     /// Different cookies the server gave, in a row.
     pub cookies: u16,
     /// ClientHellos that echoed the last of them.
     pub echoed: u16,
     /// The last of them, hashed.
     pub cookie: u64,
-    /// ServerHellos.
-    pub server_hellos: u32,
     /// Suite of the ServerHello.
     pub suite: Option<CipherSuite>,
     /// Version of the ServerHello.
@@ -1114,6 +1106,8 @@ pub struct SeldomInAttempt {
     pub alert: Option<(Timestamp, FrameRef, Direction, Alert)>,
     /// The messages that came more than once.
     pub(super) repeats: Few<Repeats>,
+    /// ClientHellos that are not on the list of messages, being repeats: their frames and times.
+    pub(super) hellos: Packed<(FrameRef, Timestamp), 2>,
 }
 
 /// A message that came more than once.
@@ -1176,6 +1170,10 @@ impl MessageKind {
     /// Certificate.
     pub const CERTIFICATE: MessageKind = MessageKind::Handshake(11);
 
+    fn is_client_hello(self) -> bool {
+        matches!(self, MessageKind::CLIENT_HELLO | MessageKind::HelloWithCookie)
+    }
+
     /// A small number, at rest.
     fn number(self) -> i64 {
         match self {
@@ -1203,17 +1201,18 @@ impl MessageKind {
 }
 
 impl AttemptFacts {
-    /// Puts a message on the list, or counts it as a repeat.
-    pub fn note(&mut self, kind: MessageKind, direction: Direction, at: Timestamp, frame: FrameRef) {
+    /// Puts a message on the list, or counts it as a repeat; is it on the list now?
+    pub fn note(&mut self, kind: MessageKind, direction: Direction, at: Timestamp, frame: FrameRef) -> bool {
         let bit = 1 << (kind.one_way(direction) % i64::from(u32::BITS));
         let known = if self.kinds & bit != 0 { self.known(kind, direction) } else { None };
         let Some((place, first)) = known else {
             let is_asked_for = matches!(kind, MessageKind::HELLO_VERIFY | MessageKind::SERVER_HELLO);
-            if is_asked_for || self.noted.is_shorter_than(MAX_MESSAGES) {
+            let has_room = is_asked_for || self.noted.is_shorter_than(MAX_MESSAGES);
+            if has_room {
                 self.noted.push(&Message { kind, direction, count: 1, first: (at, frame) });
                 self.kinds |= bit;
             }
-            return;
+            return has_room;
         };
         let repeats = &mut self.seldom.get_or_insert_default().repeats;
         match repeats.iter_mut().find(|repeats| repeats.place == place) {
@@ -1223,15 +1222,49 @@ impl AttemptFacts {
             }
             None => repeats.push(Repeats { place, count: 1, last: first.first.0.max(at) }),
         }
+        false
     }
 
     /// Its messages in the order they first came, at most [`MAX_MESSAGES`]; what has no number of its own stays out.
     pub fn messages(&self) -> impl Iterator<Item = Message> {
+        self.counted().take(MAX_MESSAGES)
+    }
+
+    fn counted(&self) -> impl Iterator<Item = Message> {
         let counted = |(place, message)| {
             let more = self.repeats(place).map_or(0, |repeats| repeats.count);
             Message { count: more.saturating_add(1), ..message }
         };
-        (0..).zip(self.noted.iter().take(MAX_MESSAGES)).map(counted)
+        (0..).zip(self.noted.iter()).map(counted)
+    }
+
+    /// How many HelloVerifyRequests came.
+    pub fn hello_verifies(&self) -> u32 {
+        self.count(MessageKind::HELLO_VERIFY)
+    }
+
+    /// How many ServerHellos came.
+    pub fn server_hellos(&self) -> u32 {
+        self.count(MessageKind::SERVER_HELLO)
+    }
+
+    fn count(&self, kind: MessageKind) -> u32 {
+        self.counted().filter(|message| message.kind == kind).map(|message| message.count).fold(0, u32::saturating_add)
+    }
+
+    /// Frames and times of its ClientHellos, at most [`MAX_FRAMES`].
+    pub fn hello_frames(&self) -> impl Iterator<Item = (FrameRef, Timestamp)> {
+        let first = self.noted.iter().filter(|message| message.kind.is_client_hello()).map(|message| message.first);
+        let repeats = self.seldom.iter().flat_map(|seldom| seldom.hellos.iter());
+        let mut frames: Vec<_> = first.map(|(at, frame)| (frame, at)).chain(repeats).collect();
+        frames.sort_by_key(|(frame, _)| *frame);
+        frames.into_iter().take(MAX_FRAMES)
+    }
+
+    /// The latest ClientHello.
+    pub fn last(&self) -> Timestamp {
+        let hellos = self.noted.iter().filter(|message| message.kind.is_client_hello());
+        hellos.map(|message| self.last_of(&message)).max().unwrap_or(self.first)
     }
 
     /// The first HelloVerifyRequest.
@@ -1282,13 +1315,13 @@ impl AttemptFacts {
 
     /// Did an answer reach the client? It echoes the cookie of a HelloVerifyRequest that was not captured.
     pub fn was_heard(&self) -> bool {
-        self.hello_verifies > 0 || self.server_hellos > 0 || self.with_cookie > 0
+        self.hello_verify().is_some() || self.server_hello().is_some() || self.with_cookie > 0
     }
 
     /// Did nothing come back?
     pub fn is_unanswered(&self) -> bool {
-        self.hello_verifies == 0
-            && self.server_hellos == 0
+        self.hello_verify().is_none()
+            && self.server_hello().is_none()
             && self.alert().is_none()
             && self.protected.iter().all(Option::is_none)
     }
@@ -1378,6 +1411,6 @@ mod tests {
         assert!(size_of::<FlowFacts>() <= 192, "{}", size_of::<FlowFacts>());
         assert!(size_of::<TlsFacts>() <= 256, "{}", size_of::<TlsFacts>());
         assert!(size_of::<DtlsFacts>() <= 320, "{}", size_of::<DtlsFacts>());
-        assert!(size_of::<AttemptFacts>() <= 192, "{}", size_of::<AttemptFacts>());
+        assert!(size_of::<AttemptFacts>() <= 160, "{}", size_of::<AttemptFacts>());
     }
 }

@@ -617,7 +617,7 @@ impl DtlsFlow {
     pub fn is_half_seen(&self) -> bool {
         let seen = || self.views.iter().filter_map(|v| v.dtls.as_deref());
         let is_sent = seen().any(|dtls| !dtls.attempts.is_empty() && *Direction::ToServer.of(&dtls.records) > 0);
-        is_sent && !self.came_up() && seen().flat_map(|dtls| &dtls.attempts).all(|a| a.server_hellos == 0)
+        is_sent && !self.came_up() && seen().flat_map(|dtls| &dtls.attempts).all(|a| a.server_hellos() == 0)
     }
 
     /// Was it up before the capture, as far as any point shows?

@@ -130,7 +130,7 @@ impl Outage {
         let silent = sent.reverse();
         let records = dtls().flat_map(|d| d.activity.stretches.iter()).filter(|s| *silent.of(&s.records) > 0);
         let attempts = dtls().flat_map(|d| &d.attempts).filter(|_| silent == Direction::ToServer);
-        let hellos = attempts.flat_map(|a| a.hello_frames.iter()).map(|(_, at)| (at, at));
+        let hellos = attempts.flat_map(|a| a.hello_frames()).map(|(_, at)| (at, at));
         let spoke = records.map(|s| (s.first, s.last)).chain(hellos);
         let meanwhile = spoke.filter(|(first, _)| until.seconds_since(*first) >= SAME_MOMENT);
         let heard = meanwhile.map(|(_, last)| last).max();

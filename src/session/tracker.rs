@@ -374,15 +374,11 @@ fn observe_handshake(
                 hello_version: hello.version,
                 suites: (hello.cipher_suites.first().copied().unwrap_or_default(), hello.cipher_suites.len() as u16),
                 first: at,
-                last: at,
                 hellos: 0,
                 with_cookie: 0,
-                hello_frames: Packed::default(),
-                hello_verifies: 0,
                 cookies: 0,
                 echoed: 0,
                 cookie: 0,
-                server_hellos: 0,
                 suite: None,
                 server_version: None,
                 resumed: false,
@@ -401,18 +397,16 @@ fn observe_handshake(
         }
         let Some(attempt) = dtls.attempts.get_mut(place) else { return };
         attempt.first = attempt.first.min(at);
-        attempt.last = attempt.last.max(at);
         attempt.hellos = attempt.hellos.saturating_add(1);
         // Its number tells, where the snap length cut the cookie off (RFC 6347 §4.2.2).
         let has_cookie = !hello.cookie.is_empty() || hello.partial && sequence > 0;
         attempt.with_cookie = attempt.with_cookie.saturating_add(u32::from(has_cookie));
         let echoes = !hello.cookie.is_empty() && hash(&hello.cookie) == attempt.cookie;
         attempt.echoed = attempt.echoed.saturating_add(u16::from(echoes));
-        if attempt.hellos as usize <= MAX_FRAMES {
-            attempt.hello_frames.push(&(frame, at));
-        }
         let kind = if has_cookie { MessageKind::HelloWithCookie } else { MessageKind::CLIENT_HELLO };
-        attempt.note(kind, direction, at, frame);
+        if !attempt.note(kind, direction, at, frame) && attempt.hellos as usize <= MAX_FRAMES {
+            attempt.seldom.get_or_insert_default().hellos.push(&(frame, at));
+        }
         return;
     }
     let Some(attempt) = dtls.attempts.last_mut() else {
@@ -435,10 +429,8 @@ fn observe_handshake(
                 attempt.cookies = attempt.cookies.saturating_add(1);
                 attempt.cookie = cookie;
             }
-            attempt.hello_verifies = attempt.hello_verifies.saturating_add(1);
         }
         DtlsMessage::ServerHello(hello) => {
-            attempt.server_hellos = attempt.server_hellos.saturating_add(1);
             attempt.suite = hello.cipher_suite;
             attempt.server_version = Some(hello.version);
             if attempt.session_id.is_empty() && !hello.session_id.is_empty() && given.len() < MAX_GIVEN {

@@ -41,7 +41,7 @@ pub(super) fn handshake(case: &Case<'_>, flow: &DtlsFlow) -> Option<Candidate> {
     if let Some(facts) = told.view.dtls.as_deref() {
         data(facts, &told.outcome, &mut rungs);
     }
-    frames.extend(judged.iter().flat_map(|j| j.facts.hello_frames.iter().map(|(frame, _)| frame)));
+    frames.extend(judged.iter().flat_map(|j| j.facts.hello_frames().map(|(frame, _)| frame)));
     let mut ladder = rungs.ladder("dtls", format!("{} handshake to udp/{port}", told.facts.spoken()));
     ladder.outcome = outcome_words(told, flow);
     ladder.completed = told.outcome == AttemptOutcome::Completed;
@@ -57,7 +57,7 @@ struct Ends<'a> {
 impl<'a> Ends<'a> {
     /// A point counts when it was capturing all the while and nothing kept UDP from it.
     fn new(case: &Case<'_>, flow: &'a DtlsFlow, told: &Judged<'_>) -> Ends<'a> {
-        let (first, last) = (told.facts.first, told.facts.last);
+        let (first, last) = (told.facts.first, told.facts.last());
         let port = told.view.opened.endpoints().server.port();
         let find = |vantage: Vantage| {
             let point = case.at(vantage).into_iter().find(|id| *id != told.view.point)?;
@@ -188,7 +188,7 @@ fn missing(case: &Case<'_>, told: &Judged<'_>, rungs: &mut Rungs<'_>) {
         Direction::ToClient => cookie.map_or(facts.first, |m| m.first.0),
         Direction::ToServer => asked(facts).unwrap_or(facts.first),
     };
-    let last = facts.last.max(rungs.last_seen().unwrap_or(facts.last));
+    let last = facts.last().max(rungs.last_seen().unwrap_or(facts.last()));
     // One hello alone: it was waited as long as the tunnel, or else the capture, went on.
     let end = if facts.hellos > 1 { last } else { watched_until(case, told) };
     rungs.push(Step::missing(direction, what.to_owned(), due, end.seconds_since(due)));
@@ -203,7 +203,7 @@ fn asked(facts: &AttemptFacts) -> Option<Timestamp> {
 fn watched_until(case: &Case<'_>, told: &Judged<'_>) -> Timestamp {
     let captured = case.point(told.view.point).and_then(|p| p.span).map_or(told.view.ended.last, |(_, last)| last);
     let tunnel = case.session.tunnel_at(told.facts.first).map_or(captured, |c| c.best().end());
-    if tunnel > told.facts.last { captured.min(tunnel) } else { captured }
+    if tunnel > told.facts.last() { captured.min(tunnel) } else { captured }
 }
 
 fn outcome_words(told: &Judged<'_>, flow: &DtlsFlow) -> String {
