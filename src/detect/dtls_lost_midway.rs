@@ -96,7 +96,7 @@ fn check(case: &Case<'_>) -> Outcome {
         return Outcome::Found(Box::new(finding(case, death, deaths.len(), is_mended(case, &worked, &deaths))));
     }
     let heard = last.views.iter().filter(|v| hears_both(v));
-    let said = heard.filter_map(|v| Some(v.dtls.as_ref()?.unanswered.of(Direction::ToServer)));
+    let said = heard.filter_map(|v| Some(v.dtls.as_ref()?.unanswered(Direction::ToServer)));
     if let Some(said) = said.filter(|said| said.data() > 1 && said.seconds() >= LIVED).max_by_key(|said| said.records) {
         let why = format!(
             "the client's last {} went unanswered over {:.1} s: too short, or too little was heard beside them, to tell dead DTLS from a \
@@ -191,7 +191,7 @@ impl<'a> Death<'a> {
         }
         let views =
             flow.views.iter().filter(|v| !is_heard || hears_both(v)).chain(onward.iter().flat_map(|d| &d.views));
-        let up = views.filter_map(|v| Some(v.dtls.as_ref()?.unanswered.of(Direction::ToServer)));
+        let up = views.filter_map(|v| Some(v.dtls.as_ref()?.unanswered(Direction::ToServer)));
         // An answer takes a moment: the client's part of a last exchange waits for none.
         let waits = |u: &Unanswered| u.last.0.seconds_since(answered.0) >= PATIENCE;
         let unanswered = up.max_by_key(|u| u.records).filter(waits).unwrap_or_default();
@@ -279,7 +279,7 @@ impl<'a> Death<'a> {
     fn reaches_gateway(&self, case: &Case<'_>) -> bool {
         let is_outside = |v: &FlowFacts| case.vantage(v.point) == Some(Vantage::Outside);
         let views = self.flow.views.iter().filter(|v| is_outside(v) && hears_both(v));
-        let unanswered = views.filter_map(|v| v.dtls.as_ref()).map(|d| d.unanswered.of(Direction::ToServer).records);
+        let unanswered = views.filter_map(|v| v.dtls.as_ref()).map(|d| d.unanswered(Direction::ToServer).records);
         unanswered.max().is_some_and(|records| records > 1)
     }
 

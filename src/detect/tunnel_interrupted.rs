@@ -131,7 +131,7 @@ fn unanswered_at_end(session: &Session, last: &Connection) -> Option<String> {
     let dtls = session.dtls_since(last).flat_map(|d| &d.views);
     let views = || dtls.clone().chain(&last.views);
     let heard = views().filter_map(|v| v.last_packet(Direction::ToServer)).max()?;
-    let said = dtls.clone().filter_map(|v| Some(v.dtls.as_ref()?.unanswered.of(Direction::ToClient)));
+    let said = dtls.clone().filter_map(|v| Some(v.dtls.as_ref()?.unanswered(Direction::ToClient)));
     let said = said.filter(|said| said.records >= MANY).max_by_key(|said| said.last.0)?;
     let seconds = said.last.0.seconds_since(heard);
     let records = count(u64::from(said.records), "record");

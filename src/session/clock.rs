@@ -216,12 +216,12 @@ fn shift_flow(flow: &mut FlowFacts, by: f64) {
             seldom.alert.iter_mut().for_each(|(at, ..)| move_it(at));
             seldom.renegotiation.iter_mut().flatten().for_each(|(at, _)| move_it(at));
         }
-        tls.unanswered.shift(|said| shift_unanswered(said, by));
+        move_it(tls.last_word.first_mut());
         shift_activity(&mut tls.activity, by);
     }
     if let Some(dtls) = flow.dtls.as_deref_mut() {
         dtls.sequence.iter_mut().flat_map(|sequence| sequence.gaps_mut()).for_each(move_it);
-        dtls.first.iter_mut().chain(&mut dtls.last).flatten().for_each(|(at, _)| move_it(at));
+        dtls.first.iter_mut().chain(&mut dtls.last).chain(&mut dtls.heard).flatten().for_each(|(at, _)| move_it(at));
         if let Some(seldom) = &mut dtls.seldom {
             seldom.protected.iter_mut().flatten().for_each(move_it);
             seldom.renegotiation.iter_mut().flatten().for_each(|(at, _)| move_it(at));
@@ -236,7 +236,7 @@ fn shift_flow(flow: &mut FlowFacts, by: f64) {
                 move_it(&mut probe.last);
             }
         }
-        dtls.unanswered.shift(|said| shift_unanswered(said, by));
+        move_it(dtls.last_word.first_mut());
         shift_activity(&mut dtls.activity, by);
         for attempt in &mut dtls.attempts {
             move_it(&mut attempt.first);

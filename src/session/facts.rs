@@ -179,12 +179,11 @@ pub struct Closed {
 }
 
 impl Closed {
-    /// Whose doing it was, from the way of its first encrypted alert and the last records before.
-    pub(super) fn told_by(mut self, alert: Option<Direction>, said: &LastWord) -> Closed {
+    /// Whose doing it was, from the way of its first encrypted alert and, where the client had the last word, the nanoseconds since.
+    pub(super) fn told_by(mut self, alert: Option<Direction>, silence: Option<i64>) -> Closed {
         /// A gateway answers a goodbye at once, nanoseconds.
         const AT_ONCE: i64 = 200_000_000;
-        let is_answer = alert == Some(Direction::ToClient)
-            && said.silence(Direction::ToServer, self.at).is_some_and(|silence| silence < AT_ONCE);
+        let is_answer = alert == Some(Direction::ToClient) && silence.is_some_and(|silence| silence < AT_ONCE);
         self.by = if is_answer { Direction::ToServer } else { alert.unwrap_or(self.direction) };
         self
     }
@@ -235,78 +234,60 @@ impl Unanswered {
     }
 }
 
-/// The records at the end of a tunnel that all went one way: what the other side had sent before is answered by them.
+/// The last record each way, and its frame.
+pub type Heard = [Option<(Timestamp, FrameRef)>; 2];
+
+/// The records at the end of a tunnel that all went one way: what the other side had sent before is answered by them. The last record
+/// each way is kept beside it.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct LastWord {
-    // As [`Unanswered`], without the room that moments leave beside frames.
+pub(super) struct LastWord {
     first: Timestamp,
-    last: Timestamp,
-    after: Option<Timestamp>,
     pause: i64,
     records: u32,
     control: u32,
-    /// The frames of the first and of the last.
-    numbers: [u32; 2],
-    captures: [u16; 2],
+    /// The frame of the first: number and capture apart, which takes less room.
+    number: u32,
+    capture: u16,
     speaker: Option<Direction>,
 }
 
 impl LastWord {
-    /// Notes a record; `control` tells whether it has the length of an empty packet.
-    pub fn note(&mut self, at: Timestamp, frame: FrameRef, direction: Direction, control: bool) {
-        let heard = self.speaker.map(|_| self.last);
+    /// Notes a record behind those last heard; `control` tells whether it has the length of an empty packet.
+    fn note(&mut self, at: Timestamp, frame: FrameRef, direction: Direction, control: bool, heard: Heard) {
+        let before = self.speaker.and_then(|speaker| *speaker.of(&heard));
         if self.speaker != Some(direction) {
-            let (numbers, captures) = ([frame.number; 2], [frame.capture; 2]);
-            *self = LastWord {
-                speaker: Some(direction),
-                first: at,
-                after: heard,
-                numbers,
-                captures,
-                ..LastWord::default()
-            };
+            let FrameRef { capture, number } = frame;
+            *self = LastWord { speaker: Some(direction), first: at, number, capture, ..LastWord::default() };
         }
-        self.pause = self.pause.max(heard.map_or(0, |heard| at.nanos_since(heard)));
+        self.pause = self.pause.max(before.map_or(0, |(before, _)| at.nanos_since(before)));
         self.records = self.records.saturating_add(1);
         self.control = self.control.saturating_add(u32::from(control));
-        self.last = at;
-        (self.numbers[1], self.captures[1]) = (frame.number, frame.capture);
     }
 
-    fn said(&self) -> Unanswered {
-        let [first, last] = self.captures;
-        let [first_number, last_number] = self.numbers;
+    /// What went that way since anything came back; nothing when the other side spoke last.
+    fn of(&self, direction: Direction, heard: Heard) -> Unanswered {
+        let Some(last) = direction.of(&heard).filter(|_| self.speaker == Some(direction)) else {
+            return Unanswered::default();
+        };
         Unanswered {
             records: self.records,
             control: self.control,
-            first: (self.first, FrameRef { capture: first, number: first_number }),
-            last: (self.last, FrameRef { capture: last, number: last_number }),
-            after: self.after,
+            first: (self.first, FrameRef { capture: self.capture, number: self.number }),
+            last,
+            after: direction.reverse().of(&heard).map(|(at, _)| at),
             pause: self.pause,
         }
     }
 
-    /// Did the client go on sending for long without an answer?
-    fn is_lapse(&self) -> bool {
-        let is_many = self.speaker == Some(Direction::ToServer) && self.records >= LAPSE_RECORDS;
-        is_many && self.last.seconds_since(self.first) >= LAPSE
-    }
-
     /// Nanoseconds since that side spoke, when it spoke last.
-    fn silence(&self, direction: Direction, at: Timestamp) -> Option<i64> {
-        (self.speaker == Some(direction)).then(|| at.nanos_since(self.last))
+    fn silence(&self, direction: Direction, at: Timestamp, heard: Heard) -> Option<i64> {
+        let (last, _) = direction.of(&heard).filter(|_| self.speaker == Some(direction))?;
+        Some(at.nanos_since(last))
     }
 
-    /// What went that way since anything came back; nothing when the other side spoke last.
-    pub fn of(&self, direction: Direction) -> Unanswered {
-        if self.speaker == Some(direction) { self.said() } else { Unanswered::default() }
-    }
-
-    /// Moves it in time.
-    pub(super) fn shift(&mut self, shift: impl FnOnce(&mut Unanswered)) {
-        let mut said = self.said();
-        shift(&mut said);
-        (self.first, self.last, self.after) = (said.first.0, said.last.0, said.after);
+    /// When the first of them came, to move it in time.
+    pub(super) fn first_mut(&mut self) -> &mut Timestamp {
+        &mut self.first
     }
 }
 
@@ -317,7 +298,6 @@ pub struct Activity {
     pub stretches: Stretches,
     /// Beginnings of bursts behind the first, which begins where the first stretch does.
     pub(super) more_bursts: Few<Timestamp>,
-    last: Option<Timestamp>,
 }
 
 impl Activity {
@@ -333,10 +313,10 @@ impl Activity {
 
     /// Notes a data record.
     pub fn add(&mut self, at: Timestamp, frame: FrameRef, direction: Direction, length: u16) {
-        if self.last.is_some_and(|last| at.nanos_since(last) >= BURST_GAP) && self.more_bursts.len() + 1 < MAX_BURSTS {
+        let is_burst = self.stretches.last().is_some_and(|latest| at.nanos_since(latest.last) >= BURST_GAP);
+        if is_burst && self.more_bursts.len() + 1 < MAX_BURSTS {
             self.more_bursts.push(at);
         }
-        self.last = Some(at);
         let goes_on =
             |last: &Stretch| at.nanos_since(last.last) <= SILENCE || !self.stretches.are_fewer_than(MAX_STRETCHES);
         if !self.stretches.last().is_some_and(goes_on) {
@@ -363,8 +343,7 @@ pub struct TlsFacts {
     pub activity: Activity,
     /// What application-data records tell beside data.
     pub early: Early,
-    /// Records without an answer by the end.
-    pub unanswered: LastWord,
+    pub(super) last_word: LastWord,
     /// What the ClientHello offers, hashed: equal for equal programs.
     pub hello_shape: u64,
     pub(super) seldom: Option<Box<SeldomInTls>>,
@@ -646,9 +625,23 @@ impl TlsFacts {
         self.seldom.get_or_insert_default()
     }
 
+    fn heard(&self) -> Heard {
+        self.data.each_ref().map(|data| data.last)
+    }
+
+    /// Records that way without an answer by the end.
+    pub fn unanswered(&self, direction: Direction) -> Unanswered {
+        self.last_word.of(direction, self.heard())
+    }
+
+    /// Nanoseconds since that side spoke, when it spoke last.
+    pub(super) fn silence(&self, direction: Direction, at: Timestamp) -> Option<i64> {
+        self.last_word.silence(direction, at, self.heard())
+    }
+
     /// Is a record neither question nor answer?
     fn is_beside(&self, at: Timestamp, direction: Direction, length: u16) -> bool {
-        let silence = self.unanswered.silence(Direction::ToClient, at);
+        let silence = self.silence(Direction::ToClient, at);
         let [asked, _] = &self.data;
         match direction {
             Direction::ToClient => silence.is_some_and(|silence| silence >= UNASKED),
@@ -665,7 +658,7 @@ impl TlsFacts {
         if length >= LONGER_THAN_ALERT && self.is_beside(at, direction, length) {
             self.early.0.get_or_insert_default().converses = true;
         }
-        self.unanswered.note(at, frame, direction, control);
+        self.last_word.note(at, frame, direction, control, self.heard());
         let data = direction.of_mut(&mut self.data);
         data.records = data.records.saturating_add(1);
         data.bytes += u64::from(length);
@@ -690,10 +683,11 @@ pub struct DtlsFacts {
     // First what each record changes, so that it lies together in memory.
     /// When data flowed.
     pub activity: Activity,
-    /// Records without an answer by the end.
-    pub unanswered: LastWord,
+    pub(super) last_word: LastWord,
+    /// Last record of epoch 1 or later each way.
+    pub(super) heard: Heard,
     /// Last application-data record each way.
-    pub last: [Option<(Timestamp, FrameRef)>; 2],
+    pub last: Heard,
     /// Application-data records each way.
     pub records: [u32; 2],
     /// Largest application-data record each way.
@@ -760,11 +754,29 @@ pub struct Probe {
 }
 
 impl DtlsFacts {
-    /// A record of the server is about to be noted: remembers how long the client's went unanswered, where that was long.
+    /// Records that way without an answer by the end.
+    pub fn unanswered(&self, direction: Direction) -> Unanswered {
+        self.last_word.of(direction, self.heard)
+    }
+
+    /// Notes a record of epoch 1 or later; `control` tells whether it has the length of an empty packet.
     #[inline]
-    pub fn answered(&mut self, at: Timestamp, frame: FrameRef) {
-        if self.unanswered.is_lapse() {
-            let lapse = Box::new((self.unanswered.said(), (at, frame)));
+    pub fn hear(&mut self, at: Timestamp, frame: FrameRef, direction: Direction, control: bool) {
+        if direction == Direction::ToClient {
+            self.answered(at, frame);
+        }
+        self.last_word.note(at, frame, direction, control, self.heard);
+        *direction.of_mut(&mut self.heard) = Some((at, frame));
+    }
+
+    /// A record of the server comes: remembers how long the client's went unanswered, where that was long.
+    fn answered(&mut self, at: Timestamp, frame: FrameRef) {
+        if self.last_word.records < LAPSE_RECORDS {
+            return;
+        }
+        let said = self.unanswered(Direction::ToServer);
+        if said.records > 0 && said.seconds() >= LAPSE {
+            let lapse = Box::new((said, (at, frame)));
             let longest = &mut self.seldom_mut().lapse;
             if longest.as_ref().is_none_or(|longest| longest.0.seconds() < lapse.0.seconds()) {
                 *longest = Some(lapse);
@@ -1377,10 +1389,12 @@ mod tests {
         use Direction::{ToClient, ToServer};
         let frame = FrameRef::default();
         let by = |direction, alert, said_at: f64| {
-            let mut said = LastWord::default();
-            said.note(Timestamp::default().plus_seconds(said_at), frame, ToServer, false);
             let at = Timestamp::default().plus_seconds(60.0);
-            Closed { at, frame, direction, by: direction, reset: false, ttl: 64 }.told_by(alert, &said).by
+            let mut tls = TlsFacts::default();
+            tls.add_data(Timestamp::default().plus_seconds(said_at), frame, ToServer, 100, false);
+            Closed { at, frame, direction, by: direction, reset: false, ttl: 64 }
+                .told_by(alert, tls.silence(ToServer, at))
+                .by
         };
         assert_eq!(by(ToClient, None, 59.9), ToClient, "a gateway whose service dies sends no alert");
         assert_eq!(by(ToClient, Some(ToServer), 40.0), ToServer);
@@ -1409,7 +1423,7 @@ mod tests {
     fn what_is_kept_of_each_flow_is_small() {
         // As large as what `dissect` kept of a TCP flow, whose room it takes when the capture ends.
         assert!(size_of::<FlowFacts>() <= 192, "{}", size_of::<FlowFacts>());
-        assert!(size_of::<TlsFacts>() <= 256, "{}", size_of::<TlsFacts>());
+        assert!(size_of::<TlsFacts>() <= 224, "{}", size_of::<TlsFacts>());
         assert!(size_of::<DtlsFacts>() <= 320, "{}", size_of::<DtlsFacts>());
         assert!(size_of::<AttemptFacts>() <= 160, "{}", size_of::<AttemptFacts>());
     }

@@ -333,7 +333,7 @@ pub fn lost_behind_gateway(session: &Session) -> Option<&Stuck> {
 /// Did the gateway send as many DTLS records meanwhile, and nothing came back until the end? Then it was among them.
 fn was_sent_over_dtls(session: &Session, stuck: &Stuck) -> bool {
     let dtls = session.dtls.iter().flat_map(|d| &d.views).filter_map(|v| v.dtls.as_deref());
-    let mut in_vain = dtls.map(|dtls| dtls.unanswered.of(Direction::ToClient));
+    let mut in_vain = dtls.map(|dtls| dtls.unanswered(Direction::ToClient));
     in_vain.any(|said| {
         said.records >= stuck.times
             && said.first.0.seconds_since(stuck.first) < BESIDE

@@ -408,14 +408,14 @@ pub fn unheard(before: &Connection, flows: &[&DtlsFlow]) -> Option<Unheard> {
     let of_tls = |v: &View| {
         let tls = v.tls.as_ref()?;
         let heard = tls.data.last().and_then(|data| data.last);
-        let said = tls.unanswered.of(Direction::ToServer);
+        let said = tls.unanswered(Direction::ToServer);
         // Nobody answers a goodbye.
         let is_goodbye = v.closed().is_some_and(|c| (0.0..GOODBYE).contains(&c.at.seconds_since(said.last.0)));
         Some((heard, if is_goodbye { said.without_last() } else { said }))
     };
     let of_dtls = |v: &View| {
         let dtls = v.dtls.as_ref()?;
-        Some((*Direction::ToClient.of(&dtls.last), dtls.unanswered.of(Direction::ToServer)))
+        Some((*Direction::ToClient.of(&dtls.last), dtls.unanswered(Direction::ToServer)))
     };
     let last_dtls = flows.iter().filter(|d| d.worked()).max_by_key(|d| d.start());
     let dtls = last_dtls.into_iter().flat_map(|d| whole(&d.views)).filter_map(of_dtls);

@@ -44,7 +44,7 @@ impl Silence {
         let seconds = last.seconds_since(since);
         // What another capture shows to be answered after this one's last packet was the end of the silence.
         let vain = |v: &View| {
-            let records = v.dtls.as_ref().map_or(0, |dtls| dtls.unanswered.of(sent.reverse()).records);
+            let records = v.dtls.as_ref().map_or(0, |dtls| dtls.unanswered(sent.reverse()).records);
             *sent.reverse().of(&v.ended.unheard) > 0 || records > 0
         };
         let elsewhere =
@@ -53,7 +53,7 @@ impl Silence {
         if seconds < LOST || later.any(|at| at.seconds_since(last) > SAME_MOMENT) {
             return None;
         }
-        let unanswered = dtls.filter_map(|v| Some(v.dtls.as_ref()?.unanswered.of(sent).records));
+        let unanswered = dtls.filter_map(|v| Some(v.dtls.as_ref()?.unanswered(sent).records));
         let records = if is_alone { 0 } else { unanswered.sum() };
         Some(Silence { sent, since, seconds, resent, records, is_alone, frame: view.ended.last_frame })
     }

@@ -105,8 +105,8 @@ impl Tracker {
             What::Closed { flow, direction, alert, reset, ttl } => {
                 if let Some(facts) = self.flow(*flow) {
                     let closed = Closed { at, frame, direction: *direction, by: *direction, reset: *reset, ttl: *ttl };
-                    let said = facts.tls.as_ref().map(|tls| tls.unanswered).unwrap_or_default();
-                    facts.closed.get_or_insert_with(|| Box::new(closed.told_by(*alert, &said)));
+                    let silence = facts.tls.as_ref().and_then(|tls| tls.silence(Direction::ToServer, at));
+                    facts.closed.get_or_insert_with(|| Box::new(closed.told_by(*alert, silence)));
                 }
             }
             What::ClientHello(flow, hello) => {
@@ -499,10 +499,7 @@ fn observe_record(dtls: &mut DtlsFacts, at: Timestamp, frame: FrameRef, directio
     }
     let mut known = dtls.known.unwrap_or_else(|| known_of(dtls, record.version));
     let control = known.control.is_some_and(|length| length.get() == record.length);
-    if direction == Direction::ToClient {
-        dtls.answered(at, frame);
-    }
-    dtls.unanswered.note(at, frame, direction, control);
+    dtls.hear(at, frame, direction, control);
     if !std::mem::replace(direction.of_mut(&mut known.protected), true) {
         match dtls.attempts.last_mut() {
             Some(attempt) => _ = direction.of_mut(&mut attempt.protected).get_or_insert((at, frame)),
@@ -645,7 +642,7 @@ mod tests {
                     observe_record(dtls, at, frame, Direction::ToServer, &record);
                 }
             }
-            dtls.unanswered.of(Direction::ToServer).control
+            dtls.unanswered(Direction::ToServer).control
         };
         for (n, suite) in (1..).zip(suites) {
             let hello = resuming(n, n);

@@ -118,7 +118,7 @@ fn data(facts: &DtlsFacts, outcome: &AttemptOutcome, rungs: &mut Rungs<'_>) {
         }
     }
     for direction in [Direction::ToServer, Direction::ToClient] {
-        let unanswered = facts.unanswered.of(direction);
+        let unanswered = facts.unanswered(direction);
         if unanswered.records > 0 && unanswered.seconds() >= UNANSWERED {
             let (at, frame) = unanswered.first;
             let mut step = Step::seen(direction, WITHOUT_ANSWER.to_owned(), at, frame);
@@ -135,7 +135,7 @@ fn data(facts: &DtlsFacts, outcome: &AttemptOutcome, rungs: &mut Rungs<'_>) {
 fn silent_frames(facts: &DtlsFacts) -> BTreeSet<FrameRef> {
     let mut frames = BTreeSet::new();
     for direction in [Direction::ToServer, Direction::ToClient] {
-        let unanswered = facts.unanswered.of(direction);
+        let unanswered = facts.unanswered(direction);
         if unanswered.records > 0 && unanswered.seconds() >= UNANSWERED {
             frames.extend([unanswered.first.1, unanswered.last.1]);
             frames.extend(direction.reverse().of(&facts.last).map(|(_, frame)| frame));

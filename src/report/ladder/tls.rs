@@ -131,7 +131,7 @@ fn lapse(view: &FlowFacts, rungs: &mut Rungs<'_>) {
 
 /// What the client sent into the old tunnel and nobody answered.
 fn silence(tls: &TlsFacts, rungs: &mut Rungs<'_>) {
-    let unanswered = tls.unanswered.of(Direction::ToServer);
+    let unanswered = tls.unanswered(Direction::ToServer);
     if unanswered.records > 1 && unanswered.seconds() >= UNANSWERED {
         let (at, frame) = unanswered.first;
         let mut step = Step::seen(Direction::ToServer, WITHOUT_ANSWER.to_owned(), at, frame);
