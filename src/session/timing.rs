@@ -430,6 +430,22 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn large_packets_toward_a_client_that_the_gateway_dropped_say_nothing_against_its_session() {
+        let dropped = |direction: Direction| {
+            let mut mine = client([10, 9, 0, 7], 100, &[7.005, 157.005], 30);
+            let facts = &mut mine.flows[0].facts;
+            for seconds in [570.5, 620.5, 700.2] {
+                let packet = Large { direction, ip_len: 1418, again: false };
+                direction.of_mut(&mut facts.large).add(at(seconds), FrameRef::default(), packet);
+                facts.ended.last = at(seconds);
+            }
+            found(&[mine], &[])
+        };
+        assert_eq!(dropped(Direction::ToClient), [Some(7)]);
+        assert_eq!(dropped(Direction::ToServer), [None], "the tunnel had to carry what the client sent");
+    }
+
+    #[test]
     fn traffic_that_no_tunnel_carried_is_nobodys_however_often_it_falls_together_with_one() {
         let theirs = client([10, 9, 0, 7], 100, &[7.005, 157.005, 180.5, 300.5, 410.5], 30);
         assert_eq!(found(&[theirs], &[]), [None]);
