@@ -11,6 +11,9 @@ use crate::maps::{HashMap, HashSet};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+/// Sessions told apart that had an address one after the other: a bound on the work thousands of them can cause.
+pub(super) const MOST_HOLDERS: usize = 64;
+
 /// Packets toward one address that never got through, at a point of which nobody knows whether it saw inside a tunnel.
 #[derive(Clone, Copy, Debug)]
 pub struct Unclaimed {
@@ -82,6 +85,7 @@ fn apart(sessions: &[Entry], clients: Vec<Client>) -> Vec<Client> {
         if pairs().all(follows) { sessions.iter().map(|session| session.start).collect() } else { Vec::new() };
     let parts = clients.into_iter().flat_map(|client| {
         let starts = starts.get(&client.address).unwrap_or(&of_only_client);
+        let starts = starts.get(..MOST_HOLDERS.min(starts.len())).unwrap_or_default();
         let Client { address, flows, .. } = client;
         let mut parts: BTreeMap<usize, Client> = BTreeMap::new();
         for flow in flows {
@@ -264,7 +268,8 @@ pub fn attach_icmp(sessions: &mut [Entry], icmp: Vec<IcmpFacts>) -> Vec<IcmpFact
             }
         }
         for address in session.inner_addresses.iter().filter(|address| inside.contains(address)) {
-            by_inner.entry(*address).or_default().push(i);
+            let holders = by_inner.entry(*address).or_default();
+            holders.extend((holders.len() < MOST_HOLDERS).then_some(i));
         }
     }
     for error in icmp {

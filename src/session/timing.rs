@@ -3,7 +3,7 @@
 
 use super::eliminate::{SLACK, eliminate};
 use super::facts::{IcmpFacts, Runs};
-use super::inner::holder;
+use super::inner::{MOST_HOLDERS, holder};
 use super::limits::stuck_toward_client;
 use super::meetings::{Meeting, Place};
 use super::pace::{Pace, Paces, TOGETHER};
@@ -147,7 +147,7 @@ fn give(sessions: &[Entry], clients: &[Client], homes: &mut [Option<Home>]) {
         let Some(given) = by_address.get(&client.address) else { continue };
         let span = client.span();
         let given = given.iter().copied().filter(|i| sessions.get(*i).is_some_and(|s| overlaps(s, span)));
-        let session = holder(sessions, given, span.0);
+        let session = holder(sessions, given.take(MOST_HOLDERS), span.0);
         *home = session.map(|session| Home { session, guessed: None, is_certain: true });
     }
 }
