@@ -177,7 +177,7 @@ impl<'a> Break<'a> {
             (Cause::Reset, Some(reset)) if reset.closed.direction == Direction::ToServer => "client-closed",
             (Cause::Reset, _) => "reset-by-gateway",
             (Cause::PathLost | Cause::DpdUnanswered | Cause::ClientClosed, _) if rekeyed => "rekey-failed",
-            (Cause::PathLost, _) if syn_arrives(case, seam) == Some(true) => "gateway-silent",
+            (Cause::PathLost, _) if waiting(case, seam) == Some(Waiting::AtGateway) => "gateway-silent",
             (cause, _) => cause.word(),
         };
         Break { likely, seam: Some(seam), old, reset, hop: None, silence: None, outage: None }
@@ -469,9 +469,12 @@ impl<'a> Break<'a> {
             let words = |seconds| format!(" The new one's {what} waited {seconds:.1} s for its answer.");
             text.extend(seconds.map(words));
         }
-        text.push_str(match syn_arrives(case, seam) {
-            Some(true) => " The first had come to the gateway's outside interface at once.",
-            Some(false) => {
+        text.push_str(match waiting(case, seam) {
+            Some(Waiting::AtGateway) => " The first had come to the gateway's outside interface at once.",
+            Some(Waiting::OnWayBack) => {
+                " The gateway had answered at once at its outside interface: lost on the way to the client."
+            }
+            Some(Waiting::OnWayThere) => {
                 " Those sent until then never came to the gateway's outside interface: lost between the two."
             }
             None => "",
@@ -538,7 +541,7 @@ impl<'a> Break<'a> {
             "client-silent" => {
                 "capture at the client: only there shows whether its network was lost or its machine slept or was off"
             }
-            "path-lost" if self.seam.and_then(|seam| syn_arrives(case, seam)) == Some(false) => {
+            "path-lost" if self.seam.is_some_and(|seam| waiting(case, seam).is_some()) => {
                 "find what lost the packets between the client's NIC and the gateway's outside interface at that moment: its access network, a carrier, a firewall in front of the gateway"
             }
             "path-lost" => "look at the client's network at that moment: nothing at all came back from the gateway",
@@ -605,19 +608,33 @@ fn outage_frame(outage: &Outage) -> &'static str {
     if outage.resent > 0 { "first TLS segment sent again in vain" } else { "first DTLS record without an answer" }
 }
 
-/// Does the new connection's first SYN, which waited long for its answer, reach the gateway's outside interface, where both ends were
-/// captured?
-fn syn_arrives(case: &Case<'_>, seam: &Reconnect) -> Option<bool> {
+/// Where the new connection's first SYN, or its answer, was while the client waited long for it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Waiting {
+    /// It did not come to the gateway's outside interface.
+    OnWayThere,
+    /// It came there and was not answered.
+    AtGateway,
+    /// It was answered there, and the answer did not come to the client.
+    OnWayBack,
+}
+
+/// The same, where both ends were captured.
+fn waiting(case: &Case<'_>, seam: &Reconnect) -> Option<Waiting> {
     /// Clocks and ways differ by less, seconds.
     const AT_ONCE: f64 = 1.0;
     seam.syn_wait?;
     let new = case.session.connections.get(seam.new)?;
-    let syn = |vantage| {
-        let view = new.views.iter().find(|view| case.vantage(view.point) == Some(vantage))?;
-        Some((view.opened.syn()?.at, case.point(view.point)?))
+    let view = |vantage| new.views.iter().find(|view| case.vantage(view.point) == Some(vantage));
+    let (client, outside) = (view(Vantage::Client)?, view(Vantage::Outside)?);
+    let (sent, came) = (client.opened.syn()?.at, outside.opened.syn()?.at);
+    let is_answered = outside.syn_wait().is_some_and(|seconds| seconds < AT_ONCE);
+    let waiting = match came.seconds_since(sent) < AT_ONCE {
+        false => Waiting::OnWayThere,
+        true if is_answered => Waiting::OnWayBack,
+        true => Waiting::AtGateway,
     };
-    let ((sent, _), (came, outside)) = (syn(Vantage::Client)?, syn(Vantage::Outside)?);
-    outside.was_capturing(sent, came).then(|| came.seconds_since(sent) < AT_ONCE)
+    case.point(outside.point)?.was_capturing(sent, came).then_some(waiting)
 }
 
 /// Do the client's DTLS records reach the gateway's outside interface in that time, where it was captured too?

@@ -541,6 +541,9 @@ impl Open {
     }
 }
 
+/// Packets of one moment may be captured in any order, seconds.
+const SAME_MOMENT: f64 = 0.01;
+
 /// Connections that may own a DTLS flow, best first: whether another flow has it, seconds since its first answer, index.
 fn candidates(connections: &[Group], flow: &Group, open: &Open, busy: &[Option<Timestamp>]) -> Vec<(bool, f64, usize)> {
     let late = flow.views.iter().any(|view| late(view));
@@ -549,7 +552,11 @@ fn candidates(connections: &[Group], flow: &Group, open: &Open, busy: &[Option<T
     let coming = (open.next..connections.len()).take(MOST_CANDIDATES).filter(is_one);
     let begun = open.all.iter().rev().take(MOST_CANDIDATES).copied();
     let lateness = |group: &Group| match group.first_answer() {
-        Some(answer) if answer <= flow.start.plus_seconds(0.5) => Some(flow.start.seconds_since(answer).max(0.0)),
+        Some(answer) if answer <= flow.start.plus_seconds(SAME_MOMENT) => {
+            Some(flow.start.seconds_since(answer).max(0.0))
+        }
+        // Clocks may differ by so much; but who was answered before is likelier.
+        Some(answer) if answer <= flow.start.plus_seconds(0.5) => Some(1e5 + answer.seconds_since(flow.start)),
         // Both began before the capture: which was silent first says nothing.
         Some(answer) if late && !group.begins_here() => Some(answer.seconds_since(flow.start)),
         Some(_) if group.begins_here() => None,
