@@ -149,6 +149,7 @@ struct Break<'a> {
     hop: Option<crate::session::moves::Hop>,
     silence: Option<Silence>,
     outage: Option<Outage>,
+    waiting: Option<Waiting>,
 }
 
 /// A RST and what gives it away.
@@ -172,15 +173,16 @@ impl<'a> Break<'a> {
         let old = case.session.connections.get(seam.old);
         let reset = old.and_then(|c| reset(case, c)).filter(|_| seam.cause == Cause::Reset);
         let rekeyed = old.is_some_and(rekey_failed);
+        let waiting = waiting(case, seam);
         let likely = match (seam.cause, reset) {
             (_, Some(reset)) if reset.is_forged() => "reset-by-middlebox",
             (Cause::Reset, Some(reset)) if reset.closed.direction == Direction::ToServer => "client-closed",
             (Cause::Reset, _) => "reset-by-gateway",
             (Cause::PathLost | Cause::DpdUnanswered | Cause::ClientClosed, _) if rekeyed => "rekey-failed",
-            (Cause::PathLost, _) if waiting(case, seam) == Some(Waiting::AtGateway) => "gateway-silent",
+            (Cause::PathLost, _) if waiting == Some(Waiting::AtGateway) => "gateway-silent",
             (cause, _) => cause.word(),
         };
-        Break { likely, seam: Some(seam), old, reset, hop: None, silence: None, outage: None }
+        Break { likely, seam: Some(seam), old, reset, hop: None, silence: None, outage: None, waiting }
     }
 
     fn hop(session: &'a Session) -> Option<Break<'a>> {
@@ -193,6 +195,7 @@ impl<'a> Break<'a> {
             hop: Some(hop),
             silence: None,
             outage: None,
+            waiting: None,
         })
     }
 
@@ -208,7 +211,16 @@ impl<'a> Break<'a> {
 
     /// How it ended, with nothing that followed.
     fn at_end(likely: &'static str, last: &'a Connection) -> Break<'a> {
-        Break { likely, seam: None, old: Some(last), reset: None, hop: None, silence: None, outage: None }
+        Break {
+            likely,
+            seam: None,
+            old: Some(last),
+            reset: None,
+            hop: None,
+            silence: None,
+            outage: None,
+            waiting: None,
+        }
     }
 
     /// The last tunnel was reset, and nothing followed.
@@ -395,7 +407,7 @@ impl<'a> Break<'a> {
             follows: self.is_of_a_stuck_segment().then_some("path-mtu-blackhole"),
             evidence,
             filters: [self.old, new].into_iter().flatten().map(stream_filter).collect(),
-            remedy: self.remedy(case),
+            remedy: self.remedy(),
             wanted: case.other_end("what of the tunnel passes there meanwhile").filter(|_| self.is_lost_on_the_way()),
             ..Finding::default()
         }
@@ -469,7 +481,7 @@ impl<'a> Break<'a> {
             let words = |seconds| format!(" The new one's {what} waited {seconds:.1} s for its answer.");
             text.extend(seconds.map(words));
         }
-        text.push_str(match waiting(case, seam) {
+        text.push_str(match self.waiting {
             Some(Waiting::AtGateway) => " The first had come to the gateway's outside interface at once.",
             Some(Waiting::OnWayBack) => {
                 " The gateway had answered at once at its outside interface: lost on the way to the client."
@@ -527,7 +539,7 @@ impl<'a> Break<'a> {
         all
     }
 
-    fn remedy(&self, case: &Case<'_>) -> Vec<String> {
+    fn remedy(&self) -> Vec<String> {
         let step = match self.likely {
             "reset-by-middlebox" => {
                 "find the device between client and gateway that resets TCP (the reset's TTL tells how far it is) and exempt the gateway"
@@ -541,7 +553,7 @@ impl<'a> Break<'a> {
             "client-silent" => {
                 "capture at the client: only there shows whether its network was lost or its machine slept or was off"
             }
-            "path-lost" if self.seam.is_some_and(|seam| waiting(case, seam).is_some()) => {
+            "path-lost" if self.waiting.is_some() => {
                 "find what lost the packets between the client's NIC and the gateway's outside interface at that moment: its access network, a carrier, a firewall in front of the gateway"
             }
             "path-lost" => "look at the client's network at that moment: nothing at all came back from the gateway",

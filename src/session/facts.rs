@@ -1213,7 +1213,7 @@ impl MessageKind {
 }
 
 impl AttemptFacts {
-    /// Puts a message on the list, or counts it as a repeat; is it on the list now?
+    /// Puts a message on the list, or counts it as a repeat; did it go on the list?
     pub fn note(&mut self, kind: MessageKind, direction: Direction, at: Timestamp, frame: FrameRef) -> bool {
         let bit = 1 << (kind.one_way(direction) % i64::from(u32::BITS));
         let known = if self.kinds & bit != 0 { self.known(kind, direction) } else { None };

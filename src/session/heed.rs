@@ -66,10 +66,12 @@ pub fn heed<'a>(session: &'a Session, icmp: &'a Icmp) -> Heed<'a> {
     if after == 0 {
         let goes_on =
             || quoted(session, icmp).any(|(flow, way)| flow.last_packet(way).is_some_and(|at| at > facts.last));
-        return match probing.is_empty() {
-            false => Heed::Probes,
-            true if useful.is_none() && goes_on() => Heed::Guessed,
-            true => Heed::Smaller,
+        return if !probing.is_empty() {
+            Heed::Probes
+        } else if useful.is_none() && goes_on() {
+            Heed::Guessed
+        } else {
+            Heed::Smaller
         };
     }
     Heed::Ignored(Ignored {

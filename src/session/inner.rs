@@ -5,14 +5,11 @@ use super::limits::{lowered_after_trouble, stuck_toward_client};
 use super::meetings::Meeting;
 use super::pace::Pace;
 use super::timing::{self, Client, Guesses, Home};
-use super::{Entry, InnerFlow, Point, Proof, Session};
+use super::{Entry, InnerFlow, Point, Proof, Session, vantage};
 use crate::event::{Direction, Endpoints, FlowId, PointId, Quoted, Timestamp, Vantage};
 use crate::maps::{HashMap, HashSet};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-
-/// Sessions told apart that had an address one after the other: a bound on the work thousands of them can cause.
-pub(super) const MOST_HOLDERS: usize = 64;
 
 /// Packets toward one address that never got through, at a point of which nobody knows whether it saw inside a tunnel.
 #[derive(Clone, Copy, Debug)]
@@ -38,7 +35,7 @@ pub(super) fn attach(
     let (carried, others): (Vec<_>, Vec<_>) = others.into_iter().partition(|flow| flow.opened.carrier.is_some());
     attach_carried(sessions, carried, points);
     let sees_inner = |flow: &FlowFacts| {
-        let vantage = points.get(flow.point.0 as usize).and_then(|p| p.vantage);
+        let vantage = vantage(points, flow.point);
         vantage.is_none_or(|v| !v.is_outer())
     };
     let (client, server) =
@@ -71,26 +68,42 @@ pub(super) fn clients(flows: Vec<View>, icmp: &[IcmpFacts], points: &[Point]) ->
     clients.into_values().collect()
 }
 
-/// An address that several sessions had one after the other, as keys show or because there is but one client: its flows apart by session.
-fn apart(sessions: &[Entry], clients: Vec<Client>) -> Vec<Client> {
-    let mut starts: HashMap<IpAddr, Vec<Timestamp>> = HashMap::default();
-    for session in sessions {
-        for address in &session.inner_addresses {
-            starts.entry(*address).or_default().push(session.start);
+/// Sessions by what they had: when each began, and its index, in that order.
+pub(super) type Holders = HashMap<IpAddr, Vec<(Timestamp, usize)>>;
+
+/// The sessions that had each of the wanted addresses.
+pub(super) fn holders(sessions: &[Entry], is_wanted: impl Fn(&IpAddr) -> bool) -> Holders {
+    let mut holders = Holders::default();
+    for (i, session) in sessions.iter().enumerate() {
+        for address in session.inner_addresses.iter().filter(|address| is_wanted(address)) {
+            holders.entry(*address).or_default().push((session.start, i));
         }
     }
+    holders.values_mut().for_each(|had| had.sort_unstable());
+    holders
+}
+
+/// Of sessions that had an address one after the other: the latest that had begun by then, or else the first.
+pub(super) fn holder(had: &[(Timestamp, usize)], at: Timestamp) -> Option<usize> {
+    let begun = had.partition_point(|(start, _)| *start <= at);
+    had.get(begun.saturating_sub(1)).map(|(_, i)| *i)
+}
+
+/// An address that several sessions had one after the other, as keys show or because there is but one client: its flows apart by session.
+fn apart(sessions: &[Entry], clients: Vec<Client>) -> Vec<Client> {
+    /// Sessions told apart: a bound on the work thousands of them can cause.
+    const MOST: usize = 64;
+    let holders = holders(sessions, |_| true);
     let pairs = || sessions.iter().zip(sessions.iter().skip(1));
     let follows = |(a, b): (&Entry, &Entry)| (a.client, a.gateway) == (b.client, b.gateway) && a.end <= b.start;
-    let of_only_client: Vec<Timestamp> =
-        if pairs().all(follows) { sessions.iter().map(|session| session.start).collect() } else { Vec::new() };
-    let parts = clients.into_iter().flat_map(|client| {
-        let starts = starts.get(&client.address).unwrap_or(&of_only_client);
-        let starts = starts.get(..MOST_HOLDERS.min(starts.len())).unwrap_or_default();
-        let Client { address, flows, .. } = client;
-        let mut parts: BTreeMap<usize, Client> = BTreeMap::new();
+    let starts = || (0..).zip(sessions).map(|(i, session)| (session.start, i));
+    let of_only_client: Vec<(Timestamp, usize)> = if pairs().all(follows) { starts().collect() } else { Vec::new() };
+    let parts = clients.into_iter().flat_map(|Client { address, flows, .. }| {
+        let had = holders.get(&address).unwrap_or(&of_only_client);
+        let had = had.get(..MOST).unwrap_or(had);
+        let mut parts: BTreeMap<Option<usize>, Client> = BTreeMap::new();
         for flow in flows {
-            let begun = starts.iter().filter(|start| **start <= flow.facts.opened.first).count();
-            let part = parts.entry(begun.max(1)).or_insert_with(|| Client::of(address));
+            let part = parts.entry(holder(had, flow.facts.opened.first)).or_insert_with(|| Client::of(address));
             part.points.insert(flow.facts.point);
             part.flows.push(flow);
         }
@@ -243,13 +256,6 @@ fn inside_only(client: Client, refused: &HashSet<IpAddr>, points: &[Point], alon
     (known || lowered_after_trouble(&session).is_some()).then_some(session)
 }
 
-/// Of sessions that had an address one after the other: the latest that had begun by then, or else the first.
-pub(super) fn holder(sessions: &[Entry], had: impl Iterator<Item = usize>, at: Timestamp) -> Option<usize> {
-    let mut had: Vec<(Timestamp, usize)> = had.filter_map(|i| Some((sessions.get(i)?.start, i))).collect();
-    had.sort_unstable();
-    had.iter().rfind(|(start, _)| *start <= at).or(had.first()).map(|(_, i)| *i)
-}
-
 /// Gives ICMP errors to the sessions whose packets they quote, and gives back those that a packet did not fit and quote nobody's.
 pub fn attach_icmp(sessions: &mut [Entry], icmp: Vec<IcmpFacts>) -> Vec<IcmpFacts> {
     let mut strays = Vec::new();
@@ -258,7 +264,7 @@ pub fn attach_icmp(sessions: &mut [Entry], icmp: Vec<IcmpFacts>) -> Vec<IcmpFact
     let quoted: HashSet<_> = icmp.iter().filter_map(|error| ends(&error.quoted)).flatten().collect();
     let mut by_outer: HashMap<(IpAddr, u16, u8), usize> = HashMap::default();
     let inside: HashSet<IpAddr> = icmp.iter().flat_map(|error| [error.quoted.src, error.quoted.dst]).collect();
-    let mut by_inner: HashMap<IpAddr, Vec<usize>> = HashMap::default();
+    let by_inner = holders(sessions, |address| inside.contains(address));
     for (i, session) in sessions.iter().enumerate() {
         for view in session.outer_views() {
             let client = view.opened.endpoints().client;
@@ -267,10 +273,6 @@ pub fn attach_icmp(sessions: &mut [Entry], icmp: Vec<IcmpFacts>) -> Vec<IcmpFact
                 by_outer.insert(end, i);
             }
         }
-        for address in session.inner_addresses.iter().filter(|address| inside.contains(address)) {
-            let holders = by_inner.entry(*address).or_default();
-            holders.extend((holders.len() < MOST_HOLDERS).then_some(i));
-        }
     }
     for error in icmp {
         let q = error.quoted;
@@ -278,7 +280,7 @@ pub fn attach_icmp(sessions: &mut [Entry], icmp: Vec<IcmpFacts>) -> Vec<IcmpFact
             let from_client = by_outer.get(&src).map(|i| (*i, false));
             from_client.or_else(|| by_outer.get(&dst).map(|i| (*i, true)))
         });
-        let of = |address: IpAddr| holder(sessions, by_inner.get(&address)?.iter().copied(), error.first);
+        let of = |address: IpAddr| holder(by_inner.get(&address)?, error.first);
         let inner = || of(q.dst).map(|i| (i, true)).or_else(|| of(q.src).map(|i| (i, false)));
         let (home, is_inner) = match outer {
             Some(home) => (Some(home), false),
@@ -307,10 +309,13 @@ mod tests {
             let session = Session::new(IpAddr::from([192, 0, 2, 1]), None, 443, Proof::LateDtls);
             Box::new(Session { start: at(start), end: at(start + 50.0), ..session })
         };
-        let sessions = [session(10.0), session(70.0), session(130.0)];
-        let held = |seconds: f64| holder(&sessions, [2, 0, 1].into_iter(), at(seconds));
-        assert_eq!([5.0, 20.0, 65.0, 70.0, 500.0].map(held), [Some(0), Some(0), Some(0), Some(1), Some(2)]);
-        assert_eq!(holder(&sessions, [].into_iter(), at(0.0)), None);
+        let address = IpAddr::from([10, 9, 0, 1]);
+        let mut sessions = [session(130.0), session(10.0), session(70.0)];
+        sessions.iter_mut().for_each(|session| session.inner_addresses.push(address));
+        let holders = holders(&sessions, |_| true);
+        let held = |seconds: f64| holder(&holders[&address], at(seconds));
+        assert_eq!([5.0, 20.0, 65.0, 70.0, 500.0].map(held), [Some(1), Some(1), Some(1), Some(2), Some(0)]);
+        assert_eq!(holder(&[], at(0.0)), None);
     }
 
     #[test]

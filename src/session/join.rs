@@ -6,7 +6,7 @@ use super::facts::{Few, FlowFacts, InsideTls, Random, View};
 use super::proof::{Beside, Proof};
 use super::reconnect::MINUTE;
 use super::shape::{Shape, asks_again, converses, exchanges};
-use super::{Confidence, Connection, DtlsFlow, Entry, Point, Role, Session, attempt};
+use super::{Confidence, Connection, DtlsFlow, Entry, Point, Role, Session, attempt, vantage};
 use crate::event::{Direction, Timestamp, Token, Vantage};
 use crate::maps::{HashMap, HashSet};
 use std::cmp::Reverse;
@@ -361,7 +361,7 @@ fn group(flows: Vec<View>, points: &[Point]) -> Vec<Group> {
         }
     }
     let rank = |f: &FlowFacts| {
-        let vantage = points.get(f.point.0 as usize).and_then(|p| p.vantage);
+        let vantage = vantage(points, f.point);
         let is_rest = !begins_here(f) && random(f).is_none();
         (vantage.map_or(2, |v| u8::from(v != Vantage::Client)), is_rest, f.point)
     };

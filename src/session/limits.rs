@@ -3,7 +3,7 @@
 use super::facts::{FlowFacts, IcmpFacts, Run, View};
 use super::mtu;
 use super::reconnect::{Announced, InnerMss};
-use super::{Basis, Channel, DtlsFlow, InnerFlow, Limit, Oversized, Point, Session};
+use super::{Basis, Channel, DtlsFlow, InnerFlow, Limit, Oversized, Point, Session, vantage};
 use crate::event::{Direction, FrameRef, LARGE, Passed, PointId, Protocol, Sizes, Stuck, Timestamp, Vantage, Version};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -748,7 +748,7 @@ fn oversized_outer(session: &Session, limit: &Limit, points: &[Point]) -> Vec<Ov
     let views: Vec<&View> = if limit.channel == Channel::OuterTcp { tcp.collect() } else { udp.collect() };
     for view in views {
         // Only before the small link: a packet seen beyond it was small enough.
-        let beyond = points.get(view.point.0 as usize).and_then(|p| p.vantage);
+        let beyond = vantage(points, view.point);
         for direction in [Direction::ToServer, Direction::ToClient] {
             let to_client = direction == Direction::ToClient;
             if matches!((beyond, to_client), (Some(Vantage::Outside), false) | (Some(Vantage::Client), true)) {

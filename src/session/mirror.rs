@@ -6,7 +6,7 @@ use super::inner;
 use super::meetings::Meeting;
 use super::pace::Pace;
 use super::timing::{self, Guesses};
-use super::{Entry, Point};
+use super::{Entry, Point, vantage};
 use crate::event::{FlowId, PointId, Vantage};
 use crate::maps::HashSet;
 use std::collections::BTreeMap;
@@ -27,8 +27,7 @@ pub fn part(
 ) {
     let is_candidate = |flow: &View| {
         let ends = flow.opened.endpoints();
-        let vantage = points.get(usize::from(flow.point.0)).and_then(|point| point.vantage);
-        vantage.is_some_and(Vantage::is_outer)
+        vantage(points, flow.point).is_some_and(Vantage::is_outer)
             && flow.large.iter().any(|runs| !runs.is_empty())
             && flow.opened.carrier.is_none()
             && [ends.client.ip(), ends.server.ip()].iter().all(|address| !outer.contains(address))

@@ -74,6 +74,11 @@ pub enum Basis {
     Decrypted,
 }
 
+/// Where a point stood, if that is known.
+pub fn vantage(points: &[Point], point: PointId) -> Option<Vantage> {
+    points.get(usize::from(point.0))?.vantage
+}
+
 /// One capture point of the run: an interface of a capture.
 #[derive(Clone, Debug)]
 pub struct Point {
@@ -849,7 +854,7 @@ impl Session {
     /// Client end first.
     fn sort_views(&mut self, points: &[Point]) {
         let rank = |view: &FlowFacts| {
-            let vantage = points.get(usize::from(view.point.0)).and_then(|p| p.vantage);
+            let vantage = vantage(points, view.point);
             (vantage.map_or(2, |v| u8::from(v != Vantage::Client)), view.point)
         };
         for connection in &mut self.connections {

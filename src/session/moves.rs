@@ -5,7 +5,7 @@
 
 use super::facts::{FlowFacts, RecordNumber, View};
 use super::proof::Beside;
-use super::{DtlsFlow, Entry, Point, Proof, Session};
+use super::{DtlsFlow, Entry, Point, Proof, Session, vantage};
 use crate::event::{Direction, FrameRef, PointId, Timestamp, Token, Vantage};
 use crate::maps::{HashMap, HashSet};
 use std::cell::LazyCell;
@@ -233,8 +233,7 @@ fn own_tunnels(sessions: &[Entry]) -> Vec<(usize, usize)> {
 /// A client that has another address all of a sudden, and goes on without a login; seen on the client itself.
 fn roam(sessions: &mut Vec<Entry>, points: &[Point]) {
     let at_client = |s: &Session| -> BTreeSet<PointId> {
-        let vantage = |p: &PointId| points.get(usize::from(p.0)).and_then(|p| p.vantage);
-        s.outer_views().map(|v| v.point).filter(|p| vantage(p) == Some(Vantage::Client)).collect()
+        s.outer_views().map(|v| v.point).filter(|p| vantage(points, *p) == Some(Vantage::Client)).collect()
     };
     let mut by_point: HashMap<(PointId, Option<IpAddr>), Vec<usize>> = HashMap::default();
     for (i, session) in sessions.iter().enumerate() {

@@ -1,7 +1,7 @@
 //! What sizes got through, per channel and direction: the passive path-MTU bracket.
 
 use super::facts::FlowFacts;
-use super::{Channel, Point, Session};
+use super::{Channel, Point, Session, vantage};
 use crate::event::{Direction, FrameRef, PointId, Vantage};
 use std::collections::BTreeMap;
 
@@ -50,8 +50,7 @@ pub fn brackets(session: &Session, points: &[Point]) -> Vec<Bracket> {
 }
 
 fn is_receiving_end(point: PointId, to_client: bool, points: &[Point]) -> bool {
-    let vantage = points.get(usize::from(point.0)).and_then(|p| p.vantage);
-    vantage == Some(if to_client { Vantage::Client } else { Vantage::Outside })
+    vantage(points, point) == Some(if to_client { Vantage::Client } else { Vantage::Outside })
 }
 
 fn entry(found: &mut BTreeMap<(Channel, bool), Bracket>, channel: Channel, to_client: bool) -> &mut Bracket {

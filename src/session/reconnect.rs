@@ -2,7 +2,7 @@
 
 use super::facts::{Activity, Closed, FlowFacts, Stretch, View};
 use super::limits::headers;
-use super::{Connection, DtlsFlow, InnerFlow, Point, Session};
+use super::{Connection, DtlsFlow, InnerFlow, Point, Session, vantage};
 use crate::event::{Direction, FrameRef, Timestamp, Vantage};
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
@@ -336,10 +336,8 @@ fn is_hours(seconds: f64) -> bool {
 
 /// The client was silent although keepalives were due, and its own capture shows nothing at all for as long: it slept.
 fn slept(session: &Session, points: &[Point], seam: &Reconnect) -> bool {
-    let at_client = |v: &&FlowFacts| {
-        let point = points.get(usize::from(v.point.0));
-        point.is_some_and(|p| matches!(p.vantage, Some(Vantage::Client | Vantage::VirtualAdapter)))
-    };
+    let at_client =
+        |v: &&FlowFacts| matches!(vantage(points, v.point), Some(Vantage::Client | Vantage::VirtualAdapter));
     let views: Vec<&FlowFacts> = session.outer_views().filter(at_client).collect();
     let Some(point) = views.first().and_then(|v| points.get(usize::from(v.point.0))) else { return false };
     let woke = |(from, to): &&(Timestamp, Timestamp)| {
@@ -442,8 +440,7 @@ fn quiet(
     const ALIVE: f64 = 20.0;
     /// So many records at once are what had waited for the path.
     const WAITED: u32 = 3;
-    let vantage = |view: &View| points.get(usize::from(view.point.0)).and_then(|point| point.vantage);
-    if before.views.iter().any(|view| vantage(view) != Some(Vantage::Outside)) {
+    if before.views.iter().any(|view| vantage(points, view.point) != Some(Vantage::Outside)) {
         return None;
     }
     let seconds = match closed.filter(|closed| closed.at <= start) {

@@ -3,7 +3,7 @@
 
 use super::eliminate::{SLACK, eliminate};
 use super::facts::{IcmpFacts, Runs};
-use super::inner::{MOST_HOLDERS, holder};
+use super::inner::{holder, holders};
 use super::limits::stuck_toward_client;
 use super::meetings::{Meeting, Place};
 use super::pace::{Pace, Paces, TOGETHER};
@@ -139,15 +139,13 @@ pub(super) fn refused(icmp: &[IcmpFacts]) -> HashSet<IpAddr> {
 
 /// An address that a decrypted CONNECT gave to one session needs no guess.
 fn give(sessions: &[Entry], clients: &[Client], homes: &mut [Option<Home>]) {
-    let mut by_address: HashMap<IpAddr, Vec<usize>> = HashMap::default();
-    for (i, address) in sessions.iter().enumerate().flat_map(|(i, s)| s.inner_addresses.iter().map(move |a| (i, a))) {
-        by_address.entry(*address).or_default().push(i);
-    }
+    let holders = holders(sessions, |_| true);
     for (home, client) in homes.iter_mut().zip(clients) {
-        let Some(given) = by_address.get(&client.address) else { continue };
+        let Some(given) = holders.get(&client.address) else { continue };
         let span = client.span();
-        let given = given.iter().copied().filter(|i| sessions.get(*i).is_some_and(|s| overlaps(s, span)));
-        let session = holder(sessions, given.take(MOST_HOLDERS), span.0);
+        let is_there = |(_, i): &&(Timestamp, usize)| sessions.get(*i).is_some_and(|s| overlaps(s, span));
+        let given: Vec<_> = given.iter().filter(is_there).copied().collect();
+        let session = holder(&given, span.0);
         *home = session.map(|session| Home { session, guessed: None, is_certain: true });
     }
 }
