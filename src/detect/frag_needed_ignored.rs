@@ -149,7 +149,7 @@ fn mtus(icmp: &IcmpFacts) -> String {
 /// Packets toward the client got stuck, and what tells their sender would not have shown.
 fn unseen(case: &Case<'_>) -> Option<Outcome> {
     let stuck = case.session.oversized.iter().filter(|o| o.channel == Channel::Inner && o.stuck_to_client > 0);
-    let mut hidden = stuck.filter_map(|o| case.window(o.point, case.session.icmp_due(o), o.first, o.last).err());
+    let mut hidden = stuck.filter_map(|o| case.window(o.point, case.session.icmp_due(o), o.first.0, o.last).err());
     let why = hidden.next()?;
     let wanted = Wanted { vantage: Vantage::Inside, why: DETECTOR.question };
     Some(Outcome::cannot_tell(format!("none was seen, but {why}"), Some(wanted)))

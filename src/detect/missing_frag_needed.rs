@@ -80,7 +80,7 @@ fn check(case: &Case<'_>) -> Outcome {
     if due(session, over) == 0 {
         return Outcome::clear("the packets above the limit got through all the same, so none was due");
     }
-    match case.window(over.point, session.icmp_due(over), over.first, over.last.plus_seconds(PATIENCE)) {
+    match case.window(over.point, session.icmp_due(over), over.first.0, over.last.plus_seconds(PATIENCE)) {
         Err(why) => Outcome::cannot_tell(
             format!("none was seen, but {why}"),
             Some(Wanted { vantage: Vantage::Inside, why: DETECTOR.question }),

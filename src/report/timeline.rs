@@ -266,12 +266,12 @@ fn inner(case: &Case<'_>, lines: &mut Vec<Line>) {
         }
     }
     for over in &session.oversized {
-        let Some(frame) = over.frames.first().copied() else { continue };
+        let (at, frame) = over.first;
         let total = over.total();
         let sizes: Vec<String> = over.sizes.keys().rev().take(2).map(|s| format!("{s} B")).collect();
         let fate = if over.stuck_to_client > 0 && over.to_client() > 0 { ", never delivered" } else { "" };
         lines.push(Line {
-            at: over.first,
+            at,
             frame,
             point: over.point,
             stream: String::new(),

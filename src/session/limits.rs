@@ -726,9 +726,9 @@ fn over_tls(session: &Session, limits: &[Limit]) -> Vec<Limit> {
 /// DF packets above the limit, per point; it may have held several times.
 fn oversized_inner(session: &Session, held: &[Limit]) -> Vec<Oversized> {
     let mut found: BTreeMap<PointId, Oversized> = BTreeMap::new();
-    for flow in &session.inner {
-        for direction in [Direction::ToServer, Direction::ToClient] {
-            let to_client = direction == flow.toward_client;
+    for to_client in [true, false] {
+        for flow in &session.inner {
+            let direction = if to_client { flow.toward_client } else { flow.toward_client.reverse() };
             // A bracket is of what goes toward the client.
             for limit in held.iter().filter(|limit| to_client || !limit.is_bracket()) {
                 tally(&mut found, &flow.facts, direction, to_client, limit, Channel::Inner);
@@ -746,14 +746,11 @@ fn oversized_outer(session: &Session, limit: &Limit, points: &[Point]) -> Vec<Ov
     let tcp = session.connections.iter().flat_map(|c| &c.views);
     let udp = session.dtls.iter().flat_map(|d| &d.views);
     let views: Vec<&View> = if limit.channel == Channel::OuterTcp { tcp.collect() } else { udp.collect() };
-    for view in views {
+    for direction in [Direction::ToClient, Direction::ToServer] {
         // Only before the small link: a packet seen beyond it was small enough.
-        let beyond = vantage(points, view.point);
-        for direction in [Direction::ToServer, Direction::ToClient] {
-            let to_client = direction == Direction::ToClient;
-            if matches!((beyond, to_client), (Some(Vantage::Outside), false) | (Some(Vantage::Client), true)) {
-                continue;
-            }
+        let to_client = direction == Direction::ToClient;
+        let beyond = if to_client { Vantage::Client } else { Vantage::Outside };
+        for view in views.iter().filter(|view| vantage(points, view.point) != Some(beyond)) {
             tally(&mut found, view, direction, to_client, limit, limit.channel);
         }
     }
@@ -768,7 +765,7 @@ fn frag_needed(session: &Session, point: PointId, inner: bool) -> u32 {
     there.map(|i| i.facts.count).sum()
 }
 
-/// Adds the packets of one flow, one way, that are above the limit.
+/// Adds the packets of one flow, one way, that are above the limit: first those toward the client.
 fn tally(
     found: &mut BTreeMap<PointId, Oversized>,
     flow: &FlowFacts,
@@ -796,7 +793,7 @@ fn tally(
         repeat_seconds: 0.0,
         stuck_to_client: 0,
         delivered: 0,
-        first: Timestamp::from_nanos(i64::MAX),
+        first: (Timestamp::from_nanos(i64::MAX), FrameRef::default()),
         last: Timestamp::from_nanos(i64::MIN),
         frames: Vec::new(),
         frag_needed: 0,
@@ -805,13 +802,12 @@ fn tally(
     let sizes = flow.ended.sizes.toward(direction);
     let passed = sizes.largest_passed;
     let stuck = sizes.smallest_stuck.as_deref();
-    let mut frames = Vec::new();
     for run in runs {
         let count = u64::from(run.count);
         *way.of_mut(&mut over.packets) += count;
         *way.of_mut(&mut over.segments) += u64::from(run.count.saturating_sub(run.again));
         *over.sizes.entry(run.size).or_default() += count;
-        over.first = over.first.min(run.first);
+        over.first = over.first.min((run.first, run.frame));
         over.last = over.last.max(run.last);
         let arrived = passed.filter(|passed| passed.ip_len >= run.size);
         // What arrived when the limit held no longer did not do so before.
@@ -821,7 +817,7 @@ fn tally(
         } else if to_client && (is_late || stuck.is_some_and(|s| run.size >= s.ip_len)) {
             over.stuck_to_client += count;
         }
-        frames.extend(run.frames());
+        over.frames.extend(run.frames());
     }
     if let Some(stuck) = stuck
         && stuck.times > over.most_repeats
@@ -829,10 +825,6 @@ fn tally(
         over.most_repeats = stuck.times;
         over.repeat_seconds = stuck.last.seconds_since(stuck.first);
     }
-    if to_client {
-        frames.append(&mut over.frames);
-    }
-    over.frames.append(&mut frames);
     over.frames.truncate(super::facts::MAX_FRAMES);
 }
 
@@ -878,6 +870,33 @@ mod tests {
             assert_eq!(bracketed(&session), Some(1346), "{other:?}");
             assert!(stuck_beside_passing(&session).is_none(), "{other:?}");
         }
+    }
+
+    #[test]
+    fn packets_above_the_limit_are_told_in_the_order_of_their_flows_and_the_first_with_its_frame() {
+        let mut session = session(&[]);
+        for (number, seconds, direction) in
+            [(9, 1.0, Direction::ToServer), (17, 2.0, Direction::ToClient), (51, 30.0, Direction::ToClient)]
+        {
+            let mut flow = client([10, 9, 0, 7], number, &[], 9).flows.remove(0);
+            let frame = FrameRef { capture: 0, number };
+            flow.facts.add_large(at(seconds), frame, Large { direction, ip_len: 1400, again: false });
+            session.inner.push(flow);
+        }
+        let limit = Limit {
+            channel: Channel::Inner,
+            bytes: 1347,
+            basis: Basis::Assumed,
+            source: String::new(),
+            since: None,
+            until: None,
+            frames: Vec::new(),
+            in_force: true,
+        };
+        let found = oversized_inner(&session, &[limit]);
+        let frames = |over: &Oversized| over.frames.iter().map(|frame| frame.number).collect::<Vec<_>>();
+        assert_eq!(found.iter().map(frames).collect::<Vec<_>>(), [[17, 51, 9]], "those toward the client first");
+        assert_eq!(found[0].first, (at(1.0), FrameRef { capture: 0, number: 9 }));
     }
 
     #[test]

@@ -441,8 +441,8 @@ pub struct Oversized {
     pub stuck_to_client: u64,
     /// Packets above the limit that got through all the same.
     pub delivered: u64,
-    /// First one.
-    pub first: Timestamp,
+    /// First one, and its frame.
+    pub first: (Timestamp, FrameRef),
     /// Last one.
     pub last: Timestamp,
     /// Frames, the ones toward the client first.
