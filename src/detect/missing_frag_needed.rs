@@ -94,7 +94,7 @@ fn check(case: &Case<'_>) -> Outcome {
 
 /// Seconds from the first packet above the limit to the first message about that flow, when that is too long.
 fn late(session: &Session, over: &Oversized) -> Option<f64> {
-    let mine = session.frag_needed().filter(|i| i.inner && i.toward_client && i.facts.point == over.point);
+    let mine = session.refused_by_tunnel().filter(|i| i.facts.point == over.point);
     let late = mine.filter_map(|i| {
         let (flow, direction) = i.facts.quotes?;
         let flow = session.inner.iter().find(|f| f.facts.id == flow && f.facts.point == over.point)?;
@@ -106,7 +106,7 @@ fn late(session: &Session, over: &Oversized) -> Option<f64> {
 }
 
 fn late_finding(case: &Case<'_>, over: &Oversized, seconds: f64) -> Finding {
-    let there = case.session.frag_needed().filter(|i| i.inner && i.facts.point == over.point);
+    let there = case.session.refused_by_tunnel().filter(|i| i.facts.point == over.point);
     let frames: Vec<_> = there.flat_map(|i| i.facts.frames.iter().copied()).collect();
     Finding {
         severity: Severity::Medium,

@@ -32,7 +32,7 @@ pub static DETECTOR: Detector = Detector {
 A packet with the DF bit (or any IPv6 packet) that measures more than the tunnel or the path carries is dropped; its sender \
 should be told by ICMP. The gateway's counter for it is `mp-svc-no-fragment`, its syslog 722036 (\"Transmitting large packet\").
 
-The limit is, in this order: what you told (`--tls-mtu`, `--dtls-mtu`), the next-hop MTU of an ICMP error, the MTU the client \
+The limit is, in this order: what you told (`--tls-mtu`, `--dtls-mtu`), the next-hop MTU of an ICMP error about packets toward the client, the MTU it \
 lowered its adapter to after a reconnect, and else only a bracket: nothing of the smallest size that never got through, or \
 larger, passed. With keys the MTU that the gateway named comes second, unless an ICMP error or a bracket tells less. When as large ones had passed before and nothing at all is seen to pass meanwhile, the tunnel itself may have \
 stood still: that cannot be told from its inside alone. Where outer captures show a datagram of just the right length leave for \

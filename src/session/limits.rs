@@ -133,7 +133,8 @@ fn is_told_by_icmp(limit: &Limit) -> bool {
 fn icmp_limits(session: &Session, limits: &mut Vec<Limit>) {
     type Told = (Timestamp, Vec<FrameRef>, IpAddr, u32);
     let mut seen: BTreeMap<(Channel, u32), Told> = BTreeMap::new();
-    for icmp in session.frag_needed() {
+    let outer = session.frag_needed().filter(|icmp| !icmp.inner);
+    for icmp in session.refused_by_tunnel().chain(outer) {
         let facts = &icmp.facts;
         let channel = match (icmp.inner, facts.quoted.protocol) {
             (true, _) => Channel::Inner,
@@ -180,7 +181,7 @@ fn since_for_icmp(session: &Session, channel: Channel, first: Timestamp) -> Opti
         let is_first = session.tunnels().next().is_some_and(|t| t.start() == tunnel.start());
         return (!is_first).then(|| tunnel.start());
     }
-    let quoted = session.frag_needed().filter(|i| i.inner).filter_map(|i| i.facts.quotes);
+    let quoted = session.refused_by_tunnel().filter_map(|i| i.facts.quotes);
     let flows: Vec<_> = quoted.map(|(id, _)| id).collect();
     let first = session.inner.iter().filter(|f| flows.contains(&f.facts.id)).map(|f| f.facts.opened.first).min();
     first.filter(|at| *at > session.start)
@@ -189,7 +190,7 @@ fn since_for_icmp(session: &Session, channel: Channel, first: Timestamp) -> Opti
 /// What the client's inner SYNs say its adapter's MTU is, one limit per value.
 fn mss_limits(session: &Session, limits: &mut Vec<Limit>) {
     let mut values: Vec<(u32, Timestamp, Vec<FrameRef>, u16)> = Vec::new();
-    let mut announced: Vec<_> = session.inner.iter().filter_map(|f| Some((f.client_mss()?, f.ends().0.ip()))).collect();
+    let mut announced: Vec<_> = session.announced().collect();
     announced.sort_by_key(|((_, _, at), _)| *at);
     for ((mss, frame, at), address) in announced {
         let bytes = u32::from(mss) + headers(address);
@@ -234,18 +235,20 @@ fn is_lowered(session: &Session, bytes: u32) -> bool {
         || session.connections.is_empty() && lowered_after_trouble(session).is_some_and(|mss| mss.mtus()[1] == bytes)
 }
 
-/// Inside only: the lower MSS announced after packets toward the client had got stuck, when it is lower than what was stuck.
+/// Inside only: the lower MSS announced after packets toward the client had got stuck, when it is lower than what was stuck, and
+/// none is as high again.
 pub fn lowered_after_trouble(session: &Session) -> Option<InnerMss> {
     let lower = |mut announced: Vec<Announced>| {
         announced.sort_unstable_by_key(|(mss, frame, at)| (*at, *mss, *frame));
         let first = *announced.first()?;
-        Some([first, *announced.iter().find(|(mss, ..)| *mss < first.0)?])
+        let lowered = announced.iter().rposition(|(mss, ..)| *mss >= first.0)? + 1;
+        Some([first, *announced.get(lowered)?])
     };
     let trouble = |mss: &InnerMss| {
         let [_, after] = mss.mtus();
         let is_before = |s: &Stuck| s.first < mss.at && s.ip_len > after;
         session.inner.iter().filter_map(stuck_toward_client).any(is_before)
-            || session.frag_needed().any(|i| i.inner && i.facts.first < mss.at)
+            || session.refused_by_tunnel().any(|i| i.facts.first < mss.at)
     };
     InnerMss::by_version(session, lower).find(trouble)
 }
@@ -761,8 +764,9 @@ fn oversized_outer(session: &Session, limit: &Limit, points: &[Point]) -> Vec<Ov
 }
 
 fn frag_needed(session: &Session, point: PointId, inner: bool) -> u32 {
-    let there = session.frag_needed().filter(|i| i.inner == inner && i.facts.point == point);
-    there.map(|i| i.facts.count).sum()
+    let outer = session.frag_needed().filter(|icmp| !inner && !icmp.inner);
+    let all = outer.chain(session.refused_by_tunnel().filter(|_| inner));
+    all.filter(|icmp| icmp.facts.point == point).map(|icmp| icmp.facts.count).sum()
 }
 
 /// Adds the packets of one flow, one way, that are above the limit: first those toward the client.
@@ -831,7 +835,7 @@ fn tally(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::{FlowId, Large};
+    use crate::event::{FlowId, Large, Syn, TcpHandshake};
     use crate::session::Proof;
     use crate::session::timing::tests::{at, client};
 
@@ -897,6 +901,26 @@ mod tests {
         let frames = |over: &Oversized| over.frames.iter().map(|frame| frame.number).collect::<Vec<_>>();
         assert_eq!(found.iter().map(frames).collect::<Vec<_>>(), [[17, 51, 9]], "those toward the client first");
         assert_eq!(found[0].first, (at(1.0), FrameRef { capture: 0, number: 9 }));
+    }
+
+    #[test]
+    fn an_adapter_that_was_lowered_announces_less_toward_every_server_from_then_on() {
+        let stuck: &[f64] = &[2.0, 3.0, 5.0, 9.0];
+        let lowered = |announced: &[(f64, u16)]| {
+            let mut session = session(&[Err(stuck)]);
+            for (seconds, mss) in announced {
+                let mut flow = client([10, 9, 0, 7], 1, &[*seconds], 9).flows.remove(0);
+                let syn = Syn { at: at(*seconds), frame: FrameRef::default(), mss: Some(*mss), timestamps: false };
+                let mut handshake = TcpHandshake::default();
+                handshake.note(Direction::ToServer, syn);
+                flow.facts.opened.handshake = Some(Box::new(handshake));
+                session.inner.push(flow);
+            }
+            lowered_after_trouble(&session).map(|mss| mss.mtus())
+        };
+        assert_eq!(lowered(&[(1.0, 1360), (62.0, 1240), (63.0, 1240)]), Some([1400, 1280]));
+        assert_eq!(lowered(&[(1.0, 1360), (62.0, 1240), (63.0, 1360)]), None, "one server's path is narrow");
+        assert_eq!(lowered(&[(1.0, 1360), (1.5, 1240)]), None, "before anything got stuck");
     }
 
     #[test]

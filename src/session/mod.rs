@@ -11,9 +11,10 @@ use crate::maps::HashSet;
 use facts::{AttemptFacts, FlowFacts, IcmpFacts, View};
 use few::{Few, Rare};
 pub use proof::Proof;
+use reconnect::Announced;
 use schemars::JsonSchema;
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 pub mod attempt;
@@ -729,6 +730,21 @@ impl Session {
     /// ICMP errors that say a packet did not fit.
     pub fn frag_needed(&self) -> impl Iterator<Item = &Icmp> {
         self.icmp.iter().filter(|icmp| icmp.facts.error.is_frag_needed())
+    }
+
+    /// Those about inner packets toward the client, which are about the tunnel. What came back about the client's own packets limits
+    /// the way to the server they were for, and nothing else.
+    pub fn refused_by_tunnel(&self) -> impl Iterator<Item = &Icmp> {
+        self.frag_needed().filter(|icmp| icmp.inner && icmp.toward_client)
+    }
+
+    /// What the client's side announced in its inner SYNs and SYN-ACKs, with its address. Toward a server behind a smaller MTU that the
+    /// client was told of it announces less, which says nothing of its adapter.
+    pub fn announced(&self) -> impl Iterator<Item = (Announced, IpAddr)> {
+        let told = self.frag_needed().filter(|icmp| icmp.inner && !icmp.toward_client);
+        let narrow: BTreeSet<IpAddr> = told.map(|icmp| icmp.facts.quoted.dst).collect();
+        let flows = self.inner.iter().filter(move |flow| !narrow.contains(&flow.ends().1.ip()));
+        flows.filter_map(|flow| Some((flow.client_mss()?, flow.ends().0.ip())))
     }
 
     /// The largest IP packet read inside its tunnels with keys, bytes; `None` when none was.

@@ -80,7 +80,7 @@ pub fn infer_inner(points: &mut [Point], sessions: &[Entry]) {
         for flow in &session.inner {
             vote_inner(votes.entry(flow.facts.point).or_default(), flow);
         }
-        for error in session.frag_needed().filter(|i| i.inner && i.toward_client) {
+        for error in session.refused_by_tunnel() {
             votes.entry(error.facts.point).or_default().dropped_later += 1;
         }
     }

@@ -2,7 +2,7 @@
 
 use super::facts::{Activity, Closed, FlowFacts, Stretch, View};
 use super::limits::headers;
-use super::{Connection, DtlsFlow, InnerFlow, Point, Session, vantage};
+use super::{Connection, DtlsFlow, Point, Session, vantage};
 use crate::event::{Direction, FrameRef, Timestamp, Vantage};
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
@@ -123,7 +123,7 @@ pub struct InnerMss {
 }
 
 /// What an inner SYN announced, bytes, where and when.
-pub(super) type Announced = (u16, FrameRef, Timestamp);
+pub type Announced = (u16, FrameRef, Timestamp);
 
 impl InnerMss {
     /// Of IPv4 and of IPv6: the two that `pick` finds among all that were announced.
@@ -131,10 +131,10 @@ impl InnerMss {
         session: &Session,
         pick: impl Fn(Vec<Announced>) -> Option<[Announced; 2]>,
     ) -> impl Iterator<Item = InnerMss> {
-        let (v4, v6): (Vec<_>, Vec<_>) = session.inner.iter().partition(|flow| flow.ends().0.is_ipv4());
-        [v4, v6].into_iter().filter_map(move |flows| {
-            let headers = headers(flows.first()?.ends().0.ip());
-            let [before, after] = pick(flows.into_iter().filter_map(InnerFlow::client_mss).collect())?;
+        let (v4, v6): (Vec<_>, Vec<_>) = session.announced().partition(|(_, address)| address.is_ipv4());
+        [v4, v6].into_iter().filter_map(move |announced| {
+            let headers = headers(announced.first()?.1);
+            let [before, after] = pick(announced.into_iter().map(|(announced, _)| announced).collect())?;
             Some(InnerMss { before: (before.0, before.1), after: (after.0, after.1), at: after.2, headers })
         })
     }
@@ -319,7 +319,7 @@ fn keeps_mtu(session: &Session, before: &Connection, after: &Connection) -> bool
         let is_only = !answer.offers_dtls() || answer.dtls_mtu.is_none_or(|dtls| dtls == tls);
         is_only.then_some(tls)
     };
-    let mut announced: Vec<_> = session.inner.iter().filter_map(|f| Some((f.client_mss()?, f.ends().0.ip()))).collect();
+    let mut announced: Vec<_> = session.announced().collect();
     announced.sort_by_key(|((_, _, at), _)| *at);
     let (old, new): (Vec<_>, Vec<_>) = announced.into_iter().partition(|((_, _, at), _)| *at < after.start());
     let mtu = |&((mss, ..), address): &(Announced, IpAddr)| u32::from(mss) + headers(address);
