@@ -7,7 +7,7 @@ use crate::finding::{
 };
 use crate::session::beside::{self, MAX_FRAMES, Refusal, TurnedAway};
 use crate::session::facts::{Closed, Parting, View};
-use crate::session::reconnect::{Cause, Reconnect, Unheard, unheard};
+use crate::session::reconnect::{Cause, Reconnect, Unheard, is_unheard, unheard};
 use crate::session::silence::{Outage, Silence};
 use crate::session::{Connection, DtlsFlow, Session};
 
@@ -308,6 +308,11 @@ impl<'a> Break<'a> {
         })
     }
 
+    /// The tunnel that followed.
+    fn successor(&self, case: &Case<'a>) -> Option<&'a Connection> {
+        self.seam.and_then(|seam| case.session.connections.get(seam.new))
+    }
+
     /// Is it told by what did not come?
     fn is_silence(&self) -> bool {
         self.silence.is_some() || matches!(self.likely, "path-lost" | "gateway-silent" | "client-silent")
@@ -396,7 +401,7 @@ impl<'a> Break<'a> {
             let shows = || "new connections that bring no tunnel".to_owned();
             evidence.extend((!frames.is_empty()).then(|| Evidence::Frames(frames, shows())));
         }
-        let new = self.seam.and_then(|s| case.session.connections.get(s.new));
+        let new = self.successor(case);
         Finding {
             severity: self.severity(),
             grade: self.grade(),
@@ -462,7 +467,10 @@ impl<'a> Break<'a> {
             .old
             .filter(|_| self.likely == "path-lost")
             .and_then(|old| old.views.iter().find_map(|view| Outage::of(case.session, old, view, Direction::ToServer)));
-        if let Some(outage) = survived {
+        if self.waiting == Some(Waiting::OnWayBack) && seam.syn_wait.is_none() {
+            let waited = self.successor(case).and_then(|new| new.best().syn_ack_wait());
+            text.extend(waited.map(|seconds| format!(" The new one's SYN-ACK waited {seconds:.1} s for the ACK.")));
+        } else if let Some(outage) = survived {
             text.push(' ');
             text.push_str(&outage_words(&outage, case.session));
         } else if let (Some(Unheard { seconds, records, .. }), "dpd-unanswered" | "path-lost") =
@@ -484,7 +492,7 @@ impl<'a> Break<'a> {
         text.push_str(match self.waiting {
             Some(Waiting::AtGateway) => " The first had come to the gateway's outside interface at once.",
             Some(Waiting::OnWayBack) => {
-                " The gateway had answered at once at its outside interface: lost on the way to the client."
+                " The gateway had answered the new one's SYN at once at its outside interface: lost on the way to the client."
             }
             Some(Waiting::OnWayThere) => {
                 " Those sent until then never came to the gateway's outside interface: lost between the two."
@@ -631,16 +639,19 @@ enum Waiting {
     OnWayBack,
 }
 
-/// The same, where both ends were captured.
+/// The same, where both ends were captured, or the gateway's alone shows that its answer did not come to the client.
 fn waiting(case: &Case<'_>, seam: &Reconnect) -> Option<Waiting> {
     /// Clocks and ways differ by less, seconds.
     const AT_ONCE: f64 = 1.0;
-    seam.syn_wait?;
     let new = case.session.connections.get(seam.new)?;
     let view = |vantage| new.views.iter().find(|view| case.vantage(view.point) == Some(vantage));
-    let (client, outside) = (view(Vantage::Client)?, view(Vantage::Outside)?);
-    let (sent, came) = (client.opened.syn()?.at, outside.opened.syn()?.at);
+    let outside = view(Vantage::Outside)?;
     let is_answered = outside.syn_wait().is_some_and(|seconds| seconds < AT_ONCE);
+    let Some(client) = view(Vantage::Client) else {
+        return (is_answered && is_unheard(outside)).then_some(Waiting::OnWayBack);
+    };
+    seam.syn_wait?;
+    let (sent, came) = (client.opened.syn()?.at, outside.opened.syn()?.at);
     let waiting = match came.seconds_since(sent) < AT_ONCE {
         false => Waiting::OnWayThere,
         true if is_answered => Waiting::OnWayBack,

@@ -144,6 +144,11 @@ impl FlowFacts {
         Some(self.opened.syn_ack()?.at.seconds_since(self.opened.syn()?.at))
     }
 
+    /// Seconds that its SYN-ACK waited for the ACK.
+    pub fn syn_ack_wait(&self) -> Option<f64> {
+        Some(self.opened.third()?.seconds_since(self.opened.syn_ack()?.at))
+    }
+
     /// Seconds that its ClientHello waited for the ServerHello.
     pub fn hello_wait(&self) -> Option<f64> {
         let tls = self.tls.as_ref()?;

@@ -201,6 +201,21 @@ pub(super) fn begins_here(flow: &FlowFacts) -> bool {
     hellos || flow.opened.syn().is_some() || flow.opened.syn_ack().is_some()
 }
 
+/// The last data of a TLS connection. What one side could not get rid of for long, and what came through just as it was closed, shows no
+/// life.
+fn last_alive(flow: &FlowFacts) -> Option<Timestamp> {
+    /// A goodbye goes out so close before the FIN, and whom nobody listens to any more gets his RST so soon, seconds.
+    const AT_CLOSE: f64 = 1.0;
+    /// What was sent again less often was merely lost.
+    const OFTEN: u32 = 3;
+    let tls = flow.tls.as_deref()?;
+    let last = tls.data.iter().filter_map(|data| data.last).map(|(at, _)| at).max()?;
+    let is_late = flow.ended.retransmissions.iter().any(|again| *again >= OFTEN)
+        && flow.closed().is_some_and(|closed| closed.at.seconds_since(last) < AT_CLOSE);
+    let pause = [Direction::ToServer, Direction::ToClient].map(|way| tls.unanswered(way).silence());
+    Some(if is_late { last.plus_seconds(-pause.into_iter().fold(0.0, f64::max)) } else { last })
+}
+
 /// What tells one program's ClientHellos from another's.
 pub(super) fn program(flow: &FlowFacts) -> Option<u64> {
     flow.tls.as_ref().filter(|tls| tls.client_hello.is_some()).map(|tls| tls.hello_shape)
@@ -232,14 +247,9 @@ impl Group {
         self.views.iter().filter_map(|v| v.tls.as_ref()).flat_map(|t| &t.data).filter_map(|d| d.first).min()
     }
 
-    fn last_data(&self) -> Option<Timestamp> {
-        self.views
-            .iter()
-            .filter_map(|v| v.tls.as_ref())
-            .flat_map(|t| &t.data)
-            .filter_map(|d| d.last)
-            .map(|(at, _)| at)
-            .max()
+    /// When it was last heard alive: with data.
+    fn died(&self) -> Timestamp {
+        self.views.iter().filter_map(|view| last_alive(view)).max().unwrap_or(self.end())
     }
 
     fn shape(&self) -> Shape {
@@ -634,7 +644,7 @@ fn chain(
             }
             continue;
         }
-        let death = group.last_data().unwrap_or(group.end());
+        let death = group.died();
         let alive_from = group.first_data().unwrap_or(group.start).plus_seconds(0.5);
         let last = |home: usize| drafts.get(home)?.tunnels.last().and_then(|t| connections.get(*t));
         let last_over_dtls = |home: usize| *over_dtls.get(*drafts.get(home)?.tunnels.last()?)?;
@@ -806,6 +816,8 @@ mod tests {
         CipherSuite, ClientHello, DtlsMessage, DtlsRecordSeen, Ended, Endpoints, Event, FlowId, FrameRef, Opened,
         PointId, Protocol, ServerHello, SessionId, Version, What,
     };
+    use crate::session::facts::{Closed, TlsFacts};
+    use crate::session::timing::tests::{at, client};
     use crate::session::tracker::{Limits, Tracker};
     use Direction::{ToClient, ToServer};
 
@@ -914,6 +926,27 @@ mod tests {
 
     const ASKED: (f64, Direction, u16) = (0.1, ToServer, 480);
     const ANSWERED: (f64, Direction, u16) = (0.2, ToClient, 1000);
+
+    #[test]
+    fn what_a_dead_connection_gets_rid_of_at_last_is_no_life() {
+        let died = |again: u32, said: &[(f64, Direction)], closed: f64| {
+            let mut flow = client([10, 9, 0, 7], 1, &[0.0], 9).flows.remove(0).facts;
+            let mut tls = TlsFacts::default();
+            let frame = FrameRef::default();
+            said.iter().for_each(|(seconds, way)| tls.add_data(at(*seconds), frame, *way, 100, false));
+            flow.tls = Some(Box::new(tls));
+            flow.ended.retransmissions = [again, 0];
+            let closed = Closed { at: at(closed), frame, direction: ToServer, by: ToServer, reset: false, ttl: 64 };
+            flow.closed = Some(Box::new(closed));
+            last_alive(&flow).map(|last| last.seconds_since(at(0.0)))
+        };
+        let goodbye = [(4.0, ToClient), (8.0, ToServer), (34.0, ToServer), (34.0, ToServer)];
+        assert_eq!(died(8, &goodbye, 34.1), Some(8.0));
+        assert_eq!(died(0, &goodbye, 34.1), Some(34.0), "nothing had been sent again");
+        assert_eq!(died(8, &goodbye, 40.0), Some(34.0), "it lived on");
+        assert_eq!(died(8, &[(8.0, ToServer), (26.0, ToClient)], 26.1), Some(8.0), "the gateway's last word, late");
+        assert_eq!(died(8, &[(30.0, ToServer), (30.1, ToClient)], 30.2).map(f64::round), Some(30.0));
+    }
 
     #[test]
     fn tls_that_talks_beside_question_and_answer_is_a_tunnel_where_others_have_theirs() {

@@ -274,7 +274,9 @@ fn cause(session: &Session, points: &[Point], seam: &Reconnect, closed: Option<C
         return Cause::Reset;
     }
     if lost(before, after) {
-        return if answered_over_dtls(session, seam.at) { Cause::TlsLost } else { Cause::PathLost };
+        // Whether what the gateway says over DTLS arrives does not show at its own end: its SYN-ACK would have as well.
+        let is_heard = answered_over_dtls(session, seam.at) && !after.views.iter().any(|view| is_unheard(view));
+        return if is_heard { Cause::TlsLost } else { Cause::PathLost };
     }
     // A connection that is closed after its successor opened was given up for another reason.
     let closer = closed.filter(|c| c.at <= seam.at.plus_seconds(1.0)).map(|c| c.by);
@@ -363,6 +365,11 @@ fn lost(before: &Connection, after: &Connection) -> bool {
     let is_held_up =
         || after.best().hello_wait().as_ref().is_some_and(is_long) && after.views.iter().any(|v| lapse(v).is_some());
     after.views.iter().any(|v| waited(v)) || is_held_up() || before.views.iter().any(|v| unanswered(v) || lapsed(v))
+}
+
+/// Did the SYN-ACK that left here not come to the client for long?
+pub fn is_unheard(view: &FlowFacts) -> bool {
+    view.syn_ack_wait().as_ref().is_some_and(is_long)
 }
 
 /// No gateway that lives takes so long to answer.
