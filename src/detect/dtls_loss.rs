@@ -1,10 +1,10 @@
 //! DTLS records are lost on the way, as their numbers tell.
 
-use crate::event::{Direction, FrameRef, LARGE, PointId, Vantage};
+use crate::event::{Direction, FrameRef, LARGE, PointId, Timestamp, Vantage};
 use crate::finding::{
     BothWays, Case, Detector, Evidence, Filter, Finding, Grade, Outcome, RuledOut, Severity, Wanted, count, elapsed,
 };
-use crate::session::facts::{FlowFacts, RATES, Rate, Run, Sequence};
+use crate::session::facts::{FlowFacts, RATES, Rate, Run, Runs, Sequence};
 use crate::session::limits::{is_swallowed_over_dtls, stuck_toward_client};
 use crate::session::{Basis, Channel};
 
@@ -38,7 +38,8 @@ pub static DETECTOR: Detector = Detector {
 Every DTLS record carries a number, so what is missing among them at the receiving end was lost on the way. Records that only \
 came late are not missing.
 
-Found when at least 20 records and 1 % of those sent in one direction are missing, or 12 and a tenth of those of the gateway, at \
+Found when at least 20 records and 1 % of those sent in one direction are missing, or 12 and a tenth of those of the gateway, or five \
+large ones alone that captures at both ends show to be sent in vain for three seconds or more, at \
 the client's interface for records of the gateway, at the gateway's for records of the client; medium from 5 % on. A capture that dropped frames cannot tell: it says so itself, or at least 10 records and 2 % of those that an \
 end sent are missing at its own interface, or the record numbers of both sides jump over a silence of three seconds or more. Where \
 nobody knows where it stood, about the same loss both ways is taken for its own.
@@ -127,7 +128,7 @@ fn check(case: &Case<'_>) -> Outcome {
         let dropped = point.interface.dropped.unwrap_or_default();
         return Outcome::cannot_tell(format!("the capture on {} dropped {dropped} frames itself", point.name), None);
     }
-    let lossy = all.iter().filter(|l| is_lossy(l.total, l.direction));
+    let lossy = all.iter().filter(|l| is_lossy(l.total, l.direction) || loses_large(case, l));
     let (searched, lossy): (Vec<_>, Vec<_>) = lossy.partition(|l| Search::of(l).is_some());
     let lossy = lossy.into_iter();
     let (doubtful, sure): (Vec<_>, Vec<_>) = lossy.partition(|l| l.doubt.is_some());
@@ -165,6 +166,11 @@ fn directions<'a>(case: &Case<'_>, view: &'a FlowFacts) -> impl Iterator<Item = 
 fn is_lossy(rate: Rate, direction: Direction) -> bool {
     // A client probes with records that may be too large for the path.
     rate.missing >= MANY && rate.share() >= SHARE || direction == Direction::ToClient && rate.loses_much()
+}
+
+/// Do both ends show that large ones alone are lost, few as they are?
+fn loses_large(case: &Case<'_>, loss: &Loss<'_>) -> bool {
+    loss.total.missing > 0 && BySize::of(case, loss).is_some_and(|by_size| by_size.is_no_chance(loss))
 }
 
 /// A silence over which the numbers of both sides went on.
@@ -209,6 +215,9 @@ fn doubt(
     })
 }
 
+/// How long a client searches for the path MTU (openconnect: 10 s), seconds.
+const SEARCH: f64 = 12.0;
+
 /// Records that were missing in the first seconds only, in which a client searches for the path MTU: it sends what may be lost.
 struct Search {
     /// How long after set-up the last of them was missed, seconds.
@@ -219,8 +228,6 @@ struct Search {
 
 impl Search {
     fn of(loss: &Loss<'_>) -> Option<Search> {
-        /// How long a search takes (openconnect: 10 s).
-        const LONGEST: f64 = 12.0;
         /// What it may cost: a dozen sizes, six times each.
         const MOST: u32 = 72;
         /// Fewer records afterwards do not show that all is well.
@@ -234,7 +241,7 @@ impl Search {
         let behind = dtls.activity.stretches.iter().filter(|stretch| stretch.first > last);
         let later = behind.map(|stretch| *loss.direction.of(&stretch.records)).sum();
         let is_all = loss.direction == Direction::ToServer && loss.share() >= MOSTLY;
-        (loss.total.missing <= MOST && seconds <= LONGEST && (later >= ENOUGH || is_all))
+        (loss.total.missing <= MOST && seconds <= SEARCH && (later >= ENOUGH || is_all))
             .then_some(Search { seconds, later })
     }
 
@@ -327,8 +334,38 @@ impl OneEnd {
 const SMALLER: &str =
     "until then `anyconnect mtu 1300`, or less, in the group policy, so that datagrams are small enough";
 
+/// What is sent in vain for so long is not lost by chance, seconds.
+const IN_VAIN: f64 = 3.0;
+
+/// Datagrams of one size that left one end and did not come to the other, nor did any as large from then on.
+struct Gone {
+    size: u32,
+    count: u32,
+    first: Timestamp,
+    last: Timestamp,
+}
+
+impl Gone {
+    /// Those of a run, beside all that left and all that arrived.
+    fn of(run: &Run, left: &Runs, arrived: &Runs) -> Option<Gone> {
+        let Run { size, count, first, last, .. } = *run;
+        let came = || arrived.iter().filter(|came| came.size >= size);
+        let Some(last_came) = came().map(|came| came.last).max().filter(|came| *came >= first) else {
+            return Some(Gone { size, count, first, last });
+        };
+        // The run goes on for long behind the last one that came.
+        let until = left.iter().filter(|left| left.size >= size).map(|left| left.last).max()?;
+        let came: u32 = came().filter(|came| came.last >= first).map(|came| came.count).sum();
+        let count = count.saturating_sub(came);
+        let is_gone = last > last_came && count > 0 && until.seconds_since(last_came) >= IN_VAIN;
+        is_gone.then_some(Gone { size, count, first: last_came, last })
+    }
+}
+
 /// What both ends show of the sizes that are lost.
 struct BySize {
+    /// First and last datagram of those sizes.
+    times: Option<(Timestamp, Timestamp)>,
     /// Datagrams with DF of sizes of which none came any more, and the least of these sizes, IP bytes; none where they left in fragments.
     whole: Option<(u64, u32)>,
     /// The largest datagram that was sent, IP bytes, and the largest that came.
@@ -355,16 +392,32 @@ impl BySize {
         };
         let (sent, came) = (largest(sender)?, largest(loss.view)?);
         let [left, arrived] = [sender, loss.view].map(|view| loss.direction.of(&view.large));
-        let is_gone = |run: &&Run| arrived.iter().all(|came| came.size < run.size || came.last < run.first);
-        let gone = || left.iter().filter(is_gone);
-        let (count, least) = (gone().map(|run| u64::from(run.count)).sum::<u64>(), gone().map(|run| run.size).min());
+        let gone = || left.iter().filter_map(|run| Gone::of(run, left, arrived));
+        let (count, least) =
+            (gone().map(|gone| u64::from(gone.count)).sum::<u64>(), gone().map(|gone| gone.size).min());
         let whole = Some(count).zip(least).filter(|_| count as f64 >= MOST * f64::from(loss.total.missing));
         // One that came in fragments would be the largest that came.
         let in_fragments = left.is_empty() && sent > came && case.point(sender.point).is_some_and(|p| p.saw_fragments);
-        let since = gone().map(|run| run.first).min();
+        let since = gone().map(|gone| gone.first).min();
         let still = arrived.iter().filter(|run| since.is_some_and(|since| run.last >= since));
         let passes = still.map(|run| run.size).filter(|size| least.is_some_and(|least| *size < least)).max();
-        (whole.is_some() || in_fragments).then_some(BySize { whole, sent, came, passes, sender: sender.point })
+        let times = since.zip(gone().map(|gone| gone.last).max());
+        (whole.is_some() || in_fragments).then_some(BySize { whole, times, sent, came, passes, sender: sender.point })
+    }
+
+    /// Are they too few to count as loss, and yet no chance: sent again and again, while smaller ones came?
+    fn is_no_chance(&self, loss: &Loss<'_>) -> bool {
+        /// Of fewer it may be.
+        const FEW: u64 = 5;
+        let (Some((count, _)), Some((first, last))) = (self.whole, self.times) else { return false };
+        let dtls = loss.view.dtls.as_deref();
+        let began = dtls.and_then(|dtls| dtls.protected().into_iter().flatten().min());
+        // What a client sends at first may be too large, for it searches for what is not.
+        let may_be_search =
+            loss.direction == Direction::ToServer && began.is_none_or(|began| last.seconds_since(began) <= SEARCH);
+        let came = dtls.and_then(|dtls| *loss.direction.of(&dtls.last));
+        let others_pass = came.is_some_and(|(at, _)| at.seconds_since(first) >= IN_VAIN);
+        count >= FEW && last.seconds_since(first) >= IN_VAIN && others_pass && !may_be_search
     }
 
     fn likely(&self) -> &'static str {
