@@ -267,20 +267,24 @@ impl<'a> Death<'a> {
         outside.peek().filter(|_| is_sent)?;
         let since = |at: Timestamp| at.seconds_since(self.answered.0);
         let (mut arrived, mut said) = (false, None);
-        for dtls in outside.filter_map(|v| v.dtls.as_ref()) {
+        for (view, dtls) in outside.filter_map(|v| Some((v, v.dtls.as_ref()?))) {
             let [to_server, to_client] = dtls.last;
-            arrived |= to_server.is_some_and(|(at, _)| since(at) >= since(first).max(0.5));
+            // Some may have come before the way was cut, unanswered for another reason.
+            let came = dtls.unanswered(Direction::ToServer).records;
+            let end = case.point(view.point).and_then(|p| p.span).map_or(last, |(_, end)| end.min(last));
+            let stops = |at: Timestamp| self.unanswered.records >= came + FEW && end.seconds_since(at) >= LIVED;
+            arrived |= to_server.is_some_and(|(at, _)| since(at) >= since(first).max(0.5) && !stops(at));
             said = said.max(to_client.filter(|(at, _)| since(*at) >= PATIENCE));
         }
         Some(Placed { arrived, said })
     }
 
-    /// The gateway's outside interface alone was captured, and shows them without an answer.
+    /// The gateway's outside interface alone was captured, and shows without an answer what must be answered: DPD, or ClientHellos.
     fn reaches_gateway(&self, case: &Case<'_>) -> bool {
         let is_outside = |v: &FlowFacts| case.vantage(v.point) == Some(Vantage::Outside);
         let views = self.flow.views.iter().filter(|v| is_outside(v) && hears_both(v));
-        let unanswered = views.filter_map(|v| v.dtls.as_ref()).map(|d| d.unanswered(Direction::ToServer).records);
-        unanswered.max().is_some_and(|records| records > 1)
+        let mut unanswered = views.filter_map(|v| v.dtls.as_ref()).map(|d| d.unanswered(Direction::ToServer));
+        unanswered.any(|said| said.records > 1 && (said.control > 0 || !self.retries.is_empty()))
     }
 
     /// It came up in the capture, and data never went both ways over it.
