@@ -167,16 +167,19 @@ impl<'a> Death<'a> {
         let began = (flow.start(), flow.best().opened.first_frame);
         let (answered, is_heard) = last_answer(case, flow).map_or((began, false), |answered| (answered, true));
         let tunnel = session.tunnel_at(flow.start());
-        let next = tunnel.and_then(|t| session.tunnels().find(|other| other.start() > t.start()));
+        // Where its own tunnel does not show, one that opens afterwards is the next.
+        let next = match tunnel {
+            Some(tunnel) => session.tunnels().find(|other| other.start() > tunnel.start()),
+            None => session.tunnels().find(|other| other.begins_here()),
+        };
         let until = next.map(Connection::start);
         let before_next = |at: Timestamp| until.is_none_or(|until| at < until);
-        let later: Vec<&DtlsFlow> = session
-            .dtls
-            .iter()
-            .filter(|d| {
-                !std::ptr::eq(*d, flow) && d.start() > answered.0 && before_next(d.start()) && d.continues.is_none()
-            })
-            .collect();
+        // One that was up before the capture and is only heard later was not set up anew: it is somebody else's.
+        let is_later = |d: &&DtlsFlow| {
+            let is_new = d.continues.is_none() && d.attempts().next().is_some();
+            is_new && !std::ptr::eq(*d, flow) && d.start() > answered.0 && before_next(d.start())
+        };
+        let later: Vec<&DtlsFlow> = session.dtls.iter().filter(is_later).collect();
         // It may have gone on from another port or address.
         let onward: Vec<&DtlsFlow> = session.dtls.iter().filter(|d| d.continues == Some(flow.start())).collect();
         if onward.iter().any(|d| last_answer(case, d).is_some()) {
@@ -578,8 +581,14 @@ fn last_record(flow: &DtlsFlow) -> Option<Timestamp> {
     flow.views.iter().filter_map(|v| v.dtls.as_ref()).flat_map(|d| d.last.iter().flatten()).map(|(at, _)| *at).max()
 }
 
-/// The gateway's TCP was heard well after that moment, and the client did not close the tunnel with it.
+/// The gateway's TCP was heard well after that moment, and the client did not close the tunnel with it, nor was what it said in TLS
+/// without an answer as well.
 fn lived_on(tunnel: &Connection, answered: Timestamp) -> bool {
+    let said = tunnel.views.iter().filter_map(|v| Some(v.tls.as_ref()?.unanswered(Direction::ToServer)));
+    let in_vain = |said: Unanswered| said.records >= FEW && said.first.0 >= answered && said.seconds() >= LIVED;
+    if said.into_iter().any(in_vain) {
+        return false;
+    }
     let closed = tunnel.views.iter().filter_map(|v| v.closed()).map(|c| c.at).min();
     let heard = tunnel.views.iter().filter_map(|v| v.last_packet(Direction::ToClient)).max();
     heard.is_some_and(|at| at.seconds_since(answered) >= LIVED)
