@@ -392,7 +392,10 @@ impl BySize {
         };
         let (sent, came) = (largest(sender)?, largest(loss.view)?);
         let [left, arrived] = [sender, loss.view].map(|view| loss.direction.of(&view.large));
-        let gone = || left.iter().filter_map(|run| Gone::of(run, left, arrived));
+        // What left while nobody captured where it should arrive is not missing there.
+        let receiver = case.point(loss.view.point)?;
+        let awaited = || left.iter().filter(|run| receiver.was_capturing(run.first, run.last));
+        let gone = || awaited().filter_map(|run| Gone::of(run, left, arrived));
         let (count, least) =
             (gone().map(|gone| u64::from(gone.count)).sum::<u64>(), gone().map(|gone| gone.size).min());
         let whole = Some(count).zip(least).filter(|_| count as f64 >= MOST * f64::from(loss.total.missing));
