@@ -82,7 +82,7 @@ impl<'a> Loss<'a> {
         let (all, gap) = (judged.counted(), gap(judged, other));
         let [total, of_other] = match gap {
             Some(_) => [judged, other]
-                .map(|s| Rate { missing: s.missing.saturating_sub(s.seldom().in_silence), ..s.counted() }),
+                .map(|s| Rate { missing: s.missing().saturating_sub(s.seldom().in_silence), ..s.counted() }),
             None => [all, other.counted()],
         };
         let is_gap = is_lossy(all, direction) && !is_lossy(total, direction);
@@ -418,7 +418,7 @@ impl BySize {
         // What a client sends at first may be too large, for it searches for what is not.
         let may_be_search =
             loss.direction == Direction::ToServer && began.is_none_or(|began| last.seconds_since(began) <= SEARCH);
-        let came = dtls.and_then(|dtls| *loss.direction.of(&dtls.last));
+        let came = dtls.and_then(|dtls| *loss.direction.of(&dtls.last()));
         let others_pass = came.is_some_and(|(at, _)| at.seconds_since(first) >= IN_VAIN);
         count >= FEW && last.seconds_since(first) >= IN_VAIN && others_pass && !may_be_search
     }
@@ -602,12 +602,12 @@ mod tests {
         let steady = |n: u64| (n as f64 / 20.0, n);
         let whole = sequence((0..400).map(steady));
         let holed = sequence((0..100).chain(300..400).map(steady));
-        assert_eq!((holed.missing, holed.seldom().in_silence, holed.seldom().silence), (200, 200, 11));
+        assert_eq!((holed.missing(), holed.seldom().in_silence, holed.seldom().silence), (200, 200, 11));
         assert_eq!(holed.rates().iter().map(|rate| rate.missing).sum::<u32>(), 0, "nobody knows their rate");
         assert!(gap(&holed, &whole).is_none());
         assert!(gap(&holed, &holed).is_some());
         let busy = sequence((0..400).filter(|n| n % 4 != 0).map(steady));
-        assert_eq!((busy.missing, busy.seldom().in_silence), (99, 0));
+        assert_eq!((busy.missing(), busy.seldom().in_silence), (99, 0));
     }
 
     #[test]

@@ -271,7 +271,7 @@ impl<'a> Death<'a> {
         let since = |at: Timestamp| at.seconds_since(self.answered.0);
         let (mut arrived, mut said) = (false, None);
         for (view, dtls) in outside.filter_map(|v| Some((v, v.dtls.as_ref()?))) {
-            let [to_server, to_client] = dtls.last;
+            let [to_server, to_client] = dtls.last();
             // Some may have come before the way was cut, unanswered for another reason.
             let came = dtls.unanswered(Direction::ToServer).records;
             let end = case.point(view.point).and_then(|p| p.span).map_or(last, |(_, end)| end.min(last));
@@ -550,7 +550,7 @@ fn remedies(session: &Session, death: &Death<'_>, likely: &str) -> Vec<String> {
 
 /// The gateway's last DTLS data record there.
 fn said(view: &FlowFacts) -> Option<(Timestamp, FrameRef)> {
-    *Direction::ToClient.of(&view.dtls.as_ref()?.last)
+    *Direction::ToClient.of(&view.dtls.as_ref()?.last())
 }
 
 /// The last one that the client got.
@@ -560,7 +560,7 @@ fn last_answer(case: &Case<'_>, flow: &DtlsFlow) -> Option<(Timestamp, FrameRef)
 
 /// Did data go both ways over it?
 fn carries(case: &Case<'_>, flow: &DtlsFlow) -> bool {
-    client_views(case, flow).filter_map(|v| v.dtls.as_ref()).any(|dtls| dtls.last.iter().all(Option::is_some))
+    client_views(case, flow).filter_map(|v| v.dtls.as_ref()).any(|dtls| dtls.last().iter().all(Option::is_some))
 }
 
 /// The views that show what the client got: its own captures, where they were taken until the gateway's last record, else all.
@@ -578,7 +578,7 @@ fn client_views<'a>(case: &Case<'a>, flow: &'a DtlsFlow) -> impl Iterator<Item =
 }
 
 fn last_record(flow: &DtlsFlow) -> Option<Timestamp> {
-    flow.views.iter().filter_map(|v| v.dtls.as_ref()).flat_map(|d| d.last.iter().flatten()).map(|(at, _)| *at).max()
+    flow.views.iter().filter_map(|v| v.dtls.as_ref()).flat_map(|d| d.last()).flatten().map(|(at, _)| at).max()
 }
 
 /// The gateway's TCP was heard well after that moment, and the client did not close the tunnel with it, nor was what it said in TLS

@@ -226,7 +226,7 @@ fn keeps_below(view: &FlowFacts, bytes: u32, from: Timestamp) -> bool {
     let Some(dtls) = view.dtls.as_deref() else { return false };
     let from = from.plus_seconds(UNDER_WAY);
     let larger = Direction::ToServer.of(&view.large).iter().any(|run| run.last > from && run.size >= bytes);
-    let went_on = |s: &Sequence| s.seldom().gaps.is_some_and(|(_, last)| last > from) && s.missing >= FEW;
+    let went_on = |s: &Sequence| s.seldom().gaps.is_some_and(|(_, last)| last > from) && s.missing() >= FEW;
     let lost_later = dtls.sequence.iter().any(went_on);
     let mut later = dtls.activity.stretches.iter().filter(|stretch| stretch.first > from);
     // Only what it sends itself shows that it has learned; acknowledgments stand between.

@@ -215,7 +215,7 @@ fn dtls(case: &Case<'_>, lines: &mut Vec<Line>) {
                 format!("{records} of the client over {:.1} s without an answer, then one comes", said.seconds());
             lines.push(line(best, said.first.0, said.first.1, "dtls", text));
         }
-        if let [Some((sent, _)), Some((answered, frame))] = dtls.last
+        if let [Some((sent, _)), Some((answered, frame))] = dtls.last()
             && sent.seconds_since(answered) >= UNANSWERED
         {
             let silence = sent.seconds_since(answered);

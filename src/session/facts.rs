@@ -691,8 +691,6 @@ pub struct DtlsFacts {
     pub(super) last_word: LastWord,
     /// Last record of epoch 1 or later each way.
     pub(super) heard: Heard,
-    /// Last application-data record each way.
-    pub last: Heard,
     /// Application-data records each way.
     pub records: [u32; 2],
     /// Largest application-data record each way.
@@ -727,6 +725,8 @@ pub struct SeldomInDtls {
     pub renegotiation: [Option<(Timestamp, FrameRef)>; 2],
     /// First record of epoch 1 or later before any attempt, each way.
     pub(super) protected: [Option<Timestamp>; 2],
+    /// Last application-data record each way, where another one was heard behind it.
+    pub(super) last: Heard,
     /// First encrypted alert.
     pub sealed_alert: Option<(Timestamp, FrameRef, Direction)>,
     /// Handshake messages of a server that nobody asked here: how many, and the first.
@@ -762,6 +762,14 @@ impl DtlsFacts {
     /// Records that way without an answer by the end.
     pub fn unanswered(&self, direction: Direction) -> Unanswered {
         self.last_word.of(direction, self.heard)
+    }
+
+    /// Last application-data record each way.
+    pub fn last(&self) -> Heard {
+        [Direction::ToServer, Direction::ToClient].map(|way| {
+            let last = way.of(&self.seldom().last).or(*way.of(&self.heard));
+            last.filter(|_| *way.of(&self.records) > 0)
+        })
     }
 
     /// Notes a record of epoch 1 or later; `control` tells whether it has the length of an empty packet.
@@ -827,6 +835,7 @@ impl DtlsFacts {
         const NOTHING: &SeldomInDtls = &SeldomInDtls {
             renegotiation: [None; 2],
             protected: [None; 2],
+            last: [None; 2],
             sealed_alert: None,
             unasked: (0, None),
             probes: Vec::new(),
@@ -877,22 +886,26 @@ impl DtlsFacts {
 /// Record numbers of one direction: what is missing among them was lost before this point (RFC 6347 §4.1).
 #[derive(Clone, Debug, Default)]
 pub struct Sequence {
-    /// The first record seen.
-    pub first: Option<RecordNumber>,
-    /// The highest so far.
-    pub highest: RecordNumber,
+    /// The highest record so far.
+    pub highest: Option<RecordNumber>,
     second: u32,
-    now: Rate,
-    /// Numbers passed over and not seen since.
-    pub missing: u32,
-    /// In seconds with the fewest records.
-    slow: Rate,
+    /// Records seen in that second.
+    now: u32,
+    /// Records seen in seconds with the fewest.
+    slow: u32,
     seldom: Option<Box<SeldomInSequence>>,
 }
 
 /// What few sequences show: kept apart, for there may be many.
 #[derive(Clone, Debug, Default)]
 pub struct SeldomInSequence {
+    /// The first record seen, where it was not [`RecordNumber::FIRST`].
+    first: Option<RecordNumber>,
+    /// Numbers passed over and not seen since.
+    pub missing: u32,
+    /// Of them in the latest second, and in seconds with the fewest records.
+    now: u32,
+    slow: u32,
     /// Numbers that were passed over in silence: nobody knows at which rate they were sent.
     pub in_silence: u32,
     /// The longest such silence, whole seconds.
@@ -911,6 +924,8 @@ pub struct RecordNumber(NonZeroU64);
 
 impl RecordNumber {
     const SEQUENCE_BITS: u32 = 48;
+    /// The first that is sealed: number 0 of epoch 1.
+    pub const FIRST: RecordNumber = RecordNumber(NonZeroU64::MIN.saturating_add(1 << RecordNumber::SEQUENCE_BITS));
 
     /// Of a sequence number only 48 bits are kept.
     pub fn new(epoch: u16, sequence: u64) -> RecordNumber {
@@ -932,12 +947,6 @@ impl RecordNumber {
     /// The number within it.
     pub fn sequence(self) -> u64 {
         self.both() & ((1 << RecordNumber::SEQUENCE_BITS) - 1)
-    }
-}
-
-impl Default for RecordNumber {
-    fn default() -> RecordNumber {
-        RecordNumber::new(0, 0)
     }
 }
 
@@ -974,7 +983,17 @@ impl Sequence {
 
     /// Is it the latest record once more? No number is used twice (RFC 6347 §4.1): its frame was copied, by the capture or on the way.
     pub fn is_copy(&self, number: RecordNumber) -> bool {
-        self.first.is_some() && number == self.highest
+        self.highest == Some(number)
+    }
+
+    /// The first record seen.
+    pub fn first(&self) -> Option<RecordNumber> {
+        self.highest.map(|_| self.seldom().first.unwrap_or(RecordNumber::FIRST))
+    }
+
+    /// Numbers passed over and not seen since.
+    pub fn missing(&self) -> u32 {
+        self.seldom().missing
     }
 
     /// Notes a record.
@@ -985,40 +1004,44 @@ impl Sequence {
             self.flush();
             self.second = second;
         }
-        self.now.seen = self.now.seen.saturating_add(1);
-        if self.first.is_none() {
-            (self.first, self.highest) = (Some(number), number);
+        self.now = self.now.saturating_add(1);
+        let Some(last) = self.highest else {
+            self.highest = Some(number);
+            if number != RecordNumber::FIRST {
+                self.seldom.get_or_insert_default().first = Some(number);
+            }
             return;
-        }
-        let last = self.highest;
+        };
         if number > last {
             let gap = number.both() - last.both() - 1;
-            if number.epoch() == last.epoch() && gap <= Self::LONGEST_GAP {
-                let gap = gap as u32;
-                self.missing = self.missing.saturating_add(gap);
-                if gap > 0 {
-                    self.seldom.get_or_insert_default().gaps.get_or_insert((at, at)).1 = at;
-                }
-                if gap > 0 && (Self::SILENCE..=i32::MAX as u32).contains(&since) {
-                    let seldom = self.seldom.get_or_insert_default();
+            if number.epoch() == last.epoch() && (1..=Self::LONGEST_GAP).contains(&gap) {
+                let (gap, seldom) = (gap as u32, self.seldom.get_or_insert_default());
+                seldom.missing = seldom.missing.saturating_add(gap);
+                seldom.gaps.get_or_insert((at, at)).1 = at;
+                if (Self::SILENCE..=i32::MAX as u32).contains(&since) {
                     seldom.in_silence = seldom.in_silence.saturating_add(gap);
                     seldom.silence = seldom.silence.max(since);
                 } else {
-                    self.now.missing = self.now.missing.saturating_add(gap);
+                    seldom.now = seldom.now.saturating_add(gap);
                 }
             }
-            self.highest = number;
+            self.highest = Some(number);
         } else {
-            let late = &mut self.seldom.get_or_insert_default().late;
-            *late = late.saturating_add(1);
-            self.missing = self.missing.saturating_sub(u32::from(number.sequence() != last.sequence()));
-            self.now.missing = self.now.missing.saturating_sub(u32::from(number.sequence() != last.sequence()));
+            let seldom = self.seldom.get_or_insert_default();
+            let found = u32::from(number.sequence() != last.sequence());
+            seldom.late = seldom.late.saturating_add(1);
+            seldom.missing = seldom.missing.saturating_sub(found);
+            seldom.now = seldom.now.saturating_sub(found);
         }
     }
 
     /// What few show.
     pub fn seldom(&self) -> &SeldomInSequence {
         const NOTHING: &SeldomInSequence = &SeldomInSequence {
+            first: None,
+            missing: 0,
+            now: 0,
+            slow: 0,
             in_silence: 0,
             silence: 0,
             late: 0,
@@ -1038,26 +1061,30 @@ impl Sequence {
     pub fn rates(&self) -> [Rate; 1 + RATES.len()] {
         let mut whole = self.clone();
         whole.flush();
-        let [a, b, c, d] = whole.seldom().faster;
-        [whole.slow, a, b, c, d]
+        let &SeldomInSequence { slow: missing, faster: [a, b, c, d], .. } = whole.seldom();
+        [Rate { seen: whole.slow, missing }, a, b, c, d]
     }
 
     /// Records seen and missing.
     pub fn counted(&self) -> Rate {
-        Rate { seen: self.rates().iter().map(|r| r.seen).sum(), missing: self.missing }
+        Rate { seen: self.rates().iter().map(|r| r.seen).sum(), missing: self.missing() }
     }
 
     fn flush(&mut self) {
-        let now = std::mem::take(&mut self.now);
-        let sent = now.seen.saturating_add(now.missing);
+        let seen = std::mem::take(&mut self.now);
+        let missing = self.seldom.as_mut().map_or(0, |seldom| std::mem::take(&mut seldom.now));
+        let sent = seen.saturating_add(missing);
         let faster = RATES.iter().take_while(|least| sent >= **least).count();
-        let rate = match faster.checked_sub(1) {
-            None => Some(&mut self.slow),
-            Some(place) => self.seldom.get_or_insert_default().faster.get_mut(place),
-        };
-        if let Some(rate) = rate {
-            rate.seen = rate.seen.saturating_add(now.seen);
-            rate.missing = rate.missing.saturating_add(now.missing);
+        if let Some(place) = faster.checked_sub(1) {
+            if let Some(rate) = self.seldom.get_or_insert_default().faster.get_mut(place) {
+                rate.seen = rate.seen.saturating_add(seen);
+                rate.missing = rate.missing.saturating_add(missing);
+            }
+            return;
+        }
+        self.slow = self.slow.saturating_add(seen);
+        if let Some(seldom) = &mut self.seldom {
+            seldom.slow = seldom.slow.saturating_add(missing);
         }
     }
 }
@@ -1421,7 +1448,7 @@ mod tests {
             !sequence.is_copy(number(1)) && !sequence.is_copy(RecordNumber::new(2, 3)),
             "late, and of another epoch"
         );
-        assert_eq!(sequence.missing, 1);
+        assert_eq!(sequence.missing(), 1);
     }
 
     #[test]
@@ -1429,7 +1456,7 @@ mod tests {
         // As large as what `dissect` kept of a TCP flow, whose room it takes when the capture ends.
         assert!(size_of::<FlowFacts>() <= 192, "{}", size_of::<FlowFacts>());
         assert!(size_of::<TlsFacts>() <= 224, "{}", size_of::<TlsFacts>());
-        assert!(size_of::<DtlsFacts>() <= 320, "{}", size_of::<DtlsFacts>());
+        assert!(size_of::<DtlsFacts>() <= 256, "{}", size_of::<DtlsFacts>());
         assert!(size_of::<AttemptFacts>() <= 160, "{}", size_of::<AttemptFacts>());
     }
 }

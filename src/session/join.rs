@@ -409,7 +409,7 @@ fn records_go_on(before: &FlowFacts, after: &FlowFacts) -> bool {
     let (Some(before), Some(after)) = (&before.dtls, &after.dtls) else { return false };
     let ways = before.sequence.iter().zip(&after.sequence);
     let passed = ways.filter_map(|(before, after)| {
-        let (first, highest) = (after.first?, before.first.map(|_| before.highest)?);
+        let (first, highest) = (after.first()?, before.highest?);
         Some(first.epoch() == highest.epoch() && first > highest)
     });
     passed.reduce(|a, b| a && b) == Some(true)
@@ -612,7 +612,7 @@ fn last_over_dtls(connections: &[Group], dtls: &[Group], owners: &[Option<usize>
     let mut last = vec![None; connections.len()];
     for (owner, flow) in owners.iter().zip(dtls) {
         if let Some(last) = owner.and_then(|owner| last.get_mut(owner)) {
-            let sent = flow.views.iter().filter_map(|v| *Direction::ToServer.of(&v.dtls.as_ref()?.last));
+            let sent = flow.views.iter().filter_map(|v| *Direction::ToServer.of(&v.dtls.as_ref()?.last()));
             *last = sent.map(|(at, _)| at).max().max(*last);
         }
     }

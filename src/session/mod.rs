@@ -616,7 +616,7 @@ impl DtlsFlow {
 
     /// Did data records go over it both ways at any point?
     pub fn carries(&self) -> bool {
-        self.views.iter().filter_map(|v| v.dtls.as_deref()).any(|dtls| dtls.last.iter().all(Option::is_some))
+        self.views.iter().filter_map(|v| v.dtls.as_deref()).any(|dtls| dtls.last().iter().all(Option::is_some))
     }
 
     /// The client sends data over it, as it does only when it is up, but none of the answers shows?
@@ -635,7 +635,7 @@ impl DtlsFlow {
     pub fn lived(&self) -> Option<[Timestamp; 2]> {
         let seen = || self.views.iter().filter_map(|v| v.dtls.as_deref());
         let from = seen().flat_map(|dtls| dtls.protected()).flatten().min()?;
-        let data = seen().flat_map(|dtls| dtls.last).flatten().map(|(at, _)| at).max();
+        let data = seen().flat_map(|dtls| dtls.last()).flatten().map(|(at, _)| at).max();
         Some([from, data.map_or(from, |at| at.max(from))])
     }
 

@@ -55,7 +55,7 @@ pub fn settle(sessions: &mut Vec<Entry>, others: &mut Vec<View>, points: &[Point
 }
 
 fn is_late(flow: &FlowFacts) -> bool {
-    flow.dtls.as_ref().is_some_and(|d| d.attempts.is_empty() && Direction::ToServer.of(&d.sequence).first.is_some())
+    flow.dtls.as_ref().is_some_and(|d| d.attempts.is_empty() && Direction::ToServer.of(&d.sequence).highest.is_some())
 }
 
 /// Finds the flow each late flow continues.
@@ -69,15 +69,15 @@ fn continue_dtls(sessions: &mut Vec<Entry>, others: &mut Vec<View>) {
     for (session, flow) in sessions.iter().enumerate().flat_map(|(i, s)| s.dtls.iter().map(move |d| (i, d))) {
         for view in &flow.views {
             let Some(dtls) = view.dtls.as_deref() else { continue };
-            let sequence = Direction::ToServer.of(&dtls.sequence);
+            let Some(highest) = Direction::ToServer.of(&dtls.sequence).highest else { continue };
             let opened = view.opened.endpoints();
             let end = End { session, flow: flow.start(), client: opened.client.ip(), last: view.ended.last };
             let at = ends.entry((view.point, opened.server.ip())).or_default();
-            at.entry(sequence.highest).or_default().push(end);
+            at.entry(highest).or_default().push(end);
         }
     }
     let before = |view: &FlowFacts| -> Option<End> {
-        let number = Direction::ToServer.of(&view.dtls.as_ref()?.sequence).first?;
+        let number = Direction::ToServer.of(&view.dtls.as_ref()?.sequence).first()?;
         let known = ends.get(&(view.point, view.opened.endpoints().server.ip()))?;
         let range = RecordNumber::new(number.epoch(), number.sequence().saturating_sub(LOST))..number;
         let fits = |end: &&End| {

@@ -420,7 +420,7 @@ pub fn unheard(before: &Connection, flows: &[&DtlsFlow]) -> Option<Unheard> {
     };
     let of_dtls = |v: &View| {
         let dtls = v.dtls.as_ref()?;
-        Some((*Direction::ToClient.of(&dtls.last), dtls.unanswered(Direction::ToServer)))
+        Some((*Direction::ToClient.of(&dtls.last()), dtls.unanswered(Direction::ToServer)))
     };
     let last_dtls = flows.iter().filter(|d| d.worked()).max_by_key(|d| d.start());
     let dtls = last_dtls.into_iter().flat_map(|d| whole(&d.views)).filter_map(of_dtls);
@@ -454,7 +454,7 @@ fn quiet(
         None => {
             let tls = before.views.iter().filter_map(|v| Some(Direction::ToServer.of(&v.tls.as_ref()?.data).last?.0));
             let views = flows.iter().flat_map(|flow| &flow.views);
-            let dtls = views.filter_map(|v| Some(Direction::ToServer.of(&v.dtls.as_ref()?.last).as_ref()?.0));
+            let dtls = views.filter_map(|v| Some(Direction::ToServer.of(&v.dtls.as_ref()?.last()).as_ref()?.0));
             start.seconds_since(tls.chain(dtls).max()?)
         }
         Some(closed) => {

@@ -499,6 +499,12 @@ fn observe_record(dtls: &mut DtlsFacts, at: Timestamp, frame: FrameRef, directio
     }
     let mut known = dtls.known.unwrap_or_else(|| known_of(dtls, record.version));
     let control = known.control.is_some_and(|length| length.get() == record.length);
+    if record.content_type == 23 {
+        dtls.seldom.iter_mut().for_each(|seldom| *direction.of_mut(&mut seldom.last) = None);
+    } else if *direction.of(&dtls.records) > 0 {
+        let last = *direction.of(&dtls.last());
+        *direction.of_mut(&mut dtls.seldom_mut().last) = last;
+    }
     dtls.hear(at, frame, direction, control);
     if !std::mem::replace(direction.of_mut(&mut known.protected), true) {
         match dtls.attempts.last_mut() {
@@ -515,7 +521,6 @@ fn observe_record(dtls: &mut DtlsFacts, at: Timestamp, frame: FrameRef, directio
     let largest = direction.of_mut(&mut dtls.largest);
     *largest = (*largest).max(record.length);
     direction.of_mut(&mut dtls.first).get_or_insert((at, frame));
-    *direction.of_mut(&mut dtls.last) = Some((at, frame));
     dtls.probe(at, frame, direction, record.length, record.ip_len);
     if !control {
         dtls.activity.add(at, frame, direction, record.length);

@@ -108,8 +108,9 @@ fn data(facts: &DtlsFacts, outcome: &AttemptOutcome, rungs: &mut Rungs<'_>) {
     if *outcome != AttemptOutcome::Completed {
         return;
     }
+    let last = facts.last();
     for direction in [Direction::ToServer, Direction::ToClient] {
-        let (first, last) = (direction.of(&facts.first), direction.of(&facts.last));
+        let (first, last) = (direction.of(&facts.first), direction.of(&last));
         if let (Some((at, frame)), Some((until, _))) = (*first, *last) {
             let mut step = Step::seen(direction, "application data".to_owned(), at, frame);
             step.count = u64::from(*direction.of(&facts.records));
@@ -138,7 +139,7 @@ fn silent_frames(facts: &DtlsFacts) -> BTreeSet<FrameRef> {
         let unanswered = facts.unanswered(direction);
         if unanswered.records > 0 && unanswered.seconds() >= UNANSWERED {
             frames.extend([unanswered.first.1, unanswered.last.1]);
-            frames.extend(direction.reverse().of(&facts.last).map(|(_, frame)| frame));
+            frames.extend(direction.reverse().of(&facts.last()).map(|(_, frame)| frame));
         }
     }
     frames
@@ -252,7 +253,7 @@ impl Rungs<'_> {
         let mut step = Step::seen(message.direction, message_name(message.kind), at, frame);
         (step.count, step.last) = (u64::from(message.count), told.facts.last_of(message));
         let later = |m: Message| m.direction != message.direction && m.first.0 >= at;
-        let data = self.view.dtls.as_deref().and_then(|dtls| *message.direction.reverse().of(&dtls.last));
+        let data = self.view.dtls.as_deref().and_then(|dtls| *message.direction.reverse().of(&dtls.last()));
         let answered = || told.facts.messages().any(later) || data.is_some_and(|(last, _)| last > at);
         match ends.receiving(message.direction) {
             Some((point, there)) => {
