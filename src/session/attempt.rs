@@ -162,7 +162,7 @@ pub fn episodes<'a>(session: &'a Session, points: &'a [Point]) -> Vec<Episode<'a
 }
 
 fn judge_one(view: &FlowFacts, attempt: &AttemptFacts, icmp: &[Icmp], capture_end: Timestamp) -> AttemptOutcome {
-    let [up, down] = attempt.protected;
+    let [up, down] = attempt.protected();
     if up.is_some() && down.is_some() {
         let dtls = view.dtls.as_ref();
         let waits = dtls.is_some_and(|dtls| dtls.waits_for_client());

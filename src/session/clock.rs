@@ -240,10 +240,10 @@ fn shift_flow(flow: &mut FlowFacts, by: f64) {
         shift_activity(&mut dtls.activity, by);
         for attempt in &mut dtls.attempts {
             move_it(&mut attempt.first);
-            attempt.protected.iter_mut().flatten().for_each(|(at, _)| move_it(at));
             attempt.noted.change(|message| move_it(&mut message.first.0));
             if let Some(seldom) = &mut attempt.seldom {
                 seldom.alert.iter_mut().for_each(|(at, ..)| move_it(at));
+                seldom.protected_mut().for_each(move_it);
                 seldom.hellos.change(|(_, at)| move_it(at));
                 seldom.repeats.iter_mut().for_each(|repeats| move_it(&mut repeats.last));
             }

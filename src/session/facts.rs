@@ -820,7 +820,7 @@ impl DtlsFacts {
     pub fn protected(&self) -> [Option<Timestamp>; 2] {
         let before = self.seldom().protected;
         [Direction::ToServer, Direction::ToClient].map(|way| {
-            let mut behind = self.attempts.iter().filter_map(|attempt| *way.of(&attempt.protected));
+            let mut behind = self.attempts.iter().filter_map(|attempt| attempt.sealed(way));
             way.of(&before).or_else(|| behind.next().map(|(at, _)| at))
         })
     }
@@ -1134,8 +1134,6 @@ pub struct AttemptFacts {
     pub server_done: bool,
     /// ChangeCipherSpec, each way.
     pub ccs: [bool; 2],
-    /// Epoch-1 record, each way.
-    pub protected: [Option<(Timestamp, FrameRef)>; 2],
     /// See [`AttemptFacts::messages`], each as it first came; further ones only of the kinds that are asked for by name.
     pub(super) noted: Packed<Message, 3>,
     /// A bit for each of them, which others may share: what lacks its own is not among them.
@@ -1148,6 +1146,8 @@ pub struct AttemptFacts {
 pub struct SeldomInAttempt {
     /// First alert in the clear.
     pub alert: Option<(Timestamp, FrameRef, Direction, Alert)>,
+    /// First epoch-1 record each way, where it is not the Finished among the messages.
+    protected: Option<Box<Heard>>,
     /// The messages that came more than once.
     pub(super) repeats: Few<Repeats>,
     /// ClientHellos that are not on the list of messages, being repeats: their frames and times.
@@ -1233,6 +1233,11 @@ impl MessageKind {
         self.number() << 1 | direction.index() as i64
     }
 
+    /// Its bit in [`AttemptFacts::kinds`].
+    fn bit(self, direction: Direction) -> u32 {
+        1 << (self.one_way(direction) % i64::from(u32::BITS))
+    }
+
     /// The kind of that number.
     fn of(number: i64) -> MessageKind {
         match number {
@@ -1244,17 +1249,22 @@ impl MessageKind {
     }
 }
 
+impl SeldomInAttempt {
+    /// First epoch-1 records, to move them in time.
+    pub(super) fn protected_mut(&mut self) -> impl Iterator<Item = &mut Timestamp> {
+        self.protected.iter_mut().flat_map(|protected| protected.iter_mut().flatten()).map(|(at, _)| at)
+    }
+}
+
 impl AttemptFacts {
     /// Puts a message on the list, or counts it as a repeat; did it go on the list?
     pub fn note(&mut self, kind: MessageKind, direction: Direction, at: Timestamp, frame: FrameRef) -> bool {
-        let bit = 1 << (kind.one_way(direction) % i64::from(u32::BITS));
-        let known = if self.kinds & bit != 0 { self.known(kind, direction) } else { None };
-        let Some((place, first)) = known else {
+        let Some((place, first)) = self.known(kind, direction) else {
             let is_asked_for = matches!(kind, MessageKind::HELLO_VERIFY | MessageKind::SERVER_HELLO);
             let has_room = is_asked_for || self.noted.is_shorter_than(MAX_MESSAGES);
             if has_room {
                 self.noted.push(&Message { kind, direction, count: 1, first: (at, frame) });
-                self.kinds |= bit;
+                self.kinds |= kind.bit(direction);
             }
             return has_room;
         };
@@ -1327,6 +1337,9 @@ impl AttemptFacts {
 
     /// The first message of that kind that went that way, and its place.
     fn known(&self, kind: MessageKind, direction: Direction) -> Option<(u8, Message)> {
+        if self.kinds & kind.bit(direction) == 0 {
+            return None;
+        }
         (0..).zip(self.noted.iter()).find(|(_, m)| m.kind == kind && m.direction == direction)
     }
 
@@ -1344,6 +1357,25 @@ impl AttemptFacts {
     /// First alert in the clear.
     pub fn alert(&self) -> Option<(Timestamp, FrameRef, Direction, Alert)> {
         self.seldom.as_ref()?.alert
+    }
+
+    /// Epoch-1 record, each way.
+    pub fn protected(&self) -> Heard {
+        [Direction::ToServer, Direction::ToClient].map(|way| self.sealed(way))
+    }
+
+    /// The first epoch-1 record that way.
+    pub fn sealed(&self, way: Direction) -> Option<(Timestamp, FrameRef)> {
+        let kept = self.seldom.as_ref().and_then(|seldom| *way.of(seldom.protected.as_deref()?));
+        kept.or_else(|| Some(self.known(MessageKind::Finished, way)?.1.first))
+    }
+
+    /// Notes an epoch-1 record, behind the message it may be.
+    pub(super) fn seal(&mut self, way: Direction, at: Timestamp, frame: FrameRef) {
+        if self.sealed(way).is_none() {
+            let protected = self.seldom.get_or_insert_default().protected.get_or_insert_default();
+            *way.of_mut(protected) = Some((at, frame));
+        }
     }
 
     /// The suite offered, when there is no other.
@@ -1367,7 +1399,7 @@ impl AttemptFacts {
         self.hello_verify().is_none()
             && self.server_hello().is_none()
             && self.alert().is_none()
-            && self.protected.iter().all(Option::is_none)
+            && self.protected().iter().all(Option::is_none)
     }
 
     /// Does a message of the server's flight lack a piece, or all of itself?
@@ -1379,7 +1411,7 @@ impl AttemptFacts {
 
     /// When both sides had sent an epoch-1 record (protocol: completed), if they have.
     pub fn completed_at(&self) -> Option<(Timestamp, FrameRef)> {
-        let [up, down] = self.protected;
+        let [up, down] = self.protected();
         let (up, down) = (up?, down?);
         Some(if up.0 >= down.0 { up } else { down })
     }
@@ -1457,6 +1489,6 @@ mod tests {
         assert!(size_of::<FlowFacts>() <= 192, "{}", size_of::<FlowFacts>());
         assert!(size_of::<TlsFacts>() <= 224, "{}", size_of::<TlsFacts>());
         assert!(size_of::<DtlsFacts>() <= 256, "{}", size_of::<DtlsFacts>());
-        assert!(size_of::<AttemptFacts>() <= 160, "{}", size_of::<AttemptFacts>());
+        assert!(size_of::<AttemptFacts>() <= 128, "{}", size_of::<AttemptFacts>());
     }
 }

@@ -388,7 +388,6 @@ fn observe_handshake(
                 largest_flight: 0,
                 server_done: false,
                 ccs: [false, false],
-                protected: [None, None],
                 noted: Packed::default(),
                 kinds: 0,
                 seldom: None,
@@ -508,7 +507,7 @@ fn observe_record(dtls: &mut DtlsFacts, at: Timestamp, frame: FrameRef, directio
     dtls.hear(at, frame, direction, control);
     if !std::mem::replace(direction.of_mut(&mut known.protected), true) {
         match dtls.attempts.last_mut() {
-            Some(attempt) => _ = direction.of_mut(&mut attempt.protected).get_or_insert((at, frame)),
+            Some(attempt) => attempt.seal(direction, at, frame),
             None => _ = direction.of_mut(&mut dtls.seldom_mut().protected).get_or_insert(at),
         }
     }
@@ -619,6 +618,34 @@ mod tests {
     }
 
     #[test]
+    fn the_first_sealed_record_is_the_finished_unless_another_came_before() {
+        let sealed = |content_types: [u8; 2]| {
+            let mut dtls = DtlsFacts::default();
+            let (hello, mut given) = (resuming(1, 7), HashSet::default());
+            let message = DtlsMessage::ClientHello(&hello, Version::DTLS_1_2);
+            let frame = |number| FrameRef { capture: 0, number };
+            let place = (Timestamp::default(), frame(1));
+            observe_handshake(&mut dtls, place, Direction::ToServer, 0, &message, &mut given);
+            for (number, content_type) in (2..).zip(content_types) {
+                let record = DtlsRecordSeen {
+                    content_type,
+                    version: Version::DTLS_1_2,
+                    epoch: 1,
+                    sequence: u64::from(number),
+                    length: 40,
+                    ip_len: 100,
+                    unfinished: false,
+                };
+                observe_record(&mut dtls, Timestamp::default(), frame(number), Direction::ToServer, &record);
+            }
+            let attempt = dtls.attempts.first()?;
+            Some((attempt.sealed(Direction::ToServer)?.1.number, attempt.seldom.is_some()))
+        };
+        assert_eq!(sealed([22, 23]), Some((2, false)));
+        assert_eq!(sealed([21, 22]), Some((2, true)), "an alert");
+    }
+
+    #[test]
     fn records_count_for_the_attempt_and_the_version_before_them() {
         let suites = [CipherSuite(0x0035), CipherSuite(0xc030)];
         let empty = |suite: CipherSuite, version| {
@@ -660,7 +687,7 @@ mod tests {
         let [_, last] = suites;
         assert_eq!(told(&mut dtls, Err(empty(suites[0], Version::DTLS_1_2))), 2, "those of the attempt before");
         assert_eq!(told(&mut dtls, Err(empty(last, Version::DTLS_1_0))), 3, "of another version");
-        let protected = dtls.attempts.iter().map(|attempt| attempt.protected.map(|first| first.is_some()));
+        let protected = dtls.attempts.iter().map(|attempt| attempt.protected().map(|first| first.is_some()));
         assert_eq!(protected.collect::<Vec<_>>(), [[true, false]; 2]);
     }
 }
