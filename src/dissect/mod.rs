@@ -90,8 +90,6 @@ impl Protocols {
 struct State {
     /// The waist knows this flow.
     is_opened: bool,
-    /// By that stream number.
-    stream: u32,
     /// The table took the ends the wrong way round; a hello told better.
     swapped: bool,
     /// First and last frame: number and capture apart, which takes less room.
@@ -402,7 +400,8 @@ impl<S: FnMut(&Event<'_>)> Told<'_, S> {
 
     #[cold]
     fn introduce(&mut self) {
-        (self.flow.state.is_opened, self.flow.state.stream) = (true, self.flow.stream);
+        self.flow.state.is_opened = true;
+        self.flow.keep_stream();
         let (id, opened) = (self.id(), self.opened(None));
         (self.sink)(&self.place.event(What::Opened(id, &opened)));
     }
@@ -415,7 +414,7 @@ impl<S: FnMut(&Event<'_>)> Told<'_, S> {
         Opened {
             protocol: self.flow.protocol(),
             ends: Ends::new(Endpoints { client, server }),
-            stream: if state.is_opened { state.stream } else { self.flow.stream },
+            stream: self.flow.stream,
             first: self.flow.first,
             first_frame: state.first_frame(),
             handshake,

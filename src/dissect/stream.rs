@@ -613,11 +613,14 @@ pub(super) fn finish(tcp: &mut Tcp, told: &mut Told<'_, impl FnMut(&Event<'_>)>,
 
 #[cfg(test)]
 mod tests {
+    use super::super::State;
     use super::*;
+    use crate::flow::table::Flow;
 
     #[test]
     fn what_is_kept_of_each_connection_is_small() {
         // As large as the facts about a flow, which take its room when the capture ends.
+        assert!(size_of::<Flow<State>>() <= 120, "{}", size_of::<Flow<State>>());
         assert!(size_of::<Tcp>() <= 192, "{}", size_of::<Tcp>());
         assert!(size_of::<TcpHandshake>() <= 48, "{}", size_of::<TcpHandshake>());
     }

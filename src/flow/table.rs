@@ -40,7 +40,7 @@ pub struct Flow<S> {
     pub id: FlowId,
     /// Where it was captured, as the caller counts capture points.
     pub point: u32,
-    /// `tcp.stream` or `udp.stream` in the file being read (the last one it was seen in).
+    /// `tcp.stream` or `udp.stream` in the file being read (the last one it was seen in), until [`Flow::keep_stream`].
     pub stream: u32,
     /// Flows of one conversation seen at several points share this number, counted from 0 through all files.
     pub conversation: u32,
@@ -50,6 +50,7 @@ pub struct Flow<S> {
     /// Packet count of the table when last used.
     used: u32,
     client_is_low: bool,
+    keeps_stream: bool,
     /// Whatever the protocol keeps.
     pub state: S,
 }
@@ -67,6 +68,19 @@ impl<S> Flow<S> {
     /// TCP or UDP.
     pub fn protocol(&self) -> Protocol {
         self.key.tuple().protocol()
+    }
+
+    /// It is known by its stream number, which no file changes from now on.
+    pub fn keep_stream(&mut self) {
+        self.keeps_stream = true;
+    }
+
+    /// It goes on in that conversation, at that slot and of that stream number.
+    fn go_on(&mut self, conversation: u32, slot: u32, stream: u32) {
+        (self.conversation, self.conversation_slot) = (conversation, slot);
+        if !self.keeps_stream {
+            self.stream = stream;
+        }
     }
 
     fn direction(&self, from_low: bool) -> Direction {
@@ -248,7 +262,7 @@ impl<S: Default> Table<S> {
             let Conversation { number, stream, .. } = *self.conversations.existing(conversation);
             let flow = self.flows.get_mut(slot?)?;
             if is_fresh || flow.conversation == number {
-                (flow.conversation, flow.conversation_slot, flow.stream) = (number, conversation, stream);
+                flow.go_on(number, conversation, stream);
             } else if opening.is_syn() {
                 return None; // the SYN of a connection this point has not seen yet
             }
@@ -376,9 +390,7 @@ impl<S: Default> Table<S> {
             // A forgotten conversation gets a new number, yet its flow goes on unless this opens another.
             let forgotten = is_fresh && !opening.is_syn();
             if flow.conversation == number || forgotten {
-                flow.conversation = number;
-                flow.conversation_slot = conversation_slot;
-                flow.stream = stream;
+                flow.go_on(number, conversation_slot, stream);
                 return slot;
             }
         }
@@ -412,6 +424,7 @@ impl<S: Default> Table<S> {
             settled: 0,
             used: self.packets,
             client_is_low,
+            keeps_stream: false,
             state: S::default(),
         });
         let (flows, hasher) = (&self.flows, &self.hasher);
@@ -697,8 +710,8 @@ mod tests {
 
     #[test]
     fn sizes_are_small() {
-        assert!(size_of::<Flow<()>>() <= 80, "{}", size_of::<Flow<()>>());
-        assert!(size_of::<Conversation>() <= 64, "{}", size_of::<Conversation>());
+        assert!(size_of::<Flow<()>>() <= 56, "{}", size_of::<Flow<()>>());
+        assert!(size_of::<Conversation>() <= 40, "{}", size_of::<Conversation>());
     }
 
     // Each of the following was measured on tshark 4.0.17 with made captures.
