@@ -21,7 +21,7 @@ const WATCHED: usize = 4;
 const CAPTURED_TWICE: i64 = 10_000_000;
 
 /// What got through one direction, fed with all its segments and the other side's acks. 16 bytes until a
-/// segment above [`WATCHED_ABOVE`] is sent, then some 90 more, and 160 while one is not acknowledged.
+/// segment above [`WATCHED_ABOVE`] is sent, then 56 more, and another 160 while one is not acknowledged.
 #[derive(Debug, Default)]
 pub struct SizeProbe {
     /// End of the highest data sent: bytes before it have a history.
@@ -32,13 +32,12 @@ pub struct SizeProbe {
 #[derive(Debug, Default)]
 struct Probe {
     watched: Watched,
-    /// Everything before it is acknowledged.
-    acked: Option<u32>,
     progress: Option<Timestamp>,
+    /// Everything before it is acknowledged, once there was progress.
+    acked: u32,
     largest_passed: Option<Passed>,
-    /// Boxed, for hardly anything gets stuck.
-    smallest_stuck: Option<Box<Stuck>>,
-    segments_stuck: u32,
+    /// The smallest that is stuck and how many are: boxed, for hardly anything gets stuck.
+    stuck: Option<Box<(Stuck, u32)>>,
 }
 
 /// The segments watched, lowest place first; most of the time there are none, and no room for them.
@@ -248,7 +247,7 @@ impl SizeProbe {
 
 impl Probe {
     fn sent(&mut self, mut segment: Segment, is_new: bool) {
-        if self.acked.is_some_and(|acked| !before(acked, segment.end())) {
+        if self.has_acknowledged(segment.end()) {
             return; // a needless resend says nothing about sizes
         }
         let known = !is_new && self.resent(&mut segment);
@@ -257,6 +256,11 @@ impl Probe {
         } else if is_new {
             self.watched.iter_mut().for_each(|watched| watched.behind = watched.behind.saturating_add(1));
         }
+    }
+
+    /// Is everything before that number acknowledged?
+    fn has_acknowledged(&self, end: u32) -> bool {
+        self.progress.is_some() && !before(self.acked, end)
     }
 
     /// Something behind what begins there arrived.
@@ -301,20 +305,19 @@ impl Probe {
     }
 
     fn acknowledged(&mut self, ack: u32, at: Timestamp) {
-        if self.acked.is_some_and(|acked| !before(acked, ack)) {
+        if self.has_acknowledged(ack) {
             return;
         }
-        self.acked = Some(ack);
-        self.progress = Some(at);
+        (self.acked, self.progress) = (ack, Some(at));
         let mut passed: Option<Passed> = None;
-        let (smallest, count) = (&mut self.smallest_stuck, &mut self.segments_stuck);
+        let stuck = &mut self.stuck;
         self.watched.take_before(ack, |segment| {
             if segment.provable {
                 let (ip_len, frame) = (u32::from(segment.ip_len), segment.last_frame);
                 let arrived = Passed { ip_len, frame, first: at, at };
                 passed = passed.filter(|passed| passed.ip_len >= arrived.ip_len).or(Some(arrived));
             } else if segment.in_smaller && segment.times >= 2 {
-                note_stuck(smallest, count, segment.stuck());
+                note_stuck(stuck, segment.stuck());
             }
         });
         if let Some(passed) = passed {
@@ -329,18 +332,21 @@ impl Probe {
             Some(largest) if largest.ip_len == passed.ip_len => largest.at = passed.at,
             largest => *largest = Some(passed),
         }
-        if self.smallest_stuck.as_ref().is_some_and(|stuck| stuck.ip_len <= passed.ip_len) {
-            self.smallest_stuck = None;
-            self.segments_stuck = 0;
-        }
+        self.stuck.take_if(|stuck| stuck.0.ip_len <= passed.ip_len);
     }
 
     fn sizes(&self) -> Sizes {
-        let (mut smallest_stuck, mut segments_stuck) = (self.smallest_stuck.clone(), self.segments_stuck);
+        let mut stuck = self.stuck.clone();
         for segment in self.watched.iter().filter(|segment| segment.times >= 2) {
-            note_stuck(&mut smallest_stuck, &mut segments_stuck, segment.stuck());
+            note_stuck(&mut stuck, segment.stuck());
         }
-        Sizes { largest_passed: self.largest_passed, smallest_stuck, segments_stuck, progress: self.progress }
+        let (smallest_stuck, segments_stuck) = stuck.map(|stuck| *stuck).unzip();
+        Sizes {
+            largest_passed: self.largest_passed,
+            smallest_stuck: smallest_stuck.map(Box::new),
+            segments_stuck: segments_stuck.unwrap_or(0),
+            progress: self.progress,
+        }
     }
 }
 
@@ -363,10 +369,11 @@ impl Segment {
     }
 }
 
-fn note_stuck(smallest: &mut Option<Box<Stuck>>, count: &mut u32, stuck: Stuck) {
+fn note_stuck(known: &mut Option<Box<(Stuck, u32)>>, stuck: Stuck) {
+    let (smallest, count) = &mut **known.get_or_insert_with(|| Box::new((stuck, 0)));
     *count = count.saturating_add(1);
-    if smallest.as_ref().is_none_or(|smallest| stuck.ip_len < smallest.ip_len) {
-        *smallest = Some(Box::new(stuck));
+    if stuck.ip_len < smallest.ip_len {
+        *smallest = stuck;
     }
 }
 
@@ -422,7 +429,7 @@ mod tests {
         lab.acknowledge(536);
         assert!(lab.probe.probe.is_none());
         assert_eq!(lab.probe.sizes(), Sizes::default());
-        assert!(size_of::<Probe>() <= 320, "{}", size_of::<Probe>());
+        assert!(size_of::<Probe>() <= 56, "{}", size_of::<Probe>());
     }
 
     #[test]
