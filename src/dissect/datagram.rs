@@ -19,6 +19,8 @@ pub(super) struct Udp {
     tried: u8,
     media: bool,
     quic: [u8; 2],
+    /// Its DTLS was up before its first datagram here, or went on from another port: no ClientHello of its own was seen.
+    midway: bool,
     dtls: Option<Box<Dtls>>,
 }
 
@@ -27,8 +29,6 @@ pub(super) struct Udp {
 struct Dtls {
     /// Of the session id that the last ClientHello named, its first bytes; 0 when it named none.
     session: u64,
-    /// It was up before its first datagram here, or went on from another port: no ClientHello of its own was seen.
-    midway: bool,
     /// What puts handshake messages together, while there are pieces of them.
     readers: Option<Box<[DtlsHandshakeReader; 2]>>,
     /// There are keys, perhaps for it.
@@ -41,7 +41,7 @@ impl Udp {
     pub(super) fn begins_anew(&self, datagram: &UdpDatagram<'_>) -> bool {
         let Some(dtls) = self.dtls.as_ref().filter(|_| is_client_hello(datagram.payload)) else { return false };
         let is_other = |session| dtls.session != 0 && dtls.session != session;
-        dtls.midway || session_of(datagram.payload).is_some_and(is_other)
+        self.midway || session_of(datagram.payload).is_some_and(is_other)
     }
 
     pub(super) fn unsealed(&self) -> Option<Unsealed> {
@@ -67,8 +67,8 @@ pub(super) fn take(
         udp.tried += 1;
         if looks_like_dtls(datagram.payload, datagram.payload_len as usize) {
             let opened = (!bench.keys.keyring.is_empty()).then(Box::default);
-            let midway = !is_in_the_clear(datagram.payload);
-            udp.dtls = Some(Box::new(Dtls { opened, midway, ..Dtls::default() }));
+            udp.midway = !is_in_the_clear(datagram.payload);
+            udp.dtls = Some(Box::new(Dtls { opened, ..Dtls::default() }));
             if is_hello_of_server(datagram.payload, direction) && !told.flow.state.is_opened {
                 swap(&mut told.flow.state);
                 direction = direction.reverse();
@@ -235,9 +235,15 @@ mod tests {
     }
 
     #[test]
+    fn what_is_kept_of_each_flow_is_small() {
+        assert!(size_of::<Udp>() <= 16, "{}", size_of::<Udp>());
+        assert!(size_of::<Dtls>() <= 24, "{}", size_of::<Dtls>());
+    }
+
+    #[test]
     fn a_hello_in_the_clear_begins_anew_what_was_up_before() {
         let begins_anew = |midway, payload: &[u8]| {
-            let udp = Udp { dtls: Some(Box::new(Dtls { midway, ..Dtls::default() })), ..Udp::default() };
+            let udp = Udp { midway, dtls: Some(Box::default()), ..Udp::default() };
             udp.begins_anew(&UdpDatagram { src_port: 1, dst_port: 443, payload, payload_len: payload.len() as u32 })
         };
         let hello = datagram(0, HandshakeType::CLIENT_HELLO.0);
