@@ -511,7 +511,7 @@ impl<'a> Failure<'a> {
     fn answer_is_lost(&self) -> bool {
         let Some(gateway) = self.gateway_point().filter(|gateway| *gateway != self.near) else { return false };
         let mut there = self.failed.iter().filter(|j| j.view.point == gateway).map(|j| j.facts).peekable();
-        let arrived = |f: &AttemptFacts| *Direction::ToServer.of(&f.ccs) || f.sealed(Direction::ToServer).is_some();
+        let arrived = |f: &AttemptFacts| *Direction::ToServer.of(&f.ccs) || f.is_protected(Direction::ToServer);
         self.answers() > 0 && there.peek().is_some() && !there.any(arrived)
     }
 

@@ -162,8 +162,8 @@ pub fn episodes<'a>(session: &'a Session, points: &'a [Point]) -> Vec<Episode<'a
 }
 
 fn judge_one(view: &FlowFacts, attempt: &AttemptFacts, icmp: &[Icmp], capture_end: Timestamp) -> AttemptOutcome {
-    let [up, down] = attempt.protected();
-    if up.is_some() && down.is_some() {
+    let [up, down] = [Direction::ToServer, Direction::ToClient].map(|way| attempt.is_protected(way));
+    if up && down {
         let dtls = view.dtls.as_ref();
         let waits = dtls.is_some_and(|dtls| dtls.waits_for_client());
         let done = if waits { AttemptOutcome::FinishedLost } else { AttemptOutcome::Completed };
@@ -175,7 +175,7 @@ fn judge_one(view: &FlowFacts, attempt: &AttemptFacts, icmp: &[Icmp], capture_en
     if let Some(refusal) = refusal(view, attempt, icmp) {
         return refusal;
     }
-    if up.is_some() && attempt.server_hellos() == 0 {
+    if up && attempt.server_hellos() == 0 {
         let why = "the client went on to protected records, as it does only when it is answered: the answers do not show here";
         return AttemptOutcome::NotObservable(why.to_owned());
     }
@@ -194,8 +194,8 @@ fn judge_one(view: &FlowFacts, attempt: &AttemptFacts, icmp: &[Icmp], capture_en
     if attempt.lacks_messages() {
         return AttemptOutcome::StalledAfterServerHello;
     }
-    let flight_complete = attempt.server_done || down.is_some() || server_ccs;
-    if client_ccs || up.is_some() || !flight_complete {
+    let flight_complete = attempt.server_done || down || server_ccs;
+    if client_ccs || up || !flight_complete {
         return AttemptOutcome::StalledAfterServerHello;
     }
     AttemptOutcome::ClientDidNotFinish

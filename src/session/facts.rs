@@ -818,16 +818,20 @@ impl DtlsFacts {
 
     /// First record of epoch 1 or later, each way: what the attempts tell is not kept twice.
     pub fn protected(&self) -> [Option<Timestamp>; 2] {
-        let before = self.seldom().protected;
-        [Direction::ToServer, Direction::ToClient].map(|way| {
-            let mut behind = self.attempts.iter().filter_map(|attempt| attempt.sealed(way));
-            way.of(&before).or_else(|| behind.next().map(|(at, _)| at))
-        })
+        let attempts = self.attempts.iter().map(|attempt| attempt.protected().map(|first| first.map(|(at, _)| at)));
+        let first =
+            |[up, down]: [Option<Timestamp>; 2], [next_up, next_down]: [_; 2]| [up.or(next_up), down.or(next_down)];
+        attempts.fold(self.seldom().protected, first)
+    }
+
+    /// Was any record of epoch 1 or later seen that way?
+    pub fn is_protected(&self, way: Direction) -> bool {
+        way.of(&self.seldom().protected).is_some() || self.attempts.iter().any(|attempt| attempt.is_protected(way))
     }
 
     /// Its handshake was before the capture: protected records without any.
     pub fn was_up(&self) -> bool {
-        self.attempts.is_empty() && self.protected().iter().any(Option::is_some)
+        self.attempts.is_empty() && self.seldom().protected.iter().any(Option::is_some)
     }
 
     /// What few flows show.
@@ -1136,7 +1140,7 @@ pub struct AttemptFacts {
     pub ccs: [bool; 2],
     /// See [`AttemptFacts::messages`], each as it first came; further ones only of the kinds that are asked for by name.
     pub(super) noted: Packed<Message, 3>,
-    /// A bit for each of them, which others may share: what lacks its own is not among them.
+    /// A bit for each of them, which other handshake messages may share: what lacks its own is not among them.
     pub(super) kinds: u32,
     pub(super) seldom: Option<Box<SeldomInAttempt>>,
 }
@@ -1233,9 +1237,13 @@ impl MessageKind {
         self.number() << 1 | direction.index() as i64
     }
 
-    /// Its bit in [`AttemptFacts::kinds`].
+    /// Its bit in [`AttemptFacts::kinds`]; of handshake messages some share one.
     fn bit(self, direction: Direction) -> u32 {
-        1 << (self.one_way(direction) % i64::from(u32::BITS))
+        let place = match self {
+            MessageKind::Handshake(kind) => MessageKind::Handshake(kind % 13),
+            other => other,
+        };
+        1 << place.one_way(direction)
     }
 
     /// The kind of that number.
@@ -1359,20 +1367,32 @@ impl AttemptFacts {
         self.seldom.as_ref()?.alert
     }
 
-    /// Epoch-1 record, each way.
+    /// First epoch-1 record, each way.
     pub fn protected(&self) -> Heard {
-        [Direction::ToServer, Direction::ToClient].map(|way| self.sealed(way))
+        let mut first = self.protected_unfinished();
+        if [Direction::ToServer, Direction::ToClient].into_iter().any(|way| self.has_finished(way)) {
+            let finished = self.noted.iter().filter(|message| message.kind == MessageKind::Finished);
+            finished.for_each(|message| _ = message.direction.of_mut(&mut first).get_or_insert(message.first));
+        }
+        first
     }
 
-    /// The first epoch-1 record that way.
-    pub fn sealed(&self, way: Direction) -> Option<(Timestamp, FrameRef)> {
-        let kept = self.seldom.as_ref().and_then(|seldom| *way.of(seldom.protected.as_deref()?));
-        kept.or_else(|| Some(self.known(MessageKind::Finished, way)?.1.first))
+    /// Was an epoch-1 record seen that way?
+    pub fn is_protected(&self, way: Direction) -> bool {
+        self.has_finished(way) || way.of(&self.protected_unfinished()).is_some()
+    }
+
+    fn has_finished(&self, way: Direction) -> bool {
+        self.kinds & MessageKind::Finished.bit(way) != 0
+    }
+
+    fn protected_unfinished(&self) -> Heard {
+        self.seldom.as_ref().and_then(|seldom| seldom.protected.as_deref()).copied().unwrap_or_default()
     }
 
     /// Notes an epoch-1 record, behind the message it may be.
-    pub(super) fn seal(&mut self, way: Direction, at: Timestamp, frame: FrameRef) {
-        if self.sealed(way).is_none() {
+    pub(super) fn protect(&mut self, way: Direction, at: Timestamp, frame: FrameRef) {
+        if !self.is_protected(way) {
             let protected = self.seldom.get_or_insert_default().protected.get_or_insert_default();
             *way.of_mut(protected) = Some((at, frame));
         }
@@ -1399,7 +1419,7 @@ impl AttemptFacts {
         self.hello_verify().is_none()
             && self.server_hello().is_none()
             && self.alert().is_none()
-            && self.protected().iter().all(Option::is_none)
+            && ![Direction::ToServer, Direction::ToClient].into_iter().any(|way| self.is_protected(way))
     }
 
     /// Does a message of the server's flight lack a piece, or all of itself?

@@ -604,7 +604,8 @@ impl DtlsFlow {
 
     /// Did it carry protected records both ways at any point, not only to be rejected, nor waited for in vain elsewhere?
     pub fn worked(&self) -> bool {
-        let works = |d: &facts::DtlsFacts| d.protected().iter().all(Option::is_some) && d.rejected().is_none();
+        let both = [Direction::ToServer, Direction::ToClient];
+        let works = |d: &facts::DtlsFacts| both.into_iter().all(|way| d.is_protected(way)) && d.rejected().is_none();
         let seen = || self.views.iter().filter_map(|v| v.dtls.as_deref());
         seen().any(works) && !seen().any(facts::DtlsFacts::waits_for_client)
     }

@@ -507,7 +507,7 @@ fn observe_record(dtls: &mut DtlsFacts, at: Timestamp, frame: FrameRef, directio
     dtls.hear(at, frame, direction, control);
     if !std::mem::replace(direction.of_mut(&mut known.protected), true) {
         match dtls.attempts.last_mut() {
-            Some(attempt) => attempt.seal(direction, at, frame),
+            Some(attempt) => attempt.protect(direction, at, frame),
             None => _ = direction.of_mut(&mut dtls.seldom_mut().protected).get_or_insert(at),
         }
     }
@@ -639,7 +639,7 @@ mod tests {
                 observe_record(&mut dtls, Timestamp::default(), frame(number), Direction::ToServer, &record);
             }
             let attempt = dtls.attempts.first()?;
-            Some((attempt.sealed(Direction::ToServer)?.1.number, attempt.seldom.is_some()))
+            Some((attempt.protected()[0]?.1.number, attempt.seldom.is_some()))
         };
         assert_eq!(sealed([22, 23]), Some((2, false)));
         assert_eq!(sealed([21, 22]), Some((2, true)), "an alert");
