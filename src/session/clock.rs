@@ -1,7 +1,7 @@
 //! Several captures, several clocks: how far they are apart, and all times brought onto one.
 
 use super::Point;
-use super::facts::{Activity, FlowFacts, IcmpFacts, Random, Unanswered, View};
+use super::facts::{FlowFacts, IcmpFacts, Random, Unanswered, View};
 use crate::event::{Endpoints, PointId, Protocol, Refused, Timestamp, Vantage};
 use crate::maps::HashMap;
 use std::collections::BTreeMap;
@@ -172,14 +172,6 @@ fn shift_unanswered(said: &mut Unanswered, by: f64) {
     said.after.iter_mut().for_each(|at| shift(at, by));
 }
 
-fn shift_activity(activity: &mut Activity, by: f64) {
-    activity.more_bursts.iter_mut().for_each(|at| shift(at, by));
-    activity.stretches.change(|stretch| {
-        shift(&mut stretch.first, by);
-        shift(&mut stretch.last, by);
-    });
-}
-
 fn shift_flow(flow: &mut FlowFacts, by: f64) {
     let move_it = |at: &mut Timestamp| shift(at, by);
     move_it(&mut flow.opened.first);
@@ -217,7 +209,7 @@ fn shift_flow(flow: &mut FlowFacts, by: f64) {
             seldom.renegotiation.iter_mut().flatten().for_each(|(at, _)| move_it(at));
         }
         move_it(tls.last_word.first_mut());
-        shift_activity(&mut tls.activity, by);
+        tls.activity.stretches.change(move_it);
     }
     if let Some(dtls) = flow.dtls.as_deref_mut() {
         dtls.sequence.iter_mut().flat_map(|sequence| sequence.gaps_mut()).for_each(move_it);
@@ -237,7 +229,7 @@ fn shift_flow(flow: &mut FlowFacts, by: f64) {
             }
         }
         move_it(dtls.last_word.first_mut());
-        shift_activity(&mut dtls.activity, by);
+        dtls.activity.stretches.change(move_it);
         for attempt in &mut dtls.attempts {
             move_it(&mut attempt.first);
             attempt.noted.change(|message| move_it(&mut message.first.0));

@@ -301,26 +301,24 @@ impl LastWord {
 pub struct Activity {
     /// Stretches of data records, in time order.
     pub stretches: Stretches,
-    /// Beginnings of bursts behind the first, which begins where the first stretch does.
-    pub(super) more_bursts: Few<Timestamp>,
 }
 
 impl Activity {
     /// Beginnings of bursts.
     pub fn bursts(&self) -> impl Iterator<Item = Timestamp> {
-        self.stretches.begin().into_iter().chain(self.more_bursts.iter().copied())
+        self.stretches.begin().into_iter().chain(self.stretches.later_bursts().iter().copied())
     }
 
     /// How many there are.
     pub fn burst_count(&self) -> usize {
-        usize::from(!self.stretches.is_empty()) + self.more_bursts.len()
+        usize::from(!self.stretches.is_empty()) + self.stretches.later_bursts().len()
     }
 
     /// Notes a data record.
     pub fn add(&mut self, at: Timestamp, frame: FrameRef, direction: Direction, length: u16) {
         let is_burst = self.stretches.last().is_some_and(|latest| at.nanos_since(latest.last) >= BURST_GAP);
-        if is_burst && self.more_bursts.len() + 1 < MAX_BURSTS {
-            self.more_bursts.push(at);
+        if is_burst && self.burst_count() < MAX_BURSTS {
+            self.stretches.add_burst(at);
         }
         let goes_on =
             |last: &Stretch| at.nanos_since(last.last) <= SILENCE || !self.stretches.are_fewer_than(MAX_STRETCHES);

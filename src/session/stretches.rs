@@ -1,5 +1,6 @@
 //! When data flowed, in stretches without a pause.
 
+use super::few::Few;
 use super::packed::{Numbered, Packed, frame_of, number_of};
 use crate::event::{FrameRef, Timestamp};
 
@@ -36,20 +37,38 @@ impl Numbered<7> for Stretch {
     }
 }
 
-/// The stretches, oldest first: only the latest is changed, and lies open.
+/// The stretches, oldest first, and the bursts within them: only the latest stretch is changed, and lies open.
 #[derive(Clone, Debug, Default)]
 pub struct Stretches(Option<Box<Kept>>);
 
 #[derive(Clone, Debug)]
 struct Kept {
     latest: Stretch,
+    /// Most tunnels are short, and have no more.
+    more: Option<Box<More>>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct More {
     older: Packed<Stretch, 7>,
+    /// Beginnings of bursts behind the first, which begins where the first stretch does.
+    bursts: Few<Timestamp>,
+}
+
+impl Kept {
+    fn older(&self) -> impl Iterator<Item = Stretch> {
+        self.more.iter().flat_map(|more| more.older.iter())
+    }
 }
 
 impl Stretches {
-    /// Are there fewer than so many, at least 1?
+    /// Are there fewer than so many, at least 2?
     pub fn are_fewer_than(&self, count: usize) -> bool {
-        self.0.as_ref().is_none_or(|kept| kept.older.is_shorter_than(count - 1))
+        self.more().is_none_or(|more| more.older.is_shorter_than(count - 1))
+    }
+
+    fn more(&self) -> Option<&More> {
+        self.0.as_ref()?.more.as_deref()
     }
 
     /// Are there none?
@@ -59,12 +78,24 @@ impl Stretches {
 
     /// All of them.
     pub fn iter(&self) -> impl Iterator<Item = Stretch> {
-        self.0.iter().flat_map(|kept| kept.older.iter().chain([kept.latest]))
+        self.0.iter().flat_map(|kept| kept.older().chain([kept.latest]))
     }
 
     /// When the first of them began.
     pub fn begin(&self) -> Option<Timestamp> {
-        self.0.as_ref().map(|kept| kept.older.first().unwrap_or(kept.latest).first)
+        self.0.as_ref().map(|kept| kept.older().next().unwrap_or(kept.latest).first)
+    }
+
+    /// When bursts behind the first began.
+    pub fn later_bursts(&self) -> &[Timestamp] {
+        self.more().map_or(&[], |more| &more.bursts)
+    }
+
+    /// Notes that another burst began.
+    pub(super) fn add_burst(&mut self, at: Timestamp) {
+        if let Some(kept) = &mut self.0 {
+            kept.more.get_or_insert_default().bursts.push(at);
+        }
     }
 
     /// The latest.
@@ -79,16 +110,51 @@ impl Stretches {
     /// Adds one behind them.
     pub(super) fn push(&mut self, stretch: Stretch) {
         match &mut self.0 {
-            Some(kept) => kept.older.push(&std::mem::replace(&mut kept.latest, stretch)),
-            None => self.0 = Some(Box::new(Kept { latest: stretch, older: Packed::default() })),
+            Some(kept) => {
+                let latest = std::mem::replace(&mut kept.latest, stretch);
+                kept.more.get_or_insert_default().older.push(&latest);
+            }
+            None => self.0 = Some(Box::new(Kept { latest: stretch, more: None })),
         }
     }
 
-    /// Changes every one.
-    pub(super) fn change(&mut self, mut change: impl FnMut(&mut Stretch)) {
-        if let Some(kept) = &mut self.0 {
-            kept.older.change(&mut change);
-            change(&mut kept.latest);
+    /// Changes every moment in it.
+    pub(super) fn change(&mut self, mut change: impl FnMut(&mut Timestamp)) {
+        let Some(kept) = &mut self.0 else { return };
+        let mut change_both = |stretch: &mut Stretch| [&mut stretch.first, &mut stretch.last].map(&mut change);
+        change_both(&mut kept.latest);
+        if let Some(more) = &mut kept.more {
+            more.older.change(|stretch| _ = change_both(stretch));
+            more.bursts.iter_mut().for_each(change);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_kept_of_each_tunnel_is_small() {
+        assert!(size_of::<Stretches>() <= 8, "{}", size_of::<Stretches>());
+        assert!(size_of::<Kept>() <= 56, "{}", size_of::<Kept>());
+    }
+
+    #[test]
+    fn stretches_and_bursts_stand_in_order_and_are_moved_together() {
+        let moment = |seconds: f64| Timestamp::default().plus_seconds(seconds);
+        let mut stretches = Stretches::default();
+        assert!(stretches.begin().is_none() && stretches.are_fewer_than(2));
+        for begin in [10.0, 20.0, 30.0] {
+            let (first, last) = (moment(begin), moment(begin + 1.0));
+            stretches.push(Stretch { first, frame: FrameRef::default(), last, records: [1, 0], bytes: [9, 0] });
+        }
+        stretches.add_burst(moment(20.0));
+        assert!(stretches.are_fewer_than(4) && !stretches.are_fewer_than(3));
+        stretches.change(|at| *at = at.plus_seconds(5.0));
+        let moments: Vec<_> = stretches.iter().map(|stretch| (stretch.first, stretch.last)).collect();
+        assert_eq!(moments, [15.0, 25.0, 35.0].map(|begin| (moment(begin), moment(begin + 1.0))));
+        assert_eq!(stretches.begin(), Some(moment(15.0)));
+        assert_eq!(stretches.later_bursts(), [moment(25.0)]);
     }
 }
