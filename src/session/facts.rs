@@ -394,19 +394,36 @@ struct EarlyRecords {
     to_client: u16,
     count: u8,
     converses: bool,
+    /// See [`Early::late`]: lengths, and how many records had them.
+    late: [u16; 2],
+    as_late: [u32; 2],
     /// Counts of lengths below 200 bytes: where control records and inner ACKs show.
     small: Few<(Direction, u16, u32)>,
 }
 
 impl Early {
-    /// Adds a record while there is room; was there?
-    fn add(&mut self, direction: Direction, length: u16) -> bool {
+    /// Adds a record while there is room; a later one is compared with the largest.
+    fn add(&mut self, direction: Direction, length: u16) {
         let records = self.0.get_or_insert_default();
-        let Some(place) = records.lengths.get_mut(usize::from(records.count)) else { return false };
-        *place = length;
-        records.to_client |= (direction.index() as u16) << records.count;
-        records.count += 1;
-        true
+        if let Some(place) = records.lengths.get_mut(usize::from(records.count)) {
+            *place = length;
+            records.to_client |= (direction.index() as u16) << records.count;
+            records.count += 1;
+            return;
+        }
+        let (largest, count) = (direction.of_mut(&mut records.late), direction.of_mut(&mut records.as_late));
+        if length > *largest {
+            (*largest, *count) = (length, 0);
+        }
+        *count = count.saturating_add(u32::from(length == *largest));
+    }
+
+    /// The largest length each way of those behind them, set-up over, data only; and how many had it.
+    pub fn late(&self) -> [(u16, u32); 2] {
+        self.0.as_ref().map_or([(0, 0); 2], |records| {
+            let ([up, down], [as_up, as_down]) = (records.late, records.as_late);
+            [(up, as_up), (down, as_down)]
+        })
     }
 
     /// Counts a small record of that length.
@@ -600,14 +617,10 @@ pub struct DataFacts {
     pub bytes: u64,
     /// The largest.
     pub largest: u16,
-    /// The largest after the first [`MAX_EARLY`] records of the connection: set-up over, data only.
-    pub largest_late: u16,
     /// The first.
     pub first: Option<Timestamp>,
     /// The last and its frame.
     pub last: Option<(Timestamp, FrameRef)>,
-    /// How many of the late ones had that largest length.
-    pub at_largest: u32,
 }
 
 impl TlsFacts {
@@ -654,7 +667,7 @@ impl TlsFacts {
 
     /// Notes an application-data record; `control` tells whether it has the length of an empty CSTP frame.
     pub fn add_data(&mut self, at: Timestamp, frame: FrameRef, direction: Direction, length: u16, control: bool) {
-        let early = self.early.add(direction, length);
+        self.early.add(direction, length);
         if !control && length > 0 {
             self.activity.add(at, frame, direction, length);
         }
@@ -666,12 +679,6 @@ impl TlsFacts {
         data.records = data.records.saturating_add(1);
         data.bytes += u64::from(length);
         data.largest = data.largest.max(length);
-        if !early {
-            if length > data.largest_late {
-                (data.largest_late, data.at_largest) = (length, 0);
-            }
-            data.at_largest += u32::from(length == data.largest_late);
-        }
         data.first.get_or_insert(at);
         data.last = Some((at, frame));
         if length < 200 {
@@ -1505,7 +1512,8 @@ mod tests {
     fn what_is_kept_of_each_flow_is_small() {
         // As large as what `dissect` kept of a TCP flow, whose room it takes when the capture ends.
         assert!(size_of::<FlowFacts>() <= 192, "{}", size_of::<FlowFacts>());
-        assert!(size_of::<TlsFacts>() <= 224, "{}", size_of::<TlsFacts>());
+        assert!(size_of::<TlsFacts>() <= 192, "{}", size_of::<TlsFacts>());
+        assert!(size_of::<EarlyRecords>() <= 64, "{}", size_of::<EarlyRecords>());
         assert!(size_of::<DtlsFacts>() <= 256, "{}", size_of::<DtlsFacts>());
         assert!(size_of::<AttemptFacts>() <= 128, "{}", size_of::<AttemptFacts>());
     }

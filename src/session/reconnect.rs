@@ -503,8 +503,8 @@ fn ceiling(connection: &Connection, flows: &[&DtlsFlow]) -> Option<RangeInclusiv
     });
     let tls = || {
         let facts = connection.best().tls.as_deref()?;
-        let data = facts.data.iter().max_by_key(|d| d.largest_late)?;
-        (data.at_largest >= PLATEAU).then(|| connection.settled()?.protection()?.cstp_payload(data.largest_late))?
+        let (largest, count) = facts.early.late().into_iter().max_by_key(|(largest, _)| *largest)?;
+        (count >= PLATEAU).then(|| connection.settled()?.protection()?.cstp_payload(largest))?
     };
     dtls.or_else(tls)
 }

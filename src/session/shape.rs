@@ -54,7 +54,7 @@ impl Shape {
         let Some(tls) = flow.tls.as_deref() else { return Shape::default() };
         let records = tls.data.iter().map(|d| d.records).sum();
         let Some(protection) = tls.server_hello.and_then(|hello| hello.protection()) else {
-            let against = tls.data.iter().any(|d| d.largest_late > MAX_CSTP_RECORD);
+            let against = tls.early.late().iter().any(|(largest, _)| *largest > MAX_CSTP_RECORD);
             return Shape { records, against, suite_unknown: true, ..Shape::default() };
         };
         let len = |payload| protection.cstp_record_len(payload);
@@ -63,7 +63,8 @@ impl Shape {
         };
         let control = len(0);
         let began_with_http = begins_with_http(tls);
-        let full = || tls.data.iter().filter(|d| d.largest_late > FULL).map(|d| d.at_largest);
+        let late = tls.early.late();
+        let full = || late.iter().filter(|(largest, _)| *largest > FULL).map(|(_, count)| *count);
         let acks = INNER_ACKS.map(len);
         Shape {
             control: count(&|l| l == control),
@@ -77,7 +78,7 @@ impl Shape {
             goes_on: goes_on(flow),
             against: !began_with_http
                 || speaks_ppp(tls, &len)
-                || tls.data.iter().any(|d| d.largest_late > MAX_CSTP_RECORD)
+                || late.iter().any(|(largest, _)| *largest > MAX_CSTP_RECORD)
                 // Block ciphers round lengths up, so that no length is odd.
                 || count(&|l| l < control || (control + 1..len(SHORTEST_IP)).contains(&l)) > MOST_ODD,
         }
