@@ -236,7 +236,7 @@ impl Search {
         const MOSTLY: f64 = 0.5;
         let dtls = loss.view.dtls.as_deref()?;
         let (_, last) = loss.sequence.seldom().gaps?;
-        let began = dtls.protected().into_iter().flatten().min()?;
+        let began = dtls.protected.into_iter().flatten().min()?;
         let seconds = last.seconds_since(began);
         let behind = dtls.activity.stretches.iter().filter(|stretch| stretch.first > last);
         let later = behind.map(|stretch| *loss.direction.of(&stretch.records)).sum();
@@ -414,7 +414,7 @@ impl BySize {
         const FEW: u64 = 5;
         let (Some((count, _)), Some((first, last))) = (self.whole, self.times) else { return false };
         let dtls = loss.view.dtls.as_deref();
-        let began = dtls.and_then(|dtls| dtls.protected().into_iter().flatten().min());
+        let began = dtls.and_then(|dtls| dtls.protected.into_iter().flatten().min());
         // What a client sends at first may be too large, for it searches for what is not.
         let may_be_search =
             loss.direction == Direction::ToServer && began.is_none_or(|began| last.seconds_since(began) <= SEARCH);

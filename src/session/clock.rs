@@ -213,9 +213,9 @@ fn shift_flow(flow: &mut FlowFacts, by: f64) {
     }
     if let Some(dtls) = flow.dtls.as_deref_mut() {
         dtls.sequence.iter_mut().flat_map(|sequence| sequence.gaps_mut()).for_each(move_it);
+        dtls.protected.iter_mut().flatten().for_each(move_it);
         dtls.first.iter_mut().chain(&mut dtls.heard).flatten().for_each(|(at, _)| move_it(at));
         if let Some(seldom) = &mut dtls.seldom {
-            seldom.protected.iter_mut().flatten().for_each(move_it);
             seldom.renegotiation.iter_mut().chain(&mut seldom.last).flatten().for_each(|(at, _)| move_it(at));
             seldom.sealed_alert.iter_mut().for_each(|(at, ..)| move_it(at));
             seldom.unasked.1.iter_mut().for_each(|(at, _)| move_it(at));

@@ -707,6 +707,8 @@ pub struct DtlsFacts {
     pub sequence: [Sequence; 2],
     /// Largest datagram each way: IP length, and its frame.
     pub largest_datagram: [Option<(NonZeroU32, FrameRef)>; 2],
+    /// First record of epoch 1 or later each way.
+    pub protected: [Option<Timestamp>; 2],
     /// First application-data record each way.
     pub first: [Option<(Timestamp, FrameRef)>; 2],
     /// Handshake attempts, by client random.
@@ -728,8 +730,6 @@ pub(super) struct Known {
 pub struct SeldomInDtls {
     /// First handshake record of epoch 1 or later behind application data, each way: a rekey.
     pub renegotiation: [Option<(Timestamp, FrameRef)>; 2],
-    /// First record of epoch 1 or later before any attempt, each way.
-    pub(super) protected: [Option<Timestamp>; 2],
     /// Last application-data record each way, where another one was heard behind it.
     pub(super) last: Heard,
     /// First encrypted alert.
@@ -807,7 +807,7 @@ impl DtlsFacts {
         /// An alert later than this is about something else, seconds.
         const AT_ONCE: f64 = 5.0;
         let (at, _, direction) = self.seldom().sealed_alert?;
-        let [up, down] = self.protected();
+        let [up, down] = self.protected;
         let after = at.seconds_since(up?.max(down?));
         (self.records.contains(&0) && (0.0..AT_ONCE).contains(&after)).then_some(direction)
     }
@@ -821,29 +821,15 @@ impl DtlsFacts {
         Direction::ToClient.of(&self.records) == &0 && finished().is_some_and(|m| m.count >= REPEATED)
     }
 
-    /// First record of epoch 1 or later, each way: what the attempts tell is not kept twice.
-    pub fn protected(&self) -> [Option<Timestamp>; 2] {
-        let attempts = self.attempts.iter().map(|attempt| attempt.protected().map(|first| first.map(|(at, _)| at)));
-        let first =
-            |[up, down]: [Option<Timestamp>; 2], [next_up, next_down]: [_; 2]| [up.or(next_up), down.or(next_down)];
-        attempts.fold(self.seldom().protected, first)
-    }
-
-    /// Was any record of epoch 1 or later seen that way?
-    pub fn is_protected(&self, way: Direction) -> bool {
-        way.of(&self.seldom().protected).is_some() || self.attempts.iter().any(|attempt| attempt.is_protected(way))
-    }
-
     /// Its handshake was before the capture: protected records without any.
     pub fn was_up(&self) -> bool {
-        self.attempts.is_empty() && self.seldom().protected.iter().any(Option::is_some)
+        self.attempts.is_empty() && self.protected.iter().any(Option::is_some)
     }
 
     /// What few flows show.
     pub fn seldom(&self) -> &SeldomInDtls {
         const NOTHING: &SeldomInDtls = &SeldomInDtls {
             renegotiation: [None; 2],
-            protected: [None; 2],
             last: [None; 2],
             sealed_alert: None,
             unasked: (0, None),

@@ -604,8 +604,7 @@ impl DtlsFlow {
 
     /// Did it carry protected records both ways at any point, not only to be rejected, nor waited for in vain elsewhere?
     pub fn worked(&self) -> bool {
-        let both = [Direction::ToServer, Direction::ToClient];
-        let works = |d: &facts::DtlsFacts| both.into_iter().all(|way| d.is_protected(way)) && d.rejected().is_none();
+        let works = |d: &facts::DtlsFacts| d.protected.iter().all(Option::is_some) && d.rejected().is_none();
         let seen = || self.views.iter().filter_map(|v| v.dtls.as_deref());
         seen().any(works) && !seen().any(facts::DtlsFacts::waits_for_client)
     }
@@ -635,7 +634,7 @@ impl DtlsFlow {
     /// From the first protected record on either way to the last data.
     pub fn lived(&self) -> Option<[Timestamp; 2]> {
         let seen = || self.views.iter().filter_map(|v| v.dtls.as_deref());
-        let from = seen().flat_map(|dtls| dtls.protected()).flatten().min()?;
+        let from = seen().flat_map(|dtls| dtls.protected).flatten().min()?;
         let data = seen().flat_map(|dtls| dtls.last()).flatten().map(|(at, _)| at).max();
         Some([from, data.map_or(from, |at| at.max(from))])
     }

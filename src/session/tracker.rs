@@ -506,9 +506,9 @@ fn observe_record(dtls: &mut DtlsFacts, at: Timestamp, frame: FrameRef, directio
     }
     dtls.hear(at, frame, direction, control);
     if !std::mem::replace(direction.of_mut(&mut known.protected), true) {
-        match dtls.attempts.last_mut() {
-            Some(attempt) => attempt.protect(direction, at, frame),
-            None => _ = direction.of_mut(&mut dtls.seldom_mut().protected).get_or_insert(at),
+        direction.of_mut(&mut dtls.protected).get_or_insert(at);
+        if let Some(attempt) = dtls.attempts.last_mut() {
+            attempt.protect(direction, at, frame);
         }
     }
     dtls.known = Some(known);
