@@ -35,14 +35,14 @@ impl<T, const BYTES: usize> Chunks<T, BYTES> {
 
     #[inline]
     pub(crate) fn get(&self, place: u32) -> Option<&T> {
-        let place = place as usize;
-        self.0.get(place / Self::ITEMS)?.get(place % Self::ITEMS)
+        let (chunk, place) = Self::split(place);
+        self.0.get(chunk)?.get(place)
     }
 
     #[inline]
     pub(crate) fn get_mut(&mut self, place: u32) -> Option<&mut T> {
-        let place = place as usize;
-        self.0.get_mut(place / Self::ITEMS)?.get_mut(place % Self::ITEMS)
+        let (chunk, place) = Self::split(place);
+        self.0.get_mut(chunk)?.get_mut(place)
     }
 
     /// The item at a place that [`Chunks::push`] gave out.
@@ -52,8 +52,15 @@ impl<T, const BYTES: usize> Chunks<T, BYTES> {
         reason = "places are given out by push and never given up; no input reaches them"
     )]
     pub(crate) fn existing(&mut self, place: u32) -> &mut T {
-        let place = place as usize;
-        &mut self.0[place / Self::ITEMS][place % Self::ITEMS]
+        let (chunk, place) = Self::split(place);
+        &mut self.0[chunk][place]
+    }
+
+    /// The chunk and the place in it: 32 bits are divided faster than 64.
+    #[inline]
+    fn split(place: u32) -> (usize, usize) {
+        let items = Self::ITEMS as u32;
+        ((place / items) as usize, (place % items) as usize)
     }
 
     /// The items, in order; what was given is freed on the way.
