@@ -434,6 +434,7 @@ impl Run<'_> {
                 point.saw_icmp |= protocols.icmp;
                 point.saw_udp |= protocols.udp;
                 point.saw_fragments |= protocols.fragments;
+                point.saw_bare_tcp |= protocols.bare_tcp;
             }
         }
         let losses = set.dissector.finish(&mut |event: &Event<'_>| tracker.observe(event));

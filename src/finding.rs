@@ -4,8 +4,8 @@ pub use crate::session::coverage::Sight;
 pub use crate::session::{Basis, Confidence};
 
 use crate::event::{FrameRef, PointId, Timestamp, Vantage};
-use crate::session::coverage::{hides, only_one_way};
-use crate::session::{Point, Session};
+use crate::session::coverage::{hides, partly};
+use crate::session::{Point, Session, TcpSeen};
 use schemars::JsonSchema;
 use serde::Serialize;
 use std::borrow::Cow;
@@ -341,23 +341,23 @@ impl Case<'_> {
 
     /// Why it cannot be told what its outer or inner packets met: no point saw both directions of them.
     pub fn one_way(&self, outer: bool, inner: bool) -> Option<String> {
-        self.one_way_of(outer, inner, |point| point.one_way)
+        self.partly_seen(outer, inner, |point| point.one_way)
     }
 
-    /// The same of TCP alone.
-    pub fn one_way_tcp(&self, outer: bool, inner: bool) -> Option<String> {
-        self.one_way_of(outer, inner, |point| point.one_way_tcp)
+    /// The same of TCP alone, of which none saw more than a part.
+    pub fn part_of_tcp(&self, outer: bool, inner: bool) -> Option<String> {
+        self.partly_seen(outer, inner, |point| point.tcp != TcpSeen::Whole)
     }
 
-    fn one_way_of(&self, outer: bool, inner: bool, is_one_way: impl Fn(&Point) -> bool) -> Option<String> {
-        if !self.points.iter().any(&is_one_way) {
+    fn partly_seen(&self, outer: bool, inner: bool, is_partial: impl Fn(&Point) -> bool) -> Option<String> {
+        if !self.points.iter().any(&is_partial) {
             return None;
         }
         let inside = self.session.inner.iter().map(|flow| &*flow.facts).filter(|_| inner);
         let views = self.session.outer_views().filter(|_| outer).chain(inside);
         let mut points = views.filter_map(|view| self.point(view.point)).peekable();
         let first = *points.peek()?;
-        points.all(is_one_way).then(|| only_one_way(first))
+        points.all(is_partial).then(|| partly(first))
     }
 
     /// Where that point stood, if that is known.

@@ -52,7 +52,7 @@ fn both_ways(outcome: Outcome, detector: &Detector, case: &Case<'_>) -> Outcome 
     let why = match detector.needs_both_ways {
         BothWays::Needless => None,
         BothWays::OfAny => case.one_way(outer, inner),
-        BothWays::OfTcp => case.one_way_tcp(outer, inner),
+        BothWays::OfTcp => case.part_of_tcp(outer, inner),
     };
     why.map_or(outcome, |why| Outcome::cannot_tell(why, wanted(detector)))
 }

@@ -82,7 +82,7 @@ fn check(case: &Case<'_>) -> Outcome {
         .or_else(|| Break::turned_away_at_end(case, last))
         .or_else(|| Break::dismissed(last));
     // Silence is one only where the other side's TCP would show.
-    let is_heard = case.one_way_tcp(true, false).is_none();
+    let is_heard = case.part_of_tcp(true, false).is_none();
     let all = breaks
         .into_iter()
         .chain(Break::hop(session))
@@ -719,7 +719,7 @@ fn ended_words(session: &Session, tunnel: &Connection) -> String {
 
 /// How the client fared that came back; where answers do not show, only what was answered counts.
 fn turned_away<'a>(case: &Case<'a>) -> impl Iterator<Item = &'a TurnedAway> {
-    let is_heard = case.one_way_tcp(true, false).is_none();
+    let is_heard = case.part_of_tcp(true, false).is_none();
     case.session.beside().turned_away.iter().filter(move |away| is_heard || away.how != Refusal::Unanswered)
 }
 

@@ -71,6 +71,8 @@ pub struct Protocols {
     pub icmp: bool,
     /// IP fragments.
     pub fragments: bool,
+    /// TCP segments without data.
+    pub bare_tcp: bool,
 }
 
 impl Protocols {
@@ -80,6 +82,7 @@ impl Protocols {
             Transport::Fragment { .. } => self.fragments = true,
             Transport::Udp(_) => self.udp = true,
             Transport::IcmpError(_) => self.icmp = true,
+            Transport::Tcp(segment) => self.bare_tcp |= segment.payload_len == 0,
             _ => {}
         }
     }

@@ -3,7 +3,7 @@
 use crate::finding::Case;
 use crate::session::coverage::{Sight, hides};
 use crate::session::limits::{standstill, stuck_beside_passing};
-use crate::session::{DtlsFlow, Session};
+use crate::session::{DtlsFlow, Session, TcpSeen};
 
 /// Tells the story the faults make together, each with its clause; `headlines` in the order they are told. Without any, how things
 /// stand, and what is `open`.
@@ -24,8 +24,12 @@ fn healthy(case: &Case<'_>) -> (&'static str, Option<&'static str>) {
     let session = case.session;
     let works = session.dtls.iter().any(|d| d.worked());
     let carries = session.dtls.iter().any(|d| d.worked() && d.carries());
-    let is_tcp_one_way = case.one_way_tcp(true, true).is_some();
-    if case.one_way(true, true).is_some() || is_tcp_one_way && !works {
+    let is_tcp_partial = case.part_of_tcp(true, true).is_some();
+    let is_only_data = is_tcp_partial && case.points.iter().any(|point| point.tcp == TcpSeen::OnlyData);
+    if is_only_data && !works {
+        return ("Of its TCP only segments with data were captured, in which nothing wrong was seen.", None);
+    }
+    if case.one_way(true, true).is_some() || is_tcp_partial && !works {
         return ("Only one direction of it was captured, in which nothing wrong was seen.", None);
     }
     match (session.gateway, works) {
@@ -38,7 +42,10 @@ fn healthy(case: &Case<'_>) -> (&'static str, Option<&'static str>) {
         ),
         (None, _) => ("Inner traffic of this address flows; nothing got stuck.", None),
         (_, true) if !carries => ("DTLS is up; no data was seen to go both ways over it", ALL_WELL),
-        (_, true) if is_tcp_one_way => {
+        (_, true) if is_only_data => {
+            ("DTLS is up and carries the data; of TCP only segments with data were captured", ALL_WELL)
+        }
+        (_, true) if is_tcp_partial => {
             ("DTLS is up and carries the data; of TCP only one direction was captured", ALL_WELL)
         }
         (_, true) => ("DTLS is up and carries the data", ALL_WELL),

@@ -1,8 +1,8 @@
 //! What a capture point could have shown: the ground under everything that is said to be absent.
 
-use super::Point;
 use super::facts::View;
 use super::filter::{Asked, Passes, names_others, passes};
+use super::{Point, TcpSeen};
 use crate::event::{PointId, Protocol};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -32,8 +32,8 @@ pub enum Sight {
 /// a capture that drops few frames does not drop all of them. ICMP comes at once with the load that makes a capture drop.
 pub fn hides(point: &Point, sight: Sight, times: u32) -> Option<String> {
     let name = &point.name;
-    if point.one_way || point.one_way_tcp && matches!(sight, Sight::Icmp { .. }) {
-        return Some(only_one_way(point));
+    if point.one_way || point.tcp != TcpSeen::Whole && !matches!(sight, Sight::Udp(_) | Sight::Fragments { .. }) {
+        return Some(partly(point));
     }
     if let Some(dropped) = point.interface.dropped.filter(|n| *n > 0) {
         /// So unlikely is a loss of all of them that nobody need think of it.
@@ -80,10 +80,16 @@ pub fn hides(point: &Point, sight: Sight, times: u32) -> Option<String> {
     None
 }
 
-/// Why a point that saw one direction cannot tell.
-pub fn only_one_way(point: &Point) -> String {
-    let what = if point.one_way { "the traffic" } else { "TCP" };
-    format!("{} shows only one direction of {what}", point.name)
+/// Why a point that saw only a part of TCP cannot tell.
+pub fn partly(point: &Point) -> String {
+    let what = match point.tcp {
+        _ if point.one_way => "only one direction of the traffic",
+        TcpSeen::OnlyData => {
+            "no TCP segment without data: SYN, ACK, FIN and RST were filtered out, as by the display filter `tls`"
+        }
+        _ => "only one direction of TCP",
+    };
+    format!("{} shows {what}", point.name)
 }
 
 /// Would it have passed because others of its kind did?
@@ -127,23 +133,34 @@ fn passing(filter: &str, sight: Sight) -> (Passes, Passes) {
 }
 
 /// Settles which points saw only one direction: TCP that speaks at length and never answers does not exist, but for a connection
-/// that was dead when the capture began. DTLS that is answered says that the other direction passes there.
+/// that was dead when the capture began. DTLS that is answered says that the other direction passes there. And no TCP goes on for long
+/// without an ACK that carries no data.
 pub fn settle(points: &mut [Point], flows: &[View]) {
     /// Packets one way without any the other way.
     const AT_LENGTH: u32 = 6;
-    let mut seen: BTreeMap<PointId, [bool; 3]> = BTreeMap::new();
+    /// So many TCP segments have one among them that carries no data; fewer where a ClientHello shows and its SYN does not.
+    const MANY: u64 = 40;
+    const SOME: u64 = 8;
+    let mut seen: BTreeMap<PointId, ([bool; 4], u64)> = BTreeMap::new();
     for flow in flows {
         let [up, down] = flow.ended.packets;
         let is_tcp = flow.opened.protocol == Protocol::Tcp;
-        let [one, both, answered] = seen.entry(flow.point).or_default();
+        let ([one, both, answered, begins], segments) = seen.entry(flow.point).or_default();
+        *segments += if is_tcp { u64::from(up) + u64::from(down) } else { 0 };
         *one |= is_tcp && up.min(down) == 0 && up.max(down) >= AT_LENGTH;
         *both |= is_tcp && up.min(down) > 0;
+        *begins |= flow.opened.syn().is_none() && flow.tls.as_ref().is_some_and(|tls| tls.client_hello.is_some());
         *answered |= flow.dtls.is_some() && up.min(down) > 0;
     }
     for point in points {
-        let [one, both, answered] = seen.get(&point.id).copied().unwrap_or_default();
-        point.one_way_tcp = one && !both;
-        point.one_way = point.one_way_tcp && !answered;
+        let ([one, both, answered, begins], segments) = seen.get(&point.id).copied().unwrap_or_default();
+        let least = if begins { SOME } else { MANY };
+        point.tcp = match () {
+            () if one && !both => TcpSeen::OneWay,
+            () if segments >= least && !point.saw_bare_tcp && point.decrypted_at.is_none() => TcpSeen::OnlyData,
+            () => TcpSeen::Whole,
+        };
+        point.one_way = point.tcp == TcpSeen::OneWay && !answered;
     }
 }
 

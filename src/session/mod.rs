@@ -109,12 +109,14 @@ pub struct Point {
     pub saw_udp: bool,
     /// IP fragments were seen here.
     pub saw_fragments: bool,
+    /// TCP segments without data were seen here: SYN, ACK, FIN, RST.
+    pub saw_bare_tcp: bool,
     /// The file format tells the capture filter (pcapng does, pcap does not).
     pub tells_filter: bool,
     /// Only one direction of the traffic passed here: a span of one port, a tap of one fibre, a filter with `src` or `dst`.
     pub one_way: bool,
-    /// Only one direction of TCP passed here, whatever DTLS shows.
-    pub one_way_tcp: bool,
+    /// What of TCP passed here, whatever DTLS shows.
+    pub tcp: TcpSeen,
     /// Stretches of more than [`QUIET`] seconds without any frame, at most 64.
     pub quiet: Vec<(Timestamp, Timestamp)>,
     /// Frames earlier than one before them by more than [`STEP`]; see [`Point::stepped_back`].
@@ -140,6 +142,18 @@ pub struct Behind {
     frames: u32,
 }
 
+/// What of TCP a capture point shows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TcpSeen {
+    /// All of it, as far as that can be told.
+    #[default]
+    Whole,
+    /// One direction only.
+    OneWay,
+    /// Segments with data only: the rest was filtered out, as by a display filter for `tls`.
+    OnlyData,
+}
+
 impl Point {
     /// A point of which nothing is known yet.
     pub fn unknown(id: PointId, capture: u16, link: LinkType) -> Point {
@@ -158,9 +172,10 @@ impl Point {
             saw_icmp: false,
             saw_udp: false,
             saw_fragments: false,
+            saw_bare_tcp: false,
             tells_filter: false,
             one_way: false,
-            one_way_tcp: false,
+            tcp: TcpSeen::default(),
             quiet: Vec::new(),
             behind: None,
             other_side_of: None,
@@ -202,6 +217,7 @@ impl Point {
             saw_icmp: false,
             saw_udp: false,
             saw_fragments: false,
+            saw_bare_tcp: false,
             decrypted_at: Some(self.id),
             ..self.clone()
         }

@@ -70,6 +70,14 @@ impl Tap {
             let is_meant = |frame: &[u8]| what.is_none_or(|what| what == name(frame));
             self.frames.retain(|(_, frame, _)| !is_meant(frame) || goes_out(frame) == (way == "out"));
         }
+        if how.only_data {
+            let header = |frame: &[u8]| match frame[skip] >> 4 {
+                4 => skip + 4 * usize::from(frame[skip] & 0xf),
+                _ => skip + 40,
+            };
+            let has_data = |frame: &[u8]| frame.len() > header(frame) + 4 * usize::from(frame[header(frame) + 12] >> 4);
+            self.frames.retain(|(_, frame, _)| name(frame) == "udp" || name(frame) == "tcp" && has_data(frame));
+        }
         if how.dropped > 0 {
             let mut n = 0;
             self.frames.retain(|_| {

@@ -307,6 +307,9 @@ pub struct Capture {
     /// Only packets this way: `out` or `back`; of one protocol only: `udp out`.
     #[serde(default)]
     pub only: Option<String>,
+    /// TCP segments without data are left out, as by the display filter `tls || dtls`.
+    #[serde(default)]
+    pub only_data: bool,
     #[serde(default)]
     pub snap: Option<usize>,
     /// Frames the capture says it dropped (and does drop, every tenth).
