@@ -50,6 +50,7 @@ a path MTU that nobody tells (high)
 - `fragments-lost`: the same, where the sender's datagrams leave in IP fragments (high)
 - `large-datagrams-missing`: the receiving end alone, where since the first is missing none came as large as many before, or none \
 above what an ICMP on that path named
+- `outage`: nearly all are missing from a silence of three seconds or more, in which many a second were sent: the path was down so long (low)
 - `path-mtu-search`: captures at both ends, and the large ones were lost only in the first 12 s, in which a client searches for the path \
 MTU, and nothing afterwards: no fault (info); one end alone then finds nothing
 - `loss`: the loss does not depend on the rate; where only large packets of the tunnel are missing, the path may carry less than \
@@ -98,6 +99,18 @@ impl<'a> Loss<'a> {
 
     fn share(&self) -> f64 {
         self.total.share()
+    }
+
+    /// Seconds of the silence from which nearly all are missing: then the path was down, and loses nothing else.
+    fn outage(&self) -> Option<u32> {
+        /// Of those missing so many are.
+        const MOST: f64 = 0.8;
+        /// So many were sent in each second of it; one that is sent again and again is no flow of data.
+        const BUSY: u32 = 5;
+        let seldom = self.sequence.seldom();
+        let is_most = f64::from(seldom.in_silence) >= MOST * f64::from(self.total.missing);
+        let is_busy = seldom.in_silence >= BUSY.saturating_mul(seldom.silence);
+        (seldom.silence > 0 && is_most && is_busy).then_some(seldom.silence)
     }
 
     fn words(&self, case: &Case<'_>) -> String {
@@ -462,9 +475,15 @@ fn finding(case: &Case<'_>, loss: &Loss<'_>, back: Option<&Loss<'_>>) -> Finding
     let to = loss.receiver();
     let percent = loss.share() * 100.0;
     let mut summary = loss.words(case);
-    let one_end = if by_size.is_none() { OneEnd::of(case, loss) } else { None };
+    let outage = loss.outage().filter(|_| by_size.is_none());
+    let one_end = if by_size.is_none() && outage.is_none() { OneEnd::of(case, loss) } else { None };
     let is_by_size = by_size.is_some() || one_end.is_some();
     summary.extend(by_size.as_ref().map(|by_size| by_size.words(case)).or(one_end.as_ref().map(OneEnd::words)));
+    summary.extend(outage.map(|seconds| {
+        let lost = loss.sequence.seldom().in_silence;
+        let of_them = if lost < loss.total.missing { format!("{lost} of them") } else { "They".to_owned() };
+        format!(" {of_them} are missing from a silence of some {seconds} s.")
+    }));
     let stuck = case.session.inner.iter().filter_map(stuck_toward_client).filter(|stuck| stuck.times > 2);
     let swallowed = stuck.filter(|stuck| is_swallowed_over_dtls(case.session, stuck)).max_by_key(|stuck| stuck.times);
     if let (Direction::ToClient, Some(stuck)) = (loss.direction, swallowed) {
@@ -476,8 +495,9 @@ fn finding(case: &Case<'_>, loss: &Loss<'_>, back: Option<&Loss<'_>>) -> Finding
         ));
     }
     let untimed = case.untimed();
-    let limited = rate_limit(&loss.sequence.rates()).filter(|_| untimed.is_none() && !is_by_size);
-    if let Some(why) = untimed.filter(|_| !is_by_size) {
+    let by_rate = !is_by_size && outage.is_none();
+    let limited = rate_limit(&loss.sequence.rates()).filter(|_| untimed.is_none() && by_rate);
+    if let Some(why) = untimed.filter(|_| by_rate) {
         summary.push_str(&format!(" Whether the loss grows with the rate cannot be told: {why}."));
     }
     let mut ruled_out = Vec::new();
@@ -500,11 +520,15 @@ fn finding(case: &Case<'_>, loss: &Loss<'_>, back: Option<&Loss<'_>>) -> Finding
     Finding {
         severity: match loss.share() {
             _ if by_size.is_some() => Severity::High,
+            _ if outage.is_some() => Severity::Low,
             share if share >= NOTICED => Severity::Medium,
             _ => Severity::Low,
         },
         grade: if loss.at_receiver { AT_RECEIVER } else { ELSEWHERE },
         headline: match limited {
+            _ if let Some(seconds) = outage => {
+                format!("for some {seconds} s no DTLS record came to the {to}: the path was down")
+            }
             Some(_) => {
                 format!("{percent:.0} % of the DTLS records toward the {to} are lost, the more the faster they come")
             }
@@ -529,6 +553,7 @@ fn finding(case: &Case<'_>, loss: &Loss<'_>, back: Option<&Loss<'_>>) -> Finding
             (Some(by_size), _) => by_size.likely(),
             (None, Some(_)) => "rate-limited",
             (None, None) if one_end.is_some() => "large-datagrams-missing",
+            (None, None) if outage.is_some() => "outage",
             (None, None) => "loss",
         }),
         ruled_out,
@@ -545,6 +570,9 @@ fn finding(case: &Case<'_>, loss: &Loss<'_>, back: Option<&Loss<'_>>) -> Finding
         remedy: match (&by_size, &one_end) {
             (Some(by_size), _) => by_size.remedy(),
             (None, Some(one_end)) => one_end.remedy(),
+            (None, None) if outage.is_some() => {
+                vec!["see what happened to the path at that moment, to the client's own link first (Wi-Fi, a cable, a carrier)".to_owned()]
+            }
             (None, None) => DETECTOR.remedy.iter().map(|r| (*r).to_owned()).collect(),
         },
         wanted: case.other_end("which DTLS records pass there"),
