@@ -6,6 +6,7 @@ use crate::finding::{
     BothWays, Case, Detector, Evidence, Finding, Grade, Outcome, RuledOut, Severity, count, elapsed, frame_filters,
 };
 use crate::session::attempt::{Episode, PATIENCE, episodes};
+use crate::session::facts::DtlsFacts;
 use crate::session::{DtlsFlow, Session};
 use std::collections::BTreeMap;
 
@@ -164,9 +165,9 @@ impl<'a> Late<'a> {
 
 /// Did a handshake end long after the first one began? In most sessions none did, and nothing more need be asked.
 fn may_be_late(session: &Session) -> bool {
-    let attempts = || session.dtls.iter().flat_map(DtlsFlow::attempts).map(|(_, attempt)| attempt);
-    let done = attempts().filter_map(|attempt| Some(attempt.completed_at()?.0)).max();
-    let began = attempts().map(|attempt| attempt.first).min();
+    let seen = || session.dtls.iter().flat_map(|flow| &flow.views).filter_map(|view| view.dtls.as_deref());
+    let done = seen().filter_map(DtlsFacts::last_completed).max();
+    let began = seen().flat_map(|dtls| &dtls.attempts).map(|attempt| attempt.first).min();
     done.zip(began).is_some_and(|(done, began)| done.seconds_since(began) >= PATIENCE)
 }
 

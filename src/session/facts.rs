@@ -812,6 +812,17 @@ impl DtlsFacts {
         (self.records.contains(&0) && (0.0..AT_ONCE).contains(&after)).then_some(direction)
     }
 
+    /// When the last attempt that was completed was.
+    pub fn last_completed(&self) -> Option<Timestamp> {
+        let [up, down] = self.protected;
+        if let ([only], Some(up), Some(down)) = (&*self.attempts, up, down)
+            && only.first <= up.min(down)
+        {
+            return Some(up.max(down));
+        }
+        self.attempts.iter().filter_map(|attempt| Some(attempt.completed_at()?.0)).max()
+    }
+
     /// The gateway repeats its Finished and never says more: the client's own, whether it was sent or not, does not reach it.
     pub fn waits_for_client(&self) -> bool {
         /// One Finished of the client may get lost on any path.
