@@ -3,7 +3,7 @@
 use super::coverage::{Sight, hides};
 use super::facts::{AttemptFacts, FlowFacts, IcmpFacts};
 use super::{Confidence, DtlsFlow, Icmp, Point, Session};
-use crate::event::{Alert, CipherSuite, Direction, FrameRef, IcmpError, Protocol, Timestamp, Version};
+use crate::event::{Alert, Class, Direction, FrameRef, IcmpError, Protocol, Timestamp, Version};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
@@ -105,14 +105,14 @@ pub fn fingerprint(attempt: &AttemptFacts) -> Option<(&'static str, Confidence)>
     if attempt.session_id.len() != 32 || attempt.is_own {
         return None;
     }
-    // It offers the one suite agreed inside the tunnel (and perhaps a signalling value), or PSK suites only.
     let (first, count) = attempt.suites;
-    let name = Some(first).filter(|_| count > 0).and_then(CipherSuite::iana_name).unwrap_or_default();
-    if name.contains("CCM_8") {
+    if matches!(first.class(), Some(Class::CCM_8 | Class::Tls13 { tag: 8 })) {
         // No gateway agrees on the suites that CoAP prescribes (RFC 7252 §9.1.3): a thing resumes a session of its own.
         return None;
     }
-    match (count <= 2 || name.contains("PSK"), attempt.certificate) {
+    // It offers the one suite agreed inside the tunnel (and perhaps a signalling value), or PSK suites only.
+    let is_psk = || first.iana_name().is_some_and(|name| name.contains("PSK"));
+    match (count <= 2 || is_psk(), attempt.certificate) {
         (true, false) => Some(("DTLS ClientHello that resumes a session no DTLS handshake set up", Confidence::High)),
         (true, true) => Some(("DTLS ClientHello with one suite and the id of a session", Confidence::Medium)),
         // Another program that resumes a session of its own would look like this.
