@@ -9,31 +9,23 @@ pub struct Few<T>(Box<[T]>);
 impl<T> Few<T> {
     /// Adds an item at the end.
     pub fn push(&mut self, item: T) {
-        self.change(|list| {
-            list.reserve_exact(1);
-            list.push(item);
-        });
+        self.extend([item]);
     }
 
     /// Takes the item at that place out, which there must be.
     pub fn remove(&mut self, place: usize) {
-        self.change(|list| {
-            list.remove(place);
-        });
+        let mut list = std::mem::take(&mut self.0).into_vec();
+        list.remove(place);
+        self.0 = list.into_boxed_slice();
     }
 
     /// Adds items at the end.
     pub fn extend(&mut self, items: impl IntoIterator<Item = T>) {
         let items = items.into_iter();
-        self.change(|list| {
-            list.reserve_exact(items.size_hint().0);
-            list.extend(items);
-        });
-    }
-
-    fn change(&mut self, change: impl FnOnce(&mut Vec<T>)) {
-        let mut list = std::mem::take(&mut self.0).into_vec();
-        change(&mut list);
+        // Room made anew costs half of what room that grows does, which moves as well.
+        let mut list = Vec::with_capacity(self.len() + items.size_hint().0);
+        list.append(&mut std::mem::take(&mut self.0).into_vec());
+        list.extend(items);
         self.0 = list.into_boxed_slice();
     }
 }
