@@ -219,8 +219,8 @@ impl<'a> Death<'a> {
         let dead =
             unanswered.data() > 1 && unanswered.control > 0 && unanswered.last.0.seconds_since(answered.0) >= DEAD;
         // A client that leaves says so on TLS, and both stop together.
-        let lived_on = tunnel.is_some_and(|t| lived_on(t, answered.0) && !lost_with_all(session, t));
-        if back.is_none() && again.is_none() && !((!retries.is_empty() || dead) && lived_on) {
+        let lived_on = || tunnel.is_some_and(|t| lived_on(t, answered.0) && !lost_with_all(session, t));
+        if back.is_none() && again.is_none() && !((!retries.is_empty() || dead) && lived_on()) {
             return None;
         }
         let renegotiations = flow.views.iter().filter_map(|v| Some(&v.dtls.as_ref()?.seldom().renegotiation));
