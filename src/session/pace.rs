@@ -42,14 +42,13 @@ impl Burst {
 
     /// When it began.
     pub(super) fn at(self) -> Timestamp {
-        let [upper, lower] = self.at.map(u64::from);
-        Timestamp::from_nanos((upper << 32 | lower).wrapping_add(Burst::LEAST) as i64)
+        Timestamp::from_nanos(self.key().wrapping_add(Burst::LEAST) as i64)
     }
 
     /// One number to sort them by, which is compared at once.
-    fn key(self) -> u128 {
-        let [upper, lower] = self.at.map(u128::from);
-        upper << 64 | lower << 32 | u128::from(self.session)
+    fn key(self) -> u64 {
+        let [upper, lower] = self.at.map(u64::from);
+        upper << 32 | lower
     }
 
     /// Whose it is.
