@@ -370,10 +370,14 @@ impl Case<'_> {
         self.session.seen_at().filter(|id| self.vantage(*id) == Some(vantage)).collect()
     }
 
+    /// Did a point of this session stand there?
+    pub fn is_at(&self, vantage: Vantage) -> bool {
+        self.session.seen_at().any(|id| self.vantage(id) == Some(vantage))
+    }
+
     /// A capture at the other end of the outer path, for what it would show; none where both ends were captured, or nobody knows which.
     pub fn other_end(&self, why: &'static str) -> Option<Wanted> {
-        let is_there = |vantage| !self.at(vantage).is_empty();
-        let vantage = match (is_there(Vantage::Client), is_there(Vantage::Outside)) {
+        let vantage = match (self.is_at(Vantage::Client), self.is_at(Vantage::Outside)) {
             (true, false) => Vantage::Outside,
             (false, true) => Vantage::Client,
             _ => return None,

@@ -298,7 +298,7 @@ impl<'a> Death<'a> {
     /// Seconds without a packet until the client came back from another port, where only the gateway's end was captured: what a forgotten
     /// mapping looks like from there.
     fn silence_at_gateway(&self, case: &Case<'_>) -> Option<f64> {
-        let is_only = case.at(Vantage::Client).is_empty() && !case.at(Vantage::Outside).is_empty();
+        let is_only = !case.is_at(Vantage::Client) && case.is_at(Vantage::Outside);
         let seconds = self.again?.seconds_since(self.flow.best().ended.last);
         (is_only && self.unanswered.records == 0 && seconds >= IDLE).then_some(seconds)
     }

@@ -74,7 +74,7 @@ fn check(case: &Case<'_>) -> Outcome {
     let is_innocent = passed.is_some() || !failed;
     let begins = first.start();
     let would_show = |point| case.whole_window(point, Sight::Udp(port), begins, begins.plus_seconds(1.0)).is_ok();
-    let placed = !case.at(Vantage::Client).is_empty() && case.at(Vantage::Outside).into_iter().any(would_show);
+    let placed = case.is_at(Vantage::Client) && case.at(Vantage::Outside).into_iter().any(would_show);
     let mut frames: Vec<FrameRef> =
         odd.iter().flat_map(|d| d.attempts()).filter_map(|(_, a)| a.hello_frames().next().map(|(f, _)| f)).collect();
     if frames.is_empty() {

@@ -52,17 +52,14 @@ syslog 602101 can. Packets that vanished because the outer path swallowed the tu
 
 fn check(case: &Case<'_>) -> Outcome {
     let session = case.session;
-    let inside = case.at(Vantage::Inside);
-    if inside.is_empty() {
+    if !case.is_at(Vantage::Inside) {
         return Outcome::cannot_tell(
             "only the gateway's inside interface shows whether its ICMP goes out",
             Some(Wanted { vantage: Vantage::Inside, why: DETECTOR.question }),
         );
     }
-    let over = session
-        .oversized
-        .iter()
-        .filter(|o| o.channel == Channel::Inner && inside.contains(&o.point) && o.to_client() > 0);
+    let is_inside = |o: &&Oversized| o.channel == Channel::Inner && case.vantage(o.point) == Some(Vantage::Inside);
+    let over = session.oversized.iter().filter(is_inside).filter(|o| o.to_client() > 0);
     let window = |over: &Oversized| {
         case.window(over.point, session.icmp_due(over), over.first.0, over.last.plus_seconds(PATIENCE))
     };

@@ -106,11 +106,12 @@ struct Upload<'a> {
 impl<'a> Upload<'a> {
     /// The one that tells most.
     fn of(case: &Case<'a>) -> Option<Upload<'a>> {
-        let insides: Vec<&Point> = case.at(Vantage::Inside).into_iter().filter_map(|id| case.point(id)).collect();
+        let insides =
+            || -> Vec<&Point> { case.at(Vantage::Inside).into_iter().filter_map(|id| case.point(id)).collect() };
         let all = stuck_uploads(case.session).filter_map(|upload| {
             let opened_at = case.point(upload.flow.facts.point)?.decrypted_at?;
             let read_at = case.point(opened_at)?.vantage.filter(|vantage| vantage.is_outer())?;
-            let inside = largest_inside(case.session, &upload, &insides);
+            let inside = largest_inside(case.session, &upload, &insides());
             let inside = inside.filter(|(_, largest)| read_at == Vantage::Outside && *largest < upload.stuck.ip_len);
             (inside.is_some() || upload.is_answered).then_some(Upload { upload, read_at, inside })
         });
@@ -272,7 +273,7 @@ fn lost_in_datagrams(case: &Case<'_>, lost: &Stuck) -> Outcome {
         lost.ip_len, lost.times
     );
     // At both ends of that way its loss shows.
-    if !case.at(Vantage::Client).is_empty() {
+    if case.is_at(Vantage::Client) {
         return Outcome::clear(why);
     }
     let wanted = Some(Wanted { vantage: Vantage::Client, why: "whether the tunnel's large packets arrive" });
