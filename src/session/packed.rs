@@ -37,8 +37,10 @@ impl<T: Numbered<N>, const N: usize> Packed<T, N> {
 
     /// How many items there are.
     pub fn len(&self) -> usize {
-        let others = |rest: &[u8]| rest.iter().filter(|byte| **byte & MORE == 0).count() / N.max(1);
-        self.begin().map_or(0, |(_, rest)| 1 + others(rest))
+        // In portions that a byte can count, many bytes at once: an item has as many last bytes as numbers, but the first one less.
+        let last_bytes = |some: &[u8]| usize::from(some.iter().map(|byte| byte >> 7 ^ 1).sum::<u8>());
+        let behind = self.bytes.get(FIRST..);
+        behind.map_or(0, |bytes| (1 + bytes.chunks(255).map(last_bytes).sum::<usize>()) / N.max(1))
     }
 
     /// Are there fewer than so many? Most lists are too short for as many, which need not be counted.
@@ -103,7 +105,7 @@ impl<T: Numbered<N>, const N: usize> Packed<T, N> {
 
     /// The first item's numbers, and the bytes of the others.
     fn begin(&self) -> Option<([i64; N], &[u8])> {
-        let (start, rest) = self.bytes.split_first_chunk()?;
+        let (start, rest) = self.bytes.split_first_chunk::<FIRST>()?;
         let (mut first, mut bytes) = ([0; N], rest.iter());
         let mut numbers = first.iter_mut();
         *numbers.next()? = i64::from_le_bytes(*start);
@@ -114,6 +116,8 @@ impl<T: Numbered<N>, const N: usize> Packed<T, N> {
     }
 }
 
+/// Bytes of the first item's first number.
+const FIRST: usize = size_of::<i64>();
 /// What is asked for comes in multiples of so many bytes anyway.
 const STEP: usize = 16;
 /// Another byte of the number follows.
