@@ -96,6 +96,8 @@ pub struct Table<S> {
     /// Slots of `flows`, by 5-tuple and capture point; of several incarnations the newest.
     by_point: HashTable<u32>,
     flows: Chunks<Flow<S>, 0x8000>,
+    /// Slot of the flow last used or added: packets come in trains, and the next one is often of the same.
+    latest: u32,
     /// Slots of `conversations`, by 5-tuple.
     by_tuple: HashTable<u32>,
     conversations: Chunks<Conversation, 0x4000>,
@@ -202,6 +204,7 @@ impl<S: Default> Table<S> {
             hasher: RandomState::default(),
             by_point: HashTable::new(),
             flows: Chunks::default(),
+            latest: 0,
             by_tuple: HashTable::new(),
             conversations: Chunks::default(),
             is_over,
@@ -254,7 +257,7 @@ impl<S: Default> Table<S> {
         };
         let (src_port, dst_port) = quoted.ports?;
         let (tuple, from_low) = Tuple::new(protocol, quoted.src, src_port, quoted.dst, dst_port);
-        let slot = self.find_flow(self.hash(&tuple, point), &tuple, point);
+        let slot = self.find_flow(&tuple, point);
         if quoted.is_readable {
             let (seq, flags) = (quoted.tcp_seq.unwrap_or(0), quoted.tcp_flags.unwrap_or(0));
             let opening = Opening { flags, seq, ack: 0, quoted: true };
@@ -324,13 +327,13 @@ impl<S: Default> Table<S> {
         opening: Opening,
     ) -> (Direction, &mut Flow<S>) {
         self.packets = self.packets.wrapping_add(1);
-        let hash = self.hash(tuple, point);
-        let found = self.find_flow(hash, tuple, point);
+        let found = self.find_flow(tuple, point);
         let known = found.filter(|&slot| self.is_current(slot, opening));
         let slot = match known {
             Some(slot) => slot,
-            None => self.open(found, hash, point, at, tuple, from_low, opening),
+            None => self.open(found, point, at, tuple, from_low, opening),
         };
+        self.latest = slot;
         let packets = self.packets;
         let flow = self.flows.existing(slot);
         flow.used = packets;
@@ -371,11 +374,9 @@ impl<S: Default> Table<S> {
 
     /// The rare case: settles the conversation first, then the flow.
     #[cold]
-    #[allow(clippy::too_many_arguments)] // what `packet` already worked out
     fn open(
         &mut self,
         found: Option<u32>,
-        hash: u64,
         point: u32,
         at: Timestamp,
         tuple: &Tuple,
@@ -394,7 +395,7 @@ impl<S: Default> Table<S> {
                 return slot;
             }
         }
-        self.add(hash, tuple, point, at, conversation_slot)
+        self.add(tuple, point, at, conversation_slot)
     }
 
     /// Another flow in place of the datagram's, in the same conversation: UDP does not tell that its ports are used anew, but what it
@@ -402,14 +403,13 @@ impl<S: Default> Table<S> {
     #[cold]
     pub fn renew(&mut self, point: u32, at: Timestamp, ip: &IpHeader, udp: &UdpDatagram<'_>) -> Option<&mut Flow<S>> {
         let (tuple, _) = Tuple::new(Protocol::Udp, ip.src, udp.src_port, ip.dst, udp.dst_port);
-        let hash = self.hash(&tuple, point);
-        let known = self.flows.get(self.find_flow(hash, &tuple, point)?)?;
-        let slot = self.add(hash, &tuple, point, at, known.conversation_slot);
+        let known = self.flows.get(self.find_flow(&tuple, point)?)?;
+        let slot = self.add(&tuple, point, at, known.conversation_slot);
         self.flows.get_mut(slot)
     }
 
     /// Keeps a new flow of that conversation and enters it in the index, in place of an older one of the same 5-tuple and point.
-    fn add(&mut self, hash: u64, tuple: &Tuple, point: u32, at: Timestamp, conversation_slot: u32) -> u32 {
+    fn add(&mut self, tuple: &Tuple, point: u32, at: Timestamp, conversation_slot: u32) -> u32 {
         let &mut Conversation { number, stream, client_is_low, .. } = self.conversations.existing(conversation_slot);
         let id = FlowId(self.next_flow);
         self.next_flow = self.next_flow.saturating_add(1);
@@ -427,6 +427,8 @@ impl<S: Default> Table<S> {
             keeps_stream: false,
             state: S::default(),
         });
+        self.latest = slot;
+        let hash = self.hash(tuple, point);
         let (flows, hasher) = (&self.flows, &self.hasher);
         let same = |&slot: &u32| flows.get(slot).is_some_and(|flow| flow.point == point && flow.key.is(tuple));
         if let Some(entry) = self.by_point.find_mut(hash, same) {
@@ -561,9 +563,12 @@ impl<S: Default> Table<S> {
     }
 
     #[inline]
-    fn find_flow(&self, hash: u64, tuple: &Tuple, point: u32) -> Option<u32> {
+    fn find_flow(&self, tuple: &Tuple, point: u32) -> Option<u32> {
         let same = |&slot: &u32| self.flows.get(slot).is_some_and(|flow| flow.point == point && flow.key.is(tuple));
-        self.by_point.find(hash, same).copied()
+        if same(&self.latest) {
+            return Some(self.latest);
+        }
+        self.by_point.find(self.hash(tuple, point), same).copied()
     }
 }
 
