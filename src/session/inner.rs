@@ -25,7 +25,7 @@ pub struct Unclaimed {
 /// Gives inner flows to the sessions; what belongs to no session but shows a fault becomes one of its own.
 pub(super) fn attach(
     sessions: &mut Vec<Entry>,
-    outer: &HashSet<IpAddr>,
+    outer: HashSet<IpAddr>,
     others: Vec<View>,
     icmp: &[IcmpFacts],
     meetings: &[Meeting],
@@ -46,6 +46,7 @@ pub(super) fn attach(
             sees_inner(f) && !outer.contains(&client(f)) && !outer.contains(&server(f)) && client(f) != server(f)
         })
         .collect();
+    drop(outer);
     let clients = apart(sessions, clients(flows, icmp, points));
     let homes = timing::homes(sessions, &clients, icmp, meetings, pace, Guesses::Any);
     assign(sessions, clients, homes, icmp, points)
@@ -54,18 +55,21 @@ pub(super) fn attach(
 /// Flows by the address that is a VPN client's.
 pub(super) fn clients(flows: Vec<View>, icmp: &[IcmpFacts], points: &[Point]) -> Vec<Client> {
     let weights = weigh(&flows, icmp, points);
-    let mut clients: BTreeMap<IpAddr, Client> = BTreeMap::new();
+    let mut clients: BTreeMap<IpAddr, Vec<InnerFlow>> = BTreeMap::new();
     for flow in flows {
         let weight = |address: IpAddr| weights.get(&(flow.point, address)).copied().unwrap_or(0);
         let Endpoints { client, server } = flow.opened.endpoints();
         let (a, b) = (client.ip(), server.ip());
         let toward_client = if weight(b) > weight(a) { Direction::ToServer } else { Direction::ToClient };
         let address = if toward_client == Direction::ToServer { b } else { a };
-        let home = clients.entry(address).or_insert_with(|| Client::of(address));
-        home.points.insert(flow.point);
-        home.flows.push(InnerFlow { facts: flow, toward_client });
+        let flows = clients.entry(address).or_insert_with(|| Vec::with_capacity(1));
+        flows.push(InnerFlow { facts: flow, toward_client });
     }
-    clients.into_values().collect()
+    let shrunk = clients.into_iter().map(|(address, mut flows)| {
+        flows.shrink_to_fit();
+        Client { address, flows }
+    });
+    shrunk.collect()
 }
 
 /// Sessions by what they had: when each began, and its index, in that order.
@@ -98,16 +102,18 @@ fn apart(sessions: &[Entry], clients: Vec<Client>) -> Vec<Client> {
     let follows = |(a, b): (&Entry, &Entry)| (a.client, a.gateway) == (b.client, b.gateway) && a.end <= b.start;
     let starts = || (0..).zip(sessions).map(|(i, session)| (session.start, i));
     let of_only_client: Vec<(Timestamp, usize)> = if pairs().all(follows) { starts().collect() } else { Vec::new() };
-    let parts = clients.into_iter().flat_map(|Client { address, flows, .. }| {
-        let had = holders.get(&address).unwrap_or(&of_only_client);
+    let had = |address: &IpAddr| holders.get(address).unwrap_or(&of_only_client);
+    if clients.iter().all(|client| had(&client.address).len() < 2) {
+        return clients;
+    }
+    let parts = clients.into_iter().flat_map(|Client { address, flows }| {
+        let had = had(&address);
         let had = had.get(..MOST).unwrap_or(had);
-        let mut parts: BTreeMap<Option<usize>, Client> = BTreeMap::new();
+        let mut parts: BTreeMap<Option<usize>, Vec<InnerFlow>> = BTreeMap::new();
         for flow in flows {
-            let part = parts.entry(holder(had, flow.facts.opened.first)).or_insert_with(|| Client::of(address));
-            part.points.insert(flow.facts.point);
-            part.flows.push(flow);
+            parts.entry(holder(had, flow.facts.opened.first)).or_default().push(flow);
         }
-        parts.into_values()
+        parts.into_values().map(move |flows| Client { address, flows })
     });
     parts.collect()
 }
@@ -239,8 +245,11 @@ fn stuck(client: &Client) -> Option<Unclaimed> {
 /// A session of which only the inside was captured: believed where the point is known to be an inner one, or where the
 /// client lowers its MTU after packets toward it got stuck, as only the client of a tunnel does.
 fn inside_only(client: Client, refused: &HashSet<IpAddr>, points: &[Point], alone: bool) -> Option<Session> {
-    let known =
-        client.points.iter().filter_map(|p| points.get(p.0 as usize)).any(|p| p.vantage.is_some_and(|v| !v.is_outer()));
+    let known = client
+        .points()
+        .iter()
+        .filter_map(|p| points.get(p.0 as usize))
+        .any(|p| p.vantage.is_some_and(|v| !v.is_outer()));
     if !(client.is_faulty(refused) || known && alone) {
         return None;
     }

@@ -39,7 +39,7 @@ pub fn part(
     let mut proofs: BTreeMap<PointId, usize> = BTreeMap::new();
     for (client, home) in clients.iter().zip(&homes) {
         if home.is_some_and(|home| home.is_certain) {
-            client.points.iter().for_each(|point| *proofs.entry(*point).or_default() += 1);
+            client.points().into_iter().for_each(|point| *proofs.entry(point).or_default() += 1);
         }
     }
     let enough = PROOF.min(sessions.len());

@@ -839,7 +839,7 @@ pub fn assemble(
     beside::attach(&mut sessions, &others, &refused, &incomplete);
     let (outer, pace) = (outer_addresses(&sessions), pace::Pace::default());
     mirror::part(&sessions, &outer, &mut others, &mut icmp, &mut meetings, &pace, points);
-    let unclaimed = inner::attach(&mut sessions, &outer, others, &icmp, &meetings, &pace, points);
+    let unclaimed = inner::attach(&mut sessions, outer, others, &icmp, &meetings, &pace, points);
     drop(pace);
     let strays = inner::attach_icmp(&mut sessions, icmp);
     point::infer_inner(points, &sessions);

@@ -90,7 +90,7 @@ pub(super) struct Busy {
     /// How surprising it is that something else falls into them: the negative logarithm of their share of the session's life.
     pub surprise: f32,
     /// Records that they carried, DPD and keepalive included.
-    records: u64,
+    records: f32,
 }
 
 impl Busy {
@@ -116,13 +116,13 @@ impl Busy {
         Busy {
             stretches: stretches.into(),
             surprise: -(busy / life).clamp(1e-6, 1.0).ln() as f32,
-            records: session.records(),
+            records: session.records().max(1) as f32,
         }
     }
 
     /// How much of what they carried so many packets inside make up: a record carries one.
     pub(super) fn share(&self, packets: u64) -> f32 {
-        packets as f32 / self.records.max(1) as f32
+        packets as f32 / self.records
     }
 
     /// Did it carry data at that moment?

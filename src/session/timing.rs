@@ -22,8 +22,6 @@ pub(super) struct Client {
     pub address: IpAddr,
     /// Its flows.
     pub flows: Vec<InnerFlow>,
-    /// Where they were seen.
-    pub points: BTreeSet<PointId>,
 }
 
 /// Who has less than this of the packets of another that fits the same session, or of the records of its tunnels, is hardly its
@@ -89,8 +87,9 @@ pub(super) fn homes(
     let steps = if guesses == Guesses::Any { 3 } else { 2 };
     for step in 0..steps {
         for rival in &rivals {
-            let (Some(home), Some(client)) = (homes.get_mut(rival.client), clients.get(rival.client)) else { continue };
-            let Some(taken) = taken.get_mut(rival.session).and_then(|t| t.get_mut(client.family())) else { continue };
+            let (session, client) = (rival.session as usize, rival.client as usize);
+            let (Some(home), Some(client)) = (homes.get_mut(client), clients.get(client)) else { continue };
+            let Some(taken) = taken.get_mut(session).and_then(|t| t.get_mut(client.family())) else { continue };
             let [all, known] = networks.get(&client.network()).copied().unwrap_or_default();
             let fits = match step {
                 // The less of the tunnels' load it is, the more has to speak for it.
@@ -100,7 +99,7 @@ pub(super) fn homes(
                 }
                 1 => known > 1 && known * 3 >= all,
                 _ => {
-                    let is_near = rival.weight > 0.0 && (rival.alone || rival.common > 1);
+                    let is_near = rival.weight > 0.0 && rival.is_near;
                     rival.is_telling && (is_near || sessions.len() == 1)
                 }
             };
@@ -112,7 +111,7 @@ pub(super) fn homes(
                     _ => Some("because its timing fits, which may be chance"),
                 };
                 *home = Some(Home {
-                    session: rival.session,
+                    session,
                     guessed,
                     is_certain: step == 0 && rival.rank(most) - rival.share.ln().abs() >= enough + CERTAIN,
                 });
@@ -153,34 +152,31 @@ fn give(sessions: &[Entry], clients: &[Client], homes: &mut [Option<Home>]) {
 /// Best first: clients of a session by how well they fit, up to `most`, and how much they send beside those that fit with at least
 /// `enough`; sessions of a client, which often rank alike, by how well they fit.
 fn sort(rivals: &mut [Rival], enough: f32, most: f32) {
-    let mut busiest: HashMap<usize, u64> = HashMap::default();
+    let mut busiest: HashMap<u32, f32> = HashMap::default();
     for rival in rivals.iter().filter(|rival| rival.weight >= enough) {
         let packets = busiest.entry(rival.session).or_default();
-        *packets = rival.packets.max(*packets);
+        *packets = rival.part.max(*packets);
     }
     for rival in &mut *rivals {
-        rival.part = rival.packets as f32 / busiest.get(&rival.session).map_or(1.0, |packets| *packets as f32);
+        rival.part /= busiest.get(&rival.session).copied().unwrap_or(1.0);
     }
     let best_first = |a: &Rival, b: &Rival| b.rank(most).total_cmp(&a.rank(most)).then(b.weight.total_cmp(&a.weight));
-    rivals.sort_by(|a, b| best_first(a, b).then((a.session, a.client).cmp(&(b.session, b.client))));
+    // In place: no two are of the same session and client.
+    rivals.sort_unstable_by(|a, b| best_first(a, b).then((a.session, a.client).cmp(&(b.session, b.client))));
 }
 
-/// A session that may be a client's.
+/// A session that may be a client's: small, for there are many.
 struct Rival {
-    session: usize,
-    client: usize,
-    /// Common bursts.
-    common: u32,
+    session: u32,
+    client: u32,
     /// How surprising it is if the two have nothing to do with each other: a negative logarithm.
     weight: f32,
-    /// The client's packets for each one of the busiest client that fits the session.
+    /// The client's packets; once [sorted](sort), for each one of the busiest client that fits the session.
     part: f32,
-    /// The client's packets.
-    packets: u64,
-    /// The same for each record of the session's tunnels.
+    /// The client's packets for each record of the session's tunnels.
     share: f32,
-    /// Nothing else is busy when the client is.
-    alone: bool,
+    /// Several bursts in common, or nothing else is busy when the client is.
+    is_near: bool,
     /// Is there more than one moment to judge by?
     is_telling: bool,
 }
@@ -201,7 +197,8 @@ fn rivals(clients: &[Client], meetings: &[Meeting], paces: &Paces) -> Vec<Rival>
     /// What a meeting says when it is chance; one with somebody else says nothing.
     const MEETING: f32 = 1.5;
     let Paces { busy, bursts, places } = paces;
-    let met = met(clients, meetings, places);
+    let meetings = of_clients(clients, meetings);
+    let mut meetings = meetings.as_slice();
     let mut all = Vec::new();
     for (c, client) in clients.iter().enumerate() {
         let ([must, may], packets) = (client.moments(), client.packets());
@@ -217,7 +214,9 @@ fn rivals(clients: &[Client], meetings: &[Meeting], paces: &Paces) -> Vec<Rival>
                 *common += u32::from(last.replace(at) != Some(at));
             }
         }
-        let Some(met) = met.get(c) else { continue };
+        let (own, others) = meetings.split_at(meetings.partition_point(|(client, _)| *client == c));
+        meetings = others;
+        let met = Met::of(own, places);
         for (session, weight) in &met.sessions {
             near.entry(*session).or_default().2 += weight;
         }
@@ -236,14 +235,12 @@ fn rivals(clients: &[Client], meetings: &[Meeting], paces: &Paces) -> Vec<Rival>
                 let is_telling = must.len() > 1 || packets > 1;
                 let share = tunnel.share(packets);
                 fitting.push(Rival {
-                    session,
-                    client: c,
-                    common,
+                    session: session as u32,
+                    client: c as u32,
                     weight,
-                    part: 1.0,
-                    packets,
+                    part: packets as f32,
                     share,
-                    alone,
+                    is_near: alone || common > 1,
                     is_telling,
                 });
             }
@@ -254,17 +251,10 @@ fn rivals(clients: &[Client], meetings: &[Meeting], paces: &Paces) -> Vec<Rival>
     all
 }
 
-/// What the meetings of each client say for a session, as the negative logarithm of their being chance, and how many they are in all.
-#[derive(Default)]
-struct Met {
-    sessions: BTreeMap<usize, f32>,
-    packets: usize,
-}
-
-fn met(clients: &[Client], meetings: &[Meeting], outer: &HashMap<Place, usize>) -> Vec<Met> {
-    let mut met: Vec<Met> = clients.iter().map(|_| Met::default()).collect();
+/// The meetings of clients, of one after the other.
+fn of_clients<'a>(clients: &[Client], meetings: &'a [Meeting]) -> Vec<(usize, &'a Meeting)> {
     if meetings.is_empty() {
-        return met;
+        return Vec::new();
     }
     let flows = clients.iter().enumerate().flat_map(|(c, client)| client.flows.iter().map(move |f| (c, &f.facts)));
     let inner: HashMap<Place, usize> = flows.map(|(c, facts)| ((facts.point, facts.id), c)).collect();
@@ -272,24 +262,37 @@ fn met(clients: &[Client], meetings: &[Meeting], outer: &HashMap<Place, usize>) 
     let mut all: Vec<(usize, &Meeting)> = known.collect();
     // Those of a packet side by side; in order of time, for sums of fractions depend on it.
     all.sort_unstable_by_key(|(client, meeting)| (*client, meeting.at, meeting.outer));
-    for beside in all.chunk_by(|(a, first), (b, next)| a == b && first.at == next.at) {
-        let Some(met) = beside.first().and_then(|(client, _)| met.get_mut(*client)) else { continue };
-        met.packets += 1;
-        // Of the records before and behind it the nearer one counts, if they are of one session.
-        let mut nearest: BTreeMap<usize, f32> = BTreeMap::new();
-        for (session, weight) in beside.iter().filter_map(|(_, m)| Some((outer.get(&m.outer)?, m.weight))) {
-            let known = nearest.entry(*session).or_default();
-            *known = known.max(weight);
+    all
+}
+
+/// What the meetings of a client say for a session, as the negative logarithm of their being chance, and how many they are in all.
+#[derive(Default)]
+struct Met {
+    sessions: BTreeMap<usize, f32>,
+    packets: usize,
+}
+
+impl Met {
+    fn of(meetings: &[(usize, &Meeting)], outer: &HashMap<Place, usize>) -> Met {
+        let mut met = Met::default();
+        for beside in meetings.chunk_by(|(_, first), (_, next)| first.at == next.at) {
+            met.packets += 1;
+            // Of the records before and behind it the nearer one counts, if they are of one session.
+            let mut nearest: BTreeMap<usize, f32> = BTreeMap::new();
+            for (session, weight) in beside.iter().filter_map(|(_, m)| Some((outer.get(&m.outer)?, m.weight))) {
+                let known = nearest.entry(*session).or_default();
+                *known = known.max(weight);
+            }
+            nearest.into_iter().for_each(|(session, weight)| *met.sessions.entry(session).or_default() += weight);
         }
-        nearest.into_iter().for_each(|(session, weight)| *met.sessions.entry(session).or_default() += weight);
+        met
     }
-    met
 }
 
 impl Client {
-    /// One of whom nothing is known yet.
-    pub(super) fn of(address: IpAddr) -> Client {
-        Client { address, flows: Vec::new(), points: BTreeSet::new() }
+    /// Where its flows were seen.
+    pub(super) fn points(&self) -> BTreeSet<PointId> {
+        self.flows.iter().map(|flow| flow.facts.point).collect()
     }
 
     /// First and last packet.
@@ -405,7 +408,7 @@ pub(super) mod tests {
             packet.direction.of_mut(&mut view.large).add(at(*seconds), FrameRef::default(), packet);
         }
         let flows = vec![InnerFlow { facts: Box::new(view), toward_client: Direction::ToClient }];
-        Client { address: address.into(), flows, points: BTreeSet::new() }
+        Client { address: address.into(), flows }
     }
 
     /// Sessions that are busy every 50 seconds, each at moments of its own.
