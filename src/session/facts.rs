@@ -304,26 +304,26 @@ pub struct Activity {
 }
 
 impl Activity {
-    /// Beginnings of bursts.
+    /// Beginnings of the first [`MAX_BURSTS`] bursts, unordered.
     pub fn bursts(&self) -> impl Iterator<Item = Timestamp> {
-        self.stretches.begin().into_iter().chain(self.stretches.later_bursts().iter().copied())
+        // Those within stretches were noted while there was room: what is too much are the latest stretches.
+        let within = self.stretches.bursts_within();
+        let begins = self.stretches.iter().take(MAX_BURSTS.saturating_sub(within.len())).map(|stretch| stretch.first);
+        begins.chain(within.iter().copied())
     }
 
     /// How many there are.
     pub fn burst_count(&self) -> usize {
-        usize::from(!self.stretches.is_empty()) + self.stretches.later_bursts().len()
+        self.stretches.burst_count().min(MAX_BURSTS)
     }
 
     /// Notes a data record.
     pub fn add(&mut self, at: Timestamp, frame: FrameRef, direction: Direction, length: u16) {
-        let is_burst = self.stretches.last().is_some_and(|latest| at.nanos_since(latest.last) >= BURST_GAP);
-        if is_burst && self.burst_count() < MAX_BURSTS {
-            self.stretches.add_burst(at);
-        }
-        let goes_on =
-            |last: &Stretch| at.nanos_since(last.last) <= SILENCE || !self.stretches.are_fewer_than(MAX_STRETCHES);
-        if !self.stretches.last().is_some_and(goes_on) {
+        let pause = self.stretches.last().map(|latest| at.nanos_since(latest.last));
+        if pause.is_none_or(|pause| pause > SILENCE) && self.stretches.are_fewer_than(MAX_STRETCHES) {
             self.stretches.push(Stretch { first: at, frame, last: at, records: [0, 0], bytes: [0, 0] });
+        } else if pause.is_some_and(|pause| pause >= BURST_GAP) && self.burst_count() < MAX_BURSTS {
+            self.stretches.add_burst(at);
         }
         let Some(stretch) = self.stretches.last_mut() else { return };
         stretch.last = stretch.last.max(at);
@@ -1487,6 +1487,24 @@ mod tests {
         assert_eq!(by(ToServer, Some(ToClient), 40.0), ToClient);
         assert_eq!(by(ToClient, Some(ToClient), 59.9), ToServer, "it answers a goodbye");
         assert_eq!(by(ToClient, Some(ToClient), 59.0), ToClient);
+    }
+
+    #[test]
+    fn the_first_bursts_are_told_whether_stretches_begin_with_them_or_not() {
+        let (mut activity, mut at) = (Activity::default(), Timestamp::default());
+        let moments = [2.0, 0.1, 0.1].into_iter().cycle().map(|pause| {
+            at = at.plus_seconds(pause);
+            at
+        });
+        let moments: Vec<Timestamp> = moments.take(2 * MAX_BURSTS).collect();
+        for at in &moments {
+            activity.add(*at, FrameRef::default(), Direction::ToServer, 500);
+        }
+        let mut bursts: Vec<Timestamp> = activity.bursts().collect();
+        bursts.sort_unstable();
+        assert_eq!(bursts, moments[..MAX_BURSTS]);
+        assert_eq!(activity.burst_count(), MAX_BURSTS);
+        assert_eq!(activity.stretches.iter().count(), moments.len().div_ceil(3));
     }
 
     #[test]

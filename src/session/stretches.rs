@@ -51,7 +51,7 @@ struct Kept {
 #[derive(Clone, Debug, Default)]
 struct More {
     older: Packed<Stretch, 7>,
-    /// Beginnings of bursts behind the first, which begins where the first stretch does.
+    /// Beginnings of bursts within stretches.
     bursts: Few<Timestamp>,
 }
 
@@ -81,17 +81,17 @@ impl Stretches {
         self.0.iter().flat_map(|kept| kept.older().chain([kept.latest]))
     }
 
-    /// When the first of them began.
-    pub fn begin(&self) -> Option<Timestamp> {
-        self.0.as_ref().map(|kept| kept.older().next().unwrap_or(kept.latest).first)
-    }
-
-    /// When bursts behind the first began.
-    pub fn later_bursts(&self) -> &[Timestamp] {
+    /// When bursts within them began.
+    pub fn bursts_within(&self) -> &[Timestamp] {
         self.more().map_or(&[], |more| &more.bursts)
     }
 
-    /// Notes that another burst began.
+    /// How many bursts there are: with each stretch one begins.
+    pub fn burst_count(&self) -> usize {
+        usize::from(!self.is_empty()) + self.more().map_or(0, |more| more.older.len() + more.bursts.len())
+    }
+
+    /// Notes that a burst began within the latest stretch.
     pub(super) fn add_burst(&mut self, at: Timestamp) {
         if let Some(kept) = &mut self.0 {
             kept.more.get_or_insert_default().bursts.push(at);
@@ -144,17 +144,17 @@ mod tests {
     fn stretches_and_bursts_stand_in_order_and_are_moved_together() {
         let moment = |seconds: f64| Timestamp::default().plus_seconds(seconds);
         let mut stretches = Stretches::default();
-        assert!(stretches.begin().is_none() && stretches.are_fewer_than(2));
+        assert!(stretches.is_empty() && stretches.are_fewer_than(2));
         for begin in [10.0, 20.0, 30.0] {
             let (first, last) = (moment(begin), moment(begin + 1.0));
             stretches.push(Stretch { first, frame: FrameRef::default(), last, records: [1, 0], bytes: [9, 0] });
         }
-        stretches.add_burst(moment(20.0));
+        stretches.add_burst(moment(30.5));
         assert!(stretches.are_fewer_than(4) && !stretches.are_fewer_than(3));
         stretches.change(|at| *at = at.plus_seconds(5.0));
         let moments: Vec<_> = stretches.iter().map(|stretch| (stretch.first, stretch.last)).collect();
         assert_eq!(moments, [15.0, 25.0, 35.0].map(|begin| (moment(begin), moment(begin + 1.0))));
-        assert_eq!(stretches.begin(), Some(moment(15.0)));
-        assert_eq!(stretches.later_bursts(), [moment(25.0)]);
+        assert_eq!(stretches.bursts_within(), [moment(35.5)]);
+        assert_eq!(stretches.burst_count(), 4);
     }
 }
