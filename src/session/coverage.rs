@@ -141,23 +141,27 @@ pub fn settle(points: &mut [Point], flows: &[View]) {
     /// So many TCP segments have one among them that carries no data; fewer where a ClientHello shows and its SYN does not.
     const MANY: u64 = 40;
     const SOME: u64 = 8;
-    let mut seen: BTreeMap<PointId, ([bool; 4], u64)> = BTreeMap::new();
+    let mut seen: BTreeMap<PointId, ([bool; 5], u64)> = BTreeMap::new();
     for flow in flows {
         let [up, down] = flow.ended.packets;
         let is_tcp = flow.opened.protocol == Protocol::Tcp;
-        let ([one, both, answered, begins], segments) = seen.entry(flow.point).or_default();
+        let ([one, both, answered, begins, plain], segments) = seen.entry(flow.point).or_default();
         *segments += if is_tcp { u64::from(up) + u64::from(down) } else { 0 };
         *one |= is_tcp && up.min(down) == 0 && up.max(down) >= AT_LENGTH;
         *both |= is_tcp && up.min(down) > 0;
+        // A filter for TLS lets nothing else pass.
+        *plain |= is_tcp && flow.tls.is_none();
         *begins |= flow.opened.syn().is_none() && flow.tls.as_ref().is_some_and(|tls| tls.client_hello.is_some());
         *answered |= flow.dtls.is_some() && up.min(down) > 0;
     }
     for point in points {
-        let ([one, both, answered, begins], segments) = seen.get(&point.id).copied().unwrap_or_default();
+        let ([one, both, answered, begins, plain], segments) = seen.get(&point.id).copied().unwrap_or_default();
         let least = if begins { SOME } else { MANY };
         point.tcp = match () {
             () if one && !both => TcpSeen::OneWay,
-            () if segments >= least && !point.saw_bare_tcp && point.decrypted_at.is_none() => TcpSeen::OnlyData,
+            () if segments >= least && !plain && !point.saw_bare_tcp && point.decrypted_at.is_none() => {
+                TcpSeen::OnlyData
+            }
             () => TcpSeen::Whole,
         };
         point.one_way = point.tcp == TcpSeen::OneWay && !answered;
