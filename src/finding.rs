@@ -341,15 +341,21 @@ impl Case<'_> {
 
     /// Why it cannot be told what its outer or inner packets met: no point saw both directions of them.
     pub fn one_way(&self, outer: bool, inner: bool) -> Option<String> {
-        self.partly_seen(outer, inner, |point| point.one_way)
+        self.partly_seen(outer, inner, |point| point.one_way).map(partly)
     }
 
     /// The same of TCP alone, of which none saw more than a part.
     pub fn part_of_tcp(&self, outer: bool, inner: bool) -> Option<String> {
-        self.partly_seen(outer, inner, |point| point.tcp != TcpSeen::Whole)
+        self.partly_seen(outer, inner, |point| point.tcp != TcpSeen::Whole).map(partly)
     }
 
-    fn partly_seen(&self, outer: bool, inner: bool, is_partial: impl Fn(&Point) -> bool) -> Option<String> {
+    /// What of its TCP was seen, outer and inner.
+    pub fn tcp_seen(&self) -> TcpSeen {
+        self.partly_seen(true, true, |point| point.tcp != TcpSeen::Whole).map_or(TcpSeen::Whole, |point| point.tcp)
+    }
+
+    /// The first of the points that saw it, where all of them are such.
+    fn partly_seen(&self, outer: bool, inner: bool, is_partial: impl Fn(&Point) -> bool) -> Option<&Point> {
         if !self.points.iter().any(&is_partial) {
             return None;
         }
@@ -357,7 +363,7 @@ impl Case<'_> {
         let views = self.session.outer_views().filter(|_| outer).chain(inside);
         let mut points = views.filter_map(|view| self.point(view.point)).peekable();
         let first = *points.peek()?;
-        points.all(is_partial).then(|| partly(first))
+        points.all(is_partial).then_some(first)
     }
 
     /// Where that point stood, if that is known.

@@ -24,12 +24,11 @@ fn healthy(case: &Case<'_>) -> (&'static str, Option<&'static str>) {
     let session = case.session;
     let works = session.dtls.iter().any(|d| d.worked());
     let carries = session.dtls.iter().any(|d| d.worked() && d.carries());
-    let is_tcp_partial = case.part_of_tcp(true, true).is_some();
-    let is_only_data = is_tcp_partial && case.points.iter().any(|point| point.tcp == TcpSeen::OnlyData);
-    if is_only_data && !works {
+    let tcp = case.tcp_seen();
+    if tcp == TcpSeen::OnlyData && !works {
         return ("Of its TCP only segments with data were captured, in which nothing wrong was seen.", None);
     }
-    if case.one_way(true, true).is_some() || is_tcp_partial && !works {
+    if case.one_way(true, true).is_some() || tcp == TcpSeen::OneWay && !works {
         return ("Only one direction of it was captured, in which nothing wrong was seen.", None);
     }
     match (session.gateway, works) {
@@ -42,10 +41,10 @@ fn healthy(case: &Case<'_>) -> (&'static str, Option<&'static str>) {
         ),
         (None, _) => ("Inner traffic of this address flows; nothing got stuck.", None),
         (_, true) if !carries => ("DTLS is up; no data was seen to go both ways over it", ALL_WELL),
-        (_, true) if is_only_data => {
+        (_, true) if tcp == TcpSeen::OnlyData => {
             ("DTLS is up and carries the data; of TCP only segments with data were captured", ALL_WELL)
         }
-        (_, true) if is_tcp_partial => {
+        (_, true) if tcp == TcpSeen::OneWay => {
             ("DTLS is up and carries the data; of TCP only one direction was captured", ALL_WELL)
         }
         (_, true) => ("DTLS is up and carries the data", ALL_WELL),

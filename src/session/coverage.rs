@@ -132,6 +132,22 @@ fn passing(filter: &str, sight: Sight) -> (Passes, Passes) {
     }
 }
 
+/// What the flows of a point tell of which packets pass there.
+#[derive(Clone, Copy, Default)]
+struct Passed {
+    /// TCP went one way only, at length; and both ways.
+    one: bool,
+    both: bool,
+    /// DTLS was answered.
+    answered: bool,
+    /// A ClientHello shows, and its SYN does not.
+    begins: bool,
+    /// TCP that is no TLS, which a filter for TLS lets not pass.
+    plain: bool,
+    /// TCP segments.
+    segments: u64,
+}
+
 /// Settles which points saw only one direction: TCP that speaks at length and never answers does not exist, but for a connection
 /// that was dead when the capture began. DTLS that is answered says that the other direction passes there. And no TCP goes on for long
 /// without an ACK that carries no data.
@@ -141,30 +157,32 @@ pub fn settle(points: &mut [Point], flows: &[View]) {
     /// So many TCP segments have one among them that carries no data; fewer where a ClientHello shows and its SYN does not.
     const MANY: u64 = 40;
     const SOME: u64 = 8;
-    let mut seen: BTreeMap<PointId, ([bool; 5], u64)> = BTreeMap::new();
+    let mut seen: BTreeMap<PointId, Passed> = BTreeMap::new();
     for flow in flows {
         let [up, down] = flow.ended.packets;
-        let is_tcp = flow.opened.protocol == Protocol::Tcp;
-        let ([one, both, answered, begins, plain], segments) = seen.entry(flow.point).or_default();
-        *segments += if is_tcp { u64::from(up) + u64::from(down) } else { 0 };
-        *one |= is_tcp && up.min(down) == 0 && up.max(down) >= AT_LENGTH;
-        *both |= is_tcp && up.min(down) > 0;
-        // A filter for TLS lets nothing else pass.
-        *plain |= is_tcp && flow.tls.is_none();
-        *begins |= flow.opened.syn().is_none() && flow.tls.as_ref().is_some_and(|tls| tls.client_hello.is_some());
-        *answered |= flow.dtls.is_some() && up.min(down) > 0;
+        let passed = seen.entry(flow.point).or_default();
+        passed.answered |= flow.dtls.is_some() && up.min(down) > 0;
+        if flow.opened.protocol != Protocol::Tcp {
+            continue;
+        }
+        passed.segments += u64::from(up) + u64::from(down);
+        passed.one |= up.min(down) == 0 && up.max(down) >= AT_LENGTH;
+        passed.both |= up.min(down) > 0;
+        passed.plain |= flow.tls.is_none();
+        passed.begins |= flow.opened.syn().is_none() && flow.tls.as_ref().is_some_and(|tls| tls.client_hello.is_some());
     }
     for point in points {
-        let ([one, both, answered, begins, plain], segments) = seen.get(&point.id).copied().unwrap_or_default();
-        let least = if begins { SOME } else { MANY };
-        point.tcp = match () {
-            () if one && !both => TcpSeen::OneWay,
-            () if segments >= least && !plain && !point.saw_bare_tcp && point.decrypted_at.is_none() => {
-                TcpSeen::OnlyData
-            }
-            () => TcpSeen::Whole,
+        let passed = seen.get(&point.id).copied().unwrap_or_default();
+        let least = if passed.begins { SOME } else { MANY };
+        let is_bare_due = passed.segments >= least && !passed.plain && point.decrypted_at.is_none();
+        point.tcp = if passed.one && !passed.both {
+            TcpSeen::OneWay
+        } else if is_bare_due && !point.saw_bare_tcp {
+            TcpSeen::OnlyData
+        } else {
+            TcpSeen::Whole
         };
-        point.one_way = point.tcp == TcpSeen::OneWay && !answered;
+        point.one_way = point.tcp == TcpSeen::OneWay && !passed.answered;
     }
 }
 

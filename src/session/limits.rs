@@ -133,8 +133,7 @@ fn is_told_by_icmp(limit: &Limit) -> bool {
 fn icmp_limits(session: &Session, limits: &mut Vec<Limit>) {
     type Told = (Timestamp, Vec<FrameRef>, IpAddr, u32);
     let mut seen: BTreeMap<(Channel, u32), Told> = BTreeMap::new();
-    let outer = session.frag_needed().filter(|icmp| !icmp.inner);
-    for icmp in session.refused_by_tunnel().chain(outer) {
+    for icmp in session.limiting() {
         let facts = &icmp.facts;
         let channel = match (icmp.inner, facts.quoted.protocol) {
             (true, _) => Channel::Inner,
@@ -764,9 +763,8 @@ fn oversized_outer(session: &Session, limit: &Limit, points: &[Point]) -> Vec<Ov
 }
 
 fn frag_needed(session: &Session, point: PointId, inner: bool) -> u32 {
-    let outer = session.frag_needed().filter(|icmp| !inner && !icmp.inner);
-    let all = outer.chain(session.refused_by_tunnel().filter(|_| inner));
-    all.filter(|icmp| icmp.facts.point == point).map(|icmp| icmp.facts.count).sum()
+    let there = session.limiting().filter(|icmp| icmp.inner == inner && icmp.facts.point == point);
+    there.map(|icmp| icmp.facts.count).sum()
 }
 
 /// Adds the packets of one flow, one way, that are above the limit: first those toward the client.

@@ -748,10 +748,15 @@ impl Session {
         self.icmp.iter().filter(|icmp| icmp.facts.error.is_frag_needed())
     }
 
-    /// Those about inner packets toward the client, which are about the tunnel. What came back about the client's own packets limits
-    /// the way to the server they were for, and nothing else.
+    /// Those that tell what the outer path or the tunnel carries. What came back about the client's own inner packets limits the way to
+    /// the server they were for, and nothing else.
+    pub fn limiting(&self) -> impl Iterator<Item = &Icmp> {
+        self.frag_needed().filter(|icmp| !icmp.inner || icmp.toward_client)
+    }
+
+    /// Those about the tunnel.
     pub fn refused_by_tunnel(&self) -> impl Iterator<Item = &Icmp> {
-        self.frag_needed().filter(|icmp| icmp.inner && icmp.toward_client)
+        self.limiting().filter(|icmp| icmp.inner)
     }
 
     /// What the client's side announced in its inner SYNs and SYN-ACKs, with its address. Toward a server behind a smaller MTU that the
