@@ -60,8 +60,11 @@ gateway's answers to new ClientHellos leave it, and the client says hello again
 - `gateway-silent`: the client's records reach the gateway's outside interface, and it does not answer
 - `blocked-midway`: records and new ClientHellos go unanswered from one moment on
 - `mapping-lost`: no silence before, and a new port works: the state on the way, or at the gateway, was lost
+- `ignored-by-client`: the gateway's answers reach the client's network card, and the client takes up none: its own firewall, or \
+security software
+- `closed-by-gateway`, `closed-by-client`: its last record is that side's alert
 - `data-blocked`: the handshake passes and data does not: nothing comes back over a DTLS that came up, or DTLS is set up again and \
-again and none lasts",
+again and none lasts five seconds",
     confidence: &[UNANSWERED, AGAIN, MOVED],
     remedy: &[
         "look for a firewall or NAT that forgets idle UDP: lower the DTLS keepalive (`anyconnect ssl keepalive 20`) below its timeout",
@@ -93,7 +96,7 @@ fn check(case: &Case<'_>) -> Outcome {
     let deaths = worked.iter().filter(|d| d.continues.is_none()).filter_map(|flow| Death::of(case, flow));
     let deaths: Vec<Death<'_>> = deaths.filter(|death| death.is_heard || is_seen).collect();
     if let Some(death) = deaths.first() {
-        return Outcome::Found(Box::new(finding(case, death, deaths.len(), is_mended(case, &worked, &deaths))));
+        return Outcome::Found(Box::new(finding(case, death, &deaths, &worked)));
     }
     let heard = last.views.iter().filter(|v| hears_both(v));
     let said = heard.filter_map(|v| Some(v.dtls.as_ref()?.unanswered(Direction::ToServer)));
@@ -150,8 +153,10 @@ struct Death<'a> {
     unanswered: Unanswered,
     /// ClientHellos on the same tunnel since.
     retries: Vec<FrameRef>,
-    /// The gateway's answers to them are seen to leave it.
-    is_answered: bool,
+    /// How far the gateway's answers to them are seen to come: to the client, or out of the gateway.
+    answers_reach: Option<Vantage>,
+    /// An alert ended it: where, and whose.
+    closed: Option<(FrameRef, Direction)>,
     /// DTLS came up again on the same tunnel: when.
     again: Option<Timestamp>,
     /// Data on TLS since.
@@ -181,7 +186,7 @@ impl<'a> Death<'a> {
         };
         let later: Vec<&DtlsFlow> = session.dtls.iter().filter(is_later).collect();
         // It may have gone on from another port or address.
-        let onward: Vec<&DtlsFlow> = session.dtls.iter().filter(|d| d.continues == Some(flow.start())).collect();
+        let onward = onward(session, flow);
         if onward.iter().any(|d| last_answer(case, d).is_some()) {
             return None;
         }
@@ -192,15 +197,29 @@ impl<'a> Death<'a> {
         if later.first().is_some_and(|d| d.views.iter().any(|v| has_moved(v))) {
             return None;
         }
-        let views =
-            flow.views.iter().filter(|v| !is_heard || hears_both(v)).chain(onward.iter().flat_map(|d| &d.views));
-        let up = views.filter_map(|v| Some(v.dtls.as_ref()?.unanswered(Direction::ToServer)));
-        // An answer takes a moment: the client's part of a last exchange waits for none.
-        let waits = |u: &Unanswered| u.last.0.seconds_since(answered.0) >= PATIENCE;
-        let unanswered = up.max_by_key(|u| u.records).filter(waits).unwrap_or_default();
+        let closed = closed(flow);
+        // An answer takes a moment: the client's part of a last exchange waits for none; nor does its own alert.
+        let waits = |u: &Unanswered| {
+            let is_alert = u.records == 1 && closed.is_some_and(|(frame, _)| frame == u.last.1);
+            !is_alert && u.last.0.seconds_since(answered.0) >= PATIENCE
+        };
+        let heard_here = flow.views.iter().filter(|v| !is_heard || hears_both(v));
+        let views: Vec<&FlowFacts> =
+            heard_here.chain(onward.iter().flat_map(|d| &d.views)).map(|view| &**view).collect();
+        let in_vain = |point| {
+            let there = views.iter().filter(|view| view.point == point);
+            let up = there.filter_map(|v| Some(v.dtls.as_ref()?.unanswered(Direction::ToServer)));
+            up.filter(waits).reduce(Unanswered::and)
+        };
+        let unanswered = views.iter().filter_map(|v| in_vain(v.point)).max_by_key(|u| u.records).unwrap_or_default();
+        // A client that gets no answer may close it in the end: that is not why it died.
+        let closed = closed.filter(|(_, by)| *by == Direction::ToClient || unanswered.records < FEW);
         if !is_heard && !flow.was_up() && unanswered.data() < 2 {
             return None;
         }
+        let is_outside = |view: &FlowFacts| case.vantage(view.point) == Some(Vantage::Outside);
+        let is_moved = !onward.is_empty();
+        let is_heard_moved = onward.iter().flat_map(|d| &d.views).any(|v| is_outside(v));
         let ended = last_record(flow).unwrap_or(answered.0);
         let since = ended.min(answered.0.plus_seconds(SILENT)).max(answered.0);
         let back = tunnel.and_then(|t| data_back(t, since)).filter(|s| before_next(s.first));
@@ -220,7 +239,9 @@ impl<'a> Death<'a> {
             unanswered.data() > 1 && unanswered.control > 0 && unanswered.last.0.seconds_since(answered.0) >= DEAD;
         // A client that leaves says so on TLS, and both stop together.
         let lived_on = || tunnel.is_some_and(|t| lived_on(t, answered.0) && !lost_with_all(session, t));
-        if back.is_none() && again.is_none() && !((!retries.is_empty() || dead) && lived_on()) {
+        // What comes to the gateway from a new port without an answer came over a path that lives.
+        let is_deaf = is_heard_moved && unanswered.data() >= FEW && unanswered.seconds() >= 2.0 * LIVED;
+        if back.is_none() && again.is_none() && !is_deaf && !((!retries.is_empty() || dead) && lived_on()) {
             return None;
         }
         let renegotiations = flow.views.iter().filter_map(|v| Some(&v.dtls.as_ref()?.seldom().renegotiation));
@@ -231,12 +252,13 @@ impl<'a> Death<'a> {
         let rekey = rekey.min().filter(|(at, _)| *at >= answered.0.plus_seconds(-1.0)).map(|(_, frame)| frame);
         let mut refusals = flow.views.iter().flat_map(|view| refusals(view, &session.icmp));
         let refused = refusals.find(|facts| facts.last >= answered.0);
-        let is_outside = |view: &FlowFacts| case.vantage(view.point) == Some(Vantage::Outside);
-        let attempts = later.iter().flat_map(|d| d.attempts()).filter(|(view, _)| is_outside(view));
-        let is_answered =
-            attempts.map(|(_, attempt)| attempt.server_hellos() + attempt.hello_verifies()).max() > Some(0);
+        let is_answered_at = |vantage| {
+            let attempts = later.iter().flat_map(|d| d.attempts());
+            let mut there = attempts.filter(|(view, _)| case.vantage(view.point) == Some(vantage));
+            there.any(|(_, attempt)| attempt.server_hellos() + attempt.hello_verifies() > 0)
+        };
+        let answers_reach = [Vantage::Client, Vantage::Outside].into_iter().find(|vantage| is_answered_at(*vantage));
         let carries = carries(case, flow);
-        let is_moved = !onward.is_empty();
         Some(Death {
             flow,
             answered,
@@ -245,7 +267,8 @@ impl<'a> Death<'a> {
             is_moved,
             unanswered,
             retries,
-            is_answered,
+            answers_reach,
+            closed,
             again,
             back,
             rekey,
@@ -295,6 +318,11 @@ impl<'a> Death<'a> {
         !self.flow.was_up() && (!self.is_heard || !self.carries)
     }
 
+    /// It carried data no longer than it takes to notice that it does, and to drop it.
+    fn is_brief(&self) -> bool {
+        self.answered.0.seconds_since(self.flow.start()) < LIVED
+    }
+
     /// Seconds without a packet until the client came back from another port, where only the gateway's end was captured: what a forgotten
     /// mapping looks like from there.
     fn silence_at_gateway(&self, case: &Case<'_>) -> Option<f64> {
@@ -306,6 +334,9 @@ impl<'a> Death<'a> {
     fn likely(&self, case: &Case<'_>, placed: Option<Placed>, is_useless: bool) -> &'static str {
         if self.refused.is_some() {
             return "refused-midway";
+        }
+        if let Some((_, by)) = self.closed {
+            return if by == Direction::ToServer { "closed-by-client" } else { "closed-by-gateway" };
         }
         if self.rekey.is_some() {
             return "rekey-failed";
@@ -322,12 +353,15 @@ impl<'a> Death<'a> {
         if self.is_moved {
             return "nat-rebinding";
         }
+        if self.again.is_none() && self.answers_reach == Some(Vantage::Client) {
+            return "ignored-by-client";
+        }
         match placed {
+            Some(Placed { arrived: true, said: None }) => return "gateway-silent",
             _ if is_useless => return "data-blocked",
             Some(Placed { arrived: false, said: None }) => return "lost-to-gateway",
             Some(Placed { arrived: true, said: Some(_) }) => return "lost-to-client",
-            Some(Placed { arrived: true, said: None }) => return "gateway-silent",
-            None if self.again.is_none() && self.is_answered => return "lost-to-client",
+            None if self.again.is_none() && self.answers_reach.is_some() => return "lost-to-client",
             _ if self.reaches_gateway(case) => return "gateway-silent",
             _ => {}
         }
@@ -371,10 +405,13 @@ impl Placed {
     }
 }
 
-fn finding(case: &Case<'_>, death: &Death<'_>, deaths: usize, is_mended: bool) -> Finding {
+/// The first death, and what became of DTLS.
+fn finding(case: &Case<'_>, death: &Death<'_>, deaths: &[Death<'_>], worked: &[&DtlsFlow]) -> Finding {
     let session = case.session;
+    let is_mended = is_mended(case, worked, deaths);
+    let recurs = deaths.len() > 1 && !is_mended;
     // Set up, and never of any use.
-    let is_useless = death.is_unheard_of() || deaths > 1 && !is_mended;
+    let is_useless = death.is_unheard_of() || recurs && death.is_brief();
     let placed = death.placed(case);
     let likely = death.likely(case, placed, is_useless);
     let (answered, frame) = death.answered;
@@ -389,12 +426,18 @@ fn finding(case: &Case<'_>, death: &Death<'_>, deaths: usize, is_mended: bool) -
     } else {
         ("DTLS had come up before the capture, in which it gets no answer any more".to_owned(), "its first record")
     };
-    let Unanswered { records, .. } = death.unanswered;
+    let Unanswered { records, first, last, .. } = death.unanswered;
     if records > 0 {
+        let wait = first.0.seconds_since(answered);
+        let (later, from) = if wait >= SILENT {
+            (format!(", the first {wait:.1} s later,"), first.0)
+        } else {
+            (String::new(), answered)
+        };
         text.push_str(&format!(
-            "; then {} of the client went unanswered for {:.1} s",
+            "; then {} of the client{later} went unanswered for {:.1} s",
             count(u64::from(records), "DTLS record"),
-            death.unanswered.last.0.seconds_since(answered)
+            last.0.seconds_since(from)
         ));
     }
     if let Some(back) = &death.back {
@@ -411,9 +454,10 @@ fn finding(case: &Case<'_>, death: &Death<'_>, deaths: usize, is_mended: bool) -
             let works = if is_mended { ", and works" } else { "" };
             text.push_str(&format!(" DTLS was set up anew{from} {after:.1} s after {of}{works}."));
         }
-        (None, n @ 1..) if death.is_answered => {
+        (None, n @ 1..) if death.answers_reach.is_some() => {
+            let came = if likely == "ignored-by-client" { ", which reached it" } else { "" };
             text.push_str(&format!(
-                " The gateway answered {} to bring it up again, and the client took up none of the answers.",
+                " The gateway answered {} to bring it up again, and the client took up none of the answers{came}.",
                 count(n as u64, "ClientHello")
             ));
         }
@@ -425,6 +469,13 @@ fn finding(case: &Case<'_>, death: &Death<'_>, deaths: usize, is_mended: bool) -
     if let Some(words) = placed.map(|placed| placed.words(answered)) {
         text.push_str(&words);
     }
+    if death.is_moved {
+        text.push_str(" They come from another port or address than before.");
+    }
+    if let Some((frame, by)) = death.closed {
+        let by = if by == Direction::ToServer { "client" } else { "gateway" };
+        text.push_str(&format!(" The {by} closed it with an alert (frame {}).", frame.number));
+    }
     match death.silence_at_gateway(case) {
         _ if likely != "udp-idle-timeout" => {}
         Some(seconds) => text.push_str(&format!(
@@ -435,9 +486,15 @@ fn finding(case: &Case<'_>, death: &Death<'_>, deaths: usize, is_mended: bool) -
     if let Some(icmp) = death.refused {
         text.push_str(&format!(" {} refuses its packets with {}.", icmp.sender, icmp_words(&icmp.error)));
     }
-    if deaths > 1 {
-        let lasts = if is_mended { "" } else { "; none is seen to last" };
-        text.push_str(&format!(" That happened {deaths} times{lasts}."));
+    if deaths.len() > 1 {
+        let died = deaths.iter().map(|death| death.flow.start()).max();
+        let goes_on = worked.iter().any(|flow| Some(flow.start()) > died && carries(case, flow));
+        let lasts = match (is_mended, goes_on) {
+            (true, _) => "",
+            (false, true) => "; the one after that carries data to the end",
+            (false, false) => "; none is seen to last",
+        };
+        text.push_str(&format!(" That happened {} times{lasts}.", deaths.len()));
     }
     let grade = match death {
         Death { again: Some(_), .. } => AGAIN,
@@ -446,10 +503,16 @@ fn finding(case: &Case<'_>, death: &Death<'_>, deaths: usize, is_mended: bool) -
     };
     let best = death.flow.best();
     Finding {
-        severity: if death.again.is_some() && !is_useless { Severity::Medium } else { Severity::High },
+        severity: match death {
+            _ if is_useless || recurs => Severity::High,
+            Death { again: Some(_), .. } | Death { closed: Some(_), .. } => Severity::Medium,
+            _ => Severity::High,
+        },
         grade,
         headline: match (death.again, &death.back) {
             _ if is_useless => "DTLS comes up, and its data does not get through".to_owned(),
+            _ if recurs => "DTLS works and dies, again and again".to_owned(),
+            (None, Some(_)) if death.closed.is_some() => "DTLS was closed, and the data went back to TLS".to_owned(),
             (Some(_), _) => "DTLS worked, died, and had to be set up anew".to_owned(),
             (None, Some(_)) => "DTLS worked, then died, and the data went back to TLS".to_owned(),
             (None, None) => "DTLS worked, then died".to_owned(),
@@ -484,6 +547,9 @@ fn evidence(death: &Death<'_>, answer: FrameRef) -> Vec<Evidence> {
         evidence
             .push(Evidence::Frames(icmp.frames.clone(), format!("{} from {}", icmp_words(&icmp.error), icmp.sender)));
     }
+    if let Some((frame, _)) = death.closed {
+        evidence.push(Evidence::Frames(vec![frame], "the alert that ends DTLS".to_owned()));
+    }
     if let Some(frame) = death.rekey {
         evidence.push(Evidence::Frames(vec![frame], "a rekey begins".to_owned()));
     }
@@ -504,7 +570,7 @@ fn ruled_out(case: &Case<'_>, death: &Death<'_>, likely: &str) -> Vec<RuledOut> 
         let why = format!("the TLS tunnel carried {} records afterwards", back.records.iter().sum::<u32>());
         all.push(RuledOut { what: "a dead path", why });
     }
-    if likely != "udp-idle-timeout" && death.unanswered.records > 0 {
+    if !matches!(likely, "udp-idle-timeout" | "nat-rebinding") && death.unanswered.records > 0 {
         let silence = death.unanswered.silence();
         let why = format!("only {} of silence went before the first unanswered record", elapsed(silence));
         all.push(RuledOut { what: "an idle timeout", why });
@@ -535,17 +601,41 @@ fn remedies(session: &Session, death: &Death<'_>, likely: &str) -> Vec<String> {
             "see on the gateway why the rekey is not answered (`debug webvpn`); a longer `anyconnect ssl rekey time`, or `rekey method new-tunnel`, avoids it"
         }
         "data-blocked" => {
-            "find what lets the DTLS handshake pass and drops its data: a firewall that inspects UDP, or a shaper; captures at both ends show where it vanishes"
+            "find what lets the DTLS handshake pass and drops its data: a firewall that inspects UDP, or a shaper"
         }
         "lost-to-gateway" | "lost-to-client" => {
             "find what drops UDP on the way between client and gateway, in that direction: a firewall or a shaper"
         }
+        "ignored-by-client" => {
+            "see on the client's machine what drops UDP from the gateway: its firewall or security software; the answers reach its network card"
+        }
+        "closed-by-client" => "see in the client's log (DART) why it closed DTLS",
+        "closed-by-gateway" => "see on the gateway why it closed DTLS: its log, `show vpn-sessiondb detail anyconnect`",
         "gateway-silent" => {
             "see on the gateway why it stopped answering: `show vpn-sessiondb detail anyconnect`, `show asp drop`"
         }
         _ => "find what blocked UDP to the gateway at that moment: a firewall rule, or a device that lost its state",
     };
     std::iter::once(first.to_owned()).chain(remedy::equal_mtus(session)).collect()
+}
+
+/// The flows in which that one went on from another port or address, one after the other.
+fn onward<'a>(session: &'a Session, flow: &DtlsFlow) -> Vec<&'a DtlsFlow> {
+    let mut found: Vec<&DtlsFlow> = Vec::new();
+    for next in &session.dtls {
+        let follows = |from: &DtlsFlow| next.continues == Some(from.start());
+        if follows(flow) || found.iter().any(|from| follows(from)) {
+            found.push(next);
+        }
+    }
+    found
+}
+
+/// The encrypted alert behind which nothing more went over it, and whose it is.
+fn closed(flow: &DtlsFlow) -> Option<(FrameRef, Direction)> {
+    let mut alerts = flow.views.iter().filter_map(|v| v.dtls.as_ref()?.seldom().sealed_alert.map(|alert| (v, alert)));
+    let (view, (at, frame, by)) = alerts.next()?;
+    (view.ended.last.seconds_since(at) < PATIENCE).then_some((frame, by))
 }
 
 /// The gateway's last DTLS data record there.

@@ -233,6 +233,18 @@ impl Unanswered {
         self.pause as f64 / 1e9
     }
 
+    /// Both together, of two flows of which one went on where the other stopped.
+    pub fn and(self, other: Unanswered) -> Unanswered {
+        let (early, late) = if self.first.0 <= other.first.0 { (self, other) } else { (other, self) };
+        Unanswered {
+            records: early.records.saturating_add(late.records),
+            control: early.control.saturating_add(late.control),
+            last: if late.last.0 >= early.last.0 { late.last } else { early.last },
+            pause: early.pause.max(late.pause),
+            ..early
+        }
+    }
+
     /// Those that are no DPD or keepalive.
     pub fn data(&self) -> u32 {
         self.records.saturating_sub(self.control)
