@@ -25,6 +25,8 @@ const DEFAULT_PORT: u16 = 443;
 const LARGE: u32 = 576;
 /// Clocks of two captures and the delay between them may differ by so much, seconds.
 const LEEWAY: f64 = 1.0;
+/// An answer that comes so long after the last ClientHello came when the client had given up, seconds.
+const LATE: f64 = 2.0;
 /// So many different cookies, each echoed and none accepted, are a loop.
 const LOOP: u16 = 3;
 
@@ -68,8 +70,12 @@ The likely cause is told apart by what else was seen:
 - `fragments-unseen`: the same, but the capture filter keeps later fragments out, which carry no ports: they may have arrived
 - `full-handshake`: the gateway does not resume the session named in the tunnel but shows a certificate, which the client refuses
 - `stale-session`: the client names the session of an earlier tunnel connection
-- `no-common-cipher`, `protocol-version`, `alert`: what the alert says
+- `no-common-cipher`, `protocol-version`, `alert`: what the alert says; the first only before the gateway chose a cipher
 - `finished-lost`: both Finished went, and the gateway repeats its own: the client's does not reach it; or captures at both ends show that its answer to the gateway's flight does not arrive
+- `finished-ignored`: the same, but the client's Finished is seen to reach the gateway's outside interface
+- `ignored-by-client`: the gateway's answers reach the client's network card, and the client takes up none: its own firewall, or \
+security software
+- `answers-late`: they come two seconds and more after its last ClientHello: it has given up
 - `finished-rejected`: both Finished went, and an encrypted alert answered: the two ends do not share the secret
 
 An attempt whose capture ends less than 12 s after its first ClientHello, with fewer than five of them, is `cut-short`; one whose \
@@ -441,9 +447,10 @@ impl<'a> Failure<'a> {
                 (false, _) => "refused-on-the-way",
             },
             AttemptOutcome::Alert(..) | AttemptOutcome::SealedAlert(_) if self.stale => "stale-session",
-            AttemptOutcome::Alert(alert, _) => alert_cause(*alert),
+            AttemptOutcome::Alert(alert, by) => self.alert_cause(*alert, *by),
             AttemptOutcome::SealedAlert(_) => "finished-rejected",
             AttemptOutcome::NoReply => self.silence(port),
+            AttemptOutcome::FinishedLost if self.finished_arrives() => "finished-ignored",
             AttemptOutcome::FinishedLost => "finished-lost",
             AttemptOutcome::StalledAfterHelloVerify => self.after_cookie(),
             _ => self.half_way(),
@@ -487,12 +494,45 @@ impl<'a> Failure<'a> {
             "large-datagrams-lost"
         } else if sent.is_some() {
             "answers-lost"
-        } else if cookies >= LOOP && echoed >= LOOP - 1 {
+        } else if cookies >= LOOP && echoed >= LOOP - 1 || self.cookies_from_elsewhere() > 1 {
             "hello-verify-loop"
-        } else if !self.at_client() && self.near().all(|f| f.with_cookie == 0) {
-            "answers-lost"
+        } else if self.near().all(|f| f.with_cookie == 0) {
+            if self.at_client() { self.untaken() } else { "answers-lost" }
         } else {
             "gateway-silent-after-cookie"
+        }
+    }
+
+    /// Attempts that began with a cookie the gateway had given to another port or address.
+    fn cookies_from_elsewhere(&self) -> usize {
+        self.near().filter(|f| f.with_cookie == f.hellos && f.hello_verify().is_some()).count()
+    }
+
+    /// Answers reach the client's own interface, and it takes up none: they come when it has given up, or something there drops them.
+    fn untaken(&self) -> &'static str {
+        let mut heard = self.near().filter_map(|f| Some((f.last(), f.first_answer()?))).peekable();
+        let is_late =
+            heard.peek().is_some() && heard.all(|(last_hello, answer)| answer.seconds_since(last_hello) >= LATE);
+        if is_late { "answers-late" } else { "ignored-by-client" }
+    }
+
+    /// The client's Finished is seen to come to the gateway's outside interface.
+    fn finished_arrives(&self) -> bool {
+        let outside = if self.vantage() == Some(Vantage::Outside) { Some(self.near) } else { self.gateway_point() };
+        let mut there = self.failed.iter().filter(|j| Some(j.view.point) == outside);
+        there.any(|j| j.outcome == AttemptOutcome::FinishedLost)
+    }
+
+    /// What an alert of the handshake says (RFC 5246 §7.2.2): about the hellos, unless the gateway had chosen already.
+    fn alert_cause(&self, alert: Alert, by: Direction) -> &'static str {
+        let has_chosen = self.near().any(|f| f.server_hellos() > 0);
+        let refuses = by == Direction::ToServer && has_chosen;
+        match alert.description {
+            20 | 50 | 51 => "finished-rejected",
+            _ if refuses && self.near().any(|f| f.certificate) => "full-handshake",
+            40 | 47 | 71 if !has_chosen => "no-common-cipher",
+            70 | 86 => "protocol-version",
+            _ => "alert",
         }
     }
 
@@ -529,8 +569,8 @@ impl<'a> Failure<'a> {
             "stale-session"
         } else if self.near().any(|f| f.certificate) {
             "full-handshake"
-        } else if !self.at_client() && self.outcome == AttemptOutcome::ClientDidNotFinish {
-            "answers-lost"
+        } else if self.outcome == AttemptOutcome::ClientDidNotFinish {
+            if self.at_client() { self.untaken() } else { "answers-lost" }
         } else {
             "gateway-silent-after-server-hello"
         }
@@ -557,6 +597,9 @@ impl<'a> Failure<'a> {
             "no-common-cipher" => "client and gateway have no cipher in common",
             "protocol-version" => "client and gateway speak no common DTLS version",
             "finished-lost" => "the client's Finished does not reach the gateway",
+            "finished-ignored" => "the client's Finished reaches the gateway, which does not go on",
+            "ignored-by-client" => "the gateway's answers reach the client, which takes up none",
+            "answers-late" => "the gateway's answers come when the client has given up",
             "finished-rejected" => "the two ends do not share the secret",
             _ => "an alert ends the handshake",
         };
@@ -599,6 +642,9 @@ impl<'a> Failure<'a> {
             AttemptOutcome::StalledAfterHelloVerify if self.lacks_fragments() => {
                 "the gateway sent HelloVerifyRequest, and after the ClientHello with its cookie only pieces of what followed"
                     .to_owned()
+            }
+            AttemptOutcome::StalledAfterHelloVerify if self.near().all(|f| f.with_cookie == 0) => {
+                "the gateway sent HelloVerifyRequest, and no ClientHello with its cookie followed".to_owned()
             }
             AttemptOutcome::StalledAfterHelloVerify => {
                 "the gateway sent HelloVerifyRequest, and after the ClientHello with its cookie nothing more".to_owned()
@@ -701,6 +747,9 @@ impl<'a> Failure<'a> {
                     s.address
                 )
             }),
+            "hello-verify-loop" if self.cookies_from_elsewhere() > 1 => {
+                " Each cookie comes back from another port or address than it was given to, and counts for nothing there.".to_owned()
+            }
             "hello-verify-loop" => {
                 let cookies = self.failed.iter().map(|j| j.facts.cookies).max().unwrap_or_default();
                 format!(" It gave {cookies} different cookies and accepted none of them back.")
@@ -716,6 +765,14 @@ impl<'a> Failure<'a> {
             }
             "answers-lost" if self.gateway_point().is_none() => {
                 " It goes on sending ClientHellos, so the gateway's answers do not seem to reach it.".to_owned()
+            }
+            "ignored-by-client" => {
+                " Something on its machine keeps them from it: its firewall, or security software.".to_owned()
+            }
+            "answers-late" => {
+                let waits = self.near().filter_map(|f| Some(f.first_answer()?.seconds_since(f.first)));
+                let wait = waits.fold(f64::INFINITY, f64::min);
+                format!(" The first came {} after the ClientHello.", elapsed(wait))
             }
             "full-handshake" => {
                 " The ServerHello names another session and a certificate follows: the gateway does not \
@@ -870,6 +927,16 @@ impl<'a> Failure<'a> {
                 "see what drops the client's datagrams to udp/{port} of {gateway} that are not its ClientHellos: they are sealed, \
                  and larger or smaller"
             ),
+            ("finished-ignored", _) => {
+                format!("see on the gateway what becomes of the client's Finished (udp/{port}): `show asp drop`, `debug webvpn`")
+            }
+            ("ignored-by-client", _) => format!(
+                "see on the client's machine what drops UDP from {gateway}: its firewall or security software; the answers reach its \
+                 network card"
+            ),
+            ("answers-late", _) => {
+                format!("see what holds UDP between {gateway} and the client up: a path of seconds, or a queue that is full")
+            }
             ("large-datagrams-lost", _) => format!(
                 "see what drops the larger datagrams between {gateway} and the client: a link with a small MTU, or a \
                  firewall that limits their size"
@@ -933,16 +1000,6 @@ fn placed(case: &Case<'_>, episode: &Episode<'_>, near: PointId, seen: &BTreeMap
 
 fn is_port_unreachable(error: &crate::event::IcmpError) -> bool {
     (error.icmp_type, error.code) == if error.v6 { (1, 4) } else { (3, 3) }
-}
-
-/// What an alert of the handshake says (RFC 5246 §7.2.2).
-fn alert_cause(alert: Alert) -> &'static str {
-    match alert.description {
-        40 | 47 | 71 => "no-common-cipher",
-        70 | 86 => "protocol-version",
-        20 | 50 | 51 => "finished-rejected",
-        _ => "alert",
-    }
 }
 
 /// The back-off, as seconds after the first ClientHello.

@@ -1343,6 +1343,11 @@ impl AttemptFacts {
         hellos.map(|message| self.last_of(&message)).max().unwrap_or(self.first)
     }
 
+    /// When the gateway first answered.
+    pub fn first_answer(&self) -> Option<Timestamp> {
+        self.noted.iter().filter(|m| m.direction == Direction::ToClient).map(|m| m.first.0).min()
+    }
+
     /// The first HelloVerifyRequest.
     pub fn hello_verify(&self) -> Option<(Timestamp, FrameRef)> {
         self.first_of(MessageKind::HELLO_VERIFY)
