@@ -220,8 +220,10 @@ fn seam(session: &Session, points: &[Point], old: usize, new: usize) -> Option<R
     let closed = before.views.iter().filter_map(|v| v.closed()).min_by_key(|c| c.at);
     let start = after.start();
     let until = closed.map_or(start, |c| start.min(c.at)).max(before.start().plus_seconds(1.0));
-    let flows: Vec<&DtlsFlow> =
-        session.dtls.iter().filter(|d| d.start() >= before.start() && d.start() < until).collect();
+    // DTLS of a tunnel that opened before the capture may be heard before it.
+    let is_first = session.tunnels().next().is_some_and(|first| std::ptr::eq(first, before));
+    let from = if is_first && !before.begins_here() { session.start } else { before.start() };
+    let flows: Vec<&DtlsFlow> = session.dtls.iter().filter(|d| (from..until).contains(&d.start())).collect();
     // Without FIN or RST it lived as long as anything was said in it, over DTLS too.
     let over_dtls = flows.iter().filter(|d| d.came_up()).map(|d| d.end().min(start)).max();
     let end = closed.map_or_else(|| before.end().max(over_dtls.unwrap_or(before.start())), |c| c.at);
@@ -478,11 +480,10 @@ fn without_data(session: &Session, before: &Connection, flows: &[&DtlsFlow], aft
     let is_answered = |s: &Stretch| *Direction::ToClient.of(&s.records) > 0;
     // What is sent in vain, or comes when the client has gone on, is no data to it.
     let heard = |a: &Activity| {
-        let until = a.stretches.iter().filter(|s| s.first < gone_on);
-        let (answered, in_vain): (Vec<_>, Vec<_>) = until.partition(is_answered);
-        Some(answered.last().or(in_vain.last())?.last.min(after.start()))
+        let said = a.stretches.iter().filter(|s| s.first < gone_on);
+        said.map(|s| (is_answered(&s), s.last.min(after.start()))).max()
     };
-    let old = over_dtls(flows.iter().copied()).chain(over_tls(before)).filter_map(heard).max()?;
+    let (_, old) = over_dtls(flows.iter().copied()).chain(over_tls(before)).filter_map(heard).max()?;
     let settled = after.settled().map_or(after.start(), |s| s.at);
     let later = |a: &Activity| Some(a.stretches.iter().find(|s| s.last > after.set_up_until())?.first.max(settled));
     let at_once = |a: &Activity| Some(a.stretches.iter().find(is_answered)?.first);
