@@ -8,8 +8,8 @@ use crate::finding::{
 };
 use crate::session::heed::is_ignored;
 use crate::session::limits::{
-    StuckUpload, largest_inside, largest_passed_to_client, lost_behind_gateway, standstill, stuck_beside_passing,
-    stuck_beyond, stuck_toward_client, stuck_uploads,
+    StuckUpload, falls_silent, largest_inside, largest_passed_to_client, lost_behind_gateway, standstill,
+    stuck_beside_passing, stuck_beyond, stuck_toward_client, stuck_uploads,
 };
 use crate::session::{Channel, Limit, Oversized, Point, Session};
 
@@ -19,6 +19,7 @@ const BRACKETED: Grade = Grade::medium("the limit is a bracket from at least thr
 const TAKEN: Grade =
     Grade::high("captures on both sides of the gateway show that it got the packets and did not send them on");
 const TWICE: Grade = Grade::low("the limit is a bracket from two sendings");
+const SILENT: Grade = Grade::low("the limit is a bracket, and no TCP or UDP came from the client meanwhile");
 
 pub static DETECTOR: Detector = Detector {
     id: "oversized-df",
@@ -44,7 +45,7 @@ segments. Offload super-frames (more bytes than the peer's MSS) were never on th
 Uploads are judged with keys: a segment toward the server that was sent three times or more and never acknowledged, larger than \
 anything that got through to that server, while the server goes on answering smaller ones (medium), or while captures on both sides of the gateway show \
 that it came and did not go on (high). Read at the client alone, it may as well have been lost before the gateway, and that cannot be told.",
-    confidence: &[READ, TAKEN, BRACKETED, TWICE],
+    confidence: &[READ, TAKEN, BRACKETED, TWICE, SILENT],
     remedy: &[
         "remove the cause (DTLS that does not come up, or a link with a small MTU)",
         remedy::MTU_1300,
@@ -69,7 +70,7 @@ fn check(case: &Case<'_>) -> Outcome {
     let limit = session.limits.iter().find(|l| l.in_force && l.bytes == worst.limit);
     Outcome::Found(Box::new(Finding {
         severity: severity(session, worst),
-        grade: grade(worst, limit),
+        grade: grade(session, worst, limit),
         stands_alone: worst.is_beyond_dtls(),
         headline: headline(worst),
         ruled_out: ruled_out(session, worst),
@@ -290,9 +291,10 @@ fn severity(session: &Session, over: &Oversized) -> Severity {
     if udp_unanswered || useless { Severity::Medium } else { Severity::Info }
 }
 
-fn grade(over: &Oversized, limit: Option<&Limit>) -> Grade {
+fn grade(session: &Session, over: &Oversized, limit: Option<&Limit>) -> Grade {
     match limit {
         Some(l) if !l.is_bracket() => READ,
+        _ if may_have_left(session, over) => SILENT,
         Some(_) if over.most_repeats >= 3 => BRACKETED,
         _ => TWICE,
     }
@@ -339,10 +341,18 @@ fn summary(case: &Case<'_>, session: &Session, over: &Oversized, limit: Option<&
         text.push_str(". All of them got through all the same");
     }
     text.push('.');
+    if limit.is_none_or(Limit::is_bracket) && may_have_left(session, over) {
+        text.push_str(" No TCP or UDP came from the client meanwhile: one that has left, or whose path died, would look the same.");
+    }
     if over.is_beyond_dtls() && !fell(limit) {
         text.push_str(" That is more than one packet of a 1500-byte link carries, over DTLS or TLS: the adapter's MTU, or its MSS, is set too large.");
     }
     text
+}
+
+/// Nothing but their fate says that packets to the client were too big for it.
+fn may_have_left(session: &Session, over: &Oversized) -> bool {
+    over.stuck_to_client > 0 && over.frag_needed == 0 && falls_silent(session)
 }
 
 /// Did larger packets get through before?

@@ -385,6 +385,21 @@ fn stood_still(session: &Session, stuck_flow: &InnerFlow, stuck: &Stuck) -> bool
     !passes && passed_before.into_iter().any(|p| p.ip_len >= stuck.ip_len && p.at < stuck.last)
 }
 
+/// Did no TCP or UDP come from the client where packets to it got stuck, from then on, nor a packet of its tunnel?
+pub fn falls_silent(session: &Session) -> bool {
+    let stuck: Vec<(&InnerFlow, &Stuck)> =
+        session.inner.iter().filter_map(|f| Some((f, stuck_toward_client(f)?))).collect();
+    let is_heard = |(of, stuck): &(&InnerFlow, &Stuck)| {
+        let beside = session.inner.iter().filter(|f| f.facts.point == of.facts.point);
+        let inner = beside.filter_map(|f| f.facts.last_packet(f.toward_client.reverse()));
+        let tls = session.tunnels().flat_map(|tunnel| &tunnel.views);
+        let outer = session.dtls.iter().flat_map(|dtls| &dtls.views).chain(tls);
+        let outer = outer.filter_map(|view| view.last_packet(Direction::ToServer));
+        inner.chain(outer).any(|at| at.seconds_since(stuck.first) >= UNDER_WAY)
+    };
+    !stuck.is_empty() && !stuck.iter().any(is_heard)
+}
+
 /// Did packets as large get through toward the client until it got stuck?
 fn passed_until(session: &Session, stuck: &Stuck) -> bool {
     session.inner.iter().filter_map(passed_toward_client).any(|p| p.ip_len >= stuck.ip_len && p.at <= stuck.first)
