@@ -111,10 +111,17 @@ fn check(case: &Case<'_>) -> Outcome {
         AttemptOutcome::NotObservable(why) => Some(why),
         _ => None,
     }) {
-        return Outcome::cannot_tell(
-            format!("{}, but {why}", count(undecided.iter().map(|j| u64::from(j.facts.hellos)).sum(), "ClientHello")),
-            Some(Wanted { vantage: Vantage::Client, why: DETECTOR.question }),
-        );
+        let hellos = undecided.iter().map(|j| u64::from(j.facts.hellos)).sum();
+        let why = format!("{}, but {why}", count(hellos, "ClientHello"));
+        let wanted = Some(Wanted { vantage: Vantage::Client, why: DETECTOR.question });
+        // A client that says hello again and again, and never goes on, shows by itself that it failed.
+        let in_vain = hellos >= 3 && !undecided.iter().any(|j| j.facts.is_protected(Direction::ToServer));
+        return match in_vain {
+            true => {
+                Outcome::unsettled(why, wanted, "DTLS is not seen to come up; what the gateway answered does not show")
+            }
+            false => Outcome::cannot_tell(why, wanted),
+        };
     }
     if !undecided.is_empty() {
         return Outcome::unsettled(

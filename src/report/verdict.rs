@@ -21,15 +21,16 @@ pub fn of(case: &Case<'_>, headlines: &[String], open: &[&str]) -> String {
 /// How things stand, and how that is said to be all.
 fn healthy(case: &Case<'_>) -> (&'static str, Option<&'static str>) {
     const ALL_WELL: Option<&str> = Some(". Nothing wrong was seen.");
+    const NOTHING_IN_IT: Option<&str> = Some(", in which nothing wrong was seen.");
     let session = case.session;
     let works = session.dtls.iter().any(|d| d.worked());
     let carries = session.dtls.iter().any(|d| d.worked() && d.carries());
     let tcp = case.tcp_seen();
     if tcp == TcpSeen::OnlyData && !works {
-        return ("Of its TCP only segments with data were captured, in which nothing wrong was seen.", None);
+        return ("Of its TCP only segments with data were captured", NOTHING_IN_IT);
     }
     if case.one_way(true, true).is_some() || tcp == TcpSeen::OneWay && !works {
-        return ("Only one direction of it was captured, in which nothing wrong was seen.", None);
+        return ("Only one direction of it was captured", NOTHING_IN_IT);
     }
     match (session.gateway, works) {
         (None, _) if standstill(session).is_some() => {
