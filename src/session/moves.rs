@@ -3,9 +3,9 @@
 //! Record numbers are the proof: they go on where they stopped, without a handshake (RFC 6347 §4.1); or a handshake that names the same
 //! DTLS session. Without them a client that moved is only believed where the capture stood on the client itself.
 
-use super::facts::{FlowFacts, RecordNumber, View};
+use super::facts::{AttemptFacts, FlowFacts, RecordNumber, View};
 use super::proof::Beside;
-use super::{DtlsFlow, Entry, Point, Proof, Session, vantage};
+use super::{Connection, DtlsFlow, Entry, Point, Proof, Session, vantage};
 use crate::event::{Direction, FrameRef, PointId, Timestamp, Token, Vantage};
 use crate::maps::{HashMap, HashSet};
 use std::cell::LazyCell;
@@ -128,31 +128,41 @@ fn continue_dtls(sessions: &mut Vec<Entry>, others: &mut Vec<View>) {
     merge_all(sessions, own_tunnels(sessions));
 }
 
-/// DTLS without a tunnel of its own that names the DTLS session of another client's tunnel: the client has another address. Keys tell
-/// it of a tunnel without DTLS, too: its answer to CONNECT names the session.
+/// DTLS without a tunnel of its own, or before it, that names the DTLS session of another client's tunnel: the client has another
+/// address. Keys tell it of a tunnel without DTLS, too: its answer to CONNECT names the session.
 fn name_the_same(sessions: &mut Vec<Entry>) {
     type Name = (Option<IpAddr>, [u8; WHOLE]);
-    fn names(session: &Session, with_own: bool) -> impl Iterator<Item = Name> {
-        let attempts = session.dtls.iter().flat_map(DtlsFlow::attempts);
-        let given = attempts.filter(move |(_, attempt)| with_own || !attempt.is_own);
-        given.filter_map(|(_, attempt)| Some((session.gateway, attempt.session_id.as_bytes().try_into().ok()?)))
+    fn name(session: &Session, attempt: &AttemptFacts) -> Option<Name> {
+        Some((session.gateway, attempt.session_id.as_bytes().try_into().ok()?))
+    }
+    fn attempts(session: &Session) -> impl Iterator<Item = &AttemptFacts> {
+        session.dtls.iter().flat_map(DtlsFlow::attempts).map(|(_, attempt)| attempt)
     }
     let granted = |session: &Session| -> Vec<Name> {
         session.granted().filter_map(|(.., answer)| Some((session.gateway, answer.dtls_id()?))).collect()
     };
-    let alone = sessions.iter().enumerate().filter(|(_, s)| s.connections.is_empty());
     let mut homeless: HashMap<Name, Vec<usize>> = HashMap::default();
-    alone.flat_map(|(i, s)| names(s, true).map(move |name| (name, i))).for_each(|(name, i)| {
-        homeless.entry(name).or_default().push(i);
-    });
+    for (i, session) in sessions.iter().enumerate() {
+        let tunnel = session.connections.first().map(Connection::start);
+        let before = attempts(session).filter(|attempt| tunnel.is_none_or(|tunnel| attempt.first < tunnel));
+        for name in before.filter_map(|attempt| name(session, attempt)) {
+            homeless.entry(name).or_default().push(i);
+        }
+    }
     if homeless.is_empty() {
         return;
     }
     let with_tunnel = sessions.iter().enumerate().filter(|(_, s)| !s.connections.is_empty());
-    let found = with_tunnel.flat_map(|(home, s)| names(s, false).chain(granted(s)).map(move |name| (name, home)));
+    let start = |i: usize| sessions.get(i).map(|session| session.start);
+    let is_alone = |i: usize| sessions.get(i).is_some_and(|session| session.connections.is_empty());
+    let is_later = |moved, home| is_alone(moved) || start(home) < start(moved);
+    let given = |s| attempts(s).filter(|attempt| !attempt.is_own).filter_map(move |attempt| name(s, attempt));
+    let found = with_tunnel.flat_map(|(home, s)| given(s).chain(granted(s)).map(move |name| (name, home)));
     let moved = |name: &Name| homeless.get(name).map_or(&[][..], Vec::as_slice).iter().copied();
-    let merge: BTreeSet<(usize, usize)> =
-        found.flat_map(|(name, home)| moved(&name).map(move |moved| (moved, home))).collect();
+    let merge: BTreeSet<(usize, usize)> = found
+        .flat_map(|(name, home)| moved(&name).map(move |moved| (moved, home)))
+        .filter(|(moved, home)| is_later(*moved, *home))
+        .collect();
     merge_all(sessions, merge.into_iter().collect());
 }
 
