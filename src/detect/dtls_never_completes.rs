@@ -6,7 +6,7 @@ use crate::finding::{
     BothWays, Case, Detector, Evidence, Filter, Finding, Grade, Outcome, RuledOut, Severity, Sight, Wanted, Window,
     count, elapsed,
 };
-use crate::session::attempt::{AttemptOutcome, Episode, Judged, episodes, icmp_words};
+use crate::session::attempt::{AttemptOutcome, Episode, Judged, episodes, icmp_words, is_out_of_hops};
 use crate::session::coverage::hides;
 use crate::session::facts::{AttemptFacts, Message, MessageKind, Random};
 use crate::session::reconnect::Reconnect;
@@ -61,9 +61,10 @@ The likely cause is told apart by what else was seen:
 - `udp-443-blocked-for-quic`: QUIC Initials of the same client to other hosts got no answer either
 - `port-blocked`: nothing came back from a port other than 443
 - `refused-on-the-way`, `gateway-not-listening`, `refused-by-gateway`: an ICMP error, by who sent it and its code
+- `routing-loop`: ICMP Time Exceeded: the ClientHellos go round between routers until their TTL is used up
 - `answers-lost`: the gateway answers, and its answers do not reach the client
 - `gateway-silent`: ClientHellos reach the gateway's outside interface and get no answer
-- `answers-from-other-address`: a server the client did not ask answers to its port
+- `answers-from-other-address`: an address or a port the client did not ask answers to its port
 - `hello-verify-loop`: the gateway asks for a new cookie each time it is given one; a load balancer or a NAT changes what it is made of
 - `gateway-silent-after-cookie`: the cookie was given back, and nothing followed
 - `large-datagrams-lost`, `fragments-lost`: the small parts of the server's flight arrive, the large ones or their fragments do not
@@ -448,6 +449,7 @@ impl<'a> Failure<'a> {
     fn likely(&self) -> &'static str {
         let (server, port) = self.server();
         match &self.outcome {
+            AttemptOutcome::Refused(error, ..) if is_out_of_hops(error) => "routing-loop",
             AttemptOutcome::Refused(error, sender, _) => match (Some(*sender) == server, is_port_unreachable(error)) {
                 (true, true) => "gateway-not-listening",
                 (true, false) => "refused-by-gateway",
@@ -587,12 +589,13 @@ impl<'a> Failure<'a> {
         let what = match likely {
             "silent-drop" | "port-blocked" => "the client's ClientHellos get no answer",
             "udp-443-blocked-for-quic" => "UDP/443 gets no answer anywhere, as where QUIC is blocked",
+            "routing-loop" => "its packets run out of hops on the way",
             "refused-on-the-way" => "a hop on the way refuses its packets",
             "gateway-not-listening" => "nothing listens on the gateway's UDP port",
             "refused-by-gateway" => "the gateway refuses its packets",
             "answers-lost" => "the gateway's answers do not reach the client",
             "gateway-silent" => "the gateway does not answer the ClientHellos",
-            "answers-from-other-address" => "the answers come from another address than the one asked",
+            "answers-from-other-address" => "the answers come from another address or port than the one asked",
             "hello-verify-loop" => "the gateway asks for a new cookie for ever",
             "gateway-silent-after-cookie" => "the handshake stalls after HelloVerifyRequest",
             "gateway-silent-after-server-hello" => "the handshake stalls after ServerHello",
@@ -748,11 +751,10 @@ impl<'a> Failure<'a> {
                 format!("{control}{}", self.unseen_refusal())
             }
             "answers-from-other-address" => session.beside().strangers.first().map_or(String::new(), |s| {
-                format!(
-                    " {} from {} came to the port it asks from: the gateway answers from another address.",
-                    count(u64::from(s.messages), "DTLS message"),
-                    s.address
-                )
+                let (messages, port) = (count(u64::from(s.messages), "DTLS message"), s.from.port());
+                let ip = s.from.ip();
+                let what = if self.server().0 == Some(ip) { "port" } else { "address" };
+                format!(" {messages} from udp/{port} of {ip} came to the port it asks from: the gateway answers from another {what}.")
             }),
             "hello-verify-loop" if self.cookies_from_elsewhere() > 1 => {
                 " Each cookie comes back from another port or address than it was given to, and counts for nothing there.".to_owned()
@@ -906,6 +908,9 @@ impl<'a> Failure<'a> {
             ("refused-on-the-way", AttemptOutcome::Refused(_, sender, _)) => {
                 format!("permit udp/{port} to {gateway} on {sender}, which refuses it")
             }
+            ("routing-loop", AttemptOutcome::Refused(_, sender, _)) => {
+                format!("see the routes to {gateway} at {sender}: the packets go round until their TTL is used up")
+            }
             ("udp-443-blocked-for-quic", _) => format!(
                 "permit udp/{port} to {gateway} beside the rule that blocks QUIC: an exception for this destination is enough"
             ),
@@ -920,7 +925,7 @@ impl<'a> Failure<'a> {
                 format!("see on the gateway why udp/{port} gets no answer (`show asp drop`, DTLS enabled on the interface?)")
             }
             ("answers-from-other-address", _) => format!(
-                "make the answers leave with the address that was asked ({gateway}): NAT or routing of UDP differs from TCP"
+                "make the answers leave with the address and port that were asked ({gateway}, udp/{port}): NAT or routing of UDP differs from TCP"
             ),
             ("hello-verify-loop", _) => {
                 "keep the client's address and port the same on every packet: a load balancer or NAT in front of the \

@@ -292,7 +292,7 @@ impl Hole {
                 evidence.push(Evidence::Frames(icmp.frames.clone(), format!("Fragmentation Needed, MTU {mtu}")));
             }
             Err(Ok(window)) => {
-                summary.push_str(&format!(" No ICMP that would say why came to {place}."));
+                summary.push_str(&format!(" No ICMP that would say what fits came to {place}."));
                 evidence.push(Evidence::Absence(window, format!("no Fragmentation Needed at {place}")));
             }
             Err(Err(why)) => summary.push_str(&format!(" Whether an ICMP said why cannot be seen: {why}.")),

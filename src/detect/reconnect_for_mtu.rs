@@ -128,6 +128,10 @@ fn finding(case: &Case<'_>, seam: &Reconnect) -> Finding {
         summary.push_str(&format!(". The old tunnel's last word: {}", bye.words()));
     }
     summary.push('.');
+    let times = session.reconnects.iter().filter(|r| r.cause == Cause::Mtu).count();
+    if times > 1 {
+        summary.push_str(&format!(" That happened {times} times; this is the first."));
+    }
     let named = granted(session, seam.old).zip(granted(session, seam.new));
     let named_lower =
         named.is_some_and(|(first, second)| first.dtls_mtu > second.cstp_mtu && second.cstp_mtu.is_some());

@@ -107,7 +107,7 @@ fn check(case: &Case<'_>) -> Outcome {
         };
         return Outcome::clear(words);
     };
-    Outcome::Found(Box::new(worst.finding(case, seams.len())))
+    Outcome::Found(Box::new(worst.finding(case, &seams)))
 }
 
 /// Why it cannot be told whether the last tunnel still lives: the client's last records went unanswered, and nobody closed it.
@@ -138,6 +138,19 @@ fn unanswered_at_end(session: &Session, last: &Connection) -> Option<String> {
     (seconds >= LONG).then(|| {
         format!("the gateway's last {records} went unanswered, and for {seconds:.1} s the client said nothing, not even a keepalive")
     })
+}
+
+/// How far apart the seams are, in seconds, where they are so by the clock.
+fn period(seams: &[&Reconnect]) -> Option<f64> {
+    /// Timers of a client and a network between differ by so much, seconds.
+    const LEEWAY: f64 = 2.0;
+    let apart = |pair: &[&Reconnect]| match pair {
+        [one, next] => Some(next.at.seconds_since(one.at)),
+        _ => None,
+    };
+    let apart: Vec<f64> = seams.windows(2).filter_map(apart).collect();
+    let (least, most) = (apart.iter().copied().reduce(f64::min)?, apart.iter().copied().reduce(f64::max)?);
+    (apart.len() >= 2 && most - least <= LEEWAY).then_some((least + most) / 2.0)
 }
 
 /// One interruption.
@@ -329,7 +342,7 @@ impl<'a> Break<'a> {
             return Severity::Low;
         }
         match self.likely {
-            "optimising" | "gateway-hop" | "sleep" | "rekey" => Severity::Info,
+            "optimising" | "gateway-hop" | "sleep" => Severity::Info,
             "reset-by-middlebox" | "reset-by-gateway" | "dpd-unanswered" | "rekey-failed" | "path-lost"
             | "gateway-silent" | "refused" => Severity::Medium,
             "roaming" | "link-mtu-changed" => Severity::Info,
@@ -378,7 +391,7 @@ impl<'a> Break<'a> {
         what.to_owned()
     }
 
-    fn finding(&self, case: &Case<'_>, seams: usize) -> Finding {
+    fn finding(&self, case: &Case<'_>, seams: &[&Reconnect]) -> Finding {
         let mut evidence = Vec::new();
         if let Some(reset) = &self.reset {
             evidence.push(Evidence::Frames(vec![reset.closed.frame], "the reset".to_owned()));
@@ -402,8 +415,12 @@ impl<'a> Break<'a> {
             evidence.extend((!frames.is_empty()).then(|| Evidence::Frames(frames, shows())));
         }
         let new = self.successor(case);
+        // More often than any rekey (`anyconnect ssl rekey time`: 4 minutes at least), and noticed: there is a reason.
+        let is_often = period(seams).is_some_and(|seconds| (30.0..240.0).contains(&seconds));
+        let costs = self.seam.and_then(|seam| seam.without_data).is_some_and(|seconds| seconds >= NOTICED);
+        let recurs = is_often && costs && matches!(self.likely, "client-closed" | "gateway-closed");
         Finding {
-            severity: self.severity(),
+            severity: self.severity().max(if recurs { Severity::Low } else { Severity::Info }),
             grade: self.grade(),
             headline: self.headline(),
             summary: self.summary(case, seams),
@@ -418,7 +435,7 @@ impl<'a> Break<'a> {
         }
     }
 
-    fn summary(&self, case: &Case<'_>, seams: usize) -> String {
+    fn summary(&self, case: &Case<'_>, seams: &[&Reconnect]) -> String {
         if let Some(hop) = &self.hop {
             let gap = case.session.start.seconds_since(hop.left);
             return format!(
@@ -514,8 +531,9 @@ impl<'a> Break<'a> {
         if let Some((before, after)) = seam.outer_mss.filter(|(a, b)| a != b) {
             text.push_str(&format!(" The client's outer MSS {before} before, {after} after."));
         }
-        if seams > 1 {
-            text.push_str(&format!(" There were {seams} such seams; this is the worst."));
+        if seams.len() > 1 {
+            let every = period(seams).map_or(String::new(), |seconds| format!(", {seconds:.0} s apart"));
+            text.push_str(&format!(" There were {} such seams{every}; this is the worst.", seams.len()));
         }
         text
     }

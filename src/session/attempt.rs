@@ -201,26 +201,32 @@ fn judge_one(view: &FlowFacts, attempt: &AttemptFacts, icmp: &[Icmp], capture_en
     AttemptOutcome::ClientDidNotFinish
 }
 
-/// An unreachable (not Fragmentation Needed) that quotes this flow's packets to the server during the attempt.
+/// An ICMP error that refuses this flow's packets to the server during the attempt.
 fn refusal(view: &FlowFacts, attempt: &AttemptFacts, icmp: &[Icmp]) -> Option<AttemptOutcome> {
     let facts = refusals(view, icmp).find(|facts| facts.first >= attempt.first)?;
     Some(AttemptOutcome::Refused(facts.error, facts.sender, facts.frames.first().copied().unwrap_or_default()))
 }
 
-/// Unreachables at the same point that quote the client's packets of a UDP flow.
+/// ICMP errors at the same point that refuse the client's packets of a UDP flow, which they quote.
 pub fn refusals<'a>(view: &FlowFacts, icmp: &'a [Icmp]) -> impl Iterator<Item = &'a IcmpFacts> {
     let (ends, point) = (view.opened.endpoints(), view.point);
     icmp.iter()
-        .filter(|i| !i.inner && is_unreachable(&i.facts.error))
+        .filter(|i| !i.inner && is_refusal(&i.facts.error))
         .map(|i| &i.facts)
         .filter(|facts| facts.quoted.protocol == Protocol::Udp.number())
         .filter(move |facts| facts.quoted.ports == Some((ends.client.port(), ends.server.port())))
         .filter(move |facts| facts.quoted.dst == ends.server.ip() && facts.point == point)
 }
 
-/// Destination Unreachable other than Fragmentation Needed.
-pub fn is_unreachable(error: &IcmpError) -> bool {
-    !error.is_frag_needed() && error.icmp_type == if error.v6 { 1 } else { 3 }
+/// Destination Unreachable other than Fragmentation Needed, or a packet that ran out of hops on its way.
+pub fn is_refusal(error: &IcmpError) -> bool {
+    let unreachable = if error.v6 { 1 } else { 3 };
+    !error.is_frag_needed() && error.icmp_type == unreachable || is_out_of_hops(error)
+}
+
+/// Time Exceeded in transit: the routes go round (RFC 792, RFC 4443 §3.3).
+pub fn is_out_of_hops(error: &IcmpError) -> bool {
+    (error.icmp_type, error.code) == if error.v6 { (3, 0) } else { (11, 0) }
 }
 
 /// An ICMP type and code in the RFCs' words.

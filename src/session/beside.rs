@@ -59,8 +59,8 @@ pub struct Quic {
 /// A server that answered from another address than the one asked.
 #[derive(Clone, Copy, Debug)]
 pub struct Stranger {
-    /// The address it answers from.
-    pub address: IpAddr,
+    /// The address and port it answers from.
+    pub from: SocketAddr,
     /// Handshake messages.
     pub messages: u32,
     /// The first of them.
@@ -249,7 +249,6 @@ impl Quic {
 impl Stranger {
     fn of(flow: &FlowFacts) -> Option<Stranger> {
         let (messages, first) = flow.dtls.as_ref()?.seldom().unasked;
-        let address = flow.opened.endpoints().server.ip();
-        Some(Stranger { address, messages, frame: first?.1 })
+        Some(Stranger { from: flow.opened.endpoints().server, messages, frame: first?.1 })
     }
 }

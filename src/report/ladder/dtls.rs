@@ -5,7 +5,7 @@ use super::{ANY_RECORD, Candidate, UNANSWERED, WITHOUT_ANSWER};
 use crate::event::{Direction, FrameRef, PointId, Protocol, Timestamp, Vantage};
 use crate::finding::Case;
 use crate::session::DtlsFlow;
-use crate::session::attempt::{AttemptOutcome, Judged, icmp_words, is_unreachable, judge};
+use crate::session::attempt::{AttemptOutcome, Judged, icmp_words, is_refusal, judge};
 use crate::session::coverage::{Sight, hides};
 use crate::session::facts::{AttemptFacts, DtlsFacts, FlowFacts, Message, MessageKind};
 use std::collections::BTreeSet;
@@ -154,7 +154,7 @@ fn icmp(case: &Case<'_>, view: &FlowFacts, from: Timestamp, rungs: &mut Rungs<'_
         let about = facts.quoted.protocol == number
             && facts.quoted.ports == Some((ends.client.port(), ends.server.port()))
             && facts.quoted.dst == ends.server.ip();
-        if !about || facts.last < from || !is_unreachable(&facts.error) {
+        if !about || facts.last < from || !is_refusal(&facts.error) {
             continue;
         }
         let Some(frame) = facts.frames.first().copied() else { continue };
