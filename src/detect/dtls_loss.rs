@@ -1,6 +1,6 @@
 //! DTLS records are lost on the way, as their numbers tell.
 
-use crate::event::{Direction, FrameRef, LARGE, PointId, Timestamp, Vantage};
+use crate::event::{Direction, LARGE, PointId, Timestamp, Vantage};
 use crate::finding::{
     BothWays, Case, Detector, Evidence, Filter, Finding, Grade, Outcome, RuledOut, Severity, Wanted, count, elapsed,
 };
@@ -72,6 +72,7 @@ struct Loss<'a> {
     sequence: &'a Sequence,
     total: Rate,
     at_receiver: bool,
+    by_size: Option<BySize>,
     /// Why the capture may have lost them itself.
     doubt: Option<String>,
 }
@@ -94,11 +95,22 @@ impl<'a> Loss<'a> {
             None => doubt((total, of_other), direction.reverse(), at_receiver.then_some(place)),
         };
         let total = if is_gap { all } else { total };
-        (total.seen > 0).then_some(Loss { view, direction, sequence: judged, total, at_receiver, doubt })
+        let loss = Loss { view, direction, sequence: judged, total, at_receiver, by_size: None, doubt };
+        (total.seen > 0).then(|| Loss { by_size: BySize::of(case, &loss), ..loss })
+    }
+
+    /// Are many missing, or few, and both ends show that it is the large ones alone?
+    fn is_found(&self) -> bool {
+        is_lossy(self.total, self.direction) || self.by_size.as_ref().is_some_and(|by_size| by_size.is_no_chance(self))
     }
 
     fn share(&self) -> f64 {
         self.total.share()
+    }
+
+    /// The first protected record, either way.
+    fn began(&self) -> Option<Timestamp> {
+        self.view.dtls.as_deref()?.protected.into_iter().flatten().min()
     }
 
     /// Seconds of the silence from which nearly all are missing: then the path was down, and loses nothing else.
@@ -127,6 +139,11 @@ impl<'a> Loss<'a> {
     fn receiver(&self) -> &'static str {
         if self.direction == Direction::ToServer { "gateway" } else { "client" }
     }
+
+    fn evidence(&self) -> Vec<Evidence> {
+        let frames = vec![self.view.opened.first_frame, self.view.ended.last_frame];
+        vec![Evidence::Frames(frames, "first and last packet of the flow whose records were counted".to_owned())]
+    }
 }
 
 fn check(case: &Case<'_>) -> Outcome {
@@ -141,28 +158,29 @@ fn check(case: &Case<'_>) -> Outcome {
         let dropped = point.interface.dropped.unwrap_or_default();
         return Outcome::cannot_tell(format!("the capture on {} dropped {dropped} frames itself", point.name), None);
     }
-    let lossy = all.iter().filter(|l| is_lossy(l.total, l.direction) || loses_large(case, l));
-    let (searched, lossy): (Vec<_>, Vec<_>) = lossy.partition(|l| Search::of(l).is_some());
-    let lossy = lossy.into_iter();
-    let (doubtful, sure): (Vec<_>, Vec<_>) = lossy.partition(|l| l.doubt.is_some());
-    let worst_of = |of: &dyn Fn(&Loss<'_>) -> bool| {
-        sure.iter().copied().filter(|loss| of(loss)).max_by(|a, b| a.share().total_cmp(&b.share()))
-    };
-    let worst = worst_of(&|_| true);
-    if let (None, Some((loss, why))) = (&worst, doubtful.iter().find_map(|l| Some((l, l.doubt.as_ref()?)))) {
-        let vantage = case.vantage(loss.view.point);
-        let wanted = "whether DTLS records are lost, from a capture that loses no frames itself";
-        return Outcome::cannot_tell(why.clone(), vantage.map(|vantage| Wanted { vantage, why: wanted }));
+    let (mut doubtful, mut searched, mut sure) = (None, None, Vec::new());
+    for loss in all.iter().filter(|loss| loss.is_found()) {
+        match (Search::of(loss), &loss.doubt) {
+            (Some(search), _) => _ = searched.get_or_insert((loss, search)),
+            (None, Some(why)) => _ = doubtful.get_or_insert((loss, why)),
+            (None, None) => sure.push(loss),
+        }
     }
-    if let (None, Some((loss, search))) = (&worst, searched.iter().find_map(|l| Some((l, Search::of(l)?)))) {
-        return search.outcome(case, loss);
-    }
-    let Some(worst) = worst else {
+    let by_share = |a: &&Loss<'_>, b: &&Loss<'_>| a.share().total_cmp(&b.share());
+    let Some(worst) = sure.iter().copied().max_by(by_share) else {
+        if let Some((loss, why)) = doubtful {
+            let vantage = case.vantage(loss.view.point);
+            let wanted = "whether DTLS records are lost, from a capture that loses no frames itself";
+            return Outcome::cannot_tell(why.clone(), vantage.map(|vantage| Wanted { vantage, why: wanted }));
+        }
+        if let Some((loss, search)) = searched {
+            return search.outcome(case, loss);
+        }
         let missing: u32 = all.iter().map(|l| l.total.missing).sum();
         let seen: u64 = all.iter().map(|l| u64::from(l.total.seen)).sum();
         return case.clear(|| format!("{missing} of {} records are missing", seen + u64::from(missing)));
     };
-    let back = worst_of(&|loss| loss.direction != worst.direction);
+    let back = sure.iter().copied().filter(|loss| loss.direction != worst.direction).max_by(by_share);
     Outcome::Found(Box::new(finding(case, worst, back)))
 }
 
@@ -179,11 +197,6 @@ fn directions<'a>(case: &Case<'_>, view: &'a FlowFacts) -> impl Iterator<Item = 
 fn is_lossy(rate: Rate, direction: Direction) -> bool {
     // A client probes with records that may be too large for the path.
     rate.missing >= MANY && rate.share() >= SHARE || direction == Direction::ToClient && rate.loses_much()
-}
-
-/// Do both ends show that large ones alone are lost, few as they are?
-fn loses_large(case: &Case<'_>, loss: &Loss<'_>) -> bool {
-    loss.total.missing > 0 && BySize::of(case, loss).is_some_and(|by_size| by_size.is_no_chance(loss))
 }
 
 /// A silence over which the numbers of both sides went on.
@@ -247,11 +260,9 @@ impl Search {
         const ENOUGH: u32 = 50;
         /// Of an idle client's records the search is most, and most of it is lost.
         const MOSTLY: f64 = 0.5;
-        let dtls = loss.view.dtls.as_deref()?;
         let (_, last) = loss.sequence.seldom().gaps?;
-        let began = dtls.protected.into_iter().flatten().min()?;
-        let seconds = last.seconds_since(began);
-        let behind = dtls.activity.stretches.iter().filter(|stretch| stretch.first > last);
+        let seconds = last.seconds_since(loss.began()?);
+        let behind = loss.view.dtls.as_deref()?.activity.stretches.iter().filter(|stretch| stretch.first > last);
         let later = behind.map(|stretch| *loss.direction.of(&stretch.records)).sum();
         let is_all = loss.direction == Direction::ToServer && loss.share() >= MOSTLY;
         (loss.total.missing <= MOST && seconds <= SEARCH && (later >= ENOUGH || is_all))
@@ -269,18 +280,14 @@ impl Search {
             loss.receiver(),
             elapsed(self.seconds),
         );
-        let Some(by_size) = BySize::of(case, loss) else { return case.clear(|| words) };
-        let opened = &loss.view.opened;
+        let Some(by_size) = &loss.by_size else { return case.clear(|| words) };
         Outcome::Found(Box::new(Finding {
             severity: Severity::Info,
             grade: AT_RECEIVER,
             headline: "the path carries less than a full packet, and the client keeps to it".to_owned(),
             summary: format!("{words}.{}", by_size.words(case)),
             likely: Some("path-mtu-search"),
-            evidence: vec![Evidence::Frames(
-                vec![opened.first_frame, loss.view.ended.last_frame],
-                "first and last packet of the flow whose records were counted".to_owned(),
-            )],
+            evidence: loss.evidence(),
             ..Finding::default()
         }))
     }
@@ -394,6 +401,9 @@ impl BySize {
     fn of(case: &Case<'_>, loss: &Loss<'_>) -> Option<BySize> {
         /// Of the datagrams missing so many must be of those sizes.
         const MOST: f64 = 0.8;
+        if loss.total.missing == 0 {
+            return None;
+        }
         let vantage = |view: &FlowFacts| case.vantage(view.point);
         let near = if loss.direction == Direction::ToClient { Vantage::Outside } else { Vantage::Client };
         let flow =
@@ -426,18 +436,12 @@ impl BySize {
         /// Of fewer it may be.
         const FEW: u64 = 5;
         let (Some((count, _)), Some((first, last))) = (self.whole, self.times) else { return false };
-        let dtls = loss.view.dtls.as_deref();
-        let began = dtls.and_then(|dtls| dtls.protected.into_iter().flatten().min());
         // What a client sends at first may be too large, for it searches for what is not.
-        let may_be_search =
-            loss.direction == Direction::ToServer && began.is_none_or(|began| last.seconds_since(began) <= SEARCH);
-        let came = dtls.and_then(|dtls| *loss.direction.of(&dtls.last()));
+        let may_be_search = loss.direction == Direction::ToServer
+            && loss.began().is_none_or(|began| last.seconds_since(began) <= SEARCH);
+        let came = loss.view.dtls.as_deref().and_then(|dtls| *loss.direction.of(&dtls.last()));
         let others_pass = came.is_some_and(|(at, _)| at.seconds_since(first) >= IN_VAIN);
         count >= FEW && last.seconds_since(first) >= IN_VAIN && others_pass && !may_be_search
-    }
-
-    fn likely(&self) -> &'static str {
-        if self.whole.is_some() { "large-datagrams-lost" } else { "fragments-lost" }
     }
 
     fn remedy(&self) -> Vec<String> {
@@ -469,115 +473,160 @@ impl BySize {
     }
 }
 
+/// What the loss hangs on.
+enum Cause<'a> {
+    /// The size, as both ends show.
+    Size(&'a BySize),
+    /// The path: it was down for so many seconds.
+    Outage(u32),
+    /// The size, as one end shows.
+    OneEnd(OneEnd),
+    /// The rate.
+    Rate(RateLimit),
+    /// Nothing that shows; and why that it is the rate could not.
+    Unknown(Option<String>),
+}
+
+impl<'a> Cause<'a> {
+    fn of(case: &Case<'_>, loss: &'a Loss<'_>) -> Cause<'a> {
+        if let Some(by_size) = &loss.by_size {
+            return Cause::Size(by_size);
+        }
+        if let Some(seconds) = loss.outage() {
+            return Cause::Outage(seconds);
+        }
+        if let Some(one_end) = OneEnd::of(case, loss) {
+            return Cause::OneEnd(one_end);
+        }
+        let untimed = case.untimed();
+        let limit = rate_limit(&loss.sequence.rates()).filter(|_| untimed.is_none());
+        limit.map_or(Cause::Unknown(untimed), Cause::Rate)
+    }
+
+    fn word(&self) -> &'static str {
+        match self {
+            Cause::Size(BySize { whole: None, .. }) => "fragments-lost",
+            Cause::Size(_) => "large-datagrams-lost",
+            Cause::Outage(_) => "outage",
+            Cause::OneEnd(_) => "large-datagrams-missing",
+            Cause::Rate(_) => "rate-limited",
+            Cause::Unknown(_) => "loss",
+        }
+    }
+
+    fn headline(&self, loss: &Loss<'_>, back: Option<&Loss<'_>>) -> String {
+        let to = loss.receiver();
+        let lost = format!("{:.0} % of the DTLS records toward the {to} are lost", loss.share() * 100.0);
+        match (self, back) {
+            (Cause::Size(BySize { whole: None, .. }), _) => {
+                format!("DTLS datagrams toward the {to} that need fragments are lost")
+            }
+            (Cause::Size(_), _) => format!("large DTLS datagrams toward the {to} are lost, and small ones pass"),
+            (Cause::Outage(seconds), _) => {
+                format!("for some {seconds} s no DTLS record came to the {to}: the path was down")
+            }
+            (Cause::OneEnd(_), _) => format!("{lost}, the large ones, it seems"),
+            (Cause::Rate(_), _) => format!("{lost}, the more the faster they come"),
+            (Cause::Unknown(_), Some(back)) => {
+                format!("{lost}, and {:.0} % toward the {}", back.share() * 100.0, back.receiver())
+            }
+            (Cause::Unknown(_), None) => lost,
+        }
+    }
+
+    /// A sentence, with the space before it; where nothing shows, none.
+    fn words(&self, case: &Case<'_>, loss: &Loss<'_>) -> String {
+        match self {
+            Cause::Size(by_size) => by_size.words(case),
+            Cause::Outage(seconds) => {
+                let lost = loss.sequence.seldom().in_silence;
+                let of_them = if lost < loss.total.missing { format!("{lost} of them") } else { "They".to_owned() };
+                format!(" {of_them} are missing from a silence of some {seconds} s.")
+            }
+            Cause::OneEnd(one_end) => one_end.words(),
+            Cause::Rate(limit) => format!(
+                " In seconds with {} or more records {:.1} % are missing, in quieter ones {:.1} %: the loss grows with the rate.",
+                limit.from,
+                limit.busy * 100.0,
+                limit.quiet * 100.0
+            ),
+            Cause::Unknown(Some(why)) => format!(" Whether the loss grows with the rate cannot be told: {why}."),
+            Cause::Unknown(None) => String::new(),
+        }
+    }
+
+    fn remedy(&self) -> Vec<String> {
+        match self {
+            Cause::Size(by_size) => by_size.remedy(),
+            Cause::Outage(_) => {
+                vec!["see what happened to the path at that moment, to the client's own link first (Wi-Fi, a cable, a carrier)".to_owned()]
+            }
+            Cause::OneEnd(one_end) => one_end.remedy(),
+            Cause::Rate(_) | Cause::Unknown(_) => DETECTOR.remedy.iter().map(|r| (*r).to_owned()).collect(),
+        }
+    }
+}
+
 /// The finding about the worst loss; `back` is the worst the other way.
 fn finding(case: &Case<'_>, loss: &Loss<'_>, back: Option<&Loss<'_>>) -> Finding {
-    let by_size = BySize::of(case, loss);
-    let to = loss.receiver();
-    let percent = loss.share() * 100.0;
-    let mut summary = loss.words(case);
-    let outage = loss.outage().filter(|_| by_size.is_none());
-    let one_end = if by_size.is_none() && outage.is_none() { OneEnd::of(case, loss) } else { None };
-    let is_by_size = by_size.is_some() || one_end.is_some();
-    summary.extend(by_size.as_ref().map(|by_size| by_size.words(case)).or(one_end.as_ref().map(OneEnd::words)));
-    summary.extend(outage.map(|seconds| {
-        let lost = loss.sequence.seldom().in_silence;
-        let of_them = if lost < loss.total.missing { format!("{lost} of them") } else { "They".to_owned() };
-        format!(" {of_them} are missing from a silence of some {seconds} s.")
-    }));
-    let stuck = case.session.inner.iter().filter_map(stuck_toward_client).filter(|stuck| stuck.times > 2);
-    let swallowed = stuck.filter(|stuck| is_swallowed_over_dtls(case.session, stuck)).max_by_key(|stuck| stuck.times);
-    if let (Direction::ToClient, Some(stuck)) = (loss.direction, swallowed) {
-        summary.push_str(&format!(
-            " Inside, a segment of {} B toward the client was sent {} times in vain{}.",
-            stuck.ip_len,
-            stuck.times,
-            if is_by_size { "" } else { ": it is large records that vanish" }
-        ));
-    }
-    let untimed = case.untimed();
-    let by_rate = !is_by_size && outage.is_none();
-    let limited = rate_limit(&loss.sequence.rates()).filter(|_| untimed.is_none() && by_rate);
-    if let Some(why) = untimed.filter(|_| by_rate) {
-        summary.push_str(&format!(" Whether the loss grows with the rate cannot be told: {why}."));
-    }
-    let mut ruled_out = Vec::new();
-    if let Some(limit) = &limited {
-        summary.push_str(&format!(
-            " In seconds with {} or more records {:.1} % are missing, in quieter ones {:.1} %: the loss grows with the rate.",
-            limit.from,
-            limit.busy * 100.0,
-            limit.quiet * 100.0
-        ));
-        ruled_out.push(RuledOut { what: "a bad link", why: "quiet seconds lose next to nothing".to_owned() });
-    }
-    if loss.sequence.seldom().late > 0 {
-        let why = format!("the {} records that came late are not counted", loss.sequence.seldom().late);
-        ruled_out.push(RuledOut { what: "reordering", why });
-    }
+    let cause = Cause::of(case, loss);
+    let (why, inside) = (cause.words(case, loss), swallowed(case, loss, &cause));
+    let told = match cause {
+        Cause::Rate(_) | Cause::Unknown(_) => [inside, why],
+        _ => [why, inside],
+    };
+    let mut summary = loss.words(case) + &told.concat();
     summary.extend(back.map(|back| format!(" The other way too: {}", back.words(case))));
     let opened = &loss.view.opened;
-    let frames: Vec<FrameRef> = vec![opened.first_frame, loss.view.ended.last_frame];
     Finding {
-        severity: match loss.share() {
-            _ if by_size.is_some() => Severity::High,
-            _ if outage.is_some() => Severity::Low,
-            share if share >= NOTICED => Severity::Medium,
+        severity: match cause {
+            Cause::Size(_) => Severity::High,
+            Cause::OneEnd(_) | Cause::Rate(_) | Cause::Unknown(_) if loss.share() >= NOTICED => Severity::Medium,
             _ => Severity::Low,
         },
         grade: if loss.at_receiver { AT_RECEIVER } else { ELSEWHERE },
-        headline: match limited {
-            _ if let Some(seconds) = outage => {
-                format!("for some {seconds} s no DTLS record came to the {to}: the path was down")
-            }
-            Some(_) => {
-                format!("{percent:.0} % of the DTLS records toward the {to} are lost, the more the faster they come")
-            }
-            None if by_size.as_ref().is_some_and(|by_size| by_size.whole.is_none()) => {
-                format!("DTLS datagrams toward the {to} that need fragments are lost")
-            }
-            None if by_size.is_some() => format!("large DTLS datagrams toward the {to} are lost, and small ones pass"),
-            None if one_end.is_some() => {
-                format!("{percent:.0} % of the DTLS records toward the {to} are lost, the large ones, it seems")
-            }
-            None => match back {
-                Some(back) => format!(
-                    "{percent:.0} % of the DTLS records toward the {to} are lost, and {:.0} % toward the {}",
-                    back.share() * 100.0,
-                    back.receiver()
-                ),
-                None => format!("{percent:.0} % of the DTLS records toward the {to} are lost"),
-            },
-        },
+        headline: cause.headline(loss, back),
         summary,
-        likely: Some(match (&by_size, &limited) {
-            (Some(by_size), _) => by_size.likely(),
-            (None, Some(_)) => "rate-limited",
-            (None, None) if one_end.is_some() => "large-datagrams-missing",
-            (None, None) if outage.is_some() => "outage",
-            (None, None) => "loss",
-        }),
-        ruled_out,
-        evidence: vec![Evidence::Frames(
-            frames,
-            "first and last packet of the flow whose records were counted".to_owned(),
-        )],
+        likely: Some(cause.word()),
+        ruled_out: ruled_out(loss, &cause),
+        evidence: loss.evidence(),
         filters: vec![Filter {
             filter: format!("udp.stream == {} && dtls.record.epoch >= 1", opened.stream),
             capture: opened.first_frame.capture,
             shows: "the records counted (column dtls.record.sequence_number)".to_owned(),
             frames: None,
         }],
-        remedy: match (&by_size, &one_end) {
-            (Some(by_size), _) => by_size.remedy(),
-            (None, Some(one_end)) => one_end.remedy(),
-            (None, None) if outage.is_some() => {
-                vec!["see what happened to the path at that moment, to the client's own link first (Wi-Fi, a cable, a carrier)".to_owned()]
-            }
-            (None, None) => DETECTOR.remedy.iter().map(|r| (*r).to_owned()).collect(),
-        },
+        remedy: cause.remedy(),
         wanted: case.other_end("which DTLS records pass there"),
         ..Finding::default()
     }
+}
+
+/// What the traffic inside shows of it: a segment that was sent in vain.
+fn swallowed(case: &Case<'_>, loss: &Loss<'_>, cause: &Cause<'_>) -> String {
+    let stuck = case.session.inner.iter().filter_map(stuck_toward_client).filter(|stuck| stuck.times > 2);
+    let worst = stuck.filter(|stuck| is_swallowed_over_dtls(case.session, stuck)).max_by_key(|stuck| stuck.times);
+    let Some(stuck) = worst.filter(|_| loss.direction == Direction::ToClient) else { return String::new() };
+    let is_told = matches!(cause, Cause::Size(_) | Cause::OneEnd(_));
+    format!(
+        " Inside, a segment of {} B toward the client was sent {} times in vain{}.",
+        stuck.ip_len,
+        stuck.times,
+        if is_told { "" } else { ": it is large records that vanish" }
+    )
+}
+
+fn ruled_out(loss: &Loss<'_>, cause: &Cause<'_>) -> Vec<RuledOut> {
+    let mut ruled_out = Vec::new();
+    if let Cause::Rate(_) = cause {
+        ruled_out.push(RuledOut { what: "a bad link", why: "quiet seconds lose next to nothing".to_owned() });
+    }
+    let late = loss.sequence.seldom().late;
+    if late > 0 {
+        let why = format!("the {late} records that came late are not counted");
+        ruled_out.push(RuledOut { what: "reordering", why });
+    }
+    ruled_out
 }
 
 /// Seconds from so many records on lose far more than the others.
