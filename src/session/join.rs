@@ -88,7 +88,7 @@ pub fn sessions(flows: Vec<View>, points: &[Point]) -> Joined {
         let dtls = of_pair(&mut dtls, place);
         sessions.extend(pair_sessions(connections, dtls, &mut others));
     }
-    quiet_neighbours(&mut sessions, &mut others, points);
+    quiet_tunnels(&mut sessions, &mut others, points);
     sessions.shrink_to_fit();
     // In place: of two that begin alike at the same moment either may come first.
     sessions.sort_unstable_by_key(|session| session.order());
@@ -117,19 +117,10 @@ fn of_pair(groups: &mut Peekable<vec::IntoIter<(usize, Group)>>, place: usize) -
     std::iter::from_fn(|| groups.next_if(|(next, _)| *next == place)).map(|(_, group)| group).collect()
 }
 
-/// Tunnels that their shape does not tell, to gateways that other clients' DTLS proves: graded low. Either their records could
-/// be CSTP, or their program is one that others tunnel with there. Or they follow at once where a session's tunnel ended.
-fn quiet_neighbours(sessions: &mut Vec<Entry>, others: &mut Vec<View>, points: &[Point]) {
-    let proven = sessions.iter().filter(|s| s.confidence >= Confidence::Medium && !s.dtls.is_empty());
-    let mut programs: HashMap<(IpAddr, u16), HashSet<u64>> = HashMap::default();
-    for (gateway, session) in proven.filter_map(|s| Some(((s.gateway?, s.port), s))) {
-        programs.entry(gateway).or_default().extend(session.tunnels().filter_map(|c| program(c.best())));
-    }
-    let is_known = |flow: &FlowFacts| -> Option<bool> {
-        let server = flow.opened.endpoints().server;
-        let programs = programs.get(&(server.ip(), server.port()))?;
-        Some(program(flow).is_some_and(|program| programs.contains(&program)))
-    };
+/// Tunnels that their shape does not tell, graded low: to gateways that other clients' DTLS proves, where either their records could be
+/// CSTP, or their program is one that others tunnel with there. And those that follow at once where a session's tunnel ended.
+fn quiet_tunnels(sessions: &mut Vec<Entry>, others: &mut Vec<View>, points: &[Point]) {
+    let programs = Programs::of(sessions);
     let homes = Homes::of(sessions, others);
     let is_one = |flow: &View| {
         if flow.tls.is_none() {
@@ -138,7 +129,7 @@ fn quiet_neighbours(sessions: &mut Vec<Entry>, others: &mut Vec<View>, points: &
         let (shape, life) = (Shape::of(flow), flow.end().seconds_since(flow.opened.first));
         let fits = life >= QUIET_TUNNEL && shape.may_be_quiet_cstp() && exchanges(flow) == 1;
         let is_long = life >= KNOWN_TUNNEL && shape.began_as_tunnel();
-        let is_neighbour = is_known(flow).is_some_and(|known| fits || known && is_long);
+        let is_neighbour = programs.has(flow).is_some_and(|known| fits || known && is_long);
         (is_neighbour || is_long && homes.followed(sessions, flow).is_some()) && converses(flow)
     };
     let (quiet, rest): (Vec<View>, Vec<View>) = std::mem::take(others).into_iter().partition(is_one);
@@ -150,15 +141,36 @@ fn quiet_neighbours(sessions: &mut Vec<Entry>, others: &mut Vec<View>, points: &
             home.connections.push(Connection { role: Role::Tunnel, views: group.views });
             continue;
         }
-        let ((client, gateway), shape) = (group.addresses(), group.shape());
-        let known = group.views.iter().any(|view| is_known(view) == Some(true));
-        let identified_by = Proof::Quiet { is_odd: shape.against, is_known: known };
+        let shape = group.shape();
+        let is_known = group.views.iter().any(|view| programs.has(view) == Some(true));
         let draft = Draft { tunnels: vec![0], ..Draft::default() };
-        let found = build(client, gateway, vec![draft], vec![group], Vec::new(), &[shape], others);
+        let found = build(group.addresses(), vec![draft], vec![group], Vec::new(), &[shape], others);
         sessions.extend(found.into_iter().map(|mut session| {
-            (session.identified_by, session.confidence) = (identified_by, Confidence::Low);
+            session.identified_by = Proof::Quiet { is_odd: shape.against, is_known };
+            session.confidence = Confidence::Low;
             session
         }));
+    }
+}
+
+/// Programs that tunnel to each gateway that DTLS proves.
+struct Programs(HashMap<(IpAddr, u16), HashSet<u64>>);
+
+impl Programs {
+    fn of(sessions: &[Entry]) -> Programs {
+        let proven = sessions.iter().filter(|s| s.confidence >= Confidence::Medium && !s.dtls.is_empty());
+        let mut programs: HashMap<_, HashSet<u64>> = HashMap::default();
+        for (gateway, session) in proven.filter_map(|s| Some(((s.gateway?, s.port), s))) {
+            programs.entry(gateway).or_default().extend(session.tunnels().filter_map(|c| program(c.best())));
+        }
+        Programs(programs)
+    }
+
+    /// Is the connection of such a program? `None` where it goes to no such gateway.
+    fn has(&self, flow: &FlowFacts) -> Option<bool> {
+        let server = flow.opened.endpoints().server;
+        let programs = self.0.get(&(server.ip(), server.port()))?;
+        Some(program(flow).is_some_and(|program| programs.contains(&program)))
     }
 }
 
@@ -438,7 +450,7 @@ struct Draft {
 
 /// Sorts all connections between one client address and one gateway address into sessions.
 fn pair_sessions(mut connections: Vec<Group>, mut dtls: Vec<Group>, others: &mut Vec<View>) -> Vec<Entry> {
-    let Some((client, gateway)) = connections.first().or(dtls.first()).map(Group::addresses) else { return Vec::new() };
+    let Some(pair) = connections.first().or(dtls.first()).map(Group::addresses) else { return Vec::new() };
     connections.sort_by_key(|g| g.start);
     dtls.sort_by_key(|g| g.start);
     // Late DTLS, or a hello that others say too, could be anything without TLS beside it.
@@ -486,7 +498,7 @@ fn pair_sessions(mut connections: Vec<Group>, mut dtls: Vec<Group>, others: &mut
         }
     }
     adopt_parents(&mut drafts, &connections, &is_tunnel);
-    build(client, gateway, drafts, connections, dtls, &shapes, others)
+    build(pair, drafts, connections, dtls, &shapes, others)
 }
 
 /// Which connection each DTLS flow belongs to, and a note where that is a guess.
@@ -508,7 +520,7 @@ fn owners<'a>(connections: &[Group], dtls: &'a [Group]) -> (Vec<Option<usize>>, 
             Some(owner) => (Some(owner), None),
             None => {
                 let candidates = candidates(connections, flow, &open, &busy);
-                (candidates.first().map(|(_, _, i)| *i), runner_up(connections, flow, &candidates))
+                (candidates.first().map(|best| best.connection), runner_up(connections, flow, &candidates))
             }
         };
         if let Some(owner) = owner {
@@ -554,56 +566,80 @@ impl Open {
 /// Packets of one moment may be captured in any order, seconds.
 const SAME_MOMENT: f64 = 0.01;
 
-/// Connections that may own a DTLS flow, best first: whether another flow has it, seconds since its first answer, index.
-fn candidates(connections: &[Group], flow: &Group, open: &Open, busy: &[Option<Timestamp>]) -> Vec<(bool, f64, usize)> {
+/// A connection that may own a DTLS flow, and how well it fits.
+struct Candidate {
+    /// Another DTLS flow has it at that moment.
+    is_taken: bool,
+    fit: Fit,
+    /// Seconds from its first answer to the flow's begin, or what stands for them; of two that fit alike the nearer is the owner.
+    seconds: f64,
+    connection: usize,
+}
+
+/// How well a connection's first answer fits the begin of a DTLS flow, best first.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Fit {
+    /// It came before, or both were there before the capture, where which was silent first says nothing.
+    Answered,
+    /// It came just after: clocks may differ by so much.
+    JustAfter,
+    /// Its beginning or its answers were not captured: it may have begun long before.
+    Unseen,
+}
+
+/// Connections that may own a DTLS flow, best first.
+fn candidates(connections: &[Group], flow: &Group, open: &Open, busy: &[Option<Timestamp>]) -> Vec<Candidate> {
     let late = flow.views.iter().any(|view| late(view));
     // Of a connection whose beginning was not captured the first packet may come after the DTLS flow's.
     let is_one = |i: &usize| late || connections.get(*i).is_some_and(|group| !group.begins_here());
     let coming = (open.next..connections.len()).take(MOST_CANDIDATES).filter(is_one);
     let begun = open.all.iter().rev().take(MOST_CANDIDATES).copied();
-    let lateness = |group: &Group| match group.first_answer() {
+    let fit = |group: &Group| match group.first_answer() {
         Some(answer) if answer <= flow.start.plus_seconds(SAME_MOMENT) => {
-            Some(flow.start.seconds_since(answer).max(0.0))
+            Some((Fit::Answered, flow.start.seconds_since(answer).max(0.0)))
         }
-        // Clocks may differ by so much; but who was answered before is likelier.
-        Some(answer) if answer <= flow.start.plus_seconds(0.5) => Some(1e5 + answer.seconds_since(flow.start)),
-        // Both began before the capture: which was silent first says nothing.
-        Some(answer) if late && !group.begins_here() => Some(answer.seconds_since(flow.start)),
+        Some(answer) if answer <= flow.start.plus_seconds(0.5) => {
+            Some((Fit::JustAfter, answer.seconds_since(flow.start)))
+        }
+        Some(answer) if late && !group.begins_here() => Some((Fit::Answered, answer.seconds_since(flow.start))),
         Some(_) if group.begins_here() => None,
-        // Its beginning or its answers were not captured: it may have begun long before. Of several such the last is the likeliest.
-        _ => Some(1e6 + flow.start.seconds_since(group.start).max(0.0)),
+        // Of several such the last is the likeliest.
+        _ => Some((Fit::Unseen, flow.start.seconds_since(group.start).max(0.0))),
     };
-    let taken = |i: usize| busy.get(i).copied().flatten().is_some_and(|until| until > flow.start);
-    let mut found: Vec<(bool, f64, usize)> = begun
+    let is_taken = |i: usize| busy.get(i).copied().flatten().is_some_and(|until| until > flow.start);
+    let mut found: Vec<Candidate> = begun
         .chain(coming)
         .filter_map(|i| Some((i, connections.get(i)?)))
         .filter(|(_, group)| group.spoke() || late || group.first_answer().is_none())
-        .filter_map(|(i, group)| Some((taken(i), lateness(group)?, i)))
+        .filter_map(|(i, group)| {
+            let (fit, seconds) = fit(group)?;
+            Some(Candidate { is_taken: is_taken(i), fit, seconds, connection: i })
+        })
         .collect();
-    found.sort_by(|a, b| a.0.cmp(&b.0).then(a.1.total_cmp(&b.1)).then(a.2.cmp(&b.2)));
+    let rank = |of: &Candidate| (of.is_taken, of.fit);
+    found.sort_by(|a, b| {
+        rank(a).cmp(&rank(b)).then(a.seconds.total_cmp(&b.seconds)).then(a.connection.cmp(&b.connection))
+    });
     found
 }
 
 /// Says so when another connection is nearly as good an owner.
-fn runner_up(connections: &[Group], flow: &Group, candidates: &[(bool, f64, usize)]) -> Option<String> {
-    let (first, second) = (candidates.first()?, candidates.get(1)?);
-    if first.0 != second.0 || (first.1 - second.1).abs() > TOO_CLOSE {
+fn runner_up(connections: &[Group], flow: &Group, candidates: &[Candidate]) -> Option<String> {
+    let [first, second, ..] = candidates else { return None };
+    if (first.is_taken, first.fit) != (second.is_taken, second.fit) || second.seconds - first.seconds > TOO_CLOSE {
         return None;
     }
-    let port =
-        |i: usize| connections.get(i).and_then(|g| g.views.first()).map_or(0, |v| v.opened.endpoints().client.port());
     // A login connection and its tunnel are no rivals: both are of one session.
-    let (a, b) = (connections.get(first.2)?, connections.get(second.2)?);
+    let (a, b) = (connections.get(first.connection)?, connections.get(second.connection)?);
     let sequential = a.end() <= b.start.plus_seconds(LOGIN_AFTER) && a.end() < flow.start
         || b.end() <= a.start.plus_seconds(LOGIN_AFTER) && b.end() < flow.start;
     if sequential {
         return None;
     }
-    let udp = flow.views.first().map_or(0, |v| v.opened.endpoints().client.port());
+    let [udp, first, second] =
+        [flow, a, b].map(|group| group.views.first().map_or(0, |v| v.opened.endpoints().client.port()));
     Some(format!(
-        "the DTLS flow from port {udp} fits the TLS connection from port {} best, but one from port {} came up within {TOO_CLOSE:.0} s of it",
-        port(first.2),
-        port(second.2)
+        "the DTLS flow from port {udp} fits the TLS connection from port {first} best, but one from port {second} came up within {TOO_CLOSE:.0} s of it"
     ))
 }
 
@@ -737,9 +773,9 @@ fn adopt_parents(drafts: &mut [Draft], connections: &[Group], is_tunnel: &[bool]
     }
 }
 
+/// Drafts become sessions; what is in none of them stays with the others.
 fn build(
-    client: IpAddr,
-    gateway: IpAddr,
+    (client, gateway): Pair,
     drafts: Vec<Draft>,
     connections: Vec<Group>,
     dtls: Vec<Group>,
