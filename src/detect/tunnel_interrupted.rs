@@ -92,11 +92,11 @@ fn check(case: &Case<'_>) -> Outcome {
     let worst = all.reduce(|a, b| if b.severity() > a.severity() { b } else { a });
     let Some(worst) = worst else {
         // Where answers do not show, that is the reason.
-        let unheard = unheard_at_end(session, last).filter(|_| case.one_way(true, false).is_none());
-        if let Some(why) = unheard {
+        let shows = |_: &String| case.one_way(true, false).is_none();
+        if let Some(why) = unheard_at_end(session, last).filter(shows) {
             return Outcome::unsettled(why, None, UNHEARD);
         }
-        if let Some(why) = unanswered_at_end(session, last).filter(|_| case.one_way(true, false).is_none()) {
+        if let Some(why) = unanswered_at_end(session, last).filter(shows) {
             let open = "the gateway's last records went unanswered until the capture ended";
             let wanted = Wanted { vantage: Vantage::Client, why: "whether they arrive, and what the client sends" };
             return Outcome::unsettled(why, Some(wanted), open);
@@ -154,6 +154,7 @@ fn period(seams: &[&Reconnect]) -> Option<f64> {
 }
 
 /// One interruption.
+#[derive(Default)]
 struct Break<'a> {
     likely: &'static str,
     seam: Option<&'a Reconnect>,
@@ -195,21 +196,12 @@ impl<'a> Break<'a> {
             (Cause::PathLost, _) if waiting == Some(Waiting::AtGateway) => "gateway-silent",
             (cause, _) => cause.word(),
         };
-        Break { likely, seam: Some(seam), old, reset, hop: None, silence: None, outage: None, waiting }
+        Break { likely, seam: Some(seam), old, reset, waiting, ..Break::default() }
     }
 
     fn hop(session: &'a Session) -> Option<Break<'a>> {
         let hop = *session.came_from.as_deref()?;
-        Some(Break {
-            likely: "gateway-hop",
-            seam: None,
-            old: None,
-            reset: None,
-            hop: Some(hop),
-            silence: None,
-            outage: None,
-            waiting: None,
-        })
+        Some(Break { likely: "gateway-hop", hop: Some(hop), ..Break::default() })
     }
 
     /// Keys show that the gateway granted no tunnel.
@@ -224,16 +216,7 @@ impl<'a> Break<'a> {
 
     /// How it ended, with nothing that followed.
     fn at_end(likely: &'static str, last: &'a Connection) -> Break<'a> {
-        Break {
-            likely,
-            seam: None,
-            old: Some(last),
-            reset: None,
-            hop: None,
-            silence: None,
-            outage: None,
-            waiting: None,
-        }
+        Break { likely, old: Some(last), ..Break::default() }
     }
 
     /// The last tunnel was reset, and nothing followed.
@@ -342,10 +325,9 @@ impl<'a> Break<'a> {
             return Severity::Low;
         }
         match self.likely {
-            "optimising" | "gateway-hop" | "sleep" => Severity::Info,
+            "optimising" | "gateway-hop" | "sleep" | "roaming" | "link-mtu-changed" => Severity::Info,
             "reset-by-middlebox" | "reset-by-gateway" | "dpd-unanswered" | "rekey-failed" | "path-lost"
             | "gateway-silent" | "refused" => Severity::Medium,
-            "roaming" | "link-mtu-changed" => Severity::Info,
             "tls-lost" if self.seam.and_then(|seam| seam.syn_wait).is_some_and(|seconds| seconds >= LONG) => {
                 Severity::Medium
             }
@@ -447,7 +429,7 @@ impl<'a> Break<'a> {
         if let Some(outage) = &self.outage {
             return outage_words(outage, case.session);
         }
-        let mut text = match (&self.reset, self.seam) {
+        let text = match (&self.reset, self.seam) {
             (Some(reset), _) => reset_words(reset),
             (None, Some(Reconnect { lived: Some(seconds), is_closed: true, .. })) => {
                 format!("The tunnel ended after {seconds:.1} s")
@@ -465,11 +447,14 @@ impl<'a> Break<'a> {
             let vantage = self.old.and_then(|old| case.vantage(old.best().point));
             // A client that moved comes back from another address, which only its own capture shows to be the same client.
             let from = if vantage == Some(Vantage::Client) { "" } else { " from the client's address" };
-            text.push_str(&format!(". No new tunnel{from} followed"));
-            text.push_str(&turned_away_words(case));
-            text.push('.');
-            return text;
+            return format!("{text}. No new tunnel{from} followed{}.", turned_away_words(case));
         };
+        text + &self.seam_words(case, seam, seams)
+    }
+
+    /// How the new tunnel came, and what tells why: what follows upon the old one's end.
+    fn seam_words(&self, case: &Case<'_>, seam: &Reconnect, seams: &[&Reconnect]) -> String {
+        let mut text = String::new();
         match seam.gap {
             gap if gap >= 0.0 => text.push_str(&format!("; a new one opened {} later without a login", elapsed(gap))),
             _ => text.push_str("; a new one had opened beside it without a login"),

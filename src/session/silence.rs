@@ -1,6 +1,6 @@
 //! The silence in which a tunnel ends, or which it survives: what one side sent again and again, and nothing came back.
 
-use super::facts::{FlowFacts, Stretch, View};
+use super::facts::{DtlsFacts, FlowFacts, Stretch, View};
 use super::reconnect::LOST;
 use super::{Connection, Session};
 use crate::event::{Direction, FrameRef, Timestamp};
@@ -59,6 +59,17 @@ impl Silence {
     }
 }
 
+/// The DTLS beside the tunnel, as the same point shows it.
+fn dtls_here<'a>(
+    session: &'a Session,
+    tunnel: &'a Connection,
+    view: &FlowFacts,
+) -> impl Iterator<Item = &'a DtlsFacts> + Clone {
+    let point = view.point;
+    let views = session.dtls_since(tunnel).flat_map(|d| &d.views).filter(move |v| v.point == point);
+    views.filter_map(|v| v.dtls.as_deref())
+}
+
 /// One side heard nothing from the other for a while, and then the tunnel went on.
 #[derive(Clone, Copy, Debug)]
 pub struct Outage {
@@ -82,8 +93,7 @@ impl Outage {
     /// As DTLS alone shows it, while nobody says anything over TLS: the client's records go unanswered for long, and nothing comes in any
     /// channel.
     pub fn over_dtls(session: &Session, tunnel: &Connection, view: &FlowFacts) -> Option<Outage> {
-        let here = |v: &&View| v.point == view.point;
-        let dtls = || session.dtls_since(tunnel).flat_map(|d| &d.views).filter(here).filter_map(|v| v.dtls.as_deref());
+        let dtls = || dtls_here(session, tunnel, view);
         let lapses = dtls().filter_map(|d| d.seldom().lapse.as_deref());
         let (said, (answered, _)) = lapses.max_by(|a, b| a.0.seconds().total_cmp(&b.0.seconds()))?;
         let (since, frame) = said.first;
@@ -121,10 +131,8 @@ impl Outage {
     /// As that view of the tunnel shows it, if it does.
     pub fn of(session: &Session, tunnel: &Connection, view: &FlowFacts, sent: Direction) -> Option<Outage> {
         let lapse = view.ended.lapse(sent)?;
-        let here = |v: &&View| v.point == view.point;
-        let dtls = || session.dtls_since(tunnel).flat_map(|d| &d.views).filter(here).filter_map(|v| v.dtls.as_deref());
-        let (from, until) = (lapse.first.0, lapse.until);
-        let frame = lapse.first.1;
+        let dtls = || dtls_here(session, tunnel, view);
+        let ((from, frame), until) = (lapse.first, lapse.until);
         let mut outage = Outage { sent, since: from, until, resent: lapse.resent, records: 0, control: 0, frame };
         // Where DTLS goes on the path lives.
         let silent = sent.reverse();
