@@ -293,7 +293,9 @@ impl World {
 
     pub fn client_takes_dtls(&mut self, packet: &Packet, datagram: &Datagram) {
         let to = SocketAddr::new(packet.dst, datagram.ports.1);
-        if packet.src != self.scenario.gateway.address {
+        let is_dropped = self.now >= seconds(self.scenario.client.drops_udp_from);
+        let gateway = SocketAddr::new(self.scenario.gateway.address, self.scenario.gateway.dtls_port);
+        if SocketAddr::new(packet.src, datagram.ports.0) != gateway || is_dropped {
             return;
         }
         let Some(dtls) = self.client.dtls.as_mut().filter(|dtls| dtls.local == to) else { return };

@@ -184,6 +184,9 @@ impl World {
         if let Some(other) = self.scenario.gateway.answers_from {
             local.set_ip(other);
         }
+        if let Some(port) = self.scenario.gateway.answers_from_port {
+            local.set_port(port);
+        }
         let mut packet = Packet::udp(local, peer, bytes, note);
         packet.df = self.scenario.gateway.udp_df;
         self.send(Place::Gateway, packet);
@@ -222,6 +225,7 @@ impl World {
                 association.peer = peer;
             }
             match message {
+                Message::Data(_) | Message::Dpd(_) if how.dtls == Dtls::IgnoresFinished => {}
                 Message::DtlsClientFinished => self.gateway_finishes(peer, local),
                 Message::Data(packet) => {
                     association.active = true;
@@ -319,6 +323,13 @@ impl World {
     fn gateway_finishes(&mut self, peer: SocketAddr, local: SocketAddr) {
         let psk = self.scenario.client.dtls == Generation::Psk;
         let rejects = self.scenario.gateway.dtls == Dtls::RejectsFinished;
+        if self.scenario.gateway.dtls == Dtls::IgnoresFinished {
+            let id = self.gateway.session_id.clone();
+            for after in [1.0, 3.0, 7.0, 15.0, 31.0] {
+                self.at(self.now + seconds(after), Event::Gateway(Timer::Answer(peer, local, id.clone())));
+            }
+            return;
+        }
         let Some(association) = &mut self.gateway.association else { return };
         if rejects {
             let bytes = association.end.alert(20, &mut self.rng);
@@ -329,6 +340,15 @@ impl World {
             let (change, finished) = association.end.finish(&mut self.rng);
             self.gateway_sends(peer, local, [change, finished].concat(), vec![Message::DtlsServerFinished]);
         }
+    }
+
+    /// Ends DTLS with a last word.
+    pub fn closes_dtls(&mut self) {
+        let Some(association) = &mut self.gateway.association else { return };
+        let (peer, local) = (association.peer, association.local);
+        let bytes = association.end.alert(0, &mut self.rng);
+        association.active = false;
+        self.gateway_sends(peer, local, bytes, vec![Message::DtlsAlert]);
     }
 
     /// Ends the tunnel connection, with a last word.

@@ -366,6 +366,9 @@ impl World {
         if let Some(length) = action.full {
             self.client_is_full(seconds(length));
         }
+        if action.closes_dtls {
+            self.closes_dtls();
+        }
         if action.gateway_closes {
             self.gateway_closes();
         }

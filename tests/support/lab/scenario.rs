@@ -101,6 +101,8 @@ pub struct Client {
     pub probes: bool,
     /// Its first ClientHello on a new tunnel still names the old session.
     pub stale_session_id: bool,
+    /// A firewall on its machine drops the gateway's UDP from this second on.
+    pub drops_udp_from: f64,
 }
 
 impl Default for Client {
@@ -126,6 +128,7 @@ impl Default for Client {
             udp_df: false,
             probes: false,
             stale_session_id: false,
+            drops_udp_from: f64::MAX,
         }
     }
 }
@@ -161,6 +164,8 @@ pub struct Gateway {
     pub slow: f64,
     /// Answers DTLS from this address.
     pub answers_from: Option<IpAddr>,
+    /// And from this port.
+    pub answers_from_port: Option<u16>,
     /// Silent on DPD requests from this second on.
     pub deaf_to_dpd_from: f64,
     /// Its program hangs from that second on, until that one: its TCP takes bytes, and nobody reads them.
@@ -188,6 +193,8 @@ pub enum Dtls {
     Alert,
     /// Rejects the client's Finished with an encrypted alert.
     RejectsFinished,
+    /// Never takes the client's Finished up, and sends its flight again and again.
+    IgnoresFinished,
 }
 
 impl Default for Gateway {
@@ -211,6 +218,7 @@ impl Default for Gateway {
             follows_moves: false,
             slow: 0.0,
             answers_from: None,
+            answers_from_port: None,
             deaf_to_dpd_from: f64::MAX,
             hangs: [f64::MAX; 2],
             fragment: 1200,
@@ -399,6 +407,9 @@ pub struct Action {
     /// The client ends the session.
     #[serde(default)]
     pub bye: bool,
+    /// The gateway closes DTLS with an encrypted alert.
+    #[serde(default)]
+    pub closes_dtls: bool,
     /// The gateway ends the tunnel connection.
     #[serde(default)]
     pub gateway_closes: bool,
