@@ -1,11 +1,11 @@
 //! DTLS comes up, but late: until then the adapter is set up for it, and the TLS tunnel carries less.
 
 use super::remedy;
-use crate::event::{FrameRef, PointId, Timestamp, Vantage};
+use crate::event::{Alert, FrameRef, PointId, Timestamp, Vantage};
 use crate::finding::{
     BothWays, Case, Detector, Evidence, Finding, Grade, Outcome, RuledOut, Severity, count, elapsed, frame_filters,
 };
-use crate::session::attempt::{Episode, PATIENCE, episodes};
+use crate::session::attempt::{AttemptOutcome, Episode, PATIENCE, episodes};
 use crate::session::facts::DtlsFacts;
 use crate::session::{DtlsFlow, Session};
 use std::collections::BTreeMap;
@@ -30,7 +30,8 @@ is up. Users see a VPN that is slow or dead for its first minute and then works.
 Found when DTLS came up 12 s or more after the first ClientHello on the same tunnel connection.
 
 - `hellos-lost`: captures at both ends, and the early ClientHellos did not reach the gateway
-- `gateway-late`: they did, or the gateway's outside interface alone was captured, and the gateway did not answer",
+- `gateway-late`: they did, or the gateway's outside interface alone was captured, and the gateway did not answer
+- `alert`: an alert ended an earlier attempt",
     confidence: &[PLACED, SEEN],
     remedy: &[
         "find what keeps udp/443 from passing, or the gateway from answering, in the first minute",
@@ -52,6 +53,8 @@ struct Late<'a> {
     done: (Timestamp, FrameRef),
     /// ClientHellos that went unanswered, and their frames, by point.
     hellos: BTreeMap<PointId, (u32, Vec<FrameRef>)>,
+    /// The alert that ended an attempt before.
+    alert: Option<(FrameRef, Alert)>,
 }
 
 impl<'a> Late<'a> {
@@ -73,7 +76,10 @@ impl<'a> Late<'a> {
         let client = case.at(Vantage::Client).into_iter().find(|point| hellos.contains_key(point));
         let near = client.or_else(|| hellos.keys().next().copied())?;
         let first = early().filter(|j| j.view.point == near).map(|j| j.facts.first).min()?;
-        let late = Late { case, first, near, answered, done, hellos };
+        let ended = early().filter(|j| matches!(j.outcome, AttemptOutcome::Alert(..)));
+        let alert = ended.filter_map(|j| j.facts.alert()).min_by_key(|(at, ..)| *at);
+        let alert = alert.map(|(_, frame, _, alert)| (frame, alert));
+        let late = Late { case, first, near, answered, done, hellos, alert };
         (late.seconds() >= PATIENCE).then_some(late)
     }
 
@@ -96,6 +102,9 @@ impl<'a> Late<'a> {
     /// Where the time went.
     fn why(&self, unanswered: u32) -> String {
         let answered = elapsed(self.answered.seconds_since(self.first));
+        if let Some((frame, alert)) = self.alert {
+            return format!("an earlier attempt was ended by alert {alert} (frame {})", frame.number);
+        }
         match unanswered {
             0 => format!("the first answer came after {answered}, and the rest of the handshake took as long"),
             _ => {
@@ -115,6 +124,7 @@ impl<'a> Late<'a> {
             self.why(sent),
         );
         let likely = match there {
+            _ if self.alert.is_some() => Some("alert"),
             Some(arrived) if arrived < sent => {
                 summary.push_str(&format!(
                     " {} of them reached the gateway's outside interface.",
@@ -131,6 +141,7 @@ impl<'a> Late<'a> {
         };
         let port = self.case.session.dtls.first().map_or(443, |flow| flow.best().opened.endpoints().server.port());
         let find = match likely {
+            Some("alert") => "correct what the alert of the earlier attempt names".to_owned(),
             Some("hellos-lost") => format!(
                 "find what keeps udp/{port} from reaching the gateway at first: firewalls, NAT, load balancers between"
             ),
@@ -151,10 +162,13 @@ impl<'a> Late<'a> {
                 why: format!("it was up {} after its first ClientHello", elapsed(self.seconds())),
             }],
             summary,
-            evidence: vec![
+            evidence: [
                 Evidence::Frames(frames.to_vec(), format!("ClientHellos up to the first answer at {place}")),
                 Evidence::Frames(vec![self.done.1], "DTLS is up".to_owned()),
-            ],
+            ]
+            .into_iter()
+            .chain(self.alert.map(|(frame, alert)| Evidence::Frames(vec![frame], format!("alert {alert}"))))
+            .collect(),
             filters: frame_filters(frames, "ClientHellos up to the first answer"),
             remedy: std::iter::once(find).chain(remedy::equal_mtus(self.case.session)).collect(),
             wanted: self.case.other_end("which of the early ClientHellos pass there"),

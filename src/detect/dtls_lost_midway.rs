@@ -118,6 +118,10 @@ fn check(case: &Case<'_>) -> Outcome {
                 frame.number
             )
         }),
+        None if last.continues.is_some() => Outcome::cannot_tell(
+            "DTLS went on from another port, and whether the gateway answers there is not seen yet",
+            None,
+        ),
         None => Outcome::cannot_tell("DTLS carried no data toward the client", None),
     }
 }
@@ -126,10 +130,12 @@ fn check(case: &Case<'_>) -> Outcome {
 fn is_mended(case: &Case<'_>, worked: &[&DtlsFlow], deaths: &[Death<'_>]) -> bool {
     let lasted = |death: &Death<'_>| death.answered.0.seconds_since(death.flow.start());
     let longest = if deaths.len() > 1 { deaths.iter().map(lasted).fold(0.0, f64::max) } else { 0.0 };
+    // One that is hardly older than those were has yet to show that it lasts.
+    let proven = 2.0 * longest;
     let died = deaths.iter().map(|death| death.flow.start()).max();
     worked.iter().filter(|flow| Some(flow.start()) > died).any(|flow| {
         let end = last_record(flow).unwrap_or_else(|| flow.start());
-        carries(case, flow) && end.seconds_since(flow.start()) > longest
+        carries(case, flow) && end.seconds_since(flow.start()) > proven
     })
 }
 
@@ -240,7 +246,9 @@ impl<'a> Death<'a> {
         // A client that leaves says so on TLS, and both stop together.
         let lived_on = || tunnel.is_some_and(|t| lived_on(t, answered.0) && !lost_with_all(session, t));
         // What comes to the gateway from a new port without an answer came over a path that lives.
-        let is_deaf = is_heard_moved && unanswered.data() >= FEW && unanswered.seconds() >= 2.0 * LIVED;
+        // A call may go one way for a while; DPD asks for an answer.
+        let in_vain = if unanswered.control > 0 { DEAD / 2.0 } else { DEAD };
+        let is_deaf = is_heard_moved && unanswered.data() >= FEW && unanswered.seconds() >= in_vain;
         if back.is_none() && again.is_none() && !is_deaf && !((!retries.is_empty() || dead) && lived_on()) {
             return None;
         }
@@ -259,6 +267,12 @@ impl<'a> Death<'a> {
         };
         let answers_reach = [Vantage::Client, Vantage::Outside].into_iter().find(|vantage| is_answered_at(*vantage));
         let carries = carries(case, flow);
+        // A client renews its keys with a new handshake, too: then nothing went unanswered.
+        let is_whole = flow.views.iter().any(|view| case.vantage(view.point) == Some(Vantage::Client));
+        let renews = again.is_some_and(|at| is_whole || at.seconds_since(flow.end()) < IDLE);
+        if renews && unanswered.records == 0 && back.is_none() && refused.is_none() && carries {
+            return None;
+        }
         Some(Death {
             flow,
             answered,
@@ -320,7 +334,7 @@ impl<'a> Death<'a> {
 
     /// It carried data no longer than it takes to notice that it does, and to drop it.
     fn is_brief(&self) -> bool {
-        self.answered.0.seconds_since(self.flow.start()) < LIVED
+        !self.flow.was_up() && self.answered.0.seconds_since(self.flow.start()) < LIVED
     }
 
     /// Seconds without a packet until the client came back from another port, where only the gateway's end was captured: what a forgotten
@@ -344,7 +358,10 @@ impl<'a> Death<'a> {
         // A new mapping would have helped against a forgotten one.
         let new_port_failed = self.again.is_none() && !self.retries.is_empty();
         let is_idle = self.unanswered.records > 0 && self.unanswered.silence() >= IDLE;
-        if (is_idle || !is_useless && self.silence_at_gateway(case).is_some())
+        // What comes to the gateway from the same port as before was not forgotten on the way.
+        let arrives = placed.is_some_and(|placed| placed.arrived) || self.reaches_gateway(case);
+        if !arrives
+            && (is_idle || !is_useless && self.silence_at_gateway(case).is_some())
             && !new_port_failed
             && !self.is_unheard_of()
         {
@@ -411,7 +428,7 @@ fn finding(case: &Case<'_>, death: &Death<'_>, deaths: &[Death<'_>], worked: &[&
     let is_mended = is_mended(case, worked, deaths);
     let recurs = deaths.len() > 1 && !is_mended;
     // Set up, and never of any use.
-    let is_useless = death.is_unheard_of() || recurs && death.is_brief();
+    let is_useless = death.is_unheard_of() || recurs && deaths.iter().all(Death::is_brief);
     let placed = death.placed(case);
     let likely = death.likely(case, placed, is_useless);
     let (answered, frame) = death.answered;
@@ -572,7 +589,12 @@ fn ruled_out(case: &Case<'_>, death: &Death<'_>, likely: &str) -> Vec<RuledOut> 
     }
     if !matches!(likely, "udp-idle-timeout" | "nat-rebinding") && death.unanswered.records > 0 {
         let silence = death.unanswered.silence();
-        let why = format!("only {} of silence went before the first unanswered record", elapsed(silence));
+        let why = match likely {
+            "gateway-silent" if silence >= IDLE => {
+                "its records come to the gateway from the port they came from".to_owned()
+            }
+            _ => format!("only {} of silence went before the first unanswered record", elapsed(silence)),
+        };
         all.push(RuledOut { what: "an idle timeout", why });
     }
     let (point, icmp) = (death.flow.best().point, death.flow.best().icmp(Direction::ToServer));

@@ -169,7 +169,7 @@ fn judge_one(view: &FlowFacts, attempt: &AttemptFacts, icmp: &[Icmp], capture_en
         let done = if waits { AttemptOutcome::FinishedLost } else { AttemptOutcome::Completed };
         return dtls.and_then(|dtls| dtls.rejected()).map_or(done, AttemptOutcome::SealedAlert);
     }
-    if let Some((_, _, direction, alert)) = attempt.alert() {
+    if let Some((_, _, direction, alert)) = attempt.alert().filter(|(.., alert)| !is_goodbye(*alert)) {
         return AttemptOutcome::Alert(alert, direction);
     }
     if let Some(refusal) = refusal(view, attempt, icmp) {
@@ -199,6 +199,11 @@ fn judge_one(view: &FlowFacts, attempt: &AttemptFacts, icmp: &[Icmp], capture_en
         return AttemptOutcome::StalledAfterServerHello;
     }
     AttemptOutcome::ClientDidNotFinish
+}
+
+/// `close_notify` and `user_canceled` end what has failed already (RFC 5246 §7.2).
+fn is_goodbye(alert: Alert) -> bool {
+    matches!(alert.description, 0 | 90)
 }
 
 /// An ICMP error that refuses this flow's packets to the server during the attempt.

@@ -24,11 +24,10 @@ pub(super) fn handshake(case: &Case<'_>, flow: &DtlsFlow) -> Option<Candidate> {
     if let Some((at, frame, direction, alert)) = told.facts.alert() {
         rungs.push(Step::seen(direction, format!("alert: {alert}"), at, frame));
     }
-    if matches!(told.outcome, AttemptOutcome::SealedAlert(_))
-        && let Some((at, frame, direction)) = told.view.dtls.as_deref().and_then(|dtls| dtls.seldom().sealed_alert)
-    {
-        rungs.push(Step::seen(direction, "alert (encrypted)".to_owned(), at, frame));
-    }
+    let sealed_alert = told.view.dtls.as_deref().and_then(|dtls| dtls.seldom().sealed_alert);
+    let alert = |(at, frame, by)| Step::seen(by, "alert (encrypted)".to_owned(), at, frame);
+    let rejects = matches!(told.outcome, AttemptOutcome::SealedAlert(_));
+    sealed_alert.filter(|_| rejects).map(alert).into_iter().for_each(|step| rungs.push(step));
     icmp(case, told.view, told.facts.first, &mut rungs);
     if !answers_lost(&ends, told, &mut rungs) {
         missing(case, told, &mut rungs);
@@ -40,6 +39,10 @@ pub(super) fn handshake(case: &Case<'_>, flow: &DtlsFlow) -> Option<Candidate> {
     frames.extend(&silence);
     if let Some(facts) = told.view.dtls.as_deref() {
         data(facts, &told.outcome, &mut rungs);
+    }
+    if let Some(closing) = sealed_alert.filter(|_| !rejects) {
+        rungs.push(alert(closing));
+        frames.insert(closing.1);
     }
     frames.extend(judged.iter().flat_map(|j| j.facts.hello_frames().map(|(frame, _)| frame)));
     let mut ladder = rungs.ladder("dtls", format!("{} handshake to udp/{port}", told.facts.spoken()));
