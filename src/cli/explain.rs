@@ -2,7 +2,9 @@
 
 use crate::detect::DETECTORS;
 use crate::finding::{Confidence, Detector};
-use crate::report::text::{Look, WIDTH, columns, escape, escape_ascii, severity_style, severity_word, wrap};
+use crate::report::terminal::{columns, escape, escape_ascii, wrap};
+use crate::report::text::{Look, WIDTH, severity_style};
+use crate::report::words::severity_word;
 use anstyle::Style;
 use std::io::{self, Write};
 

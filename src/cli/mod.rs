@@ -17,7 +17,8 @@ mod wireshark;
 
 use crate::analysis::{self, Options, Outcome};
 use crate::capture::vantage::Vantage;
-use crate::report::text::{Look, escape, escape_ascii};
+use crate::report::terminal::{escape, escape_ascii};
+use crate::report::text::Look;
 use crate::report::{Report, Severity, json};
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};

@@ -6,7 +6,7 @@
 use super::files::Input;
 use super::{Console, Exit};
 use crate::analysis::Outcome;
-use crate::report::text::{escape, escape_ascii};
+use crate::report::terminal::{escape, escape_ascii};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::ops::ControlFlow;
 use std::sync::Arc;

@@ -3,7 +3,8 @@
 //! Promises: a comment on an evidence frame begins with the detector's id, and no other comment names one, so that
 //! `frame.comment contains "ID"` selects the evidence and nothing else; text is escaped. Refuses: to compute findings.
 
-use super::text::{escape, severity_word};
+use super::terminal::escape;
+use super::words::severity_word;
 use super::{Finding, Report, Session};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Write as _;

@@ -3,7 +3,8 @@
 //! Promises: columns only ever added, at the end, within a major version of the report's schema; ASCII, so that every program reads
 //! it alike; no cell that a spreadsheet takes for a formula. Refuses: to say how the sessions went, which is the other formats' work.
 
-use super::text::{basis_word, confidence_word, escape_ascii, severity_word};
+use super::terminal::escape_ascii;
+use super::words::{basis_word, confidence_word, severity_word};
 use super::{Answer, Check, Every, Finding, Limit, List, Piece, Report, Session};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::{self, Write};
@@ -138,7 +139,7 @@ fn row(report: &Report, session: &Session, index: &Index) -> Vec<String> {
         session.inner_addresses.join(" "),
         session.start.clone(),
         session.end.clone(),
-        seconds(super::text::seconds_between(&session.start, &session.end)),
+        seconds(super::words::seconds_between(&session.start, &session.end)),
         session.severity.map_or(String::new(), |severity| severity_word(severity).to_lowercase()),
         worst.map_or(String::new(), |finding| finding.detector.clone()),
         worst.map_or(String::new(), |finding| confidence_word(finding.confidence).to_owned()),

@@ -2,7 +2,7 @@
 //!
 //! Promises: streams to the writer, ends with a newline, field order as declared. Refuses: to add, drop or compute anything.
 
-use super::text::is_hostile;
+use super::terminal::is_hostile;
 use super::{Every, List, Report};
 use serde::ser::{SerializeSeq, SerializeStruct};
 use serde::{Serialize, Serializer};

@@ -3,11 +3,12 @@
 //! Promises: no text of a capture becomes a link, an image, HTML, a mention or an issue number; filters and commands stand in code,
 //! ready to copy; many sessions stay readable. Refuses: to compute findings or to hide a loss.
 
-use super::text::{
-    basis_word, channel_word, confidence_word, counted, escape, grouped, labels, moment, only_for_complaints, place,
+use super::terminal::escape;
+use super::told;
+use super::words::{
+    basis_word, channel_word, confidence_word, counted, grouped, labels, moment, only_for_complaints, place,
     seconds_only, severity_word, since_start, span, unsure_reasons,
 };
-use super::told;
 use super::{Evidence, Filter, Finding, Report, Session, Severity};
 use std::collections::{HashMap, HashSet};
 use std::io::{self, Write};

@@ -15,10 +15,12 @@ pub mod note;
 mod rungs;
 pub mod sizes;
 pub mod summary;
+pub mod terminal;
 pub mod text;
 pub mod timeline;
 mod told;
 mod verdict;
+pub(crate) mod words;
 
 pub use crate::finding::{Answer, Basis, Confidence, Severity};
 pub use every::{Every, List, Piece};

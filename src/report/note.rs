@@ -3,8 +3,9 @@
 //! Promises: addresses, absolute times with their zone, counts, sizes with their source, what is absent and whether it could have
 //! been seen, the next step; the worst session in full, the others counted. Refuses: to compute findings.
 
-use super::text::{confidence_word, escape_ascii, labels, no_session_headline, seconds_only, severity_word, wrap};
+use super::terminal::{escape_ascii, wrap};
 use super::told;
+use super::words::{confidence_word, labels, no_session_headline, seconds_only, severity_word};
 use super::{Answer, Finding, Limit, Report, Session, Severity};
 use std::io::{self, Write};
 

@@ -4,7 +4,8 @@
 
 use super::Ladder;
 use super::ladder::Rung;
-use super::text::{columns, grouped, wrap};
+use super::terminal::{columns, wrap};
+use super::words::grouped;
 
 /// Columns for seconds and frame.
 const MARGIN: usize = 21;

@@ -1,6 +1,6 @@
 //! The one way any string gets into the page: as text, as an attribute's value in double quotes, as text of an SVG.
 
-use crate::report::text::is_hostile;
+use crate::report::terminal::is_hostile;
 use std::fmt::{Display, Formatter, Result, Write};
 
 /// A string as HTML shows it: nothing in it is markup, ends an attribute, or hides.

@@ -2,7 +2,7 @@
 
 use super::escape::Esc;
 use super::plot::{LEFT, MAX_MARKS, RIGHT, Scale, open};
-use crate::report::text::{Index, channel_word, grouped, nanoseconds, seen_at};
+use crate::report::words::{Index, channel_word, grouped, nanoseconds, seen_at};
 use crate::report::{DataStretch, DtlsAttempt, Report, Session, TimelineEntry, Tunnel};
 use std::collections::BTreeSet;
 use std::fmt::Write as _;

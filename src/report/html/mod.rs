@@ -9,12 +9,12 @@ mod plot;
 mod rungs;
 mod sizes;
 
-use super::text::{
+use super::told;
+use super::words::{
     Index, basis_word, channel_word, confidence_word, counted, filter_text, frame_list, grouped, inner, is_damaged,
     is_healthy, moment, no_session_headline, no_session_words, only_for_complaints, overview, place, seconds_only,
     seen_at, severity_word, since_start, span, unsure_reasons,
 };
-use super::told;
 use super::{Answer, Confidence, Finding, Ladder, Report, Session, Severity};
 use escape::{Esc, Prose};
 use sha2::{Digest, Sha256};

@@ -1,7 +1,8 @@
 //! A ladder as SVG: the client's line left, the gateway's right, time downward.
 
 use super::escape::Esc;
-use crate::report::text::{grouped, wrap};
+use crate::report::terminal::wrap;
+use crate::report::words::grouped;
 use crate::report::{Ladder, Rung};
 use std::fmt::Write as _;
 

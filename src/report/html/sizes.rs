@@ -2,7 +2,7 @@
 
 use super::escape::Esc;
 use super::plot::{LEFT, MAX_MARKS, RIGHT, Scale, open};
-use crate::report::text::{channel_word, grouped};
+use crate::report::words::{channel_word, grouped};
 use crate::report::{Session, SizeRun};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
