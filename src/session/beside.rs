@@ -2,7 +2,7 @@
 //! the client turned away when it comes back.
 
 use super::facts::{Closed, FlowFacts, View};
-use super::{Connection, Entry, Session, join};
+use super::{Connection, Entry, Session, group};
 use crate::event::{Direction, Endpoints, FrameRef, Incomplete, PointId, Refused, Timestamp};
 use crate::maps::HashMap;
 use std::collections::BTreeSet;
@@ -181,7 +181,7 @@ fn turned_away(session: &Session, vain: &Vain) -> Vec<TurnedAway> {
     // After a goodbye another visit is nothing to wonder about.
     let is_abrupt = is_abrupt(session, tunnel, closed);
     let is_one = |away: &TurnedAway| {
-        let is_same = away.program.is_none() || away.program == join::program(last);
+        let is_same = away.program.is_none() || away.program == group::program(last);
         let is_retry = away.how != Refusal::WithoutTunnel || is_abrupt;
         is_same && is_retry && (0.0..RETRIES).contains(&away.at.seconds_since(closed.at))
     };
@@ -218,7 +218,7 @@ impl TurnedAway {
 
     /// A TLS connection that is no tunnel.
     fn of(flow: &FlowFacts) -> Option<TurnedAway> {
-        let program = join::program(flow)?;
+        let program = group::program(flow)?;
         let gateway_spoke = flow.tls.as_ref().is_some_and(|tls| tls.server_hello.is_some());
         let is_reset = flow.closed().is_some_and(|c| c.reset && c.direction == Direction::ToClient);
         let how = match gateway_spoke {

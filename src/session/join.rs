@@ -1,38 +1,29 @@
-//! Flows to sessions: the same connection at several points is one connection; connections of one client to one gateway are
-//! parents, tunnels, DTLS attempts and reconnects of sessions. Without keys this is graded, and says so where it guesses
-//! (the rules are in `docs/protocol.md`).
+//! Flows to sessions: connections of one client to one gateway are parents, tunnels, DTLS attempts and reconnects of sessions.
+//! Without keys this is graded, and says so where it guesses (the rules are in `docs/protocol.md`).
 
-use super::facts::{Few, FlowFacts, InsideTls, Random, View};
+use super::facts::{FlowFacts, View};
+use super::group::{Group, MOST_CANDIDATES, Pair, group, late, program};
+use super::owners::{LOGIN_AFTER, last_over_dtls, owners};
 use super::proof::{Beside, Proof};
 use super::reconnect::MINUTE;
 use super::shape::{Shape, asks_again, converses, exchanges};
-use super::{Confidence, Connection, DtlsFlow, Entry, Point, Role, Session, attempt, vantage};
-use crate::event::{Direction, Timestamp, Token, Vantage};
+use super::{Confidence, Connection, DtlsFlow, Entry, Point, Role, Session, attempt};
+use crate::event::{Timestamp, Token};
 use crate::maps::{HashMap, HashSet};
-use std::cmp::Reverse;
-use std::collections::binary_heap::PeekMut;
-use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::iter::Peekable;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::vec;
 
 /// A tunnel that reconnects does so within this many seconds (openconnect gives up after 300).
 const RECONNECT_WITHIN: f64 = 330.0;
-/// A login ends at most this long before its tunnel connection opens, and at most this long after, seconds.
+/// A login begins at most this long before its tunnel connection opens, seconds.
 const LOGIN_BEFORE: f64 = 600.0;
-const LOGIN_AFTER: f64 = 15.0;
-/// Two tunnels that come up this close together make a DTLS flow's owner ambiguous, seconds.
-const TOO_CLOSE: f64 = 2.0;
 /// A connection this long is no visit to a web page, seconds; and of a program that others tunnel with.
 const QUIET_TUNNEL: f64 = 120.0;
 const KNOWN_TUNNEL: f64 = 10.0;
 /// A login or a download over a connection is done by then, seconds.
 const FETCHED: f64 = 2.0;
-/// Candidates looked at, nearest first, wherever connections are matched: a bound on the work thousands of connections
-/// between the same two hosts can cause. What lies beyond it is hardly the likeliest.
-const MOST_CANDIDATES: usize = 256;
-/// Clocks of two captures may differ by this much for flows without a random to be the same, seconds.
-const SAME_TIME: f64 = 5.0;
 
 /// The flows of a run, sorted into what they are.
 pub struct Joined {
@@ -40,12 +31,6 @@ pub struct Joined {
     pub sessions: Vec<Entry>,
     /// All other flows.
     pub others: Vec<View>,
-}
-
-/// One connection with all its views, before it has a role.
-struct Group {
-    views: Few<View>,
-    start: Timestamp,
 }
 
 /// Is this flow of a kind that can be an outer connection of an AnyConnect session?
@@ -60,11 +45,6 @@ fn speaks_dtls(flow: &FlowFacts) -> bool {
     flow.dtls.as_ref().is_some_and(|dtls| {
         !flow.media && (dtls.attempts.iter().any(|a| attempt::fingerprint(a).is_some()) || late(flow))
     })
-}
-
-/// DTLS data whose handshake was before the capture.
-fn late(flow: &FlowFacts) -> bool {
-    flow.dtls.as_ref().is_some_and(|dtls| dtls.was_up())
 }
 
 /// DTLS that nobody but AnyConnect speaks.
@@ -97,9 +77,6 @@ pub fn sessions(flows: Vec<View>, points: &[Point]) -> Joined {
 
 /// Nobody types a password this fast, seconds.
 const AT_ONCE: f64 = 5.0;
-
-/// Client and gateway.
-type Pair = (IpAddr, IpAddr);
 
 /// Pair by pair, in order of the pairs' places; of one pair in the order given.
 fn by_pair(groups: Vec<Group>, places: &mut HashMap<Pair, usize>) -> Peekable<vec::IntoIter<(usize, Group)>> {
@@ -207,235 +184,6 @@ impl Homes {
     }
 }
 
-/// Was the beginning of a TLS connection captured: a SYN or a hello?
-pub(super) fn begins_here(flow: &FlowFacts) -> bool {
-    let hellos = flow.tls.as_ref().is_some_and(|t| t.client_hello.is_some() || t.server_hello.is_some());
-    hellos || flow.opened.syn().is_some() || flow.opened.syn_ack().is_some()
-}
-
-/// The last data of a TLS connection. What one side could not get rid of for long, and what came through just as it was closed, shows no
-/// life.
-fn last_alive(flow: &FlowFacts) -> Option<Timestamp> {
-    /// A goodbye goes out so close before the FIN, and whom nobody listens to any more gets his RST so soon, seconds.
-    const AT_CLOSE: f64 = 1.0;
-    /// What was sent again less often was merely lost.
-    const OFTEN: u32 = 3;
-    let tls = flow.tls.as_deref()?;
-    let last = tls.data.iter().filter_map(|data| data.last).map(|(at, _)| at).max()?;
-    let is_late = flow.ended.retransmissions.iter().any(|again| *again >= OFTEN)
-        && flow.closed().is_some_and(|closed| closed.at.seconds_since(last) < AT_CLOSE);
-    let pause = [Direction::ToServer, Direction::ToClient].map(|way| tls.unanswered(way).silence());
-    Some(if is_late { last.plus_seconds(-pause.into_iter().fold(0.0, f64::max)) } else { last })
-}
-
-/// What tells one program's ClientHellos from another's.
-pub(super) fn program(flow: &FlowFacts) -> Option<u64> {
-    flow.tls.as_ref().filter(|tls| tls.client_hello.is_some()).map(|tls| tls.hello_shape)
-}
-
-impl Group {
-    fn addresses(&self) -> Pair {
-        self.views
-            .first()
-            .map(|v| v.opened.endpoints().addresses())
-            .unwrap_or((IpAddr::from([0, 0, 0, 0]), IpAddr::from([0, 0, 0, 0])))
-    }
-
-    fn end(&self) -> Timestamp {
-        self.views.iter().map(|v| v.ended.last).max().unwrap_or(self.start)
-    }
-
-    fn first_answer(&self) -> Option<Timestamp> {
-        self.views.iter().filter_map(|v| v.tls.as_ref()?.data.last()?.first).min()
-    }
-
-    fn data(&self) -> [u32; 2] {
-        let most =
-            |i: usize| self.views.iter().filter_map(|v| Some(v.tls.as_ref()?.data.get(i)?.records)).max().unwrap_or(0);
-        [most(0), most(1)]
-    }
-
-    fn first_data(&self) -> Option<Timestamp> {
-        self.views.iter().filter_map(|v| v.tls.as_ref()).flat_map(|t| &t.data).filter_map(|d| d.first).min()
-    }
-
-    /// When it was last heard alive: with data.
-    fn died(&self) -> Timestamp {
-        self.views.iter().filter_map(|view| last_alive(view)).max().unwrap_or(self.end())
-    }
-
-    fn shape(&self) -> Shape {
-        self.views
-            .iter()
-            .map(|view| Shape::of(view))
-            .max_by_key(|s| (!s.against, s.is_cstp(), s.records))
-            .unwrap_or_default()
-    }
-
-    /// Was its beginning captured?
-    fn begins_here(&self) -> bool {
-        self.views.iter().any(|view| begins_here(view))
-    }
-
-    /// What its ClientHello looks like.
-    fn program(&self) -> Option<u64> {
-        self.views.iter().find_map(|view| program(view))
-    }
-
-    fn exchanges(&self) -> usize {
-        self.views.iter().map(|view| exchanges(view)).max().unwrap_or(0)
-    }
-
-    /// What was read inside it with keys, by each view.
-    fn inside(&self) -> impl Iterator<Item = &InsideTls> {
-        self.views.iter().filter_map(|v| v.tls.as_ref()?.inside())
-    }
-
-    /// Read with keys: does it carry a tunnel? `None` without keys, or when its first records were not opened.
-    fn is_known_tunnel(&self) -> Option<bool> {
-        let any = |says: &dyn Fn(&InsideTls) -> bool| self.inside().any(says);
-        if any(&|inside| inside.request.is_some() || inside.answer.is_some() || inside.packets.any()) {
-            return Some(true);
-        }
-        let is_read = any(&|inside| inside.packets.unsealed.opened > 2 && inside.packets.unsealed.failed == 0);
-        is_read.then_some(false)
-    }
-
-    /// Read with keys: was every CONNECT in it refused?
-    fn is_refused(&self) -> bool {
-        let answers = |inside: &InsideTls| inside.answer.is_some() && inside.granted().is_none();
-        self.inside().any(answers) && self.inside().all(|inside| inside.granted().is_none())
-    }
-
-    /// Session tokens said in it.
-    fn tokens(&self) -> impl Iterator<Item = Token> {
-        self.inside().flat_map(|inside| &inside.tokens).copied()
-    }
-
-    /// The id that its DTLS ClientHello carries.
-    fn dtls_ids(&self) -> impl Iterator<Item = [u8; 32]> {
-        self.inside().filter_map(|inside| inside.granted()?.2.dtls_id())
-    }
-
-    /// Enough data for an HTTP exchange; TLS 1.3 hides its Finished and tickets among application data (RFC 8446 §5).
-    fn spoke(&self) -> bool {
-        let hidden = self.views.iter().filter_map(|v| v.tls.as_ref()?.server_hello).any(|h| h.version.is_1_3());
-        let [up, down] = self.data();
-        up > u32::from(hidden) && down > 0
-    }
-
-    fn session_ids(&self) -> impl Iterator<Item = &[u8]> {
-        self.views
-            .iter()
-            .filter_map(|v| v.dtls.as_ref())
-            .flat_map(|d| &d.attempts)
-            .map(|a| a.session_id.as_bytes())
-            .filter(|id| !id.is_empty())
-    }
-}
-
-/// Puts views of the same connection together: by client random where there is one, else by ends and time.
-fn group(flows: Vec<View>, points: &[Point]) -> Vec<Group> {
-    let mut groups: Vec<Group> = Vec::with_capacity(flows.len());
-    let mut by_random: HashMap<Random, usize> = HashMap::with_capacity_and_hasher(flows.len(), Default::default());
-    let mut by_ends: HashMap<(SocketAddr, SocketAddr), BTreeSet<(Timestamp, usize)>> = HashMap::default();
-    // Whose ends may have to tell it: flows without a random, and what they may belong to.
-    let ends = |flow: &View| (flow.opened.endpoints().client, flow.opened.endpoints().server);
-    let has_elsewhere = flows.iter().zip(flows.iter().skip(1)).any(|(a, b)| a.point != b.point);
-    let nameless: HashSet<_> = flows.iter().filter(|flow| has_elsewhere && random(flow).is_none()).map(ends).collect();
-    for flow in flows {
-        let (random, ends) = (random(&flow), ends(&flow));
-        let told_by_ends = nameless.contains(&ends);
-        let same = |g: &Group| {
-            let is_broken_off = g.views.iter().any(|v| goes_on(v, &flow) || goes_on(&flow, v));
-            let is_near = flow.opened.first.seconds_since(g.end()) < SAME_TIME
-                && g.start.seconds_since(flow.ended.last) < SAME_TIME;
-            g.views.iter().all(|v| v.point != flow.point)
-                && (is_near || is_broken_off)
-                // Two different randoms are two connections, however alike their ends.
-                && (random.is_none() || g.views.iter().all(|v| self::random(v).is_none()))
-        };
-        let same_ends = || {
-            let known = by_ends.get(&ends)?;
-            let at = flow.opened.first;
-            let before = known.range(..(at, 0)).rev().take(MOST_CANDIDATES);
-            let after = known.range((at, 0)..).take(MOST_CANDIDATES);
-            let fits = before.chain(after).filter(|(_, i)| groups.get(*i).is_some_and(same));
-            fits.min_by_key(|(start, i)| (start.nanos().abs_diff(at.nanos()), *i)).map(|(_, i)| *i)
-        };
-        let place = random.and_then(|r| by_random.get(&r).copied()).or_else(same_ends);
-        let place = match place {
-            Some(place) => place,
-            None => {
-                groups.push(Group { views: Few::default(), start: flow.opened.first });
-                groups.len() - 1
-            }
-        };
-        if let Some(random) = random {
-            by_random.insert(random, place);
-        }
-        if let Some(group) = groups.get_mut(place) {
-            if told_by_ends {
-                by_ends.entry(ends).or_default().insert((group.start, place));
-            }
-            group.start = group.start.min(flow.opened.first);
-            group.views.push(flow);
-        }
-    }
-    let rank = |f: &FlowFacts| {
-        let vantage = vantage(points, f.point);
-        let is_rest = !begins_here(f) && random(f).is_none();
-        (vantage.map_or(2, |v| u8::from(v != Vantage::Client)), is_rest, f.point)
-    };
-    for group in &mut groups {
-        group.views.sort_by_key(|view| rank(view));
-    }
-    groups
-}
-
-/// Was the connection still open where one capture of it ended, and had begun long before the other did? Its numbers go on.
-fn goes_on(before: &FlowFacts, after: &FlowFacts) -> bool {
-    let begins = begins_here(after) || random(after).is_some();
-    let pause = after.opened.first.seconds_since(before.ended.last);
-    before.closed().is_none()
-        && !begins
-        && pause >= 0.0
-        && (numbers_go_on(before, after, pause) || records_go_on(before, after))
-}
-
-/// Do the TCP sequence numbers of both directions go on where they ended?
-fn numbers_go_on(before: &FlowFacts, after: &FlowFacts, pause: f64) -> bool {
-    /// After so long another connection may have the same ports, seconds.
-    const SOON: f64 = 600.0;
-    /// No tunnel carries more than so many bytes meanwhile; one that was idle, no more than so many in a longer time.
-    const ANY: u32 = 1 << 31;
-    const IDLE: u32 = 1 << 26;
-    let most = if pause <= SOON { ANY } else { IDLE };
-    let (Some(before), Some(after)) = (&before.ended.numbers, &after.ended.numbers) else { return false };
-    let ways = before.iter().zip(after.iter()).filter_map(|(before, after)| Some(((*before)?.1, (*after)?.0)));
-    ways.map(|(next, first)| first.wrapping_sub(next) < most).reduce(|a, b| a && b) == Some(true)
-}
-
-/// Do the numbers of the DTLS records go on?
-fn records_go_on(before: &FlowFacts, after: &FlowFacts) -> bool {
-    let (Some(before), Some(after)) = (&before.dtls, &after.dtls) else { return false };
-    let ways = before.sequence.iter().zip(&after.sequence);
-    let passed = ways.filter_map(|(before, after)| {
-        let (first, highest) = (after.first()?, before.highest?);
-        Some(first.epoch() == highest.epoch() && first > highest)
-    });
-    passed.reduce(|a, b| a && b) == Some(true)
-}
-
-fn random(flow: &FlowFacts) -> Option<Random> {
-    match (&flow.tls, &flow.dtls) {
-        (Some(tls), _) => tls.client_hello.and_then(|(_, _, random)| random),
-        (_, Some(dtls)) => dtls.attempts.first().map(|a| a.random),
-        _ => None,
-    }
-    .filter(|random| random.is_telling())
-}
-
 /// A session in the making: indices into the pair's groups.
 #[derive(Default)]
 struct Draft {
@@ -499,160 +247,6 @@ fn pair_sessions(mut connections: Vec<Group>, mut dtls: Vec<Group>, others: &mut
     }
     adopt_parents(&mut drafts, &connections, &is_tunnel);
     build(pair, drafts, connections, dtls, &shapes, others)
-}
-
-/// Which connection each DTLS flow belongs to, and a note where that is a guess.
-fn owners<'a>(connections: &[Group], dtls: &'a [Group]) -> (Vec<Option<usize>>, Vec<Option<String>>) {
-    let mut by_id: BTreeMap<&[u8], usize> = BTreeMap::new();
-    // An answer to CONNECT that was read names its DTLS session: no guess.
-    let named: Vec<([u8; 32], usize)> =
-        connections.iter().enumerate().flat_map(|(i, group)| group.dtls_ids().map(move |id| (id, i))).collect();
-    by_id.extend(named.iter().map(|(id, i)| (id.as_slice(), *i)));
-    let mut open = Open::default();
-    // Until when each connection is taken by a DTLS flow that it owns.
-    let mut busy: Vec<Option<Timestamp>> = vec![None; connections.len()];
-    let owner = |flow: &'a Group| {
-        open.advance(connections, flow.start);
-        // The same session id names the same CSTP connection, unless that is over: then it is stale.
-        let is_over = |i: usize| connections.get(i).is_some_and(|c| c.views.iter().all(|v| v.end() < flow.start));
-        let known = flow.session_ids().find_map(|id| by_id.get(id).copied()).filter(|i| !is_over(*i));
-        let (owner, note) = match known {
-            Some(owner) => (Some(owner), None),
-            None => {
-                let candidates = candidates(connections, flow, &open, &busy);
-                (candidates.first().map(|best| best.connection), runner_up(connections, flow, &candidates))
-            }
-        };
-        if let Some(owner) = owner {
-            if let Some(until) = busy.get_mut(owner) {
-                *until = (*until).max(Some(flow.end()));
-            }
-            // Of a single one nobody asks any more.
-            if known.is_none() && dtls.len() > 1 {
-                by_id.extend(flow.session_ids().map(|id| (id, owner)));
-            }
-        }
-        (owner, note)
-    };
-    dtls.iter().map(owner).unzip()
-}
-
-/// The connections open at a moment that only moves forward.
-#[derive(Default)]
-struct Open {
-    /// In order of start, as connections are.
-    all: BTreeSet<usize>,
-    /// When the same ones end, the first on top.
-    by_end: BinaryHeap<Reverse<(Timestamp, usize)>>,
-    /// Connections before this one have begun.
-    next: usize,
-}
-
-impl Open {
-    /// `connections` are in order of start.
-    fn advance(&mut self, connections: &[Group], to: Timestamp) {
-        while let Some(group) = connections.get(self.next).filter(|g| g.start <= to.plus_seconds(0.5)) {
-            self.all.insert(self.next);
-            self.by_end.push(Reverse((group.end(), self.next)));
-            self.next += 1;
-        }
-        while let Some(first) = self.by_end.peek_mut().filter(|first| first.0.0.plus_seconds(2.0) < to) {
-            let Reverse((_, i)) = PeekMut::pop(first);
-            self.all.remove(&i);
-        }
-    }
-}
-
-/// Packets of one moment may be captured in any order, seconds.
-const SAME_MOMENT: f64 = 0.01;
-
-/// A connection that may own a DTLS flow, and how well it fits.
-struct Candidate {
-    /// Another DTLS flow has it at that moment.
-    is_taken: bool,
-    fit: Fit,
-    /// Seconds from its first answer to the flow's begin, or what stands for them; of two that fit alike the nearer is the owner.
-    seconds: f64,
-    connection: usize,
-}
-
-/// How well a connection's first answer fits the begin of a DTLS flow, best first.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Fit {
-    /// It came before, or both were there before the capture, where which was silent first says nothing.
-    Answered,
-    /// It came just after: clocks may differ by so much.
-    JustAfter,
-    /// Its beginning or its answers were not captured: it may have begun long before.
-    Unseen,
-}
-
-/// Connections that may own a DTLS flow, best first.
-fn candidates(connections: &[Group], flow: &Group, open: &Open, busy: &[Option<Timestamp>]) -> Vec<Candidate> {
-    let late = flow.views.iter().any(|view| late(view));
-    // Of a connection whose beginning was not captured the first packet may come after the DTLS flow's.
-    let is_one = |i: &usize| late || connections.get(*i).is_some_and(|group| !group.begins_here());
-    let coming = (open.next..connections.len()).take(MOST_CANDIDATES).filter(is_one);
-    let begun = open.all.iter().rev().take(MOST_CANDIDATES).copied();
-    let fit = |group: &Group| match group.first_answer() {
-        Some(answer) if answer <= flow.start.plus_seconds(SAME_MOMENT) => {
-            Some((Fit::Answered, flow.start.seconds_since(answer).max(0.0)))
-        }
-        Some(answer) if answer <= flow.start.plus_seconds(0.5) => {
-            Some((Fit::JustAfter, answer.seconds_since(flow.start)))
-        }
-        Some(answer) if late && !group.begins_here() => Some((Fit::Answered, answer.seconds_since(flow.start))),
-        Some(_) if group.begins_here() => None,
-        // Of several such the last is the likeliest.
-        _ => Some((Fit::Unseen, flow.start.seconds_since(group.start).max(0.0))),
-    };
-    let is_taken = |i: usize| busy.get(i).copied().flatten().is_some_and(|until| until > flow.start);
-    let mut found: Vec<Candidate> = begun
-        .chain(coming)
-        .filter_map(|i| Some((i, connections.get(i)?)))
-        .filter(|(_, group)| group.spoke() || late || group.first_answer().is_none())
-        .filter_map(|(i, group)| {
-            let (fit, seconds) = fit(group)?;
-            Some(Candidate { is_taken: is_taken(i), fit, seconds, connection: i })
-        })
-        .collect();
-    let rank = |of: &Candidate| (of.is_taken, of.fit);
-    found.sort_by(|a, b| {
-        rank(a).cmp(&rank(b)).then(a.seconds.total_cmp(&b.seconds)).then(a.connection.cmp(&b.connection))
-    });
-    found
-}
-
-/// Says so when another connection is nearly as good an owner.
-fn runner_up(connections: &[Group], flow: &Group, candidates: &[Candidate]) -> Option<String> {
-    let [first, second, ..] = candidates else { return None };
-    if (first.is_taken, first.fit) != (second.is_taken, second.fit) || second.seconds - first.seconds > TOO_CLOSE {
-        return None;
-    }
-    // A login connection and its tunnel are no rivals: both are of one session.
-    let (a, b) = (connections.get(first.connection)?, connections.get(second.connection)?);
-    let sequential = a.end() <= b.start.plus_seconds(LOGIN_AFTER) && a.end() < flow.start
-        || b.end() <= a.start.plus_seconds(LOGIN_AFTER) && b.end() < flow.start;
-    if sequential {
-        return None;
-    }
-    let [udp, first, second] =
-        [flow, a, b].map(|group| group.views.first().map_or(0, |v| v.opened.endpoints().client.port()));
-    Some(format!(
-        "the DTLS flow from port {udp} fits the TLS connection from port {first} best, but one from port {second} came up within {TOO_CLOSE:.0} s of it"
-    ))
-}
-
-/// When the client of each connection last sent data over DTLS: the TLS connection may well be silent meanwhile.
-fn last_over_dtls(connections: &[Group], dtls: &[Group], owners: &[Option<usize>]) -> Vec<Option<Timestamp>> {
-    let mut last = vec![None; connections.len()];
-    for (owner, flow) in owners.iter().zip(dtls) {
-        if let Some(last) = owner.and_then(|owner| last.get_mut(owner)) {
-            let sent = flow.views.iter().filter_map(|v| *Direction::ToServer.of(&v.dtls.as_ref()?.last()));
-            *last = sent.map(|(at, _)| at).max().max(*last);
-        }
-    }
-    last
 }
 
 /// Chains tunnel connections into sessions: a new one continues the last one that is dead by then. With the draft of each connection
@@ -848,14 +442,12 @@ fn identify(dtls: &[DtlsFlow], has_tls: bool, cstp: Option<bool>) -> (Proof, Con
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::Direction::{self, ToClient, ToServer};
     use crate::event::{
         CipherSuite, ClientHello, DtlsMessage, DtlsRecordSeen, Ended, Endpoints, Event, FlowId, FrameRef, Opened,
         PointId, Protocol, ServerHello, SessionId, Version, What,
     };
-    use crate::session::facts::{Closed, TlsFacts};
-    use crate::session::timing::tests::{at, client};
     use crate::session::tracker::{Limits, Tracker};
-    use Direction::{ToClient, ToServer};
 
     const GATEWAY: [u8; 4] = [203, 0, 113, 2];
     const OTHER: [u8; 4] = [203, 0, 113, 3];
@@ -962,27 +554,6 @@ mod tests {
 
     const ASKED: (f64, Direction, u16) = (0.1, ToServer, 480);
     const ANSWERED: (f64, Direction, u16) = (0.2, ToClient, 1000);
-
-    #[test]
-    fn what_a_dead_connection_gets_rid_of_at_last_is_no_life() {
-        let died = |again: u32, said: &[(f64, Direction)], closed: f64| {
-            let mut flow = client([10, 9, 0, 7], 1, &[0.0], 9).flows.remove(0).facts;
-            let mut tls = TlsFacts::default();
-            let frame = FrameRef::default();
-            said.iter().for_each(|(seconds, way)| tls.add_data(at(*seconds), frame, *way, 100, false));
-            flow.tls = Some(Box::new(tls));
-            flow.ended.retransmissions = [again, 0];
-            let closed = Closed { at: at(closed), frame, direction: ToServer, by: ToServer, reset: false, ttl: 64 };
-            flow.closed = Some(Box::new(closed));
-            last_alive(&flow).map(|last| last.seconds_since(at(0.0)))
-        };
-        let goodbye = [(4.0, ToClient), (8.0, ToServer), (34.0, ToServer), (34.0, ToServer)];
-        assert_eq!(died(8, &goodbye, 34.1), Some(8.0));
-        assert_eq!(died(0, &goodbye, 34.1), Some(34.0), "nothing had been sent again");
-        assert_eq!(died(8, &goodbye, 40.0), Some(34.0), "it lived on");
-        assert_eq!(died(8, &[(8.0, ToServer), (26.0, ToClient)], 26.1), Some(8.0), "the gateway's last word, late");
-        assert_eq!(died(8, &[(30.0, ToServer), (30.1, ToClient)], 30.2).map(f64::round), Some(30.0));
-    }
 
     #[test]
     fn tls_that_talks_beside_question_and_answer_is_a_tunnel_where_others_have_theirs() {

@@ -25,6 +25,7 @@ mod eliminate;
 pub mod facts;
 mod few;
 mod filter;
+mod group;
 pub mod heed;
 pub mod inner;
 pub mod join;
@@ -33,6 +34,7 @@ pub mod meetings;
 mod mirror;
 pub mod moves;
 pub mod mtu;
+mod owners;
 mod pace;
 mod packed;
 pub mod path;
@@ -516,7 +518,7 @@ impl Connection {
 
     /// Was its beginning captured: a SYN or a hello?
     pub fn begins_here(&self) -> bool {
-        self.views.iter().any(|view| join::begins_here(view))
+        self.views.iter().any(|view| group::begins_here(view))
     }
 
     /// Version and suite, when a ServerHello was seen.
