@@ -1,0 +1,184 @@
+//! What was said over a tunnel and when: data in stretches, and the last words, which nobody answered.
+
+use super::super::stretches::{Stretch, Stretches};
+use crate::event::{Direction, FrameRef, Timestamp};
+
+/// Stretches of data kept per tunnel.
+pub const MAX_STRETCHES: usize = 32;
+/// Burst beginnings kept per tunnel, for matching inner traffic.
+pub const MAX_BURSTS: usize = 32;
+/// A silence longer than this begins a new stretch of data, nanoseconds.
+const SILENCE: i64 = 1_000_000_000;
+/// A silence this long begins a new burst, nanoseconds.
+const BURST_GAP: i64 = 50_000_000;
+
+/// Records one side of a tunnel sent since the other side last spoke.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Unanswered {
+    /// How many.
+    pub records: u32,
+    /// How many of them have the length of an empty packet: DPD or keepalive.
+    pub control: u32,
+    /// The first: when and where.
+    pub first: (Timestamp, FrameRef),
+    /// The last.
+    pub last: (Timestamp, FrameRef),
+    /// When the tunnel was last heard before the first, either way.
+    pub after: Option<Timestamp>,
+    /// The longest silence before one of them, nanoseconds.
+    pause: i64,
+}
+
+impl Unanswered {
+    /// It without its last record; the one before that came at this moment or later.
+    pub(in crate::session) fn without_last(mut self) -> Unanswered {
+        self.last.0 = self.first.0.max(self.last.0.plus_seconds(-self.silence()));
+        self.records = self.records.saturating_sub(1);
+        self
+    }
+
+    /// Seconds from the first to the last.
+    pub fn seconds(&self) -> f64 {
+        self.last.0.seconds_since(self.first.0)
+    }
+
+    /// Seconds of the longest silence before one of them.
+    pub fn silence(&self) -> f64 {
+        self.pause as f64 / 1e9
+    }
+
+    /// Both together, of two flows of which one went on where the other stopped.
+    pub fn and(self, other: Unanswered) -> Unanswered {
+        let (early, late) = if self.first.0 <= other.first.0 { (self, other) } else { (other, self) };
+        Unanswered {
+            records: early.records.saturating_add(late.records),
+            control: early.control.saturating_add(late.control),
+            last: if late.last.0 >= early.last.0 { late.last } else { early.last },
+            pause: early.pause.max(late.pause),
+            ..early
+        }
+    }
+
+    /// Those that are no DPD or keepalive.
+    pub fn data(&self) -> u32 {
+        self.records.saturating_sub(self.control)
+    }
+}
+
+/// The last record each way, and its frame.
+pub type Heard = [Option<(Timestamp, FrameRef)>; 2];
+
+/// The records at the end of a tunnel that all went one way: what the other side had sent before is answered by them. The last record
+/// each way is kept beside it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(in crate::session) struct LastWord {
+    first: Timestamp,
+    pause: i64,
+    pub(super) records: u32,
+    control: u32,
+    /// The frame of the first: number and capture apart, which takes less room.
+    number: u32,
+    capture: u16,
+    speaker: Option<Direction>,
+}
+
+impl LastWord {
+    /// Notes a record behind those last heard; `control` tells whether it has the length of an empty packet.
+    pub(super) fn note(&mut self, at: Timestamp, frame: FrameRef, direction: Direction, control: bool, heard: Heard) {
+        let before = self.speaker.and_then(|speaker| *speaker.of(&heard));
+        if self.speaker != Some(direction) {
+            let FrameRef { capture, number } = frame;
+            *self = LastWord { speaker: Some(direction), first: at, number, capture, ..LastWord::default() };
+        }
+        self.pause = self.pause.max(before.map_or(0, |(before, _)| at.nanos_since(before)));
+        self.records = self.records.saturating_add(1);
+        self.control = self.control.saturating_add(u32::from(control));
+    }
+
+    /// What went that way since anything came back; nothing when the other side spoke last.
+    pub(super) fn of(&self, direction: Direction, heard: Heard) -> Unanswered {
+        let Some(last) = direction.of(&heard).filter(|_| self.speaker == Some(direction)) else {
+            return Unanswered::default();
+        };
+        Unanswered {
+            records: self.records,
+            control: self.control,
+            first: (self.first, FrameRef { capture: self.capture, number: self.number }),
+            last,
+            after: direction.reverse().of(&heard).map(|(at, _)| at),
+            pause: self.pause,
+        }
+    }
+
+    /// Nanoseconds since that side spoke, when it spoke last.
+    pub(super) fn silence(&self, direction: Direction, at: Timestamp, heard: Heard) -> Option<i64> {
+        let (last, _) = direction.of(&heard).filter(|_| self.speaker == Some(direction))?;
+        Some(at.nanos_since(last))
+    }
+
+    /// When the first of them came, to move it in time.
+    pub(in crate::session) fn first_mut(&mut self) -> &mut Timestamp {
+        &mut self.first
+    }
+}
+
+/// When data flowed through a tunnel.
+#[derive(Clone, Debug, Default)]
+pub struct Activity {
+    /// Stretches of data records, in time order.
+    pub stretches: Stretches,
+}
+
+impl Activity {
+    /// Beginnings of the first [`MAX_BURSTS`] bursts, unordered.
+    pub fn bursts(&self) -> impl Iterator<Item = Timestamp> {
+        // Those within stretches were noted while there was room: what is too much are the latest stretches.
+        let within = self.stretches.bursts_within();
+        let begins = self.stretches.iter().take(MAX_BURSTS.saturating_sub(within.len())).map(|stretch| stretch.first);
+        begins.chain(within.iter().copied())
+    }
+
+    /// How many there are.
+    pub fn burst_count(&self) -> usize {
+        self.stretches.burst_count().min(MAX_BURSTS)
+    }
+
+    /// Notes a data record.
+    pub fn add(&mut self, at: Timestamp, frame: FrameRef, direction: Direction, length: u16) {
+        let pause = self.stretches.last().map(|latest| at.nanos_since(latest.last));
+        if pause.is_none_or(|pause| pause > SILENCE) && self.stretches.are_fewer_than(MAX_STRETCHES) {
+            self.stretches.push(Stretch { first: at, frame, last: at, records: [0, 0], bytes: [0, 0] });
+        } else if pause.is_some_and(|pause| pause >= BURST_GAP) && self.burst_count() < MAX_BURSTS {
+            self.stretches.add_burst(at);
+        }
+        let Some(stretch) = self.stretches.last_mut() else { return };
+        stretch.last = stretch.last.max(at);
+        let records = direction.of_mut(&mut stretch.records);
+        *records = records.saturating_add(1);
+        *direction.of_mut(&mut stretch.bytes) += u64::from(length);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::{Direction, FrameRef, Timestamp};
+
+    #[test]
+    fn the_first_bursts_are_told_whether_stretches_begin_with_them_or_not() {
+        let (mut activity, mut at) = (Activity::default(), Timestamp::default());
+        let moments = [2.0, 0.1, 0.1].into_iter().cycle().map(|pause| {
+            at = at.plus_seconds(pause);
+            at
+        });
+        let moments: Vec<Timestamp> = moments.take(2 * MAX_BURSTS).collect();
+        for at in &moments {
+            activity.add(*at, FrameRef::default(), Direction::ToServer, 500);
+        }
+        let mut bursts: Vec<Timestamp> = activity.bursts().collect();
+        bursts.sort_unstable();
+        assert_eq!(bursts, moments[..MAX_BURSTS]);
+        assert_eq!(activity.burst_count(), MAX_BURSTS);
+        assert_eq!(activity.stretches.iter().count(), moments.len().div_ceil(3));
+    }
+}
