@@ -6,7 +6,7 @@ use crate::finding::{
     BothWays, Case, Detector, Evidence, Filter, Finding, Grade, Outcome, RuledOut, Severity, Wanted, count,
     frame_filters,
 };
-use crate::session::limits::{standstill, stuck_toward_client};
+use crate::session::limits::{may_have_left, standstill, stuck_toward_client};
 use crate::session::{Channel, Oversized, Session};
 
 /// How long after the packet the ICMP may come, seconds. Routers answer within a round trip.
@@ -17,6 +17,8 @@ const REPEATED: Grade =
 const LATE: Grade = Grade::high("both the packet and its late answer are in the capture");
 const UNKNOWN: Grade =
     Grade::medium("only the packets that never got through say that there is a limit: the outer path was not captured");
+const SILENT: Grade =
+    Grade::low("no TCP or UDP came from the client meanwhile: one that has left is sent packets in vain as well");
 const FEW: Grade =
     Grade::medium("fewer repeats, or a file that does not tell its capture filter and shows no ICMP at all");
 
@@ -39,7 +41,7 @@ there, no capture filter that keeps ICMP out, no drop counter, and at least a se
 
 Whether the gateway did not send it or something before the capture point filtered it, this capture cannot say; the gateway's \
 syslog 602101 can. Packets that vanished because the outer path swallowed the tunnel's own large packets were never due one.",
-    confidence: &[LATE, UNKNOWN, REPEATED, FEW],
+    confidence: &[LATE, UNKNOWN, REPEATED, FEW, SILENT],
     remedy: &[
         "let ICMP type 3 code 4 (and ICMPv6 type 2) pass from the gateway to the servers (`icmp permit any unreachable inside`, firewalls between)",
         remedy::MTU_1300,
@@ -164,6 +166,7 @@ fn never_finding(case: &Case<'_>, over: &Oversized, window: crate::finding::Wind
     Finding {
         severity: if over.stuck_to_client > 0 { Severity::High } else { Severity::Medium },
         grade: match () {
+            () if outer_unknown && may_have_left(session, over) => SILENT,
             () if outer_unknown => UNKNOWN,
             () if over.most_repeats >= 3 && filter_known => REPEATED,
             () => FEW,

@@ -8,7 +8,7 @@ use crate::finding::{
 };
 use crate::session::heed::is_ignored;
 use crate::session::limits::{
-    StuckUpload, falls_silent, largest_inside, largest_passed_to_client, lost_behind_gateway, standstill,
+    StuckUpload, largest_inside, largest_passed_to_client, lost_behind_gateway, may_have_left, standstill,
     stuck_beside_passing, stuck_beyond, stuck_toward_client, stuck_uploads,
 };
 use crate::session::{Channel, Limit, Oversized, Point, Session};
@@ -348,11 +348,6 @@ fn summary(case: &Case<'_>, session: &Session, over: &Oversized, limit: Option<&
         text.push_str(" That is more than one packet of a 1500-byte link carries, over DTLS or TLS: the adapter's MTU, or its MSS, is set too large.");
     }
     text
-}
-
-/// Nothing but their fate says that packets to the client were too big for it.
-fn may_have_left(session: &Session, over: &Oversized) -> bool {
-    over.stuck_to_client > 0 && over.frag_needed == 0 && falls_silent(session)
 }
 
 /// Did larger packets get through before?

@@ -247,7 +247,7 @@ fn last_alive(flow: &FlowFacts) -> Option<Timestamp> {
     let tls = flow.tls.as_deref()?;
     let last = tls.data.iter().filter_map(|data| data.last).map(|(at, _)| at).max()?;
     let is_late = flow.ended.retransmissions.iter().any(|again| *again >= OFTEN)
-        && flow.closed().is_some_and(|closed| closed.at.seconds_since(last) < AT_CLOSE);
+        && flow.closed().is_some_and(|closed| (-AT_CLOSE..AT_CLOSE).contains(&closed.at.seconds_since(last)));
     let pause = [Direction::ToServer, Direction::ToClient].map(|way| tls.unanswered(way).silence());
     Some(if is_late { last.plus_seconds(-pause.into_iter().fold(0.0, f64::max)) } else { last })
 }

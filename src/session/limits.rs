@@ -385,8 +385,13 @@ fn stood_still(session: &Session, stuck_flow: &InnerFlow, stuck: &Stuck) -> bool
     !passes && passed_before.into_iter().any(|p| p.ip_len >= stuck.ip_len && p.at < stuck.last)
 }
 
+/// Does nothing but their fate say that packets to the client were too big for it?
+pub fn may_have_left(session: &Session, over: &Oversized) -> bool {
+    over.stuck_to_client > 0 && over.frag_needed == 0 && falls_silent(session)
+}
+
 /// Did no TCP or UDP come from the client where packets to it got stuck, from then on, nor a packet of its tunnel?
-pub fn falls_silent(session: &Session) -> bool {
+fn falls_silent(session: &Session) -> bool {
     let stuck: Vec<(&InnerFlow, &Stuck)> =
         session.inner.iter().filter_map(|f| Some((f, stuck_toward_client(f)?))).collect();
     let is_heard = |(of, stuck): &(&InnerFlow, &Stuck)| {
