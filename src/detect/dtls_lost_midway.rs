@@ -284,8 +284,8 @@ impl<'a> Death<'a> {
         let answers_reach = [Vantage::Client, Vantage::Outside].into_iter().find(|vantage| is_answered_at(*vantage));
         let carries = carries(case, flow);
         // A client renews its keys with a new handshake, too: then nothing went unanswered.
-        let is_whole = flow.views.iter().any(|view| case.vantage(view.point) == Some(Vantage::Client));
-        let renews = again.is_some_and(|at| is_whole || at.seconds_since(flow.end()) < IDLE);
+        let is_at_client = flow.views.iter().any(|view| case.vantage(view.point) == Some(Vantage::Client));
+        let renews = again.is_some_and(|at| is_at_client || at.seconds_since(flow.end()) < IDLE);
         if renews && unanswered.records == 0 && back.is_none() && refused.is_none() && carries {
             return None;
         }
@@ -375,7 +375,8 @@ impl<'a> Death<'a> {
         let new_port_failed = self.again.is_none() && !self.retries.is_empty();
         let is_idle = self.unanswered.records > 0 && self.unanswered.silence() >= IDLE;
         // What comes to the gateway from the same port as before was not forgotten on the way.
-        let arrives = placed.is_some_and(|placed| placed.arrived) || self.reaches_gateway(case);
+        let reaches_gateway = self.reaches_gateway(case);
+        let arrives = reaches_gateway || placed.is_some_and(|placed| placed.arrived);
         if !arrives
             && (is_idle || !is_useless && self.silence_at_gateway(case).is_some())
             && !new_port_failed
@@ -395,7 +396,7 @@ impl<'a> Death<'a> {
             Some(Placed { arrived: false, said: None }) => return "lost-to-gateway",
             Some(Placed { arrived: true, said: Some(_) }) => return "lost-to-client",
             None if self.again.is_none() && self.answers_reach.is_some() => return "lost-to-client",
-            _ if self.reaches_gateway(case) => return "gateway-silent",
+            _ if reaches_gateway => return "gateway-silent",
             _ => {}
         }
         match self.again {
@@ -631,6 +632,7 @@ fn remedies(session: &Session, death: &Death<'_>, likely: &str) -> Vec<String> {
             format!("see on {} why it refuses udp/{port} since then ({})", icmp.sender, icmp_words(&icmp.error));
         return std::iter::once(first).chain(remedy::equal_mtus(session)).collect();
     }
+    let client_drops = remedy::client_drops("the gateway");
     let first = match likely {
         "udp-idle-timeout" | "nat-rebinding" => {
             "keep the mapping open: a DTLS keepalive below the NAT's timeout (`anyconnect ssl keepalive 20`), or a longer timeout there"
@@ -644,9 +646,7 @@ fn remedies(session: &Session, death: &Death<'_>, likely: &str) -> Vec<String> {
         "lost-to-gateway" | "lost-to-client" => {
             "find what drops UDP on the way between client and gateway, in that direction: a firewall or a shaper"
         }
-        "ignored-by-client" => {
-            "see on the client's machine what drops UDP from the gateway: its firewall or security software; the answers reach its network card"
-        }
+        "ignored-by-client" => &client_drops,
         "closed-by-client" => "see in the client's log (DART) why it closed DTLS",
         "closed-by-gateway" => "see on the gateway why it closed DTLS: its log, `show vpn-sessiondb detail anyconnect`",
         "gateway-silent" => {

@@ -505,8 +505,8 @@ impl<'a> Failure<'a> {
             "answers-lost"
         } else if cookies >= LOOP && echoed >= LOOP - 1 || self.cookies_from_elsewhere() > 1 {
             "hello-verify-loop"
-        } else if self.near().all(|f| f.with_cookie == 0) {
-            if self.at_client() { self.untaken() } else { "answers-lost" }
+        } else if self.lacks_cookie() {
+            self.untaken()
         } else {
             "gateway-silent-after-cookie"
         }
@@ -517,8 +517,17 @@ impl<'a> Failure<'a> {
         self.near().filter(|f| f.with_cookie == f.hellos && f.hello_verify().is_some()).count()
     }
 
-    /// Answers reach the client's own interface, and it takes up none: they come when it has given up, or something there drops them.
+    /// No ClientHello gave a cookie back.
+    fn lacks_cookie(&self) -> bool {
+        self.near().all(|f| f.with_cookie == 0)
+    }
+
+    /// The client takes up no answer: they do not reach it, or, at its own interface, come when it has given up, or something there
+    /// drops them.
     fn untaken(&self) -> &'static str {
+        if !self.at_client() {
+            return "answers-lost";
+        }
         let mut heard = self.near().filter_map(|f| Some((f.last(), f.first_answer()?))).peekable();
         let is_late =
             heard.peek().is_some() && heard.all(|(last_hello, answer)| answer.seconds_since(last_hello) >= LATE);
@@ -579,7 +588,7 @@ impl<'a> Failure<'a> {
         } else if self.near().any(|f| f.certificate) {
             "full-handshake"
         } else if self.outcome == AttemptOutcome::ClientDidNotFinish {
-            if self.at_client() { self.untaken() } else { "answers-lost" }
+            self.untaken()
         } else {
             "gateway-silent-after-server-hello"
         }
@@ -653,7 +662,7 @@ impl<'a> Failure<'a> {
                 "the gateway sent HelloVerifyRequest, and after the ClientHello with its cookie only pieces of what followed"
                     .to_owned()
             }
-            AttemptOutcome::StalledAfterHelloVerify if self.near().all(|f| f.with_cookie == 0) => {
+            AttemptOutcome::StalledAfterHelloVerify if self.lacks_cookie() => {
                 "the gateway sent HelloVerifyRequest, and no ClientHello with its cookie followed".to_owned()
             }
             AttemptOutcome::StalledAfterHelloVerify => {
@@ -942,10 +951,7 @@ impl<'a> Failure<'a> {
             ("finished-ignored", _) => {
                 format!("see on the gateway what becomes of the client's Finished (udp/{port}): `show asp drop`, `debug webvpn`")
             }
-            ("ignored-by-client", _) => format!(
-                "see on the client's machine what drops UDP from {gateway}: its firewall or security software; the answers reach its \
-                 network card"
-            ),
+            ("ignored-by-client", _) => remedy::client_drops(&gateway),
             ("answers-late", _) => {
                 format!("see what holds UDP between {gateway} and the client up: a path of seconds, or a queue that is full")
             }

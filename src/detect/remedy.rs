@@ -46,3 +46,11 @@ pub fn let_icmp_reach(hosts: &str) -> String {
         "let ICMP type 3 code 4 (and ICMPv6 type 2) reach {hosts}: from the gateway, through every firewall behind it"
     )
 }
+
+/// What the gateway at that address sends over UDP is dropped on the client's own machine.
+pub fn client_drops(gateway: &str) -> String {
+    format!(
+        "see on the client's machine what drops UDP from {gateway}: its firewall or security software; the answers reach its \
+         network card"
+    )
+}

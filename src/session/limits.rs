@@ -392,9 +392,8 @@ pub fn may_have_left(session: &Session, over: &Oversized) -> bool {
 
 /// Did no TCP or UDP come from the client where packets to it got stuck, from then on, nor a packet of its tunnel?
 fn falls_silent(session: &Session) -> bool {
-    let stuck: Vec<(&InnerFlow, &Stuck)> =
-        session.inner.iter().filter_map(|f| Some((f, stuck_toward_client(f)?))).collect();
-    let is_heard = |(of, stuck): &(&InnerFlow, &Stuck)| {
+    let mut stuck = session.inner.iter().filter_map(|f| Some((f, stuck_toward_client(f)?))).peekable();
+    let is_heard = |(of, stuck): (&InnerFlow, &Stuck)| {
         let beside = session.inner.iter().filter(|f| f.facts.point == of.facts.point);
         let inner = beside.filter_map(|f| f.facts.last_packet(f.toward_client.reverse()));
         let tls = session.tunnels().flat_map(|tunnel| &tunnel.views);
@@ -402,7 +401,7 @@ fn falls_silent(session: &Session) -> bool {
         let outer = outer.filter_map(|view| view.last_packet(Direction::ToServer));
         inner.chain(outer).any(|at| at.seconds_since(stuck.first) >= UNDER_WAY)
     };
-    !stuck.is_empty() && !stuck.iter().any(is_heard)
+    stuck.peek().is_some() && !stuck.any(is_heard)
 }
 
 /// Did packets as large get through toward the client until it got stuck?
