@@ -653,7 +653,7 @@ impl Run<'_> {
         }
         self.tell_decryption(&flows);
         let told = Told { tls: self.options.tls_mtu, dtls: self.options.dtls_mtu };
-        let session::Assembled { mut sessions, clocks, unclaimed, strays, ike } =
+        let session::Assembled { mut sessions, clocks, unclaimed, strays, ike, late } =
             session::assemble(flows, icmp, incomplete, refused, meetings, &mut self.points);
         let left_out = sessions.len().saturating_sub(self.options.max_sessions.unwrap_or(MAX_SESSIONS));
         sessions.truncate(sessions.len() - left_out);
@@ -666,9 +666,8 @@ impl Run<'_> {
         let mut sessions = Sessions::new(sessions, &self.points, told);
         sessions.report(&mut self.report, &self.options);
         let sessions = if self.options.keeps_sessions { sessions } else { Sessions::default() };
-        if let Some(ipsec) = report::build::ipsec(&ike) {
-            self.report.losses.push(ipsec);
-        }
+        self.report.losses.extend(report::build::ipsec(&ike));
+        self.report.losses.extend(report::build::late_dtls(&late));
         if self.report.summary.sessions > 0 {
             self.report.losses.extend(report::build::strays(&strays));
         }

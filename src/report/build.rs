@@ -1,5 +1,6 @@
 //! Sessions and findings to the report: owned, serialisable, nothing left to compute for a renderer.
 
+use super::words::LATE_DTLS;
 use super::{
     ByDirection, Capture, Check, DataStretch, DtlsAttempt, Evidence, Filter, Finding, FragNeeded, FrameNumber,
     Interface, Limit, Loss, NextCapture, Oversized, PathMtu, Reconnect, Report, RuledOut, SCHEMA_VERSION, Session,
@@ -12,6 +13,7 @@ use crate::session::attempt::{AttemptOutcome, Judged, icmp_words, judge};
 use crate::session::facts::{AttemptFacts, FlowFacts, IcmpFacts, Stretch, Stretches};
 use crate::session::{self, Point, link_name};
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, SocketAddr};
 
 /// An empty report of this version.
 pub fn empty() -> Report {
@@ -575,13 +577,24 @@ pub fn strays(icmp: &[IcmpFacts]) -> Option<Loss> {
 }
 
 /// What to say of IPsec: acpcap does not look into it, and says so rather than nothing.
-pub fn ipsec(ike: &std::collections::BTreeSet<(std::net::IpAddr, std::net::IpAddr)>) -> Option<Loss> {
+pub fn ipsec(ike: &BTreeSet<(IpAddr, IpAddr)>) -> Option<Loss> {
     let (client, gateway) = ike.first()?;
     let more = if ike.len() > 1 { format!(" and {} more pairs", ike.len() - 1) } else { String::new() };
     let text = format!(
         "IKE between {client} and {gateway}{more}: IPsec, perhaps AnyConnect over IKEv2, is not looked at; this tool reads TLS and DTLS"
     );
     Some(Loss { kind: "ipsec".to_owned(), capture: None, count: ike.len() as u64, text, limit: false })
+}
+
+/// What to say of DTLS that may be a tunnel's, as nothing beside it tells.
+pub fn late_dtls(late: &BTreeSet<(IpAddr, SocketAddr)>) -> Option<Loss> {
+    let (client, server) = late.first()?;
+    let more = late.len() as u64 - 1;
+    let more = if more > 0 { format!(" and {}", finding::count(more, "more such pair")) } else { String::new() };
+    let text = format!(
+        "DTLS data between {client} and {server}{more}, begun before the capture and without TLS beside it: if that is a gateway,          its tunnel is up, and nothing was judged; a capture that also has TCP, or the beginning, shows it"
+    );
+    Some(Loss { kind: LATE_DTLS.to_owned(), capture: None, count: late.len() as u64, text, limit: false })
 }
 
 /// As a POSIX shell takes it for one word.
@@ -591,10 +604,10 @@ fn quoted(word: &str) -> String {
 }
 
 /// Not routed in the Internet: a gateway there sees another address (RFC 1918, RFC 4193).
-fn is_private(ip: std::net::IpAddr) -> bool {
+fn is_private(ip: IpAddr) -> bool {
     match ip {
-        std::net::IpAddr::V4(ip) => ip.is_private(),
-        std::net::IpAddr::V6(ip) => ip.is_unique_local(),
+        IpAddr::V4(ip) => ip.is_private(),
+        IpAddr::V6(ip) => ip.is_unique_local(),
     }
 }
 

@@ -90,6 +90,9 @@ pub(super) fn labels(captures: &[Capture]) -> Vec<String> {
 /// The kind of loss that is a frame nobody could read.
 const UNDECODED: &str = "undecoded";
 
+/// The kind of loss that is DTLS of nobody knows what.
+pub(super) const LATE_DTLS: &str = "late-dtls";
+
 /// Reasons why frames could not be read that are told where there is no session.
 const SHOWN_REASONS: usize = 3;
 
@@ -100,6 +103,8 @@ enum Hidden {
     Unread(u64),
     /// Frames are cut.
     Cut(u64),
+    /// DTLS was up before, and nothing tells whose.
+    Late,
 }
 
 fn hidden(report: &Report) -> Option<Hidden> {
@@ -110,7 +115,7 @@ fn hidden(report: &Report) -> Option<Hidden> {
     let frames = report.captures.iter().map(|c| c.frames).fold(0, u64::saturating_add);
     match (sum(UNDECODED), sum("cut-frames")) {
         (unread, _) if unread > frames / 2 => Some(Hidden::Unread(unread)),
-        (_, 0) => None,
+        (_, 0) => (sum(LATE_DTLS) > 0).then_some(Hidden::Late),
         (_, cut) => Some(Hidden::Cut(cut)),
     }
 }
@@ -146,6 +151,12 @@ pub(super) fn no_session_words(report: &Report) -> String {
                  `packet-length 1600` on the gateway). One from inside a tunnel may need a label (inside:FILE) to be understood.",
                 counted(frames, "frame"),
                 grouped(cut)
+            );
+        }
+        Some(Hidden::Late) => {
+            return format!(
+                "No AnyConnect session was recognised in the {} in {captures}, but DTLS data passed that may be a tunnel's: see below.",
+                counted(frames, "frame")
             );
         }
         None => {}

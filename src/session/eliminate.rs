@@ -85,7 +85,11 @@ mod tests {
     fn who_is_left_gets_the_only_session_left_if_it_may_be_its_own() {
         let span = |id: u8, from: f64, until: f64| {
             let outer = IpAddr::from([192, 0, 2, id]);
-            Box::new(Session { start: at(from), end: at(until), ..Session::new(outer, None, 443, Proof::LateDtls) })
+            Box::new(Session {
+                start: at(from),
+                end: at(until),
+                ..Session::new(outer, None, 443, Proof::LateDtls { has_tls: true })
+            })
         };
         let sessions = [span(1, 0.0, 500.0), span(2, 100.0, 200.0), span(3, 600.0, 900.0)];
         let left = |n: u8, from: f64, until: f64| client([10, 9, 0, n], 100 + u32::from(n), &[from, until], 30);

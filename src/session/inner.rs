@@ -315,7 +315,7 @@ mod tests {
     fn an_address_is_that_of_the_session_that_had_it_then() {
         let at = |seconds: f64| Timestamp::default().plus_seconds(seconds);
         let session = |start: f64| {
-            let session = Session::new(IpAddr::from([192, 0, 2, 1]), None, 443, Proof::LateDtls);
+            let session = Session::new(IpAddr::from([192, 0, 2, 1]), None, 443, Proof::LateDtls { has_tls: true });
             Box::new(Session { start: at(start), end: at(start + 50.0), ..session })
         };
         let address = IpAddr::from([10, 9, 0, 1]);
@@ -357,7 +357,7 @@ mod tests {
                 frames: Vec::new(),
             }
         };
-        let mut session = Session::new(IpAddr::from([192, 0, 2, 1]), None, 443, Proof::LateDtls);
+        let mut session = Session::new(IpAddr::from([192, 0, 2, 1]), None, 443, Proof::LateDtls { has_tls: true });
         session.inner_addresses.push(client);
         let mut sessions = [Box::new(session)];
         let stranger = IpAddr::from([10, 9, 0, 2]);

@@ -53,6 +53,11 @@ fn is_unmistakable(flow: &FlowFacts) -> bool {
     attempts.filter_map(attempt::fingerprint).any(|(_, confidence)| confidence == Confidence::High)
 }
 
+/// A talk over DTLS that was up before the capture: an AnyConnect tunnel, if anything tells that the server is a gateway.
+pub(super) fn is_late_talk(flow: &FlowFacts) -> bool {
+    speaks_dtls(flow) && late(flow) && flow.dtls.iter().all(|dtls| dtls.protected.iter().all(Option::is_some))
+}
+
 /// Puts sessions together.
 pub fn sessions(flows: Vec<View>, points: &[Point]) -> Joined {
     let (outer, mut others): (Vec<_>, Vec<_>) = flows.into_iter().partition(|flow| may_be_outer(flow));
@@ -128,6 +133,26 @@ fn quiet_tunnels(sessions: &mut Vec<Entry>, others: &mut Vec<View>, points: &[Po
             session
         }));
     }
+}
+
+/// Clients of whom nothing but DTLS was captured, which was up before: where others' sessions speak DTLS with the same port.
+pub(super) fn late_clients(sessions: &mut Vec<Entry>, others: &mut Vec<View>, points: &[Point]) {
+    let known = sessions.iter().filter(|session| !session.dtls.is_empty());
+    let gateways: HashSet<(IpAddr, u16)> = known.filter_map(|session| Some((session.gateway?, session.port))).collect();
+    let is_one = |flow: &View| {
+        let server = flow.opened.endpoints().server;
+        gateways.contains(&(server.ip(), server.port())) && is_late_talk(flow)
+    };
+    let (late, rest): (Vec<View>, Vec<View>) = std::mem::take(others).into_iter().partition(is_one);
+    *others = rest;
+    if late.is_empty() {
+        return;
+    }
+    for group in group(late, points) {
+        let draft = Draft { dtls: vec![0], ..Draft::default() };
+        sessions.extend(build(group.addresses(), vec![draft], Vec::new(), vec![group], &[], others));
+    }
+    sessions.sort_unstable_by_key(|session| session.order());
 }
 
 /// Programs that tunnel to each gateway that DTLS proves.
@@ -435,7 +460,7 @@ fn identify(dtls: &[DtlsFlow], has_tls: bool, cstp: Option<bool>) -> (Proof, Con
         (Some((print, _)), false, _) => (Proof::Dtls(print, Beside::Nothing), Confidence::Medium),
         (None, _, Some(true)) => (Proof::CoarseCstp, Confidence::Low),
         (None, _, Some(false)) => (Proof::Cstp, Confidence::Medium),
-        (None, ..) => (Proof::LateDtls, Confidence::Low),
+        (None, has_tls, None) => (Proof::LateDtls { has_tls }, Confidence::Low),
     }
 }
 
@@ -537,6 +562,22 @@ mod tests {
             told
         }
 
+        /// DTLS of a client to that gateway, up before the capture: data both ways, or only from the client.
+        fn late_dtls(&mut self, ends: (u8, [u8; 4]), ways: &[Direction]) {
+            let id = self.next();
+            let record = DtlsRecordSeen {
+                content_type: 23,
+                version: Version::DTLS_1_2,
+                epoch: 1,
+                sequence: 700,
+                length: 100,
+                ip_len: 141,
+                unfinished: false,
+            };
+            let events = ways.iter().map(|way| (1.0, What::DtlsRecord(id, *way, record))).collect();
+            self.flow(Protocol::Udp, ends, (0.0, 60.0), events);
+        }
+
         fn sessions(self) -> Vec<Entry> {
             sessions(self.tracker.finish().flows, &[]).sessions
         }
@@ -566,6 +607,24 @@ mod tests {
         assert!(is_session(GATEWAY, 1, 200.0, &[ASKED, ANSWERED, (60.0, ToServer, 120)]), "too short for a request");
         let later = [ASKED, ANSWERED, (400.0, ToServer, 900), (400.1, ToClient, 900)];
         assert!(is_session(GATEWAY, 1, 500.0, &later), "no web server waits so long");
+    }
+
+    #[test]
+    fn dtls_that_was_up_before_is_a_session_where_others_have_theirs() {
+        let found = |mut told: Told, server: [u8; 4], ways: &[Direction]| {
+            told.late_dtls((2, server), ways);
+            let Joined { mut sessions, mut others } = sessions(told.tracker.finish().flows, &[]);
+            late_clients(&mut sessions, &mut others, &[]);
+            let theirs = sessions.iter().filter(|session| session.client == IpAddr::from([192, 0, 2, 2]));
+            let told: Vec<_> = theirs.map(|session| (session.identified_by, session.confidence)).collect();
+            (told, others.iter().filter(|flow| is_late_talk(flow)).count())
+        };
+        let both = [ToServer, ToClient];
+        let session = (Proof::LateDtls { has_tls: false }, Confidence::Low);
+        assert_eq!(found(Told::proven(), GATEWAY, &both), (vec![session], 0));
+        assert_eq!(found(Told::proven(), OTHER, &both), (vec![], 1), "a server that nobody proves");
+        assert_eq!(found(Told::new(), GATEWAY, &both), (vec![], 1), "the same");
+        assert_eq!(found(Told::proven(), GATEWAY, &[ToServer]), (vec![], 0), "nobody answers");
     }
 
     #[test]

@@ -15,7 +15,7 @@ use reconnect::Announced;
 use schemars::JsonSchema;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 pub mod attempt;
 pub mod beside;
@@ -814,7 +814,9 @@ pub struct Assembled {
     /// Captures whose clock is off, already corrected in the sessions.
     pub clocks: Vec<clock::Offset>,
     /// Hosts between which IKE was seen: a VPN that is not looked at.
-    pub ike: std::collections::BTreeSet<(IpAddr, IpAddr)>,
+    pub ike: BTreeSet<(IpAddr, IpAddr)>,
+    /// Who talked over DTLS that was up before the capture, and with whom, where nothing tells that it is AnyConnect.
+    pub late: BTreeSet<(IpAddr, SocketAddr)>,
     /// What looks like the inside of a tunnel, and was not believed to be.
     pub unclaimed: Vec<inner::Unclaimed>,
     /// Fragmentation Needed about packets of no session.
@@ -837,12 +839,15 @@ pub fn assemble(
     let clocks = clock::align(&mut flows, &mut icmp, &mut refused, points, &guess);
     let join::Joined { mut sessions, mut others } = join::sessions(flows, &guess);
     moves::settle(&mut sessions, &mut others, &guess);
+    join::late_clients(&mut sessions, &mut others, &guess);
     let outer = sessions.iter().flat_map(|s| s.outer_views()).map(|view| (view, true));
     point::infer(points, outer.chain(others.iter().map(|flow| (&**flow, false))));
     for session in &mut sessions {
         session.sort_views(points);
     }
     let ike = others.iter().filter(|f| f.ike).map(|f| f.opened.endpoints().addresses()).collect();
+    let late = others.iter().filter(|f| join::is_late_talk(f)).map(|f| f.opened.endpoints());
+    let late = late.map(|ends| (ends.client.ip(), ends.server)).collect();
     beside::attach(&mut sessions, &others, &refused, &incomplete);
     let (outer, pace) = (outer_addresses(&sessions), pace::Pace::default());
     mirror::part(&sessions, &outer, &mut others, &mut icmp, &mut meetings, &pace, points);
@@ -850,7 +855,7 @@ pub fn assemble(
     drop(pace);
     let strays = inner::attach_icmp(&mut sessions, icmp);
     point::infer_inner(points, &sessions);
-    Assembled { sessions, clocks, unclaimed, strays, ike }
+    Assembled { sessions, clocks, unclaimed, strays, ike, late }
 }
 
 /// The addresses of the tunnels' ends.

@@ -392,7 +392,7 @@ mod tests {
             tls.tls.get_or_insert_default().seldom_mut().proxied_to = Some(asked.into());
             tls.opened.first = at(0.0);
             through.connections.push(Connection { role: Role::Tunnel, views: vec![tls].into() });
-            let mut past = Session::new(host, Some(gateway.into()), 443, Proof::LateDtls);
+            let mut past = Session::new(host, Some(gateway.into()), 443, Proof::LateDtls { has_tls: true });
             past.dtls.push(DtlsFlow { views: vec![view()].into(), continues: None });
             past.start = at(begins);
             let mut sessions = vec![Box::new(through), Box::new(past)];

@@ -13,8 +13,11 @@ pub enum Proof {
     Cstp,
     /// The same, with a suite that rounds their lengths up.
     CoarseCstp,
-    /// DTLS and TLS to the same gateway, of which the capture has no beginning.
-    LateDtls,
+    /// DTLS of which the capture has no beginning, to the port of a gateway.
+    LateDtls {
+        /// Beside TLS to it; or else only other clients' sessions tell that it is one.
+        has_tls: bool,
+    },
     /// A TLS connection that began with HTTP and then talks beside question and answer, to a gateway proven by others.
     Quiet {
         /// Its records cannot all be CSTP's.
@@ -47,7 +50,12 @@ impl fmt::Display for Proof {
             Proof::Dtls(print, Beside::Nothing) => write!(f, "{print}; its TLS connection was not captured"),
             Proof::Cstp => f.write_str(CSTP),
             Proof::CoarseCstp => write!(f, "{CSTP}, as far as CBC padding lets tell"),
-            Proof::LateDtls => f.write_str("DTLS data beside TLS to the same gateway; both began before the capture"),
+            Proof::LateDtls { has_tls: true } => {
+                f.write_str("DTLS data beside TLS to the same gateway; both began before the capture")
+            }
+            Proof::LateDtls { has_tls: false } => f.write_str(
+                "DTLS data to the port where other clients have sessions; it began before the capture, and no TLS was captured",
+            ),
             Proof::Quiet { is_odd, is_known } => {
                 let fit = if *is_odd { "that do not all fit" } else { "that may be" };
                 write!(

@@ -395,7 +395,7 @@ pub(super) mod tests {
         let mut view = facts(id, ends, Protocol::Udp, LIFE, 100);
         view.dtls = Some(Box::new(dtls));
         let dtls = vec![DtlsFlow { views: vec![Box::new(view)].into(), continues: None }];
-        let new = Session::new(ends.0, Some(ends.1), 443, Proof::LateDtls);
+        let new = Session::new(ends.0, Some(ends.1), 443, Proof::LateDtls { has_tls: true });
         Box::new(Session { start: at(LIFE.0), end: at(LIFE.1), dtls: dtls.into(), ..new })
     }
 
