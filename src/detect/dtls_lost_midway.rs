@@ -10,9 +10,7 @@ use crate::session::facts::{FlowFacts, IcmpFacts, Stretch, Unanswered};
 use crate::session::reconnect::{Cause, Reconnect};
 use crate::session::{Connection, DtlsFlow, Point, Session};
 
-/// Records of data each way on TLS that count as "the data is back", beyond stray control records.
-const BACK: u32 = 3;
-/// Silence of DTLS before that, seconds.
+/// Silence of DTLS before its data is back on TLS, seconds.
 const SILENT: f64 = 2.0;
 /// The client's data must go unanswered so long to show that DTLS is dead, seconds: by then a DPD would have been answered.
 const DEAD: f64 = 40.0;
@@ -93,16 +91,10 @@ fn check(case: &Case<'_>) -> Outcome {
     }
     // Without any answer it is dead only where answers would show.
     let is_seen = case.one_way(true, false).is_none();
-    let (others, own): (Vec<&DtlsFlow>, Vec<&DtlsFlow>) =
-        worked.iter().copied().partition(|flow| is_anothers(case, flow));
-    let deaths = own.iter().filter(|d| d.continues.is_none()).filter_map(|flow| Death::of(case, flow));
+    let deaths = worked.iter().filter(|d| d.continues.is_none()).filter_map(|flow| Death::of(case, flow));
     let deaths: Vec<Death<'_>> = deaths.filter(|death| death.is_heard || is_seen).collect();
     if let Some(death) = deaths.first() {
         return Outcome::Found(Box::new(finding(case, death, &deaths, &worked)));
-    }
-    if !others.is_empty() {
-        let why = "TLS carries data all the while beside DTLS that was up before the capture: whose tunnel is whose does not show here";
-        return Outcome::cannot_tell(why, None);
     }
     let heard = last.views.iter().filter(|v| hears_both(v));
     let said = heard.filter_map(|v| Some(v.dtls.as_ref()?.unanswered(Direction::ToServer)));
@@ -130,16 +122,6 @@ fn check(case: &Case<'_>) -> Outcome {
         ),
         None => Outcome::cannot_tell("DTLS carried no data toward the client", None),
     }
-}
-
-/// Is the TLS connection it was given to somebody else's? A tunnel whose DTLS carries data carries none itself.
-fn is_anothers(case: &Case<'_>, flow: &DtlsFlow) -> bool {
-    let Some((until, _)) = last_answer(case, flow).filter(|_| flow.was_up()) else { return false };
-    let (from, until) = (flow.start().plus_seconds(SILENT), until.plus_seconds(-SILENT));
-    let beside = |s: Stretch| s.records.iter().all(|n| *n >= BACK) && s.first.max(from) <= s.last.min(until);
-    let tunnel = case.session.tunnel_at(flow.start());
-    let mut tls = tunnel.iter().flat_map(|t| &t.views).filter_map(|v| v.tls.as_deref());
-    tls.any(|tls| tls.activity.stretches.iter().any(beside))
 }
 
 /// Did DTLS carry data both ways after all that, and longer than any that died, where several did?
@@ -737,6 +719,6 @@ fn data_back(tunnel: &Connection, after: Timestamp) -> Option<Stretch> {
         .iter()
         .filter_map(|v| Some(&v.tls.as_ref()?.activity))
         .flat_map(|a| a.stretches.iter())
-        .filter(|s| s.first >= after && s.records.iter().all(|n| *n >= BACK))
+        .filter(|s| s.first >= after && s.carries_both_ways())
         .min_by_key(|s| s.first)
 }

@@ -3,7 +3,7 @@
 
 use super::facts::{FlowFacts, View};
 use super::group::{Group, MOST_CANDIDATES, Pair, group, late, program};
-use super::owners::{LOGIN_AFTER, last_over_dtls, owners};
+use super::owners::{LOGIN_AFTER, Owners, last_over_dtls, owners};
 use super::proof::{Beside, Proof};
 use super::reconnect::MINUTE;
 use super::shape::{Shape, asks_again, converses, exchanges};
@@ -234,12 +234,12 @@ fn pair_sessions(mut connections: Vec<Group>, mut dtls: Vec<Group>, others: &mut
         dtls = keep;
     }
     let shapes: Vec<Shape> = connections.iter().map(Group::shape).collect();
-    let (owners, notes) = owners(&connections, &dtls);
+    let Owners { owners, notes, beside } = owners(&connections, &dtls);
     let looks = shapes.iter().zip(&connections);
     let mut is_tunnel: Vec<bool> =
         looks.map(|(shape, group)| group.is_known_tunnel().unwrap_or(shape.is_cstp())).collect();
     let may_be = |group: &Group| group.is_known_tunnel() != Some(false);
-    for owner in owners.iter().flatten() {
+    for owner in owners.iter().flatten().chain(&beside) {
         if let (Some(tunnel), Some(group)) = (is_tunnel.get_mut(*owner), connections.get(*owner)) {
             *tunnel |= may_be(group);
         }
@@ -564,6 +564,12 @@ mod tests {
 
         /// DTLS of a client to that gateway, up before the capture: data both ways, or only from the client.
         fn late_dtls(&mut self, ends: (u8, [u8; 4]), ways: &[Direction]) {
+            let data: Vec<_> = ways.iter().map(|way| (1.0, *way)).collect();
+            self.late_dtls_at(ends, &data);
+        }
+
+        /// The same, with data at those times.
+        fn late_dtls_at(&mut self, ends: (u8, [u8; 4]), data: &[(f64, Direction)]) {
             let id = self.next();
             let record = DtlsRecordSeen {
                 content_type: 23,
@@ -574,8 +580,20 @@ mod tests {
                 ip_len: 141,
                 unfinished: false,
             };
-            let events = ways.iter().map(|way| (1.0, What::DtlsRecord(id, *way, record))).collect();
-            self.flow(Protocol::Udp, ends, (0.0, 60.0), events);
+            let numbered =
+                (700..).zip(data).map(|(sequence, (at, way))| (*at, *way, DtlsRecordSeen { sequence, ..record }));
+            let events = numbered.map(|(at, way, record)| (at, What::DtlsRecord(id, way, record))).collect();
+            let span = (data.first().map_or(0.0, |first| first.0), data.last().map_or(0.0, |last| last.0));
+            self.flow(Protocol::Udp, ends, span, events);
+        }
+
+        /// A TLS connection that was open before the capture, with data both ways at those times.
+        fn late_tls(&mut self, ends: (u8, [u8; 4]), data: &[f64]) {
+            let id = self.next();
+            let record = |at: f64| [(at, ToServer), (at + 0.01, ToClient)];
+            let records = data.iter().flat_map(|at| (0..3).flat_map(move |n| record(at + 0.02 * f64::from(n))));
+            let events: Vec<_> = records.map(|(at, way)| (at, What::TlsData(id, way, 100))).collect();
+            self.flow(Protocol::Tcp, ends, (0.0, 60.0), events);
         }
 
         fn sessions(self) -> Vec<Entry> {
@@ -625,6 +643,25 @@ mod tests {
         assert_eq!(found(Told::proven(), OTHER, &both), (vec![], 1), "a server that nobody proves");
         assert_eq!(found(Told::new(), GATEWAY, &both), (vec![], 1), "the same");
         assert_eq!(found(Told::proven(), GATEWAY, &[ToServer]), (vec![], 0), "nobody answers");
+    }
+
+    #[test]
+    fn of_several_behind_one_address_each_dtls_goes_to_one_tunnel_and_to_none_that_carries_data_beside_it() {
+        let talk = |from: u32, until: u32| {
+            (from..until).flat_map(|s| [(f64::from(s), ToServer), (f64::from(s) + 0.1, ToClient)])
+        };
+        let found = |tls: &[f64], dtls: &[(u32, u32)]| {
+            let mut told = Told::new();
+            told.late_tls((1, GATEWAY), tls);
+            dtls.iter()
+                .for_each(|(from, until)| told.late_dtls_at((1, GATEWAY), &talk(*from, *until).collect::<Vec<_>>()));
+            let sessions = told.sessions();
+            sessions.iter().map(|s| (s.connections.len(), s.dtls.len())).collect::<Vec<_>>()
+        };
+        assert_eq!(found(&[30.0], &[(0, 20)]), [(1, 1)], "the data went back to TLS");
+        assert_eq!(found(&[30.0], &[(0, 60)]), [(1, 0), (0, 1)], "it goes on over DTLS");
+        assert_eq!(found(&[30.0], &[(0, 20), (21, 29)]), [(1, 2)], "from another port");
+        assert_eq!(found(&[30.0], &[(0, 20), (2, 22)]), [(1, 1), (0, 1)], "two at a time");
     }
 
     #[test]

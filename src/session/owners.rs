@@ -1,6 +1,7 @@
 //! Which TLS connection each DTLS flow belongs to.
 
 use super::group::{Group, MOST_CANDIDATES, late};
+use super::stretches::Stretch;
 use crate::event::{Direction, Timestamp};
 use std::cmp::Reverse;
 use std::collections::binary_heap::PeekMut;
@@ -12,9 +13,23 @@ pub(super) const LOGIN_AFTER: f64 = 15.0;
 const TOO_CLOSE: f64 = 2.0;
 /// Packets of one moment may be captured in any order, seconds.
 const SAME_MOMENT: f64 = 0.01;
+/// Data moves from TLS to DTLS, or back, within this time, seconds.
+const MOVES: f64 = 0.5;
+/// A client that moved to another port is answered at the old one for less than this, seconds.
+const MOVED: f64 = 5.0;
 
-/// Which connection each DTLS flow belongs to, and a note where that is a guess.
-pub(super) fn owners<'a>(connections: &[Group], dtls: &'a [Group]) -> (Vec<Option<usize>>, Vec<Option<String>>) {
+/// Whose the DTLS flows are.
+pub(super) struct Owners {
+    /// Which connection each one belongs to.
+    pub owners: Vec<Option<usize>>,
+    /// A note where that is a guess.
+    pub notes: Vec<Option<String>>,
+    /// Connections that carry data of their own beside such flows: tunnels as well, of others behind the same address.
+    pub beside: BTreeSet<usize>,
+}
+
+/// Which connection each DTLS flow belongs to.
+pub(super) fn owners<'a>(connections: &[Group], dtls: &'a [Group]) -> Owners {
     let mut by_id: BTreeMap<&[u8], usize> = BTreeMap::new();
     // An answer to CONNECT that was read names its DTLS session: no guess.
     let named: Vec<([u8; 32], usize)> =
@@ -22,7 +37,8 @@ pub(super) fn owners<'a>(connections: &[Group], dtls: &'a [Group]) -> (Vec<Optio
     by_id.extend(named.iter().map(|(id, i)| (id.as_slice(), *i)));
     let mut open = Open::default();
     // Until when each connection is taken by a DTLS flow that it owns.
-    let mut busy: Vec<Option<Timestamp>> = vec![None; connections.len()];
+    let mut busy: Vec<Busy> = vec![Busy::default(); connections.len()];
+    let mut beside = BTreeSet::new();
     let owner = |flow: &'a Group| {
         open.advance(connections, flow.start);
         // The same session id names the same CSTP connection, unless that is over: then it is stale.
@@ -31,13 +47,15 @@ pub(super) fn owners<'a>(connections: &[Group], dtls: &'a [Group]) -> (Vec<Optio
         let (owner, note) = match known {
             Some(owner) => (Some(owner), None),
             None => {
-                let candidates = candidates(connections, flow, &open, &busy);
+                let (candidates, others) = candidates(connections, flow, &open, &busy);
+                beside.extend(others);
                 (candidates.first().map(|best| best.connection), runner_up(connections, flow, &candidates))
             }
         };
         if let Some(owner) = owner {
-            if let Some(until) = busy.get_mut(owner) {
-                *until = (*until).max(Some(flow.end()));
+            if let Some(busy) = busy.get_mut(owner) {
+                busy.until = busy.until.max(Some(flow.end()));
+                busy.talks_until = busy.talks_until.max(talks_until(flow));
             }
             // Of a single one nobody asks any more.
             if known.is_none() && dtls.len() > 1 {
@@ -46,7 +64,35 @@ pub(super) fn owners<'a>(connections: &[Group], dtls: &'a [Group]) -> (Vec<Optio
         }
         (owner, note)
     };
-    dtls.iter().map(owner).unzip()
+    let (owners, notes) = dtls.iter().map(owner).unzip();
+    Owners { owners, notes, beside }
+}
+
+/// Until when the DTLS flows that a connection owns have it.
+#[derive(Clone, Copy, Default)]
+struct Busy {
+    /// Their last packet.
+    until: Option<Timestamp>,
+    /// Their last record that way from which fewer came.
+    talks_until: Option<Timestamp>,
+}
+
+/// Until when records went both ways.
+fn talks_until(flow: &Group) -> Option<Timestamp> {
+    let ends =
+        |way: Direction| flow.views.iter().filter_map(|v| Some(way.of(&v.dtls.as_ref()?.heard).as_ref()?.0)).max();
+    Some(ends(Direction::ToServer)?.min(ends(Direction::ToClient)?))
+}
+
+/// Does the connection carry data while that DTLS does, which was up before the capture? A tunnel whose DTLS carries data carries
+/// none itself.
+fn carries_beside(connection: &Group, flow: &Group) -> bool {
+    let answers = flow.views.iter().filter_map(|v| Some(Direction::ToClient.of(&v.dtls.as_ref()?.heard).as_ref()?.0));
+    let Some(until) = answers.max() else { return false };
+    let (from, until) = (flow.start.plus_seconds(MOVES), until.plus_seconds(-MOVES));
+    let beside = |s: Stretch| s.carries_both_ways() && s.first.max(from) <= s.last.min(until);
+    let mut tls = connection.views.iter().filter_map(|v| v.tls.as_deref());
+    tls.any(|tls| tls.activity.stretches.iter().any(beside))
 }
 
 /// The connections open at a moment that only moves forward.
@@ -96,8 +142,8 @@ enum Fit {
     Unseen,
 }
 
-/// Connections that may own a DTLS flow, best first.
-fn candidates(connections: &[Group], flow: &Group, open: &Open, busy: &[Option<Timestamp>]) -> Vec<Candidate> {
+/// Connections that may own a DTLS flow, best first; and those that could but for their own data.
+fn candidates(connections: &[Group], flow: &Group, open: &Open, busy: &[Busy]) -> (Vec<Candidate>, Vec<usize>) {
     let late = flow.views.iter().any(|view| late(view));
     // Of a connection whose beginning was not captured the first packet may come after the DTLS flow's.
     let is_one = |i: &usize| late || connections.get(*i).is_some_and(|group| !group.begins_here());
@@ -115,21 +161,26 @@ fn candidates(connections: &[Group], flow: &Group, open: &Open, busy: &[Option<T
         // Of several such the last is the likeliest.
         _ => Some((Fit::Unseen, flow.start.seconds_since(group.start).max(0.0))),
     };
-    let is_taken = |i: usize| busy.get(i).copied().flatten().is_some_and(|until| until > flow.start);
-    let mut found: Vec<Candidate> = begun
-        .chain(coming)
-        .filter_map(|i| Some((i, connections.get(i)?)))
-        .filter(|(_, group)| group.spoke() || late || group.first_answer().is_none())
-        .filter_map(|(i, group)| {
-            let (fit, seconds) = fit(group)?;
-            Some(Candidate { is_taken: is_taken(i), fit, seconds, connection: i })
-        })
-        .collect();
+    let mut others = Vec::new();
+    let mut found: Vec<Candidate> = Vec::new();
+    for (connection, group) in begun.chain(coming).filter_map(|i| Some((i, connections.get(i)?))) {
+        let busy = busy.get(connection).copied().unwrap_or_default();
+        // Two talks at a time are two clients'.
+        let is_held = || busy.talks_until.min(talks_until(flow)) > Some(flow.start.plus_seconds(MOVED));
+        let may_be = group.spoke() || late || group.first_answer().is_none();
+        let Some((fit, seconds)) = fit(group).filter(|_| may_be) else { continue };
+        if late && carries_beside(group, flow) {
+            others.push(connection);
+        } else if !(late && is_held()) {
+            let is_taken = busy.until.is_some_and(|until| until > flow.start);
+            found.push(Candidate { is_taken, fit, seconds, connection });
+        }
+    }
     let rank = |of: &Candidate| (of.is_taken, of.fit);
     found.sort_by(|a, b| {
         rank(a).cmp(&rank(b)).then(a.seconds.total_cmp(&b.seconds)).then(a.connection.cmp(&b.connection))
     });
-    found
+    (found, others)
 }
 
 /// Says so when another connection is nearly as good an owner.

@@ -19,6 +19,15 @@ pub struct Stretch {
     pub bytes: [u64; 2],
 }
 
+impl Stretch {
+    /// Did data go both ways, beyond stray control records that are as long?
+    pub fn carries_both_ways(&self) -> bool {
+        /// Records each way.
+        const BEYOND_CONTROL: u32 = 3;
+        self.records.iter().all(|records| *records >= BEYOND_CONTROL)
+    }
+}
+
 impl Numbered<7> for Stretch {
     fn numbers(&self) -> [i64; 7] {
         let ([up, down], [bytes_up, bytes_down]) = (self.records.map(i64::from), self.bytes.map(|bytes| bytes as i64));
