@@ -8,6 +8,7 @@ use crate::finding::{
 use crate::session::attempt::{icmp_words, refusals};
 use crate::session::facts::{FlowFacts, IcmpFacts, Stretch, Unanswered};
 use crate::session::reconnect::{Cause, Reconnect};
+use crate::session::silence::Outage;
 use crate::session::{Connection, DtlsFlow, Point, Session};
 
 /// Silence of DTLS before its data is back on TLS, seconds.
@@ -61,6 +62,9 @@ gateway's answers to new ClientHellos leave it, and the client says hello again
 - `ignored-by-client`: the gateway's answers reach the client's network card, and the client takes up none: its own firewall, or \
 security software
 - `closed-by-gateway`, `closed-by-client`: its last record is that side's alert
+- `dropped-by-client`: the client's own capture shows that nothing it sent over DTLS went unanswered; it went on over TLS, as after its \
+link was down or its machine slept: low
+- `lost-with-path`: its TLS segments went unanswered at the same time: the whole path was lost, and DTLS did not come back with it: low
 - `data-blocked`: the handshake passes and data does not: nothing comes back over a DTLS that came up, or DTLS is set up again and \
 again and none lasts five seconds",
     confidence: &[UNANSWERED, AGAIN, MOVED],
@@ -161,13 +165,15 @@ struct Death<'a> {
     answers_reach: Option<Vantage>,
     /// An alert ended it: where, and whose.
     closed: Option<(FrameRef, Direction)>,
-    /// DTLS came up again on the same tunnel: when.
-    again: Option<Timestamp>,
+    /// The flow in which DTLS came up again on the same tunnel.
+    again: Option<&'a DtlsFlow>,
     /// Data on TLS since.
     back: Option<Stretch>,
     rekey: Option<FrameRef>,
     /// ICMP that refuses its packets since.
     refused: Option<&'a IcmpFacts>,
+    /// The client's TLS went unanswered at the same time.
+    is_with_path: bool,
 }
 
 impl<'a> Death<'a> {
@@ -238,11 +244,13 @@ impl<'a> Death<'a> {
         // What several points saw was sent once.
         let most = |d: &&DtlsFlow| d.views.iter().map(|view| hellos(view)).max_by_key(Vec::len);
         let retries: Vec<FrameRef> = later.iter().filter_map(most).flatten().collect();
-        let again = later.iter().filter(|d| d.worked()).map(|d| d.start()).min();
+        let again = later.iter().filter(|d| d.worked()).min_by_key(|d| d.start()).copied();
         let dead =
             unanswered.data() > 1 && unanswered.control > 0 && unanswered.last.0.seconds_since(answered.0) >= DEAD;
         // A client that leaves says so on TLS, and both stop together.
-        let lived_on = || tunnel.is_some_and(|t| lived_on(t, answered.0) && !lost_with_all(session, t));
+        let is_with_path = tunnel.is_some_and(|t| is_path_lost(session, t, answered.0, unanswered));
+        let lived_on =
+            || tunnel.is_some_and(|t| lived_on(t, answered.0) && !lost_with_all(session, t)) && !is_with_path;
         // What comes to the gateway from a new port without an answer came over a path that lives.
         // A call may go one way for a while; DPD asks for an answer.
         let in_vain = if unanswered.control > 0 { DEAD / 2.0 } else { DEAD };
@@ -267,7 +275,7 @@ impl<'a> Death<'a> {
         let carries = carries(case, flow);
         // A client renews its keys with a new handshake, too: then nothing went unanswered.
         let is_at_client = flow.views.iter().any(|view| case.vantage(view.point) == Some(Vantage::Client));
-        let renews = again.is_some_and(|at| is_at_client || at.seconds_since(flow.end()) < IDLE);
+        let renews = again.is_some_and(|next| is_at_client || next.start().seconds_since(flow.end()) < IDLE);
         if renews && unanswered.records == 0 && back.is_none() && refused.is_none() && carries {
             return None;
         }
@@ -285,7 +293,15 @@ impl<'a> Death<'a> {
             back,
             rekey,
             refused,
+            is_with_path,
         })
+    }
+
+    /// The client's own capture shows that nothing it sent over DTLS went unanswered: it gave DTLS up.
+    fn is_dropped(&self, case: &Case<'_>) -> bool {
+        let mut own = self.flow.views.iter().filter(|view| case.vantage(view.point) == Some(Vantage::Client));
+        let has_nothing_in_vain = self.unanswered.records == 0 && (self.retries.is_empty() || self.again.is_some());
+        has_nothing_in_vain && self.carries && !self.is_moved && self.back.is_some() && own.any(|view| hears_both(view))
     }
 
     /// Do captures at both ends show where the records vanish? `None` where one of them is missing, or had ended, or where they go on
@@ -339,7 +355,7 @@ impl<'a> Death<'a> {
     /// mapping looks like from there.
     fn silence_at_gateway(&self, case: &Case<'_>) -> Option<f64> {
         let is_only = !case.is_at(Vantage::Client) && case.is_at(Vantage::Outside);
-        let seconds = self.again?.seconds_since(self.flow.best().ended.last);
+        let seconds = self.again?.start().seconds_since(self.flow.best().ended.last);
         (is_only && self.unanswered.records == 0 && seconds >= IDLE).then_some(seconds)
     }
 
@@ -352,6 +368,12 @@ impl<'a> Death<'a> {
         }
         if self.rekey.is_some() {
             return "rekey-failed";
+        }
+        if self.is_dropped(case) {
+            return "dropped-by-client";
+        }
+        if self.is_with_path {
+            return "lost-with-path";
         }
         // A new mapping would have helped against a forgotten one.
         let new_port_failed = self.again.is_none() && !self.retries.is_empty();
@@ -381,9 +403,10 @@ impl<'a> Death<'a> {
             _ if reaches_gateway => return "gateway-silent",
             _ => {}
         }
+        // A new mapping works at once.
         match self.again {
-            Some(_) => "mapping-lost",
-            None => "blocked-midway",
+            Some(next) if up(next).seconds_since(next.start()) < LIVED => "mapping-lost",
+            _ => "blocked-midway",
         }
     }
 }
@@ -462,11 +485,10 @@ fn finding(case: &Case<'_>, death: &Death<'_>, deaths: &[Death<'_>], worked: &[&
     }
     text.push('.');
     match (death.again, death.retries.len()) {
-        (Some(at), _) => {
-            let after = at.seconds_since(answered);
+        (Some(next), _) => {
+            let after = up(next).seconds_since(answered);
             let port = |d: &DtlsFlow| d.best().opened.endpoints().client.port();
-            let is_moved = session.dtls.iter().any(|d| d.start() == at && port(d) != port(death.flow));
-            let from = if is_moved { " from another port" } else { "" };
+            let from = if port(next) != port(death.flow) { " from another port" } else { "" };
             let works = if is_mended { ", and works" } else { "" };
             text.push_str(&format!(" DTLS was set up anew{from} {after:.1} s after {of}{works}."));
         }
@@ -481,6 +503,9 @@ fn finding(case: &Case<'_>, death: &Death<'_>, deaths: &[Death<'_>], worked: &[&
             text.push_str(&format!(" {} to bring it up again went unanswered.", count(n as u64, "ClientHello")));
         }
         (None, 0) => {}
+    }
+    if likely == "dropped-by-client" {
+        text.push_str(" Nothing the client had sent over it went unanswered.");
     }
     if let Some(words) = placed.map(|placed| placed.words(answered)) {
         text.push_str(&words);
@@ -520,6 +545,7 @@ fn finding(case: &Case<'_>, death: &Death<'_>, deaths: &[Death<'_>], worked: &[&
     let best = death.flow.best();
     Finding {
         severity: match death {
+            _ if matches!(likely, "dropped-by-client" | "lost-with-path") => Severity::Low,
             _ if is_useless || recurs => Severity::High,
             Death { again: Some(_), .. } | Death { closed: Some(_), .. } => Severity::Medium,
             _ => Severity::High,
@@ -530,6 +556,12 @@ fn finding(case: &Case<'_>, death: &Death<'_>, deaths: &[Death<'_>], worked: &[&
             _ if recurs => "DTLS works and dies, again and again".to_owned(),
             (None, Some(_)) if death.closed.is_some() => "DTLS was closed, and the data went back to TLS".to_owned(),
             (Some(_), _) => "DTLS worked, died, and had to be set up anew".to_owned(),
+            (None, Some(_)) if likely == "dropped-by-client" => {
+                "the client stopped using DTLS, and the data went back to TLS".to_owned()
+            }
+            (None, Some(_)) if likely == "lost-with-path" => {
+                "DTLS did not come back after the path was lost, and the data went back to TLS".to_owned()
+            }
             (None, Some(_)) => "DTLS worked, then died, and the data went back to TLS".to_owned(),
             (None, None) => "DTLS worked, then died".to_owned(),
         },
@@ -630,6 +662,12 @@ fn remedies(session: &Session, death: &Death<'_>, likely: &str) -> Vec<String> {
         }
         "ignored-by-client" => &client_drops,
         "closed-by-client" => "see in the client's log (DART) why it closed DTLS",
+        "dropped-by-client" => {
+            "see in the client's log (DART) what its network did at that moment (link down, sleep, another network): no UDP was lost"
+        }
+        "lost-with-path" => {
+            "look at the client's network at that moment: TLS went unanswered as well; a reconnect of the client brings DTLS back"
+        }
         "closed-by-gateway" => "see on the gateway why it closed DTLS: its log, `show vpn-sessiondb detail anyconnect`",
         "gateway-silent" => {
             "see on the gateway why it stopped answering: `show vpn-sessiondb detail anyconnect`, `show asp drop`"
@@ -687,6 +725,12 @@ fn client_views<'a>(case: &Case<'a>, flow: &'a DtlsFlow) -> impl Iterator<Item =
     views().filter(move |view| !is_any || is_own(view))
 }
 
+/// When it came up.
+fn up(flow: &DtlsFlow) -> Timestamp {
+    let completed = flow.attempts().filter_map(|(_, attempt)| Some(attempt.completed_at()?.0));
+    completed.min().unwrap_or_else(|| flow.start())
+}
+
 fn last_record(flow: &DtlsFlow) -> Option<Timestamp> {
     flow.views.iter().filter_map(|v| v.dtls.as_ref()).flat_map(|d| d.last()).flatten().map(|(at, _)| at).max()
 }
@@ -703,6 +747,13 @@ fn lived_on(tunnel: &Connection, answered: Timestamp) -> bool {
     let heard = tunnel.views.iter().filter_map(|v| v.last_packet(Direction::ToClient)).max();
     heard.is_some_and(|at| at.seconds_since(answered) >= LIVED)
         && closed.is_none_or(|at| at.seconds_since(answered) >= LIVED)
+}
+
+/// Did the client's TLS segments go unanswered while its DTLS records did?
+fn is_path_lost(session: &Session, tunnel: &Connection, answered: Timestamp, unanswered: Unanswered) -> bool {
+    let outages = tunnel.views.iter().filter_map(|view| Outage::of(session, tunnel, view, Direction::ToServer));
+    let last = if unanswered.records > 0 { unanswered.last.0 } else { answered };
+    outages.into_iter().any(|outage| outage.since <= last && outage.until > answered.plus_seconds(LIVED))
 }
 
 /// Did the client leave that tunnel because nothing at all was answered, or because its machine had slept?

@@ -75,8 +75,9 @@ fn check(case: &Case<'_>) -> Outcome {
     };
     let seams: Vec<&Reconnect> = session.reconnects.iter().filter(|r| r.cause != Cause::Mtu).collect();
     let breaks: Vec<Break<'_>> = seams.iter().map(|seam| Break::seam(case, seam)).collect();
-    let outages = Break::outages(session).chain(Break::outages_of_dtls(case));
+    let outages = Break::outages(case).chain(Break::outages_of_dtls(case));
     let at_end = Break::refused(last)
+        .or_else(|| Break::closed_after_silence(case, last))
         .or_else(|| Break::reset_at_end(case, last))
         .or_else(|| Break::silence_at_end(case, last))
         .or_else(|| Break::turned_away_at_end(case, last))
@@ -268,17 +269,39 @@ impl<'a> Break<'a> {
         Some(Break::at_end(likely, last))
     }
 
+    /// The gateway's first word after a long silence closed the last tunnel: it had lost it, or given the client up.
+    fn closed_after_silence(case: &Case<'a>, last: &'a Connection) -> Option<Break<'a>> {
+        let from_gateway = |outage: &Outage| outage.closed.is_some_and(|c| c.direction == Direction::ToClient);
+        let found =
+            Break::outage(case, last, Direction::ToServer).filter(|b| b.outage.as_ref().is_some_and(from_gateway))?;
+        // Where the gateway waits in vain as well, it is the client that was lost.
+        if Break::silence_at_end(case, last).is_some() {
+            return None;
+        }
+        // Who cannot even take a new connection was not there.
+        let is_down = turned_away(case).any(|away| away.how == Refusal::Reset);
+        Some(Break { likely: if is_down { "gateway-closed" } else { found.likely }, ..found })
+    }
+
     /// Times without an answer that a tunnel survived.
-    fn outages(session: &'a Session) -> impl Iterator<Item = Break<'a>> {
-        let views = session.tunnels().flat_map(|tunnel| tunnel.views.iter().map(move |view| (tunnel, view)));
-        let found = views.flat_map(move |(tunnel, view)| {
-            let outage = |sent, likely| {
-                let outage = Outage::of(session, tunnel, view, sent)?;
-                Some(Break { outage: Some(outage), ..Break::at_end(likely, tunnel) })
-            };
-            [outage(Direction::ToServer, "path-lost"), outage(Direction::ToClient, "client-silent")]
-        });
-        found.flatten()
+    fn outages(case: &Case<'a>) -> impl Iterator<Item = Break<'a>> {
+        let ways = [Direction::ToServer, Direction::ToClient];
+        let found = case.session.tunnels().flat_map(move |tunnel| ways.map(|sent| Break::outage(case, tunnel, sent)));
+        found.flatten().filter(|found| found.outage.is_some_and(|outage| outage.closed.is_none()))
+    }
+
+    /// The time without an answer to that side, as the first view shows it that does.
+    fn outage(case: &Case<'a>, tunnel: &'a Connection, sent: Direction) -> Option<Break<'a>> {
+        let found = tunnel.views.iter().filter_map(|view| Some((view, Outage::of(case.session, tunnel, view, sent)?)));
+        let all: Vec<(&View, Outage)> = found.collect();
+        let (_, outage) = *all.first()?;
+        let is_outside = all.iter().any(|(view, _)| case.vantage(view.point) == Some(Vantage::Outside));
+        let likely = match sent {
+            Direction::ToServer if is_outside => "gateway-silent",
+            Direction::ToServer => "path-lost",
+            Direction::ToClient => "client-silent",
+        };
+        Some(Break { outage: Some(outage), ..Break::at_end(likely, tunnel) })
     }
 
     /// Times in which DTLS alone was asked and did not answer: where DPD was among the questions, or another capture shows what became
@@ -289,7 +312,7 @@ impl<'a> Break<'a> {
         let session = case.session;
         session.tunnels().filter_map(move |tunnel| {
             let near = tunnel.best();
-            let outage = Outage::over_dtls(session, tunnel, near)?;
+            let outage = Outage::over_dtls(session, tunnel, near).filter(|outage| outage.closed.is_none())?;
             let arrives = arrives(case, tunnel, near.point, &outage);
             let is_asked = outage.control >= DPDS;
             let is_outside = case.vantage(near.point) == Some(Vantage::Outside);
@@ -321,7 +344,7 @@ impl<'a> Break<'a> {
 
     fn severity(&self) -> Severity {
         let noticed = self.seam.is_some_and(|s| s.gap >= NOTICED);
-        if self.outage.is_some_and(|outage| outage.seconds() < LONG) {
+        if self.outage.is_some_and(|outage| outage.closed.is_none() && outage.seconds() < LONG) {
             return Severity::Low;
         }
         match self.likely {
@@ -352,7 +375,8 @@ impl<'a> Break<'a> {
     fn headline(&self) -> String {
         if let Some(outage) = &self.outage {
             let (_, silent) = sides(outage.sent);
-            return format!("for {} nothing came {silent}, then the tunnel went on", elapsed(outage.seconds()));
+            let then = if outage.closed.is_some() { "it closed the tunnel" } else { "the tunnel went on" };
+            return format!("for {} nothing came {silent}, then {then}", elapsed(outage.seconds()));
         }
         let what = match self.likely {
             "client-silent" if self.seam.is_some() => "nothing comes from the client for a while, then it reconnects",
@@ -427,7 +451,11 @@ impl<'a> Break<'a> {
             );
         }
         if let Some(outage) = &self.outage {
-            return outage_words(outage, case.session);
+            let text = outage_words(outage, case.session);
+            return match outage.closed {
+                Some(_) => format!("{text}{}.", turned_away_words(case)),
+                None => text + ".",
+            };
         }
         let text = match (&self.reset, self.seam) {
             (Some(reset), _) => reset_words(reset),
@@ -473,8 +501,7 @@ impl<'a> Break<'a> {
             let waited = self.successor(case).and_then(|new| new.best().syn_ack_wait());
             text.extend(waited.map(|seconds| format!(" The new one's SYN-ACK waited {seconds:.1} s for the ACK.")));
         } else if let Some(outage) = survived {
-            text.push(' ');
-            text.push_str(&outage_words(&outage, case.session));
+            text.push_str(&format!(" {}.", outage_words(&outage, case.session)));
         } else if let (Some(Unheard { seconds, records, .. }), "dpd-unanswered" | "path-lost") =
             (seam.unheard, self.likely)
         {
@@ -620,8 +647,16 @@ fn outage_words(outage: &Outage, session: &Session) -> String {
     let records = count(u64::from(outage.records), "DTLS record");
     let unanswered = (outage.records > 0).then(|| format!("{records} went unanswered"));
     let what: Vec<String> = [resent, unanswered].into_iter().flatten().collect();
+    let then = match outage.closed {
+        Some(closed) => {
+            let (who, _) = sides(closed.direction);
+            let how = if closed.reset { "RST" } else { "FIN" };
+            format!("the {who} closed the tunnel with a {how} in frame {}", closed.frame.number)
+        }
+        None => "answers came again".to_owned(),
+    };
     format!(
-        "From {into:.1} s to {:.1} s into the session nothing came {silent}: {}. Then answers came again.",
+        "From {into:.1} s to {:.1} s into the session nothing came {silent}: {}. Then {then}",
         into + outage.seconds(),
         what.join(", and ")
     )

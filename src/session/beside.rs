@@ -178,12 +178,16 @@ fn turned_away(session: &Session, vain: &Vain) -> Vec<TurnedAway> {
     let Some(closed) = last.closed().filter(|c| c.by == Direction::ToClient) else { return Vec::new() };
     let beside = vain.get(&pair(last.point, last.opened.endpoints())).into_iter().flatten().copied();
     let own = session.connections.iter().filter(|c| !c.role.is_tunnel()).filter_map(|c| TurnedAway::of(c.best()));
+    // Where that was its first word for long, the client had come back before.
+    let lapse =
+        last.ended.lapse(Direction::ToServer).filter(|lapse| closed.at.seconds_since(lapse.until).abs() < SYN_AGAIN);
+    let since = lapse.map_or(closed.at, |lapse| lapse.first.0);
     // After a goodbye another visit is nothing to wonder about.
     let is_abrupt = is_abrupt(session, tunnel, closed);
     let is_one = |away: &TurnedAway| {
         let is_same = away.program.is_none() || away.program == group::program(last);
         let is_retry = away.how != Refusal::WithoutTunnel || is_abrupt;
-        is_same && is_retry && (0.0..RETRIES).contains(&away.at.seconds_since(closed.at))
+        is_same && is_retry && (0.0..RETRIES).contains(&away.at.seconds_since(since))
     };
     let mut all: Vec<TurnedAway> = beside.chain(own).filter(is_one).collect();
     all.sort_by_key(|away| away.at);

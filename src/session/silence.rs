@@ -1,6 +1,6 @@
 //! The silence in which a tunnel ends, or which it survives: what one side sent again and again, and nothing came back.
 
-use super::facts::{DtlsFacts, FlowFacts, Stretch, View};
+use super::facts::{Closed, DtlsFacts, FlowFacts, Stretch, View};
 use super::reconnect::LOST;
 use super::{Connection, Session};
 use crate::event::{Direction, FrameRef, Timestamp};
@@ -70,7 +70,12 @@ fn dtls_here<'a>(
     views.filter_map(|v| v.dtls.as_deref())
 }
 
-/// One side heard nothing from the other for a while, and then the tunnel went on.
+/// What closed the connection at that moment, or before.
+fn closed_by(view: &FlowFacts, until: Timestamp) -> Option<Closed> {
+    view.closed().filter(|closed| closed.at <= until.plus_seconds(SAME_MOMENT))
+}
+
+/// One side heard nothing from the other for a while, and then something.
 #[derive(Clone, Copy, Debug)]
 pub struct Outage {
     /// The way its packets went.
@@ -87,6 +92,8 @@ pub struct Outage {
     pub control: u32,
     /// The first segment sent again, or the first record that went unanswered.
     pub frame: FrameRef,
+    /// The tunnel did not go on: what came then closed it, or it had been closed meanwhile.
+    pub closed: Option<Closed>,
 }
 
 impl Outage {
@@ -105,6 +112,7 @@ impl Outage {
             records: said.records,
             control: said.control,
             frame,
+            closed: closed_by(view, *answered),
         };
         let over_tls = view.tls.iter().flat_map(|tls| tls.activity.stretches.iter());
         let elsewhere = over_tls.chain(dtls().flat_map(|d| d.activity.stretches.iter()));
@@ -133,21 +141,36 @@ impl Outage {
         let lapse = view.ended.lapse(sent)?;
         let dtls = || dtls_here(session, tunnel, view);
         let ((from, frame), until) = (lapse.first, lapse.until);
-        let mut outage = Outage { sent, since: from, until, resent: lapse.resent, records: 0, control: 0, frame };
+        let closed = closed_by(view, until);
+        let mut outage =
+            Outage { sent, since: from, until, resent: lapse.resent, records: 0, control: 0, frame, closed };
         // Where DTLS goes on the path lives.
         let silent = sent.reverse();
-        let records = dtls().flat_map(|d| d.activity.stretches.iter()).filter(|s| *silent.of(&s.records) > 0);
+        let records = dtls().flat_map(|d| {
+            let stretches = d.activity.stretches.iter().filter(|s| *silent.of(&s.records) > 0);
+            // In the last one the other side may have gone on alone.
+            let last = silent.of(&d.last()).map(|(at, _)| at);
+            stretches
+                .map(move |s| (s.first, last.filter(|last| *last >= s.first).map_or(s.last, |last| s.last.min(last))))
+        });
         let attempts = dtls().flat_map(|d| &d.attempts).filter(|_| silent == Direction::ToServer);
         let hellos = attempts.flat_map(|a| a.hello_frames()).map(|(_, at)| (at, at));
-        let spoke = records.map(|s| (s.first, s.last)).chain(hellos);
+        let spoke = records.chain(hellos);
         let meanwhile = spoke.filter(|(first, _)| until.seconds_since(*first) >= SAME_MOMENT);
         let heard = meanwhile.map(|(_, last)| last).max();
         outage.since = heard.map_or(from, |heard| heard.max(from));
         if sent == Direction::ToServer {
-            for (said, (answered, _)) in dtls().filter_map(|d| d.seldom().lapse.as_deref()) {
-                if said.first.0 < until && *answered > from {
+            // Those that were answered in the end, and those that never were.
+            let lapses =
+                dtls().filter_map(|d| d.seldom().lapse.as_deref().map(|(said, (answered, _))| (*said, *answered)));
+            // When the other side last spoke in TLS is known where it said nothing since.
+            let spoke = view.tls.iter().filter_map(|tls| silent.of(&tls.data).last).map(|(at, _)| at).max();
+            let in_vain = dtls().map(|d| (d.unanswered(sent), until));
+            let in_vain = in_vain.filter(|(said, _)| said.records > 0 && spoke < Some(said.first.0));
+            for (said, answered) in lapses.chain(in_vain) {
+                if said.first.0 < until && answered > from && heard.is_none_or(|heard| heard <= said.first.0) {
                     outage.since = outage.since.min(said.first.0);
-                    outage.until = outage.until.min(*answered);
+                    outage.until = outage.until.min(answered);
                     outage.records = outage.records.max(said.records);
                 }
             }
