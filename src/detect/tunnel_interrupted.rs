@@ -41,6 +41,7 @@ as long as no data flows. What ended it is told apart:
 - `dpd-unanswered`: the gateway's TCP lives, but for ten seconds or more nothing in the tunnel was answered, DPD included, or for five the new connection's ClientHello
 - `path-lost`: nothing came back at all: data was sent again and again, or the new connection's SYN waited for its answer; also where the tunnel then went on
 - `gateway-silent`: the same, while the client's packets are seen to reach the gateway's outside interface
+- `gateway-restarted`: the gateway fell silent, and then it refused new connections with a RST: its service, or its host, was down
 - `client-silent`: nothing came from the client any more, or for 20 s until it reconnected, as seen at the gateway's end: its network was lost, or its machine slept or was switched off
 - `tls-lost`: the TLS connection alone was lost, as when a firewall forgets it; DTLS beside it was answered
 - `rekey-failed`: a renegotiation had begun that the other side never took part in
@@ -244,6 +245,7 @@ impl<'a> Break<'a> {
         let to_gateway: Vec<(&View, Silence)> = unheard(Direction::ToServer).collect();
         let (likely, silence) = match to_gateway.first() {
             Some((_, silence)) if silence.is_alone => ("tls-lost", *silence),
+            Some((_, silence)) if refuses(case) => ("gateway-restarted", *silence),
             Some((_, silence)) if to_gateway.iter().any(|(view, _)| is_outside(view.point)) => {
                 ("gateway-silent", *silence)
             }
@@ -278,9 +280,8 @@ impl<'a> Break<'a> {
         if Break::silence_at_end(case, last).is_some() {
             return None;
         }
-        // Who cannot even take a new connection was not there.
-        let is_down = turned_away(case).any(|away| away.how == Refusal::Reset);
-        Some(Break { likely: if is_down { "gateway-closed" } else { found.likely }, ..found })
+        let likely = if refuses(case) { "gateway-restarted" } else { found.likely };
+        Some(Break { likely, ..found })
     }
 
     /// Times without an answer that a tunnel survived.
@@ -350,7 +351,7 @@ impl<'a> Break<'a> {
         match self.likely {
             "optimising" | "gateway-hop" | "sleep" | "roaming" | "link-mtu-changed" => Severity::Info,
             "reset-by-middlebox" | "reset-by-gateway" | "dpd-unanswered" | "rekey-failed" | "path-lost"
-            | "gateway-silent" | "refused" => Severity::Medium,
+            | "gateway-silent" | "gateway-restarted" | "refused" => Severity::Medium,
             "tls-lost" if self.seam.and_then(|seam| seam.syn_wait).is_some_and(|seconds| seconds >= LONG) => {
                 Severity::Medium
             }
@@ -373,6 +374,9 @@ impl<'a> Break<'a> {
     }
 
     fn headline(&self) -> String {
+        if self.likely == "gateway-restarted" {
+            return "the gateway falls silent, and refuses the client that comes back".to_owned();
+        }
         if let Some(outage) = &self.outage {
             let (_, silent) = sides(outage.sent);
             let then = if outage.closed.is_some() { "it closed the tunnel" } else { "the tunnel went on" };
@@ -604,6 +608,9 @@ impl<'a> Break<'a> {
             "refused" => {
                 "see in the gateway's log why: a session that is over, too many logins or no licence (113029, 113038, 716023)"
             }
+            "gateway-restarted" => {
+                "see whether the VPN service or the gateway restarted or failed over at that moment (crash, reload): it fell silent, and then took no new connection"
+            }
             "gateway-closed" if self.seam.is_none() => {
                 "see whether the VPN service or the gateway restarted, failed over or was taken down at that moment (crash, reload, licence, certificate): it closed the tunnel and then took no new one"
             }
@@ -759,6 +766,11 @@ fn ended_words(session: &Session, tunnel: &Connection) -> String {
 fn turned_away<'a>(case: &Case<'a>) -> impl Iterator<Item = &'a TurnedAway> {
     let is_heard = case.part_of_tcp(true, false).is_none();
     case.session.beside().turned_away.iter().filter(move |away| is_heard || away.how != Refusal::Unanswered)
+}
+
+/// Does the gateway refuse new connections, as it does when its service is not there?
+fn refuses(case: &Case<'_>) -> bool {
+    turned_away(case).any(|away| away.how == Refusal::Reset)
 }
 
 fn turned_away_words(case: &Case<'_>) -> String {

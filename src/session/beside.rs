@@ -24,7 +24,7 @@ pub struct Neighbourhood {
     pub strangers: Vec<Stranger>,
     /// Fragmented datagrams between client and gateway that never became whole.
     pub incomplete: Vec<(PointId, Incomplete)>,
-    /// The client's connections to the gateway, once that had closed its last tunnel, that brought no new one.
+    /// The client's connections to the gateway, once that had closed its last tunnel or fallen silent, that brought no new one.
     pub turned_away: Vec<TurnedAway>,
 }
 
@@ -171,22 +171,33 @@ pub fn attach(
     }
 }
 
-/// How the client fared that came back once the gateway had closed its last tunnel, as the point tells that saw it best.
+/// How the client fared that came back once the gateway had closed its last tunnel, or had fallen silent on it, as the point tells that
+/// saw it best.
 fn turned_away(session: &Session, vain: &Vain) -> Vec<TurnedAway> {
     let Some(tunnel) = session.tunnels().last() else { return Vec::new() };
     let last = tunnel.best();
-    let Some(closed) = last.closed().filter(|c| c.by == Direction::ToClient) else { return Vec::new() };
+    let closed = last.closed().filter(|c| c.by == Direction::ToClient);
+    let since = closed.map(|closed| {
+        // Where that was its first word for long, the client had come back before.
+        let lapse = last.ended.lapse(Direction::ToServer);
+        let lapse = lapse.filter(|lapse| closed.at.seconds_since(lapse.until).abs() < SYN_AGAIN);
+        lapse.map_or(closed.at, |lapse| lapse.first.0)
+    });
+    let is_silent = *Direction::ToServer.of(&last.ended.unheard) > 0;
+    let Some(since) = since.or_else(|| last.last_packet(Direction::ToClient).filter(|_| is_silent)) else {
+        return Vec::new();
+    };
     let beside = vain.get(&pair(last.point, last.opened.endpoints())).into_iter().flatten().copied();
     let own = session.connections.iter().filter(|c| !c.role.is_tunnel()).filter_map(|c| TurnedAway::of(c.best()));
-    // Where that was its first word for long, the client had come back before.
-    let lapse =
-        last.ended.lapse(Direction::ToServer).filter(|lapse| closed.at.seconds_since(lapse.until).abs() < SYN_AGAIN);
-    let since = lapse.map_or(closed.at, |lapse| lapse.first.0);
     // After a goodbye another visit is nothing to wonder about.
-    let is_abrupt = is_abrupt(session, tunnel, closed);
+    let is_abrupt = closed.is_some_and(|closed| is_abrupt(session, tunnel, closed));
     let is_one = |away: &TurnedAway| {
         let is_same = away.program.is_none() || away.program == group::program(last);
-        let is_retry = away.how != Refusal::WithoutTunnel || is_abrupt;
+        let is_retry = match away.how {
+            Refusal::Reset => true,
+            Refusal::Unanswered => closed.is_some(),
+            Refusal::WithoutTunnel => is_abrupt,
+        };
         is_same && is_retry && (0.0..RETRIES).contains(&away.at.seconds_since(since))
     };
     let mut all: Vec<TurnedAway> = beside.chain(own).filter(is_one).collect();
