@@ -228,6 +228,8 @@ fn seam(session: &Session, points: &[Point], old: usize, new: usize) -> Option<R
     let over_dtls = flows.iter().filter(|d| d.came_up()).map(|d| d.end().min(start)).max();
     let end = closed.map_or_else(|| before.end().max(over_dtls.unwrap_or(before.start())), |c| c.at);
     let first_hello = flows.iter().flat_map(|d| d.attempts()).map(|(_, a)| a.first).min();
+    let reset = closed.filter(|c| c.reset && before.reset().is_some());
+    let is_thrown_out = reset.is_some_and(|c| c.direction == Direction::ToClient);
     let mut seam = Reconnect {
         at: start,
         frame: after.best().opened.first_frame,
@@ -244,11 +246,11 @@ fn seam(session: &Session, points: &[Point], old: usize, new: usize) -> Option<R
         quiet: quiet(points, before, &flows, closed, start),
         syn_wait: after.best().syn_wait().filter(is_long),
         hello_wait: after.best().hello_wait().filter(is_long),
-        reset: closed.filter(|c| c.reset && before.reset().is_some()),
+        reset,
         inner_mss: inner_mss(session, start),
         outer_mss: before.mss().first().copied().flatten().zip(after.mss().first().copied().flatten()),
         ceiling: ceiling(before, &flows).zip(ceiling(after, &later_flows(session, start))),
-        moved: moved(before, after),
+        moved: moved(before, after, is_thrown_out),
         cause: Cause::Unknown,
     };
     seam.cause = cause(session, points, &seam, closed);
@@ -510,12 +512,16 @@ fn ceiling(connection: &Connection, flows: &[&DtlsFlow]) -> Option<RangeInclusiv
     dtls.or_else(tls)
 }
 
-fn moved(before: &Connection, after: &Connection) -> Option<(IpAddr, IpAddr)> {
-    let new = after.views.iter().find_map(|a| {
+/// The client's address before and after. Behind the client's own point a NAT may give each connection another one, which says nothing;
+/// but whose address changes under a connection is told by a RST that nobody knows it any more.
+fn moved(before: &Connection, after: &Connection, is_thrown_out: bool) -> Option<(IpAddr, IpAddr)> {
+    let mut all = after.views.iter().filter_map(|a| {
         let old = before.views.iter().find(|b| b.point == a.point)?;
         Some((old.opened.endpoints().client.ip(), a.opened.endpoints().client.ip()))
     });
-    new.filter(|(old, new)| old != new)
+    let first = all.next();
+    let is_other = |(old, new): &(IpAddr, IpAddr)| old != new;
+    first.filter(is_other).or_else(|| all.find(is_other).filter(|_| is_thrown_out))
 }
 
 /// The last inner MSS announced before that moment and the first one after it, of the same IP version.
