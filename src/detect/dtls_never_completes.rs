@@ -61,6 +61,7 @@ The likely cause is told apart by what else was seen:
 - `udp-443-blocked-for-quic`: QUIC Initials of the same client to other hosts got no answer either
 - `port-blocked`: nothing came back from a port other than 443
 - `refused-on-the-way`, `gateway-not-listening`, `refused-by-gateway`: an ICMP error, by who sent it and its code
+- `not-forwarded`: the address the client asks refuses UDP, and forwards TCP to a gateway of another address, as captures at both ends show
 - `routing-loop`: ICMP Time Exceeded: the ClientHellos go round between routers until their TTL is used up
 - `answers-lost`: the gateway answers, and its answers do not reach the client
 - `gateway-silent`: ClientHellos reach the gateway's outside interface and get no answer
@@ -451,6 +452,7 @@ impl<'a> Failure<'a> {
         match &self.outcome {
             AttemptOutcome::Refused(error, ..) if is_out_of_hops(error) => "routing-loop",
             AttemptOutcome::Refused(error, sender, _) => match (Some(*sender) == server, is_port_unreachable(error)) {
+                (true, true) if self.case.session.forwarded_to().is_some() => "not-forwarded",
                 (true, true) => "gateway-not-listening",
                 (true, false) => "refused-by-gateway",
                 (false, _) => "refused-on-the-way",
@@ -601,6 +603,7 @@ impl<'a> Failure<'a> {
             "routing-loop" => "its packets run out of hops on the way",
             "refused-on-the-way" => "a hop on the way refuses its packets",
             "gateway-not-listening" => "nothing listens on the gateway's UDP port",
+            "not-forwarded" => "the device that forwards TCP to the gateway does not forward UDP",
             "refused-by-gateway" => "the gateway refuses its packets",
             "answers-lost" => "the gateway's answers do not reach the client",
             "gateway-silent" => "the gateway does not answer the ClientHellos",
@@ -909,8 +912,12 @@ impl<'a> Failure<'a> {
         let first = match (likely, &self.outcome) {
             ("gateway-not-listening", _) => format!(
                 "enable DTLS on the gateway's outside interface (`anyconnect enable`, `dtls port {port}` under `webvpn`), \
-                 or correct the port the client is told"
+                 or correct the port the client is told; if {gateway} only forwards to the gateway, forward udp/{port} there as well"
             ),
+            ("not-forwarded", _) => {
+                let own = self.case.session.forwarded_to().map_or(String::new(), |own| format!(" to {own}"));
+                format!("forward udp/{port}{own} on {gateway}, as it does with TCP")
+            }
             ("refused-by-gateway", AttemptOutcome::Refused(error, ..)) => {
                 format!("see on the gateway why it refuses udp/{port} ({}): access rule, control plane", icmp_words(error))
             }

@@ -793,6 +793,13 @@ impl Session {
             .find(|(near, far)| near != far)
     }
 
+    /// The gateway's own address, where captures at both ends show that the client asks another one, which forwards TCP to it.
+    pub fn forwarded_to(&self) -> Option<IpAddr> {
+        let server = |view: &View| view.opened.endpoints().server.ip();
+        let ends = self.connections.iter().filter_map(|c| Some((server(c.views.first()?), server(c.views.last()?))));
+        ends.filter(|(asked, own)| asked != own).map(|(_, own)| own).next()
+    }
+
     /// Ids of all points at which something of this session was seen, unordered, and one as often as something was seen there.
     pub fn seen_at(&self) -> impl Iterator<Item = PointId> {
         let inside = self.inner.iter().map(|flow| &*flow.facts);

@@ -279,7 +279,8 @@ fn cause(session: &Session, points: &[Point], seam: &Reconnect, closed: Option<C
     }
     if lost(before, after) {
         // Whether what the gateway says over DTLS arrives does not show at its own end: its SYN-ACK would have as well.
-        let is_heard = answered_over_dtls(session, seam.at) && !after.views.iter().any(|view| is_unheard(view));
+        let is_heard =
+            answered_over_dtls(session, seam.at, seam.syn_wait) && !after.views.iter().any(|view| is_unheard(view));
         return if is_heard { Cause::TlsLost } else { Cause::PathLost };
     }
     // A connection that is closed after its successor opened was given up for another reason.
@@ -405,11 +406,16 @@ fn heard_until(session: &Session, tunnel: &Connection, at: Timestamp) -> Option<
     heard.filter(|s| *Direction::ToClient.of(&s.records) > 0 && s.first < at).map(|s| s.last.min(at)).max()
 }
 
-/// Was the gateway heard over DTLS just before that moment, as near to the client as it was captured?
-fn answered_over_dtls(session: &Session, at: Timestamp) -> bool {
-    let flows = session.dtls.iter().filter(|d| d.start() < at && d.came_up()).map(DtlsFlow::best);
-    let heard = flows.filter_map(|v| v.last_packet(Direction::ToClient)).max();
-    heard.is_some_and(|heard| at.seconds_since(heard) < LOST)
+/// Was the gateway heard over DTLS just before that moment, from which a SYN may have waited so long, as near to the client as it was
+/// captured?
+fn answered_over_dtls(session: &Session, at: Timestamp, waited: Option<f64>) -> bool {
+    let flows = || session.dtls.iter().filter(|d| d.start() < at && d.came_up()).map(DtlsFlow::best);
+    let heard = flows().filter_map(|v| v.last_packet(Direction::ToClient)).max();
+    // What comes when the wait is nearly over came with the end of it.
+    let stretches = flows().filter_map(|v| v.dtls.as_deref()).flat_map(|dtls| dtls.activity.stretches.iter());
+    let mut said = stretches.filter(|s| *Direction::ToClient.of(&s.records) > 0);
+    let is_within = |wait: f64| said.any(|s| s.last > at && s.first < at.plus_seconds(wait - LOST));
+    heard.is_some_and(|heard| at.seconds_since(heard) < LOST) && waited.is_none_or(is_within)
 }
 
 /// How long nothing came from the gateway in any channel of the old tunnel while the client sent.

@@ -148,10 +148,15 @@ impl Outage {
         let silent = sent.reverse();
         let records = dtls().flat_map(|d| {
             let stretches = d.activity.stretches.iter().filter(|s| *silent.of(&s.records) > 0);
-            // In the last one the other side may have gone on alone.
             let last = silent.of(&d.last()).map(|(at, _)| at);
-            stretches
-                .map(move |s| (s.first, last.filter(|last| *last >= s.first).map_or(s.last, |last| s.last.min(last))))
+            let lapse = d.seldom().lapse.as_deref().filter(|_| sent == Direction::ToServer);
+            // At its end the other side may have gone on alone.
+            let spoke_until = move |s: &Stretch| {
+                let lapse = lapse.map(|(said, (answered, _))| said.first.0..*answered);
+                let begun = lapse.filter(|lapse| lapse.contains(&s.last)).map(|lapse| lapse.start);
+                begun.or(last.filter(|last| *last >= s.first)).map_or(s.last, |end| end.min(s.last))
+            };
+            stretches.map(move |s| (s.first, spoke_until(&s)))
         });
         let attempts = dtls().flat_map(|d| &d.attempts).filter(|_| silent == Direction::ToServer);
         let hellos = attempts.flat_map(|a| a.hello_frames()).map(|(_, at)| (at, at));
