@@ -504,8 +504,13 @@ fn finding(case: &Case<'_>, death: &Death<'_>, deaths: &[Death<'_>], worked: &[&
         }
         (None, 0) => {}
     }
+    let is_unseen = death.back.is_some() && records == 0 && death.retries.is_empty();
     if likely == "dropped-by-client" {
         text.push_str(" Nothing the client had sent over it went unanswered.");
+    } else if likely == "blocked-midway" && is_unseen {
+        text.push_str(
+            " Nothing shows here to be sent over it in vain: whether the client still sent anything, only its own capture tells.",
+        );
     }
     if let Some(words) = placed.map(|placed| placed.words(answered)) {
         text.push_str(&words);

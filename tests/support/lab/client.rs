@@ -232,6 +232,11 @@ impl World {
         self.client.dtls.as_ref().is_some_and(|dtls| dtls.up)
     }
 
+    /// Gives DTLS up without a word.
+    pub fn client_drops_dtls(&mut self) {
+        self.client.dtls = None;
+    }
+
     fn dtls_suite(&self) -> Suite {
         let version = match self.scenario.client.dtls {
             Generation::Legacy => Version::DTLS_0_9,

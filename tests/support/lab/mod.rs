@@ -366,6 +366,9 @@ impl World {
         if let Some(length) = action.full {
             self.client_is_full(seconds(length));
         }
+        if action.drops_dtls {
+            self.client_drops_dtls();
+        }
         if action.closes_dtls {
             self.closes_dtls();
         }

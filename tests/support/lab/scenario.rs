@@ -407,6 +407,9 @@ pub struct Action {
     /// The client ends the session.
     #[serde(default)]
     pub bye: bool,
+    /// The client gives DTLS up without a word, as when its link was down.
+    #[serde(default)]
+    pub drops_dtls: bool,
     /// The gateway closes DTLS with an encrypted alert.
     #[serde(default)]
     pub closes_dtls: bool,
