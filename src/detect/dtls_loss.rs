@@ -293,6 +293,12 @@ impl Search {
     }
 }
 
+/// The large datagrams of a view, with DF and without: a router on the way may clear it.
+fn large(view: &FlowFacts, direction: Direction) -> impl Iterator<Item = &Run> {
+    let fragmentable = view.dtls.iter().flat_map(move |dtls| direction.of(&dtls.seldom().fragmentable).iter());
+    direction.of(&view.large).iter().chain(fragmentable)
+}
+
 /// What the receiving end alone shows of the sizes that are lost.
 enum OneEnd {
     /// Since records are missing none above the second size came, up to the first before.
@@ -304,7 +310,7 @@ enum OneEnd {
 impl OneEnd {
     fn of(case: &Case<'_>, loss: &Loss<'_>) -> Option<OneEnd> {
         let (first_gap, _) = loss.sequence.seldom().gaps?;
-        let came = loss.direction.of(&loss.view.large);
+        let came: Vec<&Run> = large(loss.view, loss.direction).collect();
         // Where many large ones came all the same, their sender had learned to send what passes.
         let still: u32 = came.iter().filter(|run| run.last >= first_gap).map(|run| run.count).sum();
         if still >= loss.total.missing {
@@ -367,7 +373,7 @@ struct Gone {
 
 impl Gone {
     /// Those of a run, beside all that left and all that arrived.
-    fn of(run: &Run, left: &Runs, arrived: &Runs) -> Option<Gone> {
+    fn of(run: &Run, left: &Runs, arrived: &[&Run]) -> Option<Gone> {
         let Run { size, count, first, last, .. } = *run;
         let came = || arrived.iter().filter(|came| came.size >= size);
         let Some(last_came) = came().map(|came| came.last).max().filter(|came| *came >= first) else {
@@ -414,11 +420,12 @@ impl BySize {
             Some(bytes.get())
         };
         let (sent, came) = (largest(sender)?, largest(loss.view)?);
-        let [left, arrived] = [sender, loss.view].map(|view| loss.direction.of(&view.large));
+        let left = loss.direction.of(&sender.large);
+        let arrived: Vec<&Run> = large(loss.view, loss.direction).collect();
         // What left while nobody captured where it should arrive is not missing there.
         let receiver = case.point(loss.view.point)?;
         let awaited = || left.iter().filter(|run| receiver.was_capturing(run.first, run.last));
-        let gone = || awaited().filter_map(|run| Gone::of(run, left, arrived));
+        let gone = || awaited().filter_map(|run| Gone::of(run, left, &arrived));
         let (count, least) =
             (gone().map(|gone| u64::from(gone.count)).sum::<u64>(), gone().map(|gone| gone.size).min());
         let whole = Some(count).zip(least).filter(|_| count as f64 >= MOST * f64::from(loss.total.missing));

@@ -238,6 +238,11 @@ impl Tracker {
                     }
                 }
             }
+            What::Fragmentable(flow, large) => {
+                if let Some(dtls) = self.flow(*flow).and_then(|facts| facts.dtls.as_deref_mut()) {
+                    large.direction.of_mut(&mut dtls.seldom_mut().fragmentable).add(at, frame, *large);
+                }
+            }
             What::Icmp(seen) => self.icmp(at, frame, event.point, seen),
         }
     }
