@@ -485,12 +485,13 @@ fn observe_record(dtls: &mut DtlsFacts, at: Timestamp, frame: FrameRef, directio
         return;
     }
     let number = RecordNumber::new(record.epoch, record.sequence);
+    let before = direction.of(&dtls.heard).map(|(at, _)| at);
     let sequence = direction.of_mut(&mut dtls.sequence);
     // A handshake message may be sent again as it was.
     if record.content_type == 23 && sequence.is_copy(number) {
         return;
     }
-    sequence.note(at, number);
+    sequence.note(at, number, record.ip_len, before);
     if record.content_type == 21 {
         dtls.seldom_mut().sealed_alert.get_or_insert((at, frame, direction));
     }
