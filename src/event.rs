@@ -112,6 +112,8 @@ pub enum What<'a> {
     QuicInitial(FlowId, Direction),
     /// An IP packet with DF (or IPv6) of at least [`LARGE`] bytes in a flow that is neither TLS to a gateway nor DTLS.
     Large(FlowId, Large),
+    /// A DTLS datagram as large that came without DF, or in fragments.
+    Fragmentable(FlowId, Large),
     /// An ICMP error.
     Icmp(IcmpSeen),
     /// Fragmented datagrams between two hosts that never became whole; told when the capture ends.
@@ -427,7 +429,7 @@ pub struct DtlsRecordSeen {
     pub unfinished: bool,
 }
 
-/// A large DF packet.
+/// A large packet.
 #[derive(Clone, Copy, Debug)]
 pub struct Large {
     /// Which way.

@@ -4,7 +4,7 @@ use crate::event::{Direction, LARGE, PointId, Timestamp, Vantage};
 use crate::finding::{
     BothWays, Case, Detector, Evidence, Filter, Finding, Grade, Outcome, RuledOut, Severity, Wanted, count, elapsed,
 };
-use crate::session::facts::{FlowFacts, RATES, Rate, Run, Runs, Sequence};
+use crate::session::facts::{FlowFacts, Pace, Rate, Run, Runs, Sequence};
 use crate::session::limits::{is_swallowed_over_dtls, stuck_toward_client};
 use crate::session::{Basis, Channel};
 
@@ -20,8 +20,6 @@ const OWN: u32 = 10;
 const OWN_SHARE: f64 = 0.02;
 /// Where nobody knows where the capture stood, shares both ways that differ by less than so many times are its own.
 const ALIKE: f64 = 2.0;
-/// The busy seconds must lose so many times the share of the others for a limit on the rate.
-const TIMES: f64 = 4.0;
 
 const AT_RECEIVER: Grade = Grade::high("counted at the receiving end's own interface");
 const ELSEWHERE: Grade = Grade::medium("counted at a point of which nobody knows how near the receiver it stood");
@@ -44,17 +42,20 @@ the client's interface for records of the gateway, at the gateway's for records 
 end sent are missing at its own interface, or the record numbers of both sides jump over a silence of three seconds or more. Where \
 nobody knows where it stood, about the same loss both ways is taken for its own.
 
-- `rate-limited`: seconds with many records lose at least four times the share of quieter ones: policing or shaping of UDP
+- `rate-limited`: most seconds in which so much was sent lose, at least four times the share of quieter ones, and nine tenths of what is \
+missing are missing from them, from five or more: policing or shaping of UDP
 - `large-datagrams-lost`: captures at both ends, and nothing above a certain size arrives, of which as much was sent as is missing: \
 a path MTU that nobody tells (high)
 - `fragments-lost`: the same, where the sender's datagrams leave in IP fragments (high)
 - `large-datagrams-missing`: the receiving end alone, where since the first is missing none came as large as many before, or none \
 above what an ICMP on that path named
-- `outage`: nearly all are missing from a silence of three seconds or more, in which many a second were sent: the path was down so long (low)
+- `outage`: nearly all are missing from silences of three seconds or more, in which many a second were sent; or from three such silences \
+at most, in which captures at both ends show that little large was sent, or before and behind which many full datagrams came: the path, \
+or UDP on it, was down so long (low)
 - `path-mtu-search`: captures at both ends, and the large ones were lost only in the first 12 s, in which a client searches for the path \
 MTU, and nothing afterwards: no fault (info); one end alone then finds nothing
-- `loss`: the loss does not depend on the rate; where only large packets of the tunnel are missing, the path may carry less than \
-they measure",
+- `loss`: the loss does not depend on the rate, or nothing shows whether it does; where most seconds lose next to nothing and others, \
+as busy, much, a link loses in bursts; where only large packets of the tunnel are missing, the path may carry less than they measure",
     confidence: &[AT_RECEIVER, ELSEWHERE],
     remedy: &[
         "see what polices UDP between client and gateway (provider, branch firewall, QoS class: the outer packets carry the inner DSCP)",
@@ -113,16 +114,66 @@ impl<'a> Loss<'a> {
         self.view.dtls.as_deref()?.protected.into_iter().flatten().min()
     }
 
-    /// Seconds of the silence from which nearly all are missing: then the path was down, and loses nothing else.
-    fn outage(&self) -> Option<u32> {
+    /// The silences from which nearly all are missing: then the path was down, and loses nothing else.
+    fn outage(&self, case: &Case<'_>) -> Option<Outage> {
         /// Of those missing so many are.
         const MOST: f64 = 0.8;
         /// So many were sent in each second of it; one that is sent again and again is no flow of data.
-        const BUSY: u32 = 5;
+        const BUSY: f64 = 4.0;
+        /// What a size is lost for is lost each time it is sent: more silences tell nothing of themselves.
+        const FEW: u32 = 3;
         let seldom = self.sequence.seldom();
+        let (from, until) = seldom.longest?;
         let is_most = f64::from(seldom.in_silence) >= MOST * f64::from(self.total.missing);
-        let is_busy = seldom.in_silence >= BUSY.saturating_mul(seldom.silence);
-        (seldom.silence > 0 && is_most && is_busy).then_some(seldom.silence)
+        let outage = Outage { missing: seldom.in_silence, silences: seldom.silences, from, until };
+        let is_busy = f64::from(seldom.in_longest) >= BUSY * outage.seconds();
+        let is_no_matter_of_size =
+            || outage.silences <= FEW && (self.is_small(case, &outage) || self.is_large_again(&outage));
+        (is_most && (is_busy || is_no_matter_of_size())).then_some(outage)
+    }
+
+    /// The sender's own capture beside this one.
+    fn sender(&self, case: &'a Case<'_>) -> Option<&'a FlowFacts> {
+        let vantage = |view: &FlowFacts| case.vantage(view.point);
+        let near = if self.direction == Direction::ToClient { Vantage::Outside } else { Vantage::Client };
+        let is_mine = |view: &FlowFacts| std::ptr::eq(view, self.view);
+        let flow = case.session.dtls.iter().find(|flow| flow.views.iter().any(|view| is_mine(view)))?;
+        let mut others = flow.views.iter().filter(|view| view.point != self.view.point);
+        others.find(|view| vantage(view) == Some(near)).map(|view| &**view)
+    }
+
+    /// Does the sender's capture show that little of what it sent in the longest silence was large?
+    fn is_small(&self, case: &Case<'_>, outage: &Outage) -> bool {
+        /// So few of those missing, 1 = all.
+        const FEW: f64 = 0.2;
+        let Some(sender) = self.sender(case).filter(|sender| {
+            case.point(sender.point).is_some_and(|point| point.was_capturing(outage.from, outage.until))
+        }) else {
+            return false;
+        };
+        let meanwhile = |run: &&Run| run.first < outage.until && run.last > outage.from;
+        let sent: u32 = large(sender, self.direction).filter(meanwhile).map(|run| run.count).sum();
+        f64::from(sent) < FEW * f64::from(outage.missing)
+    }
+
+    /// Did many full datagrams come before the silence, and as large ones behind it? Then it was not for their size.
+    fn is_large_again(&self, outage: &Outage) -> bool {
+        /// Media comes in smaller ones (WebRTC: 1200 B), and says nothing of larger ones; IP bytes.
+        const FULL: u32 = 1300;
+        let runs = || large(self.view, self.direction);
+        let before = || runs().filter(|run| run.first <= outage.from);
+        let behind = || runs().filter(|run| run.last >= outage.until);
+        let Some(largest) = before().map(|run| run.size).max().filter(|size| *size >= FULL) else { return false };
+        let many = |came: u32| came >= MANY;
+        many(before().filter(|run| run.size == largest).map(|run| run.count).sum())
+            && many(behind().filter(|run| run.size >= largest).map(|run| run.count).sum())
+    }
+
+    /// Did many large datagrams come though records were missing?
+    fn large_came(&self) -> bool {
+        let Some((first_gap, _)) = self.sequence.seldom().gaps else { return false };
+        let came = large(self.view, self.direction).filter(|run| run.last >= first_gap);
+        came.map(|run| run.count).sum::<u32>() >= MANY
     }
 
     fn words(&self, case: &Case<'_>) -> String {
@@ -202,7 +253,7 @@ fn is_lossy(rate: Rate, direction: Direction) -> bool {
 /// A silence over which the numbers of both sides went on.
 fn gap(judged: &Sequence, other: &Sequence) -> Option<String> {
     let (judged, other) = (judged.seldom(), other.seldom());
-    let seconds = judged.silence.min(other.silence);
+    let seconds = judged.silence().min(other.silence());
     (judged.in_silence > 0 && other.in_silence > 0).then(|| {
         format!(
             "no DTLS record shows either way for {seconds} s, while the numbers of both sides went on by {} and {}",
@@ -293,6 +344,12 @@ impl Search {
     }
 }
 
+/// The large datagrams of a view, with DF and without: a router on the way may clear it.
+fn large(view: &FlowFacts, direction: Direction) -> impl Iterator<Item = &Run> {
+    let fragmentable = view.dtls.iter().flat_map(move |dtls| direction.of(&dtls.seldom().fragmentable).iter());
+    direction.of(&view.large).iter().chain(fragmentable)
+}
+
 /// What the receiving end alone shows of the sizes that are lost.
 enum OneEnd {
     /// Since records are missing none above the second size came, up to the first before.
@@ -304,7 +361,7 @@ enum OneEnd {
 impl OneEnd {
     fn of(case: &Case<'_>, loss: &Loss<'_>) -> Option<OneEnd> {
         let (first_gap, _) = loss.sequence.seldom().gaps?;
-        let came = loss.direction.of(&loss.view.large);
+        let came: Vec<&Run> = large(loss.view, loss.direction).collect();
         // Where many large ones came all the same, their sender had learned to send what passes.
         let still: u32 = came.iter().filter(|run| run.last >= first_gap).map(|run| run.count).sum();
         if still >= loss.total.missing {
@@ -367,7 +424,7 @@ struct Gone {
 
 impl Gone {
     /// Those of a run, beside all that left and all that arrived.
-    fn of(run: &Run, left: &Runs, arrived: &Runs) -> Option<Gone> {
+    fn of(run: &Run, left: &Runs, arrived: &[&Run]) -> Option<Gone> {
         let Run { size, count, first, last, .. } = *run;
         let came = || arrived.iter().filter(|came| came.size >= size);
         let Some(last_came) = came().map(|came| came.last).max().filter(|came| *came >= first) else {
@@ -404,21 +461,18 @@ impl BySize {
         if loss.total.missing == 0 {
             return None;
         }
-        let vantage = |view: &FlowFacts| case.vantage(view.point);
-        let near = if loss.direction == Direction::ToClient { Vantage::Outside } else { Vantage::Client };
-        let flow =
-            case.session.dtls.iter().find(|flow| flow.views.iter().any(|view| std::ptr::eq(&**view, loss.view)))?;
-        let sender = flow.views.iter().find(|view| vantage(view) == Some(near) && view.point != loss.view.point)?;
+        let sender = loss.sender(case)?;
         let largest = |view: &FlowFacts| {
             let (bytes, _) = (*loss.direction.of(&view.dtls.as_ref()?.largest_datagram))?;
             Some(bytes.get())
         };
         let (sent, came) = (largest(sender)?, largest(loss.view)?);
-        let [left, arrived] = [sender, loss.view].map(|view| loss.direction.of(&view.large));
+        let left = loss.direction.of(&sender.large);
+        let arrived: Vec<&Run> = large(loss.view, loss.direction).collect();
         // What left while nobody captured where it should arrive is not missing there.
         let receiver = case.point(loss.view.point)?;
         let awaited = || left.iter().filter(|run| receiver.was_capturing(run.first, run.last));
-        let gone = || awaited().filter_map(|run| Gone::of(run, left, arrived));
+        let gone = || awaited().filter_map(|run| Gone::of(run, left, &arrived));
         let (count, least) =
             (gone().map(|gone| u64::from(gone.count)).sum::<u64>(), gone().map(|gone| gone.size).min());
         let whole = Some(count).zip(least).filter(|_| count as f64 >= MOST * f64::from(loss.total.missing));
@@ -477,14 +531,42 @@ impl BySize {
 enum Cause<'a> {
     /// The size, as both ends show.
     Size(&'a BySize),
-    /// The path: it was down for so many seconds.
-    Outage(u32),
+    /// The path: it was down for a while.
+    Outage(Outage),
     /// The size, as one end shows.
     OneEnd(OneEnd),
     /// The rate.
     Rate(RateLimit),
+    /// A link that loses in bursts, whatever the rate.
+    Bursts(Bursts),
     /// Nothing that shows; and why that it is the rate could not.
     Unknown(Option<String>),
+}
+
+/// What is missing from silences.
+struct Outage {
+    missing: u32,
+    silences: u32,
+    /// The longest of them.
+    from: Timestamp,
+    until: Timestamp,
+}
+
+impl Outage {
+    fn seconds(&self) -> f64 {
+        self.until.seconds_since(self.from)
+    }
+
+    fn words(&self, case: &Case<'_>, loss: &Loss<'_>) -> String {
+        let of_them =
+            if self.missing < loss.total.missing { format!("{} of them", self.missing) } else { "They".to_owned() };
+        let [from, until] = [self.from, self.until].map(|at| at.seconds_since(case.session.start));
+        let silence = match self.silences {
+            1 => format!("a silence of some {:.0} s", self.seconds()),
+            silences => format!("{silences} silences, the longest of some {:.0} s", self.seconds()),
+        };
+        format!(" {of_them} are missing from {silence}, from second {from:.1} to {until:.1} of the session.")
+    }
 }
 
 impl<'a> Cause<'a> {
@@ -492,15 +574,21 @@ impl<'a> Cause<'a> {
         if let Some(by_size) = &loss.by_size {
             return Cause::Size(by_size);
         }
-        if let Some(seconds) = loss.outage() {
-            return Cause::Outage(seconds);
+        if let Some(outage) = loss.outage(case) {
+            return Cause::Outage(outage);
         }
         if let Some(one_end) = OneEnd::of(case, loss) {
             return Cause::OneEnd(one_end);
         }
-        let untimed = case.untimed();
-        let limit = rate_limit(&loss.sequence.rates()).filter(|_| untimed.is_none());
-        limit.map_or(Cause::Unknown(untimed), Cause::Rate)
+        if let Some(why) = case.untimed() {
+            return Cause::Unknown(Some(why));
+        }
+        match by_rate(&loss.sequence.paces(), loss.large_came()) {
+            ByRate::Grows(limit) => Cause::Rate(limit),
+            ByRate::Bursts(bursts) => Cause::Bursts(bursts),
+            ByRate::Same => Cause::Unknown(None),
+            ByRate::CannotTell(why) => Cause::Unknown(Some(why.to_owned())),
+        }
     }
 
     fn word(&self) -> &'static str {
@@ -510,7 +598,7 @@ impl<'a> Cause<'a> {
             Cause::Outage(_) => "outage",
             Cause::OneEnd(_) => "large-datagrams-missing",
             Cause::Rate(_) => "rate-limited",
-            Cause::Unknown(_) => "loss",
+            Cause::Bursts(_) | Cause::Unknown(_) => "loss",
         }
     }
 
@@ -522,11 +610,13 @@ impl<'a> Cause<'a> {
                 format!("DTLS datagrams toward the {to} that need fragments are lost")
             }
             (Cause::Size(_), _) => format!("large DTLS datagrams toward the {to} are lost, and small ones pass"),
-            (Cause::Outage(seconds), _) => {
-                format!("for some {seconds} s no DTLS record came to the {to}: the path was down")
-            }
+            (Cause::Outage(outage), _) => format!(
+                "for some {:.0} s no DTLS record came to the {to}: the path, or UDP on it, was down",
+                outage.seconds()
+            ),
             (Cause::OneEnd(_), _) => format!("{lost}, the large ones, it seems"),
             (Cause::Rate(_), _) => format!("{lost}, the more the faster they come"),
+            (Cause::Bursts(_), _) => format!("{lost}, in bursts"),
             (Cause::Unknown(_), Some(back)) => {
                 format!("{lost}, and {:.0} % toward the {}", back.share() * 100.0, back.receiver())
             }
@@ -538,18 +628,10 @@ impl<'a> Cause<'a> {
     fn words(&self, case: &Case<'_>, loss: &Loss<'_>) -> String {
         match self {
             Cause::Size(by_size) => by_size.words(case),
-            Cause::Outage(seconds) => {
-                let lost = loss.sequence.seldom().in_silence;
-                let of_them = if lost < loss.total.missing { format!("{lost} of them") } else { "They".to_owned() };
-                format!(" {of_them} are missing from a silence of some {seconds} s.")
-            }
+            Cause::Outage(outage) => outage.words(case, loss),
             Cause::OneEnd(one_end) => one_end.words(),
-            Cause::Rate(limit) => format!(
-                " In seconds with {} or more records {:.1} % are missing, in quieter ones {:.1} %: the loss grows with the rate.",
-                limit.from,
-                limit.busy * 100.0,
-                limit.quiet * 100.0
-            ),
+            Cause::Rate(limit) => limit.words(),
+            Cause::Bursts(bursts) => bursts.words(),
             Cause::Unknown(Some(why)) => format!(" Whether the loss grows with the rate cannot be told: {why}."),
             Cause::Unknown(None) => String::new(),
         }
@@ -560,6 +642,12 @@ impl<'a> Cause<'a> {
             Cause::Size(by_size) => by_size.remedy(),
             Cause::Outage(_) => {
                 vec!["see what happened to the path at that moment, to the client's own link first (Wi-Fi, a cable, a carrier)".to_owned()]
+            }
+            Cause::Bursts(_) => {
+                vec![
+                    "see which link on the way loses in bursts, the client's own first (Wi-Fi, a cable, a carrier)"
+                        .to_owned(),
+                ]
             }
             Cause::OneEnd(one_end) => one_end.remedy(),
             Cause::Rate(_) | Cause::Unknown(_) => DETECTOR.remedy.iter().map(|r| (*r).to_owned()).collect(),
@@ -572,7 +660,7 @@ fn finding(case: &Case<'_>, loss: &Loss<'_>, back: Option<&Loss<'_>>) -> Finding
     let cause = Cause::of(case, loss);
     let (why, inside) = (cause.words(case, loss), swallowed(case, loss, &cause));
     let told = match cause {
-        Cause::Rate(_) | Cause::Unknown(_) => [inside, why],
+        Cause::Rate(_) | Cause::Bursts(_) | Cause::Unknown(_) => [inside, why],
         _ => [why, inside],
     };
     let mut summary = loss.words(case) + &told.concat();
@@ -581,7 +669,8 @@ fn finding(case: &Case<'_>, loss: &Loss<'_>, back: Option<&Loss<'_>>) -> Finding
     Finding {
         severity: match cause {
             Cause::Size(_) => Severity::High,
-            Cause::OneEnd(_) | Cause::Rate(_) | Cause::Unknown(_) if loss.share() >= NOTICED => Severity::Medium,
+            Cause::Outage(_) => Severity::Low,
+            _ if loss.share() >= NOTICED => Severity::Medium,
             _ => Severity::Low,
         },
         grade: if loss.at_receiver { AT_RECEIVER } else { ELSEWHERE },
@@ -629,34 +718,150 @@ fn ruled_out(loss: &Loss<'_>, cause: &Cause<'_>) -> Vec<RuledOut> {
     ruled_out
 }
 
-/// Seconds from so many records on lose far more than the others.
-struct RateLimit {
-    from: u32,
-    busy: f64,
-    quiet: f64,
+/// How the loss goes with the rate.
+enum ByRate {
+    /// It grows with it.
+    Grows(RateLimit),
+    /// It does not: most seconds as busy lose next to nothing.
+    Bursts(Bursts),
+    /// It does not.
+    Same,
+    /// Nobody knows, and why.
+    CannotTell(&'static str),
 }
 
-fn rate_limit(rates: &[Rate; 5]) -> Option<RateLimit> {
-    /// Records that the quiet seconds must have shown.
-    const ENOUGH: u32 = 50;
-    /// Records that the quiet seconds would have lost at the share of the busy ones.
-    const EXPECTED: f64 = 5.0;
-    let sum = |part: &[Rate]| {
-        part.iter().fold(Rate::default(), |a, b| Rate { seen: a.seen + b.seen, missing: a.missing + b.missing })
+/// Seconds in which so much or more was sent, from which nearly all is missing, beside quieter ones.
+struct RateLimit {
+    /// Bytes a second.
+    from: u64,
+    busy: Pace,
+    quiet: Rate,
+}
+
+impl RateLimit {
+    /// Would the quiet seconds show that they lose as well?
+    fn is_told(&self, large_came: bool) -> bool {
+        /// Records that they must have shown where hardly any large one came: else it may be the size.
+        const ENOUGH: u32 = 50;
+        /// Records that they would have lost at the share of the busy ones; of fewer it may be chance that they lost none.
+        const EXPECTED: f64 = 5.0;
+        let expected = f64::from(self.quiet.seen) * self.busy.all.share();
+        expected >= EXPECTED && (self.quiet.seen >= ENOUGH || large_came)
+    }
+
+    fn grows(&self) -> bool {
+        /// The busy seconds lose so many times the share of the others.
+        const TIMES: f64 = 4.0;
+        let share = self.busy.all.share();
+        self.busy.all.missing >= MANY && share >= SHARE && share >= TIMES * self.quiet.share()
+    }
+
+    /// Do most of the busy seconds lose? Where enough was saved up before, a limit spares some.
+    fn is_even(&self) -> bool {
+        /// So many do, 1 = all.
+        const MOST: f64 = 0.6;
+        f64::from(self.busy.losing) >= MOST * f64::from(self.busy.seconds)
+    }
+
+    /// Do enough of them? Few may have met a link's bad moment.
+    fn is_lasting(&self) -> bool {
+        /// So many do.
+        const SECONDS: u32 = 5;
+        self.busy.losing >= SECONDS
+    }
+
+    fn steepness(&self) -> f64 {
+        self.busy.all.share() - self.quiet.share()
+    }
+
+    fn words(&self) -> String {
+        format!(
+            " In seconds in which some {} or more was sent {:.1} % are missing ({} of {} such seconds lose), in quieter ones {:.1} %: \
+             the loss grows with the rate.",
+            bit_rate(self.from),
+            self.busy.all.share() * 100.0,
+            self.busy.losing,
+            self.busy.seconds,
+            self.quiet.share() * 100.0
+        )
+    }
+}
+
+/// Few of the busy seconds lose much, and the others next to nothing.
+struct Bursts(Pace);
+
+impl Bursts {
+    fn of(busy: Pace) -> Option<Bursts> {
+        /// Fewer seconds tell nothing.
+        const SECONDS: u32 = 8;
+        /// So many would be missing from each second if all lost alike: none would be spared by chance.
+        const EACH: u32 = 3;
+        let spared = busy.seconds.saturating_sub(busy.losing);
+        let each = |records: u32, seconds: u32| f64::from(records) / f64::from(seconds.max(1));
+        // What limits the rate lets at least as much through in seconds that lose.
+        let came_less =
+            each(busy.seen_in_losing, busy.losing) < each(busy.all.seen.saturating_sub(busy.seen_in_losing), spared);
+        let is_one = busy.seconds >= SECONDS
+            && spared > busy.losing
+            && busy.all.missing >= EACH.saturating_mul(busy.seconds)
+            && came_less;
+        is_one.then_some(Bursts(busy))
+    }
+
+    fn words(&self) -> String {
+        let Pace { seconds, losing, .. } = self.0;
+        format!(
+            " They are lost in bursts: of {seconds} seconds in which about as much was sent {} lose next to nothing, so that it is not \
+             the rate.",
+            seconds.saturating_sub(losing)
+        )
+    }
+}
+
+fn by_rate(paces: &[Pace], large_came: bool) -> ByRate {
+    /// Of what is missing so much is missing from the busy seconds, 1 = all.
+    const MOST: f64 = 0.9;
+    let total = sum(paces).all;
+    if total.missing < MANY {
+        return ByRate::Same;
+    }
+    let split = |(i, pace): (usize, &Pace)| {
+        let (quiet, busy) = paces.split_at_checked(i)?;
+        Some(RateLimit { from: pace.bytes, busy: sum(busy), quiet: sum(quiet).all })
     };
-    let splits = RATES.iter().enumerate().filter_map(|(i, from)| {
-        let (quiet, busy) = rates.split_at_checked(i + 1)?;
-        let (quiet, busy) = (sum(quiet), sum(busy));
-        let grows = busy.share() >= SHARE && busy.share() >= TIMES * quiet.share();
-        // Else it may be chance that the quiet ones lost so few.
-        let would_show = f64::from(quiet.seen) * busy.share() >= EXPECTED;
-        (grows && would_show && quiet.seen >= ENOUGH && busy.missing >= MANY).then_some(RateLimit {
-            from: *from,
-            busy: busy.share(),
-            quiet: quiet.share(),
-        })
-    });
-    splits.max_by(|a, b| (a.busy - a.quiet).total_cmp(&(b.busy - b.quiet)))
+    let holds_most = |split: &RateLimit| f64::from(split.busy.all.missing) >= MOST * f64::from(total.missing);
+    let splits = || paces.iter().enumerate().skip(1).filter_map(split).take_while(holds_most);
+    let told = || splits().filter(|split| split.is_told(large_came));
+    let even = || told().filter(|split| split.grows() && split.is_even());
+    let steepest = |a: &RateLimit, b: &RateLimit| a.steepness().total_cmp(&b.steepness());
+    if let Some(limit) = even().filter(RateLimit::is_lasting).max_by(steepest) {
+        return ByRate::Grows(limit);
+    }
+    if let Some(bursts) = splits().last().and_then(|split| Bursts::of(split.busy)) {
+        return ByRate::Bursts(bursts);
+    }
+    if even().next().is_some() {
+        ByRate::CannotTell("too few seconds were as busy as those that lose")
+    } else if told().any(|split| split.grows()) {
+        ByRate::CannotTell("seconds in which about as much was sent lose unevenly")
+    } else if told().next().is_none() {
+        ByRate::CannotTell("too little came in seconds in which less was sent")
+    } else {
+        ByRate::Same
+    }
+}
+
+fn sum(paces: &[Pace]) -> Pace {
+    paces.iter().fold(Pace::default(), |sum, pace| sum.with(pace))
+}
+
+/// Bytes a second, as limits are configured.
+fn bit_rate(bytes: u64) -> String {
+    let bits = bytes.saturating_mul(8);
+    match bits {
+        0..1_000_000 => format!("{} kbit/s", bits / 1000),
+        _ => format!("{:.1} Mbit/s", bits as f64 / 1e6),
+    }
 }
 
 #[cfg(test)]
@@ -668,8 +873,10 @@ mod tests {
     /// Record numbers, one each so many seconds.
     fn sequence(numbers: impl IntoIterator<Item = (f64, u64)>) -> Sequence {
         let mut sequence = Sequence::default();
+        let mut before = None;
         for (at, number) in numbers {
-            sequence.note(Timestamp::from_nanos(1_000_000_000_000).plus_seconds(at), RecordNumber::new(1, number));
+            let at = Timestamp::from_nanos(1_000_000_000_000).plus_seconds(at);
+            sequence.note(at, RecordNumber::new(1, number), 1000, before.replace(at));
         }
         sequence
     }
@@ -679,8 +886,8 @@ mod tests {
         let steady = |n: u64| (n as f64 / 20.0, n);
         let whole = sequence((0..400).map(steady));
         let holed = sequence((0..100).chain(300..400).map(steady));
-        assert_eq!((holed.missing(), holed.seldom().in_silence, holed.seldom().silence), (200, 200, 11));
-        assert_eq!(holed.rates().iter().map(|rate| rate.missing).sum::<u32>(), 0, "nobody knows their rate");
+        assert_eq!((holed.missing(), holed.seldom().in_silence, holed.seldom().silence()), (200, 200, 10));
+        assert_eq!(sum(&holed.paces()).all.missing, 0, "nobody knows their rate");
         assert!(gap(&holed, &whole).is_none());
         assert!(gap(&holed, &holed).is_some());
         let busy = sequence((0..400).filter(|n| n % 4 != 0).map(steady));
@@ -702,19 +909,54 @@ mod tests {
         assert!(doubt(rate(700, 300), rate(960, 40), None).is_none(), "not alike");
     }
 
+    /// Seconds, in each of which so many records of 1000 bytes were seen and so many lost.
+    fn seconds(each: impl IntoIterator<Item = (u64, u64)>) -> Sequence {
+        let mut next = 0;
+        let mut records = Vec::new();
+        for (second, (seen, missing)) in each.into_iter().enumerate() {
+            records.extend((0..seen).map(|n| (second as f64 + n as f64 / (seen + 1) as f64, next + n)));
+            // What is lost is missed in the same second.
+            if let Some(last) = records.last_mut().filter(|_| missing > 0) {
+                last.1 += missing;
+            }
+            next += seen + missing;
+        }
+        sequence(records)
+    }
+
+    fn told(each: &[(u64, u64)], large_came: bool) -> ByRate {
+        by_rate(&seconds(each.iter().copied()).paces(), large_came)
+    }
+
     #[test]
     fn the_loss_must_grow_with_the_rate() {
-        let rate = |seen, missing| Rate { seen, missing };
-        let none = rate(0, 0);
-        let limited = rate_limit(&[rate(200, 0), none, none, rate(400, 200), none]).unwrap();
-        assert_eq!((limited.from, limited.quiet), (256, 0.0));
-        assert!(
-            rate_limit(&[rate(200, 100), none, none, rate(400, 200), none]).is_none(),
-            "the same share at any rate"
-        );
-        assert!(
-            rate_limit(&[rate(20, 0), none, none, rate(400, 200), none]).is_none(),
-            "too few quiet seconds to tell"
-        );
+        let quiet = |n: usize| vec![(20, 0); n];
+        let policed = |n: usize| [quiet(10), vec![(90, 60); n], quiet(10), vec![(96, 70); 2]].concat();
+        let ByRate::Grows(limit) = told(&policed(3), false) else { panic!("policed") };
+        assert_eq!((limit.busy.seconds, limit.busy.losing, limit.quiet.missing), (5, 5, 0));
+        assert!(matches!(told(&policed(1), false), ByRate::CannotTell(_)), "too few busy seconds");
+        assert!((20_000..=150_000).contains(&limit.from), "{}", limit.from);
+        let alike = [vec![(10, 5); 4], vec![(100, 50); 8]].concat();
+        assert!(matches!(told(&alike, true), ByRate::Same), "the same share at any rate");
+        let hardly = [vec![(5, 0); 2], vec![(90, 45); 5]].concat();
+        assert!(matches!(told(&hardly, true), ByRate::CannotTell(_)), "too few quiet seconds to tell");
+        let small = [vec![(10, 0); 4], vec![(90, 45); 5]].concat();
+        assert!(matches!(told(&small, false), ByRate::CannotTell(_)), "it may be their size");
+        assert!(matches!(told(&small, true), ByRate::Grows(_)), "large ones came all the same");
+    }
+
+    #[test]
+    fn a_constant_rate_of_which_few_seconds_lose_much_is_no_limit() {
+        let call = |n: usize| vec![(74, 0); n];
+        let quiet = || vec![(10, 0); 10];
+        let bursts = [quiet(), call(4), vec![(44, 30)], call(4), vec![(20, 54), (60, 14)], call(6)].concat();
+        let ByRate::Bursts(Bursts(busy)) = told(&bursts, false) else { panic!("bursts") };
+        assert_eq!((busy.seconds, busy.losing), (17, 3));
+        // A limit that spared as many seconds lets as much through in those that lose.
+        let saved = [quiet(), vec![(74, 0); 8], vec![(74, 14); 7]].concat();
+        assert!(!matches!(told(&saved, false), ByRate::Bursts(_)));
+        // Few of each second are missing: it is chance that most lose none.
+        let rare = [quiet(), [call(3), vec![(73, 1)]].concat().repeat(24)].concat();
+        assert!(matches!(told(&rare, false), ByRate::Same | ByRate::CannotTell(_)));
     }
 }

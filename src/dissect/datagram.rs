@@ -2,7 +2,7 @@
 
 use super::opened::Datagrams;
 use super::{Bench, Told, is_super_frame};
-use crate::event::{Direction, DtlsMessage, DtlsRecordSeen, Event, Unsealed, What};
+use crate::event::{Direction, DtlsMessage, DtlsRecordSeen, Event, LARGE, Large, Unsealed, What};
 use crate::packet::{Packet, UdpDatagram};
 use crate::tls::dtls::{self, DtlsHandshakeReader, looks_like_dtls, parse_datagram};
 use crate::tls::lookalike::{is_ike, is_quic_initial, is_stun};
@@ -80,12 +80,14 @@ pub(super) fn take(
     if let Some(dtls) = &mut udp.dtls {
         records(dtls, told, bench, packet, datagram, direction);
     }
-    if packet.fragments == 0 {
-        if is_super_frame(&packet.ip, datagram.payload_len, None) {
-            told.flow.state.add_super_frame();
-        } else {
-            told.large(&packet.ip, direction, false);
-        }
+    if packet.fragments == 0 && is_super_frame(&packet.ip, datagram.payload_len, None) {
+        told.flow.state.add_super_frame();
+    } else if packet.fragments == 0 && packet.ip.dont_fragment {
+        told.large(&packet.ip, direction, false);
+    } else if udp.dtls.is_some() && packet.ip.total_len >= LARGE {
+        // What came so came all the same: its sender may have set DF, and a router on the way cleared it.
+        let large = Large { direction, ip_len: packet.ip.total_len, again: false };
+        told.tell(What::Fragmentable(told.id(), large));
     }
 }
 

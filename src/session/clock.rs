@@ -218,6 +218,10 @@ fn shift_flow(flow: &mut FlowFacts, by: f64) {
         if let Some(seldom) = &mut dtls.seldom {
             seldom.renegotiation.iter_mut().chain(&mut seldom.last).flatten().for_each(|(at, _)| move_it(at));
             seldom.sealed_alert.iter_mut().for_each(|(at, ..)| move_it(at));
+            for run in seldom.fragmentable.iter_mut().flat_map(|runs| runs.iter_mut()) {
+                move_it(&mut run.first);
+                move_it(&mut run.last);
+            }
             seldom.unasked.1.iter_mut().for_each(|(at, _)| move_it(at));
             if let Some((said, (until, _))) = seldom.lapse.as_deref_mut() {
                 shift_unanswered(said, by);

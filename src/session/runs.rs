@@ -33,6 +33,9 @@ impl Kept {
 }
 
 impl Runs {
+    /// None.
+    pub const NONE: Runs = Runs(None);
+
     /// Were there none?
     pub fn is_empty(&self) -> bool {
         self.0.is_none()

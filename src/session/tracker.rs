@@ -238,6 +238,11 @@ impl Tracker {
                     }
                 }
             }
+            What::Fragmentable(flow, large) => {
+                if let Some(dtls) = self.flow(*flow).and_then(|facts| facts.dtls.as_deref_mut()) {
+                    large.direction.of_mut(&mut dtls.seldom_mut().fragmentable).add(at, frame, *large);
+                }
+            }
             What::Icmp(seen) => self.icmp(at, frame, event.point, seen),
         }
     }
@@ -480,12 +485,13 @@ fn observe_record(dtls: &mut DtlsFacts, at: Timestamp, frame: FrameRef, directio
         return;
     }
     let number = RecordNumber::new(record.epoch, record.sequence);
+    let before = direction.of(&dtls.heard).map(|(at, _)| at);
     let sequence = direction.of_mut(&mut dtls.sequence);
     // A handshake message may be sent again as it was.
     if record.content_type == 23 && sequence.is_copy(number) {
         return;
     }
-    sequence.note(at, number);
+    sequence.note(at, number, record.ip_len, before);
     if record.content_type == 21 {
         dtls.seldom_mut().sealed_alert.get_or_insert((at, frame, direction));
     }

@@ -1,6 +1,7 @@
 //! What the DTLS of one UDP flow showed.
 
 use super::super::few::Few;
+use super::super::runs::Runs;
 use super::attempt::{AttemptFacts, Message, MessageKind};
 use super::inside::Packets;
 use super::said::{Activity, Heard, LastWord, Unanswered};
@@ -61,6 +62,8 @@ pub struct SeldomInDtls {
     pub sealed_alert: Option<(Timestamp, FrameRef, Direction)>,
     /// Handshake messages of a server that nobody asked here: how many, and the first.
     pub unasked: (u32, Option<(Timestamp, FrameRef)>),
+    /// Large datagrams each way that came without DF or in fragments.
+    pub fragmentable: [Runs; 2],
     /// Long records of the client soon after set-up, and which the server answered with one as long.
     pub probes: Vec<Probe>,
     /// The longest time in which the client's records went unanswered until an answer came, and that answer.
@@ -169,6 +172,7 @@ impl DtlsFacts {
             last: [None; 2],
             sealed_alert: None,
             unasked: (0, None),
+            fragmentable: [Runs::NONE; 2],
             probes: Vec::new(),
             lapse: None,
             inside: None,

@@ -429,6 +429,7 @@ impl World {
     /// From the client over the hop.
     fn out(&mut self, mut packet: Packet) {
         let Some(extra) = self.rules(&packet, "out") else { return };
+        packet.df &= !self.scenario.link.clears_df;
         if self.scenario.link.clamp_mss.is_some() {
             self.clamp(&mut packet);
         }
@@ -445,6 +446,7 @@ impl World {
     /// Back to the client over the hop.
     fn back(&mut self, mut packet: Packet) {
         let Some(extra) = self.rules(&packet, "back") else { return };
+        packet.df &= !self.scenario.link.clears_df;
         if self.scenario.link.clamp_mss.is_some() {
             self.clamp(&mut packet);
         }

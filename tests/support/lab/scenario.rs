@@ -235,6 +235,8 @@ pub struct Link {
     pub mtu: u32,
     /// The hop tells senders whose DF packets it drops.
     pub icmp: bool,
+    /// The hop clears DF.
+    pub clears_df: bool,
     /// The hop lowers the MSS of SYNs to this.
     pub clamp_mss: Option<u16>,
     /// The hop lowers TTLs like so many routers.
@@ -243,7 +245,7 @@ pub struct Link {
 
 impl Default for Link {
     fn default() -> Link {
-        Link { delay_ms: 5.0, mtu: 1500, icmp: true, clamp_mss: None, routers: 1 }
+        Link { delay_ms: 5.0, mtu: 1500, icmp: true, clears_df: false, clamp_mss: None, routers: 1 }
     }
 }
 
