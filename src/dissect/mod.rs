@@ -352,7 +352,8 @@ fn take(
             datagram::take(&mut udp, &mut Told { flow, place, sink }, bench, packet, datagram, direction);
             flow.state.body = Body::Udp(udp);
         }
-        Transport::IcmpError(error) => {
+        // What a host tells itself, as on its loopback interface, never was on the wire.
+        Transport::IcmpError(error) if ip.src != ip.dst => {
             let quotes = error.quoted.as_ref().and_then(|quoted| table.quoted(point, quoted));
             let quotes = quotes.map(|(direction, flow)| {
                 let direction = if flow.state.swapped { direction.reverse() } else { direction };
