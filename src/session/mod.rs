@@ -450,6 +450,8 @@ pub struct Oversized {
     pub is_bracketed: bool,
     /// How many, to the server side and to the client.
     pub packets: [u64; 2],
+    /// There may have been more: of so many sizes some are not kept.
+    pub is_least: bool,
     /// How many distinct ones: packets less TCP repeats, to the server side and to the client.
     pub segments: [u64; 2],
     /// Size → how many.
