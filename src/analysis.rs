@@ -653,7 +653,7 @@ impl Run<'_> {
         }
         self.tell_decryption(&flows);
         let told = Told { tls: self.options.tls_mtu, dtls: self.options.dtls_mtu };
-        let session::Assembled { mut sessions, clocks, unclaimed, strays, ike, late } =
+        let session::Assembled { mut sessions, clocks, unclaimed, strays, ike, late, unrecognised } =
             session::assemble(flows, icmp, incomplete, refused, meetings, &mut self.points);
         let left_out = sessions.len().saturating_sub(self.options.max_sessions.unwrap_or(MAX_SESSIONS));
         sessions.truncate(sessions.len() - left_out);
@@ -670,6 +670,8 @@ impl Run<'_> {
         self.report.losses.extend(report::build::late_dtls(&late));
         if self.report.summary.sessions > 0 {
             self.report.losses.extend(report::build::strays(&strays));
+        } else {
+            self.report.losses.extend(report::build::unrecognised(&unrecognised));
         }
         self.tell_ether_types();
         for hint in unclaimed {

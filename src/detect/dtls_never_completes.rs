@@ -187,6 +187,10 @@ fn no_attempt(case: &Case<'_>) -> Outcome {
     let wanted = Some(Wanted { vantage: Vantage::Client, why: "whether the client sends DTLS ClientHellos at all" });
     let tunnels: Vec<_> = case.session.tunnels().filter(|t| t.settled().is_some()).collect();
     let Some(tunnel) = tunnels.first() else {
+        let connections = &case.session.connections;
+        if !connections.is_empty() && connections.iter().all(|c| !c.role.is_tunnel() && c.begins_here()) {
+            return Outcome::cannot_tell("no TLS tunnel came up, and DTLS is only tried beside one", None);
+        }
         return Outcome::cannot_tell(
             "the capture began after the tunnel; a DTLS attempt before that would not be in it",
             None,

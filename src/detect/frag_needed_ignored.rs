@@ -31,7 +31,8 @@ bytes does, costs users speed only.
 
 A UDP sender that searches for the path MTU, as QUIC and openconnect's DTLS do, may go on with probes above it (RFC 8899 §4.6): no \
 size more than six times in a search, never a larger one after a smaller, while packets that fit go on behind them. They are no \
-more than a tenth of those, or their sizes fall.",
+more than a tenth of those, or their sizes fall. A search by halves goes up and down: four sizes or more within 12 seconds, hardly \
+one of them twice but for the last.",
     confidence: &[USELESS, SEVERAL, ONE],
     remedy: &[
         "find the firewall between this capture point and the sender that drops ICMP 3/4, and let it pass",

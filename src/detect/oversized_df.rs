@@ -307,14 +307,12 @@ fn summary(case: &Case<'_>, session: &Session, over: &Oversized, limit: Option<&
         Channel::OuterUdp => "outer UDP packet",
         _ => "packet",
     };
+    let (least, smaller) = if over.is_least { ("at least ", " and smaller") } else { ("", "") };
+    let sizes = format!("{}{smaller} with DF", sizes.join(", "));
     let ways = match (over.to_client(), over.to_server()) {
-        (down, 0) => format!("{} of {} with DF toward the client", count(down, what), sizes.join(", ")),
-        (0, up) => format!("{} of {} with DF toward the server", count(up, what), sizes.join(", ")),
-        (down, up) => format!(
-            "{} of {} with DF toward the client and {up} toward the server",
-            count(down, what),
-            sizes.join(", ")
-        ),
+        (down, 0) => format!("{least}{} of {sizes} toward the client", count(down, what)),
+        (0, up) => format!("{least}{} of {sizes} toward the server", count(up, what)),
+        (down, up) => format!("{least}{} of {sizes} toward the client and {up} toward the server", count(down, what)),
     };
     let mut text = format!("{ways} at {}; limit {}", case.place(over.point), limit_words(limit, over));
     if over.most_repeats > 1 {

@@ -71,7 +71,9 @@ lost for less than thirty seconds and the tunnel went on, or there was no tunnel
 
 fn check(case: &Case<'_>) -> Outcome {
     let session = case.session;
-    let Some(last) = session.tunnels().last() else {
+    // Where the gateway granted none at all, the last connection that asked for one.
+    let refused = || session.connections.iter().rev().find(|connection| refusal(connection).is_some());
+    let Some(last) = session.tunnels().last().or_else(refused) else {
         return Outcome::cannot_tell("the TLS tunnel was not captured", None);
     };
     let seams: Vec<&Reconnect> = session.reconnects.iter().filter(|r| r.cause != Cause::Mtu).collect();

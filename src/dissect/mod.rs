@@ -1,5 +1,6 @@
 //! Frames to events: drives packet, flow and tls, one frame at a time. The only room that knows all of mechanism.
 
+mod copies;
 mod datagram;
 mod opened;
 mod proxy;
@@ -14,6 +15,7 @@ use crate::event::{
 use crate::flow::table::{Flow, Table};
 use crate::flow::{self, table, tcp};
 use crate::packet::{self, Decoder, FragmentLosses, IpHeader, Packet, TcpSegment, Transport, Undecoded};
+use copies::Copies;
 use opened::{Keys, Plain};
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -56,6 +58,7 @@ pub struct Dissector {
     inner_decoder: Decoder,
     inner_table: Table<State>,
     carried: Carried,
+    copies: Copies,
     room: [Vec<u8>; 2],
     losses: Losses,
     /// The point and what was seen there, by interface.
@@ -192,6 +195,7 @@ struct Bench<'a> {
     losses: &'a mut Losses,
     keys: Keys<'a>,
     carried: &'a mut Carried,
+    copies: &'a mut Copies,
 }
 
 impl Place {
@@ -215,6 +219,7 @@ impl Dissector {
             inner_decoder: Decoder::new(limits.fragments),
             inner_table: Table::with_ends(limits.flows, State::is_over),
             carried: Carried::default(),
+            copies: Copies::default(),
             room: [Vec::new(), Vec::new()],
             losses: Losses::default(),
             interfaces: Vec::new(),
@@ -240,8 +245,9 @@ impl Dissector {
         if self.interfaces.len() <= interface {
             self.interfaces.resize(interface + 1, (point, Protocols::default()));
         }
-        let Dissector { limits, decoder, table, losses, interfaces, carried, room: [record, packet], .. } = self;
-        let mut bench = Bench { limits, losses, keys: Keys { keyring, record, packet }, carried };
+        let Dissector { limits, decoder, table, losses, interfaces, carried, copies, room: [record, packet], .. } =
+            self;
+        let mut bench = Bench { limits, losses, keys: Keys { keyring, record, packet }, carried, copies };
         let Some((known, seen)) = interfaces.get_mut(interface) else { return };
         *known = point;
         let decoded = decoder.decode(frame, &mut |packet| {
@@ -263,12 +269,13 @@ impl Dissector {
     #[cold]
     fn push_inner(&mut self, frame: &Frame<'_>, outer: Place, sink: &mut impl FnMut(&Event<'_>)) {
         let Some(point) = outer.point.inside() else { return };
-        let Dissector { limits, inner_decoder, inner_table, losses, carried, room: [record, packet], .. } = self;
+        let Dissector { limits, inner_decoder, inner_table, losses, carried, copies, room: [record, packet], .. } =
+            self;
         let Carried { bytes, packets } = std::mem::take(carried);
         // What is sealed inside the tunnel is nobody's business.
         let mut nothing = Keyring::new();
         let keys = Keys { keyring: &mut nothing, record, packet };
-        let mut bench = Bench { limits, losses, keys, carried };
+        let mut bench = Bench { limits, losses, keys, carried, copies };
         for (flow, direction, range) in &packets {
             let Some(data) = bytes.get(range.clone()) else { continue };
             sink(&outer.event(What::Inner(*flow, *direction, data)));
@@ -345,7 +352,8 @@ fn take(
             datagram::take(&mut udp, &mut Told { flow, place, sink }, bench, packet, datagram, direction);
             flow.state.body = Body::Udp(udp);
         }
-        Transport::IcmpError(error) => {
+        // What a host tells itself, as on its loopback interface, never was on the wire.
+        Transport::IcmpError(error) if ip.src != ip.dst => {
             let quotes = error.quoted.as_ref().and_then(|quoted| table.quoted(point, quoted));
             let quotes = quotes.map(|(direction, flow)| {
                 let direction = if flow.state.swapped { direction.reverse() } else { direction };

@@ -361,7 +361,7 @@ pub(super) fn take(
     if is_ack {
         direction.reverse().of_mut(&mut tcp.probes).acknowledged(segment.ack, segment.sacked, place.at);
     }
-    let Bench { limits, losses, keys, carried } = bench;
+    let Bench { limits, losses, keys, carried, .. } = bench;
     let mut seen = Seen { told, losses, alert: None, carried };
     // It acknowledges what did not show here: its sender hears more than this point.
     let theirs = direction.reverse().of(&tcp.streams).next_seq();

@@ -1,6 +1,6 @@
 //! Sessions and findings to the report: owned, serialisable, nothing left to compute for a renderer.
 
-use super::words::LATE_DTLS;
+use super::words::{LATE_DTLS, OTHER_TLS, counted, grouped};
 use super::{
     ByDirection, Capture, Check, DataStretch, DtlsAttempt, Evidence, Filter, Finding, FragNeeded, FrameNumber,
     Interface, Limit, Loss, NextCapture, Oversized, PathMtu, Reconnect, Report, RuledOut, SCHEMA_VERSION, Session,
@@ -11,6 +11,7 @@ use crate::event::{FrameRef, PointId, Timestamp, Vantage};
 use crate::finding::{self, Case, Detector, Outcome, Severity, Wanted, by_capture};
 use crate::session::attempt::{AttemptOutcome, Judged, icmp_words, judge};
 use crate::session::facts::{AttemptFacts, FlowFacts, IcmpFacts, Stretch, Stretches};
+use crate::session::unrecognised::{Fate, Server, Unrecognised};
 use crate::session::{self, Point, link_name};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
@@ -592,9 +593,41 @@ pub fn late_dtls(late: &BTreeSet<(IpAddr, SocketAddr)>) -> Option<Loss> {
     let more = late.len() as u64 - 1;
     let more = if more > 0 { format!(" and {}", finding::count(more, "more such pair")) } else { String::new() };
     let text = format!(
-        "DTLS data between {client} and {server}{more}, begun before the capture and without TLS beside it: if that is a gateway,          its tunnel is up, and nothing was judged; a capture that also has TCP, or the beginning, shows it"
+        "DTLS data between {client} and {server}{more}, begun before the capture and without TLS beside it: if that is a gateway, its tunnel is up, and nothing was judged; a capture that also has TCP, or the beginning, shows it"
     );
     Some(Loss { kind: LATE_DTLS.to_owned(), capture: None, count: late.len() as u64, text, limit: false })
+}
+
+/// What to say of TLS where no session was recognised: to whom, why nothing tells whose it is, and what would.
+pub fn unrecognised(unrecognised: &Unrecognised) -> Vec<Loss> {
+    let last = unrecognised.servers.len().saturating_sub(1);
+    let line = |(place, server): (usize, &Server)| {
+        let kind = if server.packets > 0 { "TLS" } else { "TCP" };
+        let packets =
+            if server.packets > 0 { format!("{}, ", counted(server.packets, "packet")) } else { String::new() };
+        let fate = |(fate, count): &(Fate, u64)| match server.fates.len() {
+            1 => fate.words().to_owned(),
+            _ => format!("{} {}", grouped(*count), fate.words()),
+        };
+        let fates: Vec<String> = server.fates.iter().map(fate).collect();
+        let wanted = server.fates.iter().find_map(|(fate, _)| fate.wanted());
+        let wanted = wanted.map_or(String::new(), |wanted| format!("; {wanted}"));
+        let more = match unrecognised.more {
+            more if more > 0 && place == last => format!("; and {} like that", counted(more, "more server")),
+            _ => String::new(),
+        };
+        let text = format!(
+            "whether {} to {} ({packets}from frame {}) {} a tunnel's: {}{wanted}{more}",
+            counted(server.connections, &format!("{kind} connection")),
+            server.address,
+            grouped(u64::from(server.first.number)),
+            if server.connections == 1 { "is" } else { "are" },
+            fates.join(", ")
+        );
+        let (kind, capture) = (OTHER_TLS.to_owned(), Some(server.first.capture));
+        Loss { kind, capture, count: server.connections, text, limit: false }
+    };
+    unrecognised.servers.iter().enumerate().map(line).collect()
 }
 
 /// As a POSIX shell takes it for one word.

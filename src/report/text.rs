@@ -1106,6 +1106,8 @@ mod tests {
             cut.starts_with("No AnyConnect session was recognised in the 100 frames in 1 capture, and 1 of them"),
             "{cut}"
         );
+        assert!(words("other-tls", 1).contains("but there are TLS connections"));
+        assert_eq!(headline("other-tls", 1), "No AnyConnect session recognised");
     }
 
     #[test]

@@ -93,6 +93,9 @@ const UNDECODED: &str = "undecoded";
 /// The kind of loss that is DTLS of nobody knows what.
 pub(super) const LATE_DTLS: &str = "late-dtls";
 
+/// The kind of loss that is TLS of nobody knows what.
+pub(super) const OTHER_TLS: &str = "other-tls";
+
 /// Reasons why frames could not be read that are told where there is no session.
 const SHOWN_REASONS: usize = 3;
 
@@ -105,6 +108,8 @@ enum Hidden {
     Cut(u64),
     /// DTLS was up before, and nothing tells whose.
     Late,
+    /// There are TLS connections, or attempts at them, and nothing tells whether they are a tunnel's.
+    Tls,
 }
 
 fn hidden(report: &Report) -> Option<Hidden> {
@@ -115,7 +120,8 @@ fn hidden(report: &Report) -> Option<Hidden> {
     let frames = report.captures.iter().map(|c| c.frames).fold(0, u64::saturating_add);
     match (sum(UNDECODED), sum("cut-frames")) {
         (unread, _) if unread > frames / 2 => Some(Hidden::Unread(unread)),
-        (_, 0) => (sum(LATE_DTLS) > 0).then_some(Hidden::Late),
+        (_, 0) if sum(LATE_DTLS) > 0 => Some(Hidden::Late),
+        (_, 0) => (sum(OTHER_TLS) > 0).then_some(Hidden::Tls),
         (_, cut) => Some(Hidden::Cut(cut)),
     }
 }
@@ -156,6 +162,14 @@ pub(super) fn no_session_words(report: &Report) -> String {
         Some(Hidden::Late) => {
             return format!(
                 "No AnyConnect session was recognised in the {} in {captures}, but DTLS data passed that may be a tunnel's: see below.",
+                counted(frames, "frame")
+            );
+        }
+        Some(Hidden::Tls) => {
+            return format!(
+                "No AnyConnect session was recognised in the {} in {captures}, but there are TLS connections, or attempts at \
+                 them: see below to whom, and what hides a tunnel in them. A capture from inside a tunnel may need a label \
+                 (inside:FILE) to be understood.",
                 counted(frames, "frame")
             );
         }

@@ -4,12 +4,13 @@ use super::facts::{FlowFacts, MAX_FRAMES, Run};
 use super::limits::useful_mtus;
 use super::{Icmp, Session};
 use crate::event::{Direction, FrameRef, PointId, Protocol, Timestamp};
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 /// Packets in flight when the ICMP was sent do not count: grace, seconds.
 const GRACE: f64 = 0.5;
 /// A search for the path MTU sends a size no more often than this (RFC 8899 §5.1.2: three times; openconnect: six).
-const SENDINGS: u32 = 6;
+const SENDINGS: u64 = 6;
 /// It begins anew only after so long, seconds (RFC 8899 §5.1.1: 600; some sooner).
 const AGAIN: f64 = 30.0;
 /// Its packets above the limit are no more than one in so many that fit, or else their sizes fall.
@@ -93,25 +94,36 @@ fn probes(flow: &FlowFacts, way: Direction, limit: u32) -> bool {
     let mut runs: Vec<&Run> = way.of(&flow.large).iter().filter(|run| run.size > limit).collect();
     runs.sort_by_key(|run| run.first);
     let Some(last) = runs.iter().map(|run| run.last).max() else { return false };
-    let above: u64 = runs.iter().map(|run| u64::from(run.count)).sum();
-    let fits = u64::from(*way.of(&flow.ended.packets)).saturating_sub(above);
+    let fits = u64::from(*way.of(&flow.ended.packets)).saturating_sub(sent(&runs));
     let goes_on = flow.last_packet(way).is_some_and(|at| at > last);
-    let mut sendings = 0;
-    let mut before: Option<&Run> = None;
-    for run in &runs {
-        let in_search = before.filter(|before| run.first.seconds_since(before.last) < AGAIN);
-        if in_search.is_some_and(|before| before.size < run.size) {
-            return false;
-        }
-        let known = in_search.is_some_and(|before| before.size == run.size);
-        sendings = if known { sendings + run.count } else { run.count };
-        if sendings > SENDINGS {
-            return false;
-        }
-        before = Some(run);
-    }
-    let falls = runs.iter().any(|run| runs.iter().any(|other| other.size < run.size));
-    goes_on && (above * FEW <= fits || falls && above <= fits)
+    let mut searches = runs.chunk_by(|before, run| run.first.seconds_since(before.last) < AGAIN);
+    let only_fall = searches.clone().all(falls);
+    let falls = only_fall && runs.iter().any(|run| runs.iter().any(|other| other.size < run.size));
+    let is_little = sent(&runs) * FEW <= fits || falls && sent(&runs) <= fits;
+    goes_on && is_little && (only_fall || searches.all(|search| self::falls(search) || halves(search)))
+}
+
+fn sent(runs: &[&Run]) -> u64 {
+    runs.iter().map(|run| u64::from(run.count)).sum()
+}
+
+/// Never a larger size after a smaller one, and none often.
+fn falls(search: &[&Run]) -> bool {
+    let mut of_one_size = search.chunk_by(|before, run| before.size == run.size);
+    of_one_size.all(|runs| sent(runs) <= SENDINGS) && search.is_sorted_by(|before, run| before.size >= run.size)
+}
+
+/// Up and down between what fits and what does not, as a search by halves goes: many sizes within its time, hardly one of them sent
+/// twice, but for the last.
+fn halves(search: &[&Run]) -> bool {
+    /// Sizes above the limit that such a search tries at least: half of what it takes for the 220 between 1280 and 1500 bytes.
+    const STEPS: usize = 4;
+    /// It is over within this time, seconds (openconnect: 10).
+    const SEARCH: f64 = 12.0;
+    let sizes = search.iter().map(|run| run.size).collect::<BTreeSet<u32>>().len();
+    let (first, last) = (search.iter().map(|run| run.first).min(), search.iter().map(|run| run.last).max());
+    let lasted = first.zip(last).map_or(0.0, |(first, last)| last.seconds_since(first));
+    sizes >= STEPS && lasted <= SEARCH && sent(search) <= 2 * sizes as u64 + SENDINGS
 }
 
 /// Packets of a run from that moment on; of one that had begun as many as its pace makes of the time that was left, at least its last.
@@ -180,5 +192,11 @@ mod tests {
         assert!(!is_search(Protocol::Udp, &[(1.0, 1500, 7)], 1000, 30.0), "the same data again and again");
         assert!(!is_search(Protocol::Udp, &[(1.0, 1450, 1), (3.0, 1500, 1)], 1000, 30.0), "as data comes");
         assert!(is_search(Protocol::Udp, &[(1.0, 1450, 3), (601.0, 1500, 3)], 1000, 700.0), "a search begins anew");
+        let halves = [(1.0, 1500, 1), (1.1, 1440, 1), (1.2, 1410, 1), (1.3, 1470, 1), (1.4, 1425, 1), (1.5, 1407, 7)];
+        assert!(is_search(Protocol::Udp, &halves, 300, 30.0), "up and down");
+        assert!(!is_search(Protocol::Udp, &halves, 100, 30.0), "not little beside its data");
+        assert!(!is_search(Protocol::Udp, &[&halves[..], &[(20.0, 1440, 1)]].concat(), 300, 30.0), "for too long");
+        let data = halves.map(|(at, size, _)| (at, size, 4));
+        assert!(!is_search(Protocol::Udp, &data, 1000, 30.0), "the same sizes again and again");
     }
 }

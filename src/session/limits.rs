@@ -798,6 +798,7 @@ fn tally(
     let (is_bracketed, limit, since, until) = (limit.is_bracket(), limit.bytes, limit.since, limit.until);
     let runs = direction.of(&flow.large);
     let counts = |run: &&Run| run.size > limit && is_within(run.first, since, until);
+    let is_least = runs.lack_some() && runs.iter().all(|run| run.size > limit);
     let runs: Vec<&Run> = runs.iter().filter(counts).collect();
     if runs.is_empty() {
         return;
@@ -808,6 +809,7 @@ fn tally(
         limit,
         is_bracketed,
         packets: [0, 0],
+        is_least: false,
         segments: [0, 0],
         sizes: BTreeMap::new(),
         most_repeats: 0,
@@ -823,6 +825,7 @@ fn tally(
     let sizes = flow.ended.sizes.toward(direction);
     let passed = sizes.largest_passed;
     let stuck = sizes.smallest_stuck.as_deref();
+    over.is_least |= is_least;
     for run in runs {
         let count = u64::from(run.count);
         *way.of_mut(&mut over.packets) += count;

@@ -16,6 +16,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
+use unrecognised::Unrecognised;
 
 pub mod attempt;
 pub mod beside;
@@ -48,6 +49,7 @@ pub mod silence;
 mod stretches;
 mod timing;
 pub mod tracker;
+pub mod unrecognised;
 
 /// How sure we are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, JsonSchema)]
@@ -448,6 +450,8 @@ pub struct Oversized {
     pub is_bracketed: bool,
     /// How many, to the server side and to the client.
     pub packets: [u64; 2],
+    /// There may have been more: of so many sizes some are not kept.
+    pub is_least: bool,
     /// How many distinct ones: packets less TCP repeats, to the server side and to the client.
     pub segments: [u64; 2],
     /// Size → how many.
@@ -824,6 +828,8 @@ pub struct Assembled {
     pub ike: BTreeSet<(IpAddr, IpAddr)>,
     /// Who talked over DTLS that was up before the capture, and with whom, where nothing tells that it is AnyConnect.
     pub late: BTreeSet<(IpAddr, SocketAddr)>,
+    /// TLS beside it all, where there is no session.
+    pub unrecognised: Unrecognised,
     /// What looks like the inside of a tunnel, and was not believed to be.
     pub unclaimed: Vec<inner::Unclaimed>,
     /// Fragmentation Needed about packets of no session.
@@ -855,6 +861,7 @@ pub fn assemble(
     let ike = others.iter().filter(|f| f.ike).map(|f| f.opened.endpoints().addresses()).collect();
     let late = others.iter().filter(|f| join::is_late_talk(f)).map(|f| f.opened.endpoints());
     let late = late.map(|ends| (ends.client.ip(), ends.server)).collect();
+    let unrecognised = if sessions.is_empty() { Unrecognised::of(&others, &refused) } else { Unrecognised::default() };
     beside::attach(&mut sessions, &others, &refused, &incomplete);
     let (outer, pace) = (outer_addresses(&sessions), pace::Pace::default());
     mirror::part(&sessions, &outer, &mut others, &mut icmp, &mut meetings, &pace, points);
@@ -862,7 +869,7 @@ pub fn assemble(
     drop(pace);
     let strays = inner::attach_icmp(&mut sessions, icmp);
     point::infer_inner(points, &sessions);
-    Assembled { sessions, clocks, unclaimed, strays, ike, late }
+    Assembled { sessions, clocks, unclaimed, strays, ike, late, unrecognised }
 }
 
 /// The addresses of the tunnels' ends.

@@ -20,6 +20,8 @@ struct Kept {
     older: Few<Run>,
     /// The one that began last: most packets belong to it, so that it lies nearest.
     latest: Run,
+    /// There was no room for some, which are smaller than all that are kept.
+    lacks: bool,
 }
 
 impl Kept {
@@ -46,6 +48,11 @@ impl Runs {
         self.0.iter().flat_map(|kept| kept.iter())
     }
 
+    /// Were there more, with no room for them? Those are smaller than the ones kept.
+    pub fn lack_some(&self) -> bool {
+        self.0.as_ref().is_some_and(|kept| kept.lacks)
+    }
+
     /// All of them, to change them; newest first.
     pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Run> {
         self.0.iter_mut().flat_map(|kept| kept.newest_first())
@@ -54,7 +61,7 @@ impl Runs {
     /// Adds a packet; says whether it begins one of the first runs.
     pub(super) fn add(&mut self, at: Timestamp, frame: FrameRef, large: Large) -> bool {
         let Some(kept) = self.0.as_deref_mut() else {
-            self.0 = Some(Box::new(Kept { older: Few::default(), latest: Run::new(at, frame, large) }));
+            self.0 = Some(Box::new(Kept { older: Few::default(), latest: Run::new(at, frame, large), lacks: false }));
             return true;
         };
         let count = kept.older.len() + 1;
@@ -68,6 +75,7 @@ impl Runs {
         }
         // A run begins: where there is no room the smallest size goes, for it is the least telling one.
         let smallest = kept.iter().map(|run| run.size).min().filter(|_| full);
+        kept.lacks |= full;
         if smallest.is_some_and(|size| large.ip_len <= size) {
             return false;
         }
@@ -145,6 +153,15 @@ mod tests {
 
     fn sizes(runs: &Runs) -> Vec<u32> {
         runs.iter().map(|run| run.size).collect()
+    }
+
+    #[test]
+    fn whether_some_had_no_room_is_known() {
+        let mut runs = Runs::default();
+        add(&mut runs, [1444; 4 * MAX_RUNS], 2.0);
+        assert!(!runs.lack_some(), "of one size all are counted");
+        add(&mut runs, [1443], 2.0);
+        assert!(runs.lack_some());
     }
 
     #[test]
