@@ -1,35 +1,32 @@
 //! Which DTLS records of a handshake are copies of one just seen: a mirror port or a capture of several interfaces shows a frame twice.
 
 use crate::event::{Direction, FlowId, Timestamp};
+use crate::maps::hash;
 use crate::tls::dtls::DtlsRecord;
 use std::collections::VecDeque;
-use std::hash::{DefaultHasher, Hash, Hasher};
 
 /// A copy follows its frame within this time; nobody sends again so soon (RFC 6347 §4.2.4.1: 1 s; RFC 9147 §5.8.2: 100 ms), nanoseconds.
 const AT_ONCE: u64 = 50_000_000;
-/// Records remembered.
-const MOST: usize = 64;
+/// Records remembered: a copy comes microseconds later, before many others.
+const MOST: usize = 16;
 
-/// The latest records of handshakes, of all flows.
+/// The latest records of handshakes, of all flows: what each was, and when.
 #[derive(Debug, Default)]
-pub(super) struct Copies(VecDeque<(Timestamp, FlowId, Direction, u64)>);
+pub(super) struct Copies(VecDeque<(u64, Timestamp)>);
 
 impl Copies {
     /// Is it a record of that flow once more, byte by byte? What is sent again has a new number (RFC 6347 §4.1), or comes later.
     pub(super) fn has(&mut self, at: Timestamp, flow: FlowId, direction: Direction, record: &DtlsRecord<'_>) -> bool {
-        let mut hasher = DefaultHasher::new();
-        (record.content_type.0, record.epoch, record.sequence, record.fragment).hash(&mut hasher);
-        let hash = hasher.finish();
-        let is_same = |(then, of, way, known): &(Timestamp, FlowId, Direction, u64)| {
-            (*of, *way, *known) == (flow, direction, hash) && at.nanos().abs_diff(then.nanos()) < AT_ONCE
-        };
+        let DtlsRecord { content_type, epoch, sequence, fragment, .. } = *record;
+        let one = hash((flow, direction, content_type.0, epoch, sequence, fragment));
+        let is_same = |(known, then): &(u64, Timestamp)| *known == one && at.nanos().abs_diff(then.nanos()) < AT_ONCE;
         if self.0.iter().any(is_same) {
             return true;
         }
         if self.0.len() >= MOST {
             self.0.pop_front();
         }
-        self.0.push_back((at, flow, direction, hash));
+        self.0.push_back((one, at));
         false
     }
 }
