@@ -481,7 +481,8 @@ impl<'a> Break<'a> {
             let vantage = self.old.and_then(|old| case.vantage(old.best().point));
             // A client that moved comes back from another address, which only its own capture shows to be the same client.
             let from = if vantage == Some(Vantage::Client) { "" } else { " from the client's address" };
-            return format!("{text}. No new tunnel{from} followed{}.", turned_away_words(case));
+            let none = if self.likely == "refused" { "No tunnel" } else { "No new tunnel" };
+            return format!("{text}. {none}{from} followed{}.", turned_away_words(case));
         };
         text + &self.seam_words(case, seam, seams)
     }
