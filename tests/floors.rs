@@ -23,7 +23,7 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("flow", &["capture", "chunks", "packet"]),
     // First waist: what was seen.
     ("event", &["anyconnect", "capture", "flow", "packet", "tls"]),
-    ("dissect", &["anyconnect", "capture", "decrypt", "event", "flow", "packet", "tls"]),
+    ("dissect", &["anyconnect", "capture", "decrypt", "event", "flow", "maps", "packet", "tls"]),
     ("session", &["chunks", "event", "maps"]),
     // Second waist: what it means.
     ("finding", &["event", "session"]),
