@@ -265,6 +265,8 @@ impl Sequence {
             let faster = &mut self.seldom.get_or_insert_default().faster;
             let place = faster.partition_point(|pace| pace.bytes < bytes);
             if faster.get(place).is_none_or(|pace| pace.bytes != bytes) {
+                // Hardly a flow has more than a few.
+                faster.reserve_exact(1);
                 faster.insert(place, Pace { bytes, ..Pace::default() });
             }
             if let Some(pace) = faster.get_mut(place) {
