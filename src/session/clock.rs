@@ -1,7 +1,7 @@
 //! Several captures, several clocks: how far they are apart, and all times brought onto one.
 
 use super::Point;
-use super::facts::{FlowFacts, IcmpFacts, Random, Unanswered, View};
+use super::facts::{FlowFacts, IcmpFacts, Random, Runs, Unanswered, View};
 use crate::event::{Endpoints, PointId, Protocol, Refused, Timestamp, Vantage};
 use crate::maps::HashMap;
 use std::collections::BTreeMap;
@@ -172,6 +172,13 @@ fn shift_unanswered(said: &mut Unanswered, by: f64) {
     said.after.iter_mut().for_each(|at| shift(at, by));
 }
 
+fn shift_runs(runs: &mut [Runs], by: f64) {
+    for run in runs.iter_mut().flat_map(|runs| runs.iter_mut()) {
+        shift(&mut run.first, by);
+        shift(&mut run.last, by);
+    }
+}
+
 fn shift_flow(flow: &mut FlowFacts, by: f64) {
     let move_it = |at: &mut Timestamp| shift(at, by);
     move_it(&mut flow.opened.first);
@@ -193,10 +200,7 @@ fn shift_flow(flow: &mut FlowFacts, by: f64) {
         move_it(&mut hole.until);
     }
     flow.closed.iter_mut().for_each(|closed| move_it(&mut closed.at));
-    for run in flow.large.iter_mut().flat_map(|runs| runs.iter_mut()) {
-        move_it(&mut run.first);
-        move_it(&mut run.last);
-    }
+    shift_runs(&mut flow.large, by);
     if let Some(tls) = flow.tls.as_deref_mut() {
         tls.client_hello.iter_mut().for_each(|(at, ..)| move_it(at));
         tls.server_hello.iter_mut().for_each(|hello| move_it(&mut hello.at));
@@ -218,10 +222,7 @@ fn shift_flow(flow: &mut FlowFacts, by: f64) {
         if let Some(seldom) = &mut dtls.seldom {
             seldom.renegotiation.iter_mut().chain(&mut seldom.last).flatten().for_each(|(at, _)| move_it(at));
             seldom.sealed_alert.iter_mut().for_each(|(at, ..)| move_it(at));
-            for run in seldom.fragmentable.iter_mut().flat_map(|runs| runs.iter_mut()) {
-                move_it(&mut run.first);
-                move_it(&mut run.last);
-            }
+            shift_runs(&mut seldom.fragmentable, by);
             seldom.unasked.1.iter_mut().for_each(|(at, _)| move_it(at));
             if let Some((said, (until, _))) = seldom.lapse.as_deref_mut() {
                 shift_unanswered(said, by);

@@ -55,7 +55,7 @@ fn is_unmistakable(flow: &FlowFacts) -> bool {
 
 /// A talk over DTLS that was up before the capture: an AnyConnect tunnel, if anything tells that the server is a gateway.
 pub(super) fn is_late_talk(flow: &FlowFacts) -> bool {
-    speaks_dtls(flow) && late(flow) && flow.dtls.iter().all(|dtls| dtls.protected.iter().all(Option::is_some))
+    !flow.media && late(flow) && flow.dtls.iter().all(|dtls| dtls.protected.iter().all(Option::is_some))
 }
 
 /// Puts sessions together.

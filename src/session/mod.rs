@@ -790,18 +790,15 @@ impl Session {
     pub fn nat(&self) -> Option<(IpAddr, IpAddr)> {
         let groups = self.connections.iter().map(|c| &c.views).chain(self.dtls.iter().map(|d| &d.views));
         groups
-            .filter_map(|views| {
-                let (near, far) = (views.first()?, views.last()?);
-                Some((near.opened.endpoints().client.ip(), far.opened.endpoints().client.ip()))
-            })
+            .filter_map(|views| near_and_far(views))
+            .map(|(near, far)| (near.client.ip(), far.client.ip()))
             .find(|(near, far)| near != far)
     }
 
     /// The gateway's own address, where captures at both ends show that the client asks another one, which forwards TCP to it.
     pub fn forwarded_to(&self) -> Option<IpAddr> {
-        let server = |view: &View| view.opened.endpoints().server.ip();
-        let ends = self.connections.iter().filter_map(|c| Some((server(c.views.first()?), server(c.views.last()?))));
-        ends.filter(|(asked, own)| asked != own).map(|(_, own)| own).next()
+        let mut ends = self.connections.iter().filter_map(|c| near_and_far(&c.views));
+        ends.find(|(near, far)| near.server.ip() != far.server.ip()).map(|(_, far)| far.server.ip())
     }
 
     /// Ids of all points at which something of this session was seen, unordered, and one as often as something was seen there.
@@ -810,6 +807,11 @@ impl Session {
         let views = self.outer_views().chain(inside).map(|view| view.point);
         views.chain(self.icmp.iter().map(|error| error.facts.point))
     }
+}
+
+/// A flow's ends, as the point nearest to the client and the one farthest from it show them.
+fn near_and_far(views: &[View]) -> Option<(Endpoints, Endpoints)> {
+    Some((views.first()?.opened.endpoints(), views.last()?.opened.endpoints()))
 }
 
 /// The link type's name for reports.

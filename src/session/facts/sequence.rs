@@ -97,12 +97,12 @@ pub struct Pace {
 }
 
 impl Pace {
-    /// Both together.
+    /// Both together; the bytes stay.
     pub fn with(self, other: &Pace) -> Pace {
         let mut all = self.all;
         all.add(other.all);
         Pace {
-            bytes: self.bytes.min(other.bytes),
+            bytes: self.bytes,
             seconds: self.seconds.saturating_add(other.seconds),
             losing: self.losing.saturating_add(other.losing),
             all,
