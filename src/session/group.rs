@@ -54,6 +54,11 @@ impl Group {
         self.views.iter().filter_map(|view| last_alive(view)).max().unwrap_or(self.end())
     }
 
+    /// When FIN or RST closed it.
+    pub(super) fn closed(&self) -> Option<Timestamp> {
+        self.views.iter().filter_map(|view| Some(view.closed()?.at)).min()
+    }
+
     pub(super) fn shape(&self) -> Shape {
         self.views
             .iter()

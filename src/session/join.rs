@@ -10,6 +10,7 @@ use super::shape::{Shape, asks_again, converses, exchanges};
 use super::{Confidence, Connection, DtlsFlow, Entry, Point, Role, Session, attempt};
 use crate::event::{Timestamp, Token};
 use crate::maps::{HashMap, HashSet};
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::iter::Peekable;
 use std::net::IpAddr;
@@ -19,6 +20,8 @@ use std::vec;
 const RECONNECT_WITHIN: f64 = 330.0;
 /// A login begins at most this long before its tunnel connection opens, seconds.
 const LOGIN_BEFORE: f64 = 600.0;
+/// A client closes its tunnel and opens the next within so many seconds.
+const REPLACED: f64 = 2.0;
 /// A connection this long is no visit to a web page, seconds; and of a program that others tunnel with.
 const QUIET_TUNNEL: f64 = 120.0;
 const KNOWN_TUNNEL: f64 = 10.0;
@@ -316,8 +319,14 @@ fn chain(
             !(last.views.iter().any(logged_in) || login.is_some_and(|at| at > last.end()))
         };
         let is_same_program = |home: usize| last(home).is_some_and(|last| last.program() == group.program());
+        // Of two users behind one address, the one who closes his tunnel as this one opens replaces it.
+        let replaced = |home: usize| {
+            let closed = last(home)?.closed()?;
+            let apart = closed.seconds_since(group.start).abs();
+            (apart < REPLACED).then_some(Reverse(closed.nanos().abs_diff(group.start.nanos())))
+        };
         let in_time = |death: &Timestamp| *death <= alive_from && group.start.seconds_since(*death) <= RECONNECT_WITHIN;
-        // The one that died last is the likeliest to be continued.
+        // The one that died last is the likeliest to be continued, if none is replaced.
         let likeliest = || {
             died.range(..=(alive_from, usize::MAX))
                 .rev()
@@ -325,7 +334,7 @@ fn chain(
                 .take_while(|(death, _)| in_time(death))
                 .map(|(_, home)| *home)
                 .filter(|home| continues(*home))
-                .max_by_key(|home| (is_same_program(*home), last(*home).map(Group::end), *home))
+                .max_by_key(|home| (is_same_program(*home), replaced(*home), last(*home).map(Group::end), *home))
         };
         // The token of the session, read with keys, says which session it is, and which it is not.
         let known = group.tokens().find_map(|token| by_token.get(&token).copied());
