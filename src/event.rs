@@ -295,6 +295,8 @@ pub struct Ended {
     pub retransmissions: [u32; 2],
     /// Small segments sent again each way since anything last came the other way (TCP only), up to 255; none behind FIN or RST.
     pub unheard: [u8; 2],
+    /// The same since any new data came the other way: what is only acknowledged is no answer.
+    pub in_vain: [u8; 2],
     /// TCP sequence numbers of the first byte and of the one expected next, each way; only of a connection whose beginning or end was
     /// not captured.
     pub numbers: Option<Box<Numbers>>,

@@ -1,7 +1,7 @@
 //! The client drops a working tunnel after a minute, only to give its adapter a smaller MTU.
 
 use super::remedy;
-use crate::event::{TunnelAnswer, Vantage};
+use crate::event::{Timestamp, TunnelAnswer, Vantage};
 use crate::finding::{BothWays, Case, Detector, Evidence, Filter, Finding, Grade, Outcome, Severity, Wanted, elapsed};
 use crate::session::limits::lowered_after_trouble;
 use crate::session::reconnect::{Cause, InnerMss, Reconnect};
@@ -65,6 +65,14 @@ fn check(case: &Case<'_>) -> Outcome {
             }),
         );
     }
+    if let Some(mss) = session.reconnects.iter().find_map(Reconnect::may_be_clamped) {
+        let why = format!(
+            "the client replaced its tunnel after a minute, and its inner SYNs carried MSS {mss} before and after: its adapter kept its \
+             MTU, or something clamps the MSS before they show here"
+        );
+        let wanted = Wanted { vantage: Vantage::VirtualAdapter, why: "which MSS the client's own SYNs carry" };
+        return Outcome::cannot_tell(why, Some(wanted));
+    }
     // How an old tunnel ended its data alone does not tell.
     if let Some(why) = case.part_of_tcp(true, false).filter(|_| !session.reconnects.is_empty()) {
         return Outcome::cannot_tell(why, None);
@@ -96,7 +104,6 @@ fn no_reconnect(session: &Session) -> String {
 
 fn finding(case: &Case<'_>, seam: &Reconnect) -> Finding {
     let session = case.session;
-    let hellos = session.dtls.iter().flat_map(|d| d.attempts()).next().is_some();
     let mut summary = match seam.lived {
         Some(seconds) if !seam.is_closed => format!("The tunnel was last heard {seconds:.1} s after it came up"),
         Some(seconds) => format!("The tunnel was closed {seconds:.1} s after it came up"),
@@ -135,7 +142,13 @@ fn finding(case: &Case<'_>, seam: &Reconnect) -> Finding {
     let named = granted(session, seam.old).zip(granted(session, seam.new));
     let named_lower =
         named.is_some_and(|(first, second)| first.dtls_mtu > second.cstp_mtu && second.cstp_mtu.is_some());
-    let grade = match ((hellos || named_lower) && !seam.dtls_worked, seam.lowered() || named_lower) {
+    let recovers = recovers(session, seam);
+    if let Some(at) = recovers {
+        summary.push_str(&format!(" DTLS came up {} after the new one opened.", elapsed(at.seconds_since(seam.at))));
+    }
+    // A client that meets no fault any more may have come back for another reason.
+    let in_vain = (seam.since_hello.is_some() && recovers.is_none() || named_lower) && !seam.dtls_worked;
+    let grade = match (in_vain, seam.lowered() || named_lower) {
         (true, true) => WHOLE,
         (true, false) | (false, true) => TWO,
         (false, false) => MINUTE,
@@ -166,6 +179,12 @@ fn finding(case: &Case<'_>, seam: &Reconnect) -> Finding {
         remedy: remedy::equal_mtus(session).into_iter().collect(),
         ..Finding::default()
     }
+}
+
+/// When DTLS first came up on the new tunnel.
+fn recovers(session: &Session, seam: &Reconnect) -> Option<Timestamp> {
+    let completed = session.dtls.iter().flat_map(|d| d.attempts()).filter_map(|(_, a)| Some(a.completed_at()?.0));
+    completed.filter(|at| *at > seam.at).min()
 }
 
 fn stream_filter(connection: &Connection) -> Filter {

@@ -31,6 +31,8 @@ pub(super) struct Tcp {
     alert: Option<Direction>,
     /// Small segments sent again each way since anything came the other way, until one side closes: no path MTU holds those up.
     unheard: [u8; 2],
+    /// The same since anything new came the other way.
+    in_vain: [u8; 2],
     seldom: Option<Box<Seldom>>,
     streams: [TcpStream; 2],
     probes: [SizeProbe; 2],
@@ -174,6 +176,8 @@ struct Deaf {
 impl Tcp {
     /// A small segment was sent again that way.
     fn sent_again(&mut self, way: Direction, place: Place) {
+        let in_vain = way.of_mut(&mut self.in_vain);
+        *in_vain = in_vain.saturating_add(1);
         let unheard = way.of_mut(&mut self.unheard);
         *unheard = unheard.saturating_add(1);
         if *unheard == 1 {
@@ -314,6 +318,7 @@ impl Tcp {
     pub(super) fn total(&self, opened: &Opened, ended: &mut Ended) {
         ended.retransmissions = self.again;
         ended.unheard = self.unheard;
+        ended.in_vain = self.in_vain;
         let is_whole = self.closed && opened.syn().is_some();
         ended.numbers = (!is_whole).then(|| Box::new(self.streams.each_ref().map(TcpStream::numbers)));
         if let Some(seldom) = &self.seldom {
@@ -368,10 +373,13 @@ pub(super) fn take(
     let hears_more = theirs.is_some_and(|next| (segment.ack.wrapping_sub(next) as i32) > 0);
     let waited = direction.of(&tcp.streams).waiting();
     let kind = feed(tcp, limits, segment, direction, keys, &mut seen);
-    if kind != Kind::Retransmission {
+    let is_new = kind != Kind::Retransmission;
+    if is_new {
         tcp.silence(segment.payload_len, place.at);
     }
-    let is_new = kind != Kind::Retransmission;
+    if is_new && segment.payload_len > 0 {
+        *direction.reverse().of_mut(&mut tcp.in_vain) = 0;
+    }
     let twice = tcp.captured_twice(direction, segment, packet.ip.id, place.at, is_new);
     let again = !is_new && segment.payload_len > 0 && !twice;
     let resent = direction.of_mut(&mut tcp.again);

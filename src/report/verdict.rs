@@ -3,7 +3,7 @@
 use crate::finding::Case;
 use crate::session::coverage::{Sight, hides};
 use crate::session::limits::{standstill, stuck_beside_passing};
-use crate::session::{DtlsFlow, Session, TcpSeen};
+use crate::session::{Connection, DtlsFlow, Session, TcpSeen};
 
 /// Tells the story the faults make together, each with its clause; `headlines` in the order they are told. Without any, how things
 /// stand, and what is `open`.
@@ -41,6 +41,9 @@ fn healthy(case: &Case<'_>) -> (&'static str, Option<&'static str>) {
             Some(". Nothing else was seen to be wrong."),
         ),
         (None, _) => ("Inner traffic of this address flows; nothing got stuck.", None),
+        (_, true) if is_last_over_tls(session) => {
+            ("DTLS carried the data of an earlier tunnel; the last one runs over TLS", ALL_WELL)
+        }
         (_, true) if !carries => ("DTLS is up; no data was seen to go both ways over it", ALL_WELL),
         (_, true) if tcp == TcpSeen::OnlyData => {
             ("DTLS is up and carries the data; of TCP only segments with data were captured", ALL_WELL)
@@ -62,14 +65,23 @@ fn healthy(case: &Case<'_>) -> (&'static str, Option<&'static str>) {
     }
 }
 
-/// Did no tunnel carry data over TLS, but for what its set-up takes?
+/// Does the last tunnel carry its data over TLS, without any DTLS?
+fn is_last_over_tls(session: &Session) -> bool {
+    let Some(last) = session.tunnels().last() else { return false };
+    is_busy(last) && !session.dtls_since(last).any(DtlsFlow::came_up)
+}
+
+/// Did no tunnel carry data over TLS?
 fn is_idle(session: &Session) -> bool {
+    !session.tunnels().any(is_busy)
+}
+
+/// Did that tunnel carry data over TLS, but for what its set-up and its goodbye take?
+fn is_busy(tunnel: &Connection) -> bool {
     /// A goodbye takes no more records.
     const FEW: u32 = 3;
-    session.tunnels().all(|tunnel| {
-        let mut stretches = tunnel.best().tls.iter().flat_map(|tls| tls.activity.stretches.iter());
-        !stretches.any(|stretch| stretch.last > tunnel.set_up_until() && stretch.records.iter().sum::<u32>() > FEW)
-    })
+    let mut stretches = tunnel.best().tls.iter().flat_map(|tls| tls.activity.stretches.iter());
+    stretches.any(|stretch| stretch.last > tunnel.set_up_until() && stretch.records.iter().sum::<u32>() > FEW)
 }
 
 /// Would UDP show at no point that saw its tunnel?

@@ -191,8 +191,8 @@ fn mss_limits(session: &Session, limits: &mut Vec<Limit>) {
     let mut values: Vec<(u32, Timestamp, Vec<FrameRef>, u16)> = Vec::new();
     let mut announced: Vec<_> = session.announced().collect();
     announced.sort_by_key(|((_, _, at), _)| *at);
-    for ((mss, frame, at), address) in announced {
-        let bytes = u32::from(mss) + headers(address);
+    for ((mss, frame, at), flow) in announced {
+        let bytes = u32::from(mss) + headers(flow.ends().0.ip());
         if let Some((_, _, frames, _)) = values.iter_mut().find(|(b, ..)| *b == bytes) {
             if frames.len() < 8 {
                 frames.push(frame);

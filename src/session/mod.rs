@@ -765,13 +765,13 @@ impl Session {
         self.limiting().filter(|icmp| icmp.inner)
     }
 
-    /// What the client's side announced in its inner SYNs and SYN-ACKs, with its address. Toward a server behind a smaller MTU that the
+    /// What the client's side announced in its inner SYNs and SYN-ACKs, and in which flow. Toward a server behind a smaller MTU that the
     /// client was told of it announces less, which says nothing of its adapter.
-    pub fn announced(&self) -> impl Iterator<Item = (Announced, IpAddr)> {
+    pub fn announced(&self) -> impl Iterator<Item = (Announced, &InnerFlow)> {
         let told = self.frag_needed().filter(|icmp| icmp.inner && !icmp.toward_client);
         let narrow: BTreeSet<IpAddr> = told.map(|icmp| icmp.facts.quoted.dst).collect();
         let flows = self.inner.iter().filter(move |flow| !narrow.contains(&flow.ends().1.ip()));
-        flows.filter_map(|flow| Some((flow.client_mss()?, flow.ends().0.ip())))
+        flows.filter_map(|flow| Some((flow.client_mss()?, flow)))
     }
 
     /// The largest IP packet read inside its tunnels with keys, bytes; `None` when none was.

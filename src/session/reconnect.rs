@@ -2,8 +2,9 @@
 
 use super::facts::{Activity, Closed, FlowFacts, Stretch, View};
 use super::limits::headers;
-use super::{Connection, DtlsFlow, Point, Session, vantage};
-use crate::event::{Direction, FrameRef, Timestamp, Vantage};
+use super::{Connection, DtlsFlow, InnerFlow, Point, Session, vantage};
+use crate::event::{Direction, FrameRef, PointId, Timestamp, Vantage};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
 
@@ -126,15 +127,25 @@ pub struct InnerMss {
 pub type Announced = (u16, FrameRef, Timestamp);
 
 impl InnerMss {
-    /// Of IPv4 and of IPv6: the two that `pick` finds among all that were announced.
+    /// Of IPv4 and of IPv6: the two that `pick` finds among all that were announced at one place; where no place shows both, among all.
     pub(super) fn by_version(
         session: &Session,
         pick: impl Fn(Vec<Announced>) -> Option<[Announced; 2]>,
     ) -> impl Iterator<Item = InnerMss> {
-        let (v4, v6): (Vec<_>, Vec<_>) = session.announced().partition(|(_, address)| address.is_ipv4());
-        [v4, v6].into_iter().filter_map(move |announced| {
-            let headers = headers(announced.first()?.1);
-            let [before, after] = pick(announced.into_iter().map(|(announced, _)| announced).collect())?;
+        let (v4, v6): (Vec<_>, Vec<_>) = session.announced().partition(|(_, flow)| flow.ends().0.is_ipv4());
+        [v4, v6].into_iter().filter_map(move |all| {
+            let headers = headers(all.first()?.1.ends().0.ip());
+            // What is read with keys is seen at the client's adapter, as it were.
+            let mut places: BTreeMap<(PointId, bool), Vec<Announced>> = BTreeMap::new();
+            for (announced, flow) in &all {
+                let place = (flow.facts.point, flow.facts.opened.carrier.is_some());
+                places.entry(place).or_default().push(*announced);
+            }
+            let found = places.into_values().filter_map(&pick);
+            // Whatever clamps on the way only lowers it: nearest to the client it is the largest.
+            let nearest = found.max_by_key(|[(before, ..), _]| *before);
+            let anywhere = || pick(all.into_iter().map(|(announced, _)| announced).collect());
+            let [before, after] = nearest.or_else(anywhere)?;
             Some(InnerMss { before: (before.0, before.1), after: (after.0, after.1), at: after.2, headers })
         })
     }
@@ -156,6 +167,8 @@ pub struct Unheard {
     pub records: u32,
     /// How many of them have the length of DPD and keepalive.
     control: u32,
+    /// Some went over TLS: it is not DTLS alone that is silent.
+    over_tls: bool,
 }
 
 impl Unheard {
@@ -193,6 +206,12 @@ impl Reconnect {
     /// Was the inner MSS lowered?
     pub fn lowered(&self) -> bool {
         self.inner_mss.is_some_and(|mss| mss.after.0 < mss.before.0)
+    }
+
+    /// May it have come for a new MTU though inner SYNs carried the same MSS before and after: where that is clamped on the way?
+    pub fn may_be_clamped(&self) -> Option<u16> {
+        let mss = self.inner_mss.filter(|mss| mss.before.0 == mss.after.0)?;
+        (self.after_a_minute() && self.cause == Cause::ClientClosed && !self.dtls_worked).then_some(mss.before.0)
     }
 
     /// May it have come for a new MTU, of which nothing shows because the old tunnel's beginning or end was not captured?
@@ -299,8 +318,11 @@ fn cause(session: &Session, points: &[Point], seam: &Reconnect, closed: Option<C
     if seam.hello_wait.is_some() {
         return Cause::DpdUnanswered;
     }
-    if let Some(unheard) = seam.unheard.filter(|unheard| unheard.is_dpd(before)) {
-        return if unheard.tcp_lives(before) { Cause::DpdUnanswered } else { Cause::PathLost };
+    match seam.unheard.filter(|unheard| unheard.is_dpd(before)) {
+        Some(unheard) if !unheard.tcp_lives(before) => return Cause::PathLost,
+        Some(unheard) if unheard.over_tls => return Cause::DpdUnanswered,
+        // Where DTLS alone went unanswered it is DTLS that died.
+        _ => {}
     }
     let beside = seam.gap < 0.5 && closed.is_none_or(|c| c.at > seam.at && c.direction == Direction::ToServer);
     let is_heard = heard_until(session, before, seam.at).is_some_and(|at| seam.at.seconds_since(at) < LOST);
@@ -329,7 +351,7 @@ fn keeps_mtu(session: &Session, before: &Connection, after: &Connection) -> bool
     let mut announced: Vec<_> = session.announced().collect();
     announced.sort_by_key(|((_, _, at), _)| *at);
     let (old, new): (Vec<_>, Vec<_>) = announced.into_iter().partition(|((_, _, at), _)| *at < after.start());
-    let mtu = |&((mss, ..), address): &(Announced, IpAddr)| u32::from(mss) + headers(address);
+    let mtu = |&((mss, ..), flow): &(Announced, &InnerFlow)| u32::from(mss) + headers(flow.ends().0.ip());
     let named = granted(before).is_some_and(|mtu| granted(after) == Some(mtu));
     named || old.last().map(mtu).is_some_and(|old| new.first().map(mtu) == Some(old))
 }
@@ -356,11 +378,13 @@ fn slept(session: &Session, points: &[Point], seam: &Reconnect) -> bool {
 /// The gateway had stopped answering: the new connection's SYN waited long for its answer, or the old one's data was sent
 /// again and again without any, to its end or until just before.
 fn lost(before: &Connection, after: &Connection) -> bool {
+    /// What was sent again less often was merely lost.
+    const OFTEN: u8 = 3;
     let waited = |view: &FlowFacts| view.syn_wait().as_ref().is_some_and(is_long);
     let unanswered = |view: &FlowFacts| {
-        let [resent, _] = view.ended.retransmissions;
+        let resent = *Direction::ToServer.of(&view.ended.in_vain);
         let answered = view.tls.as_ref().and_then(|tls| tls.data.last()?.last);
-        resent >= 3 && answered.is_some_and(|(at, _)| after.start().seconds_since(at) >= LOST)
+        resent >= OFTEN && answered.is_some_and(|(at, _)| after.start().seconds_since(at) >= LOST)
     };
     let lapse = |view: &FlowFacts| view.ended.lapse(Direction::ToServer).filter(|lapse| lapse.seconds() >= LOST);
     let lapsed = |view: &FlowFacts| {
@@ -434,14 +458,17 @@ pub fn unheard(before: &Connection, flows: &[&DtlsFlow]) -> Option<Unheard> {
     };
     let last_dtls = flows.iter().filter(|d| d.worked()).max_by_key(|d| d.start());
     let dtls = last_dtls.into_iter().flat_map(|d| whole(&d.views)).filter_map(of_dtls);
-    let channels: Vec<_> = whole(&before.views).filter_map(of_tls).chain(dtls).collect();
+    let tls: Vec<_> = whole(&before.views).filter_map(of_tls).collect();
+    let over_tls = tls.iter().any(|(_, said)| said.records > 0);
+    let channels: Vec<_> = tls.into_iter().chain(dtls).collect();
     // The gateway's latest word in any of them; where none is known, the client's first that went unanswered.
     let heard = channels.iter().filter_map(|(heard, said)| said.after.or(heard.map(|(at, _)| at))).max();
     let sent = || channels.iter().map(|(_, said)| said).filter(|said| said.records > 0);
     let since = heard.or_else(|| sent().map(|said| said.first.0).min())?;
     let until = sent().map(|said| said.last.0).max().filter(|until| *until > since)?;
     let most = sent().filter(|said| said.last.0 > since).max_by_key(|said| said.records)?;
-    Some(Unheard { since, seconds: until.seconds_since(since), records: most.records, control: most.control })
+    let seconds = until.seconds_since(since);
+    Some(Unheard { since, seconds, records: most.records, control: most.control, over_tls })
 }
 
 /// How long no data had come from the client at the gateway's end when it left: without its FIN, for the new connection was there
@@ -555,7 +582,7 @@ mod tests {
             *Direction::ToClient.of_mut(&mut view.ended.last_by_direction) = Some(at(heard));
             Connection { role: Role::Tunnel, views: vec![view].into() }
         };
-        let unheard = |control| Unheard { since: at(10.0), seconds: 30.0, records: 8, control };
+        let unheard = |control| Unheard { since: at(10.0), seconds: 30.0, records: 8, control, over_tls: true };
         assert!(unheard(0).is_dpd(&tunnel(10.0)), "not even TCP answers");
         assert!(!unheard(0).is_dpd(&tunnel(39.0)));
         assert!(unheard(3).is_dpd(&tunnel(39.0)));

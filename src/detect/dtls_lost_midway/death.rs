@@ -24,6 +24,8 @@ pub struct Death<'a> {
     pub unanswered: Unanswered,
     /// ClientHellos on the same tunnel since.
     pub retries: Vec<FrameRef>,
+    /// Those of the next tunnel go unanswered, from the first one on.
+    pub is_dead_on_next: bool,
     /// How far the gateway's answers to them are seen to come: to the client, or out of the gateway.
     pub answers_reach: Option<Vantage>,
     /// An alert ended it: where, and whose.
@@ -58,6 +60,7 @@ impl<'a> Death<'a> {
             is_moved: !after.onward.is_empty(),
             unanswered,
             retries: after.retries(),
+            is_dead_on_next: after.is_next_unanswered(),
             answers_reach: after.answers_reach(),
             // A client that gets no answer may close it in the end: that is not why it died.
             closed: closed.filter(|(_, by)| *by == Direction::ToClient || unanswered.records < FEW),
@@ -81,10 +84,12 @@ impl<'a> Death<'a> {
             let waited = unanswered.last.0.seconds_since(self.answered.0);
             unanswered.data() > 1 && unanswered.control > 0 && waited >= DEAD
         };
+        // A client that leaves a dead tunnel and meets the same on the next.
+        let is_left = || self.is_dead_on_next && unanswered.data() >= FEW && unanswered.seconds() >= LIVED;
         self.back.is_some()
             || self.again.is_some()
             || is_deaf()
-            || (!retries.is_empty() || is_dead()) && !self.is_with_path && after.tunnel_lived_on()
+            || (!retries.is_empty() || is_dead() || is_left()) && !self.is_with_path && after.tunnel_lived_on()
     }
 
     /// A client renews its keys with a new handshake, too: then nothing went unanswered.
@@ -215,6 +220,13 @@ impl<'a> Aftermath<'a> {
         // What several points saw was sent once.
         let most = |d: &&DtlsFlow| d.views.iter().map(|view| hellos(view)).max_by_key(Vec::len);
         self.later.iter().filter_map(most).flatten().collect()
+    }
+
+    fn is_next_unanswered(&self) -> bool {
+        let Some(until) = self.until else { return false };
+        let next = self.case.session.dtls.iter().find(|d| d.start() >= until && d.attempts().next().is_some());
+        let answers = |d: &DtlsFlow| d.attempts().map(|(_, a)| a.server_hellos() + a.hello_verifies()).sum::<u32>();
+        next.is_some_and(|next| !next.came_up() && answers(next) == 0)
     }
 
     fn answers_reach(&self) -> Option<Vantage> {
