@@ -1,0 +1,110 @@
+//! A failure in sentences: what was tried, how far it got, what of it the gateway's end saw, and what speaks for its cause.
+
+use super::cause::Cause;
+use super::failure::Failure;
+use super::seen::{GatewayEnd, Seen, distinct};
+use crate::event::Direction;
+use crate::finding::{count, elapsed};
+use crate::session::attempt::{AttemptOutcome, icmp_words};
+
+pub fn summary(failure: &Failure<'_>, cause: &Cause) -> String {
+    let here = &failure.here;
+    let attempts = distinct(failure.failed.iter().map(|j| j.facts));
+    let tries = if attempts > 1 { format!(" ({attempts} attempts)") } else { String::new() };
+    let over = match here.hellos {
+        2.. => format!(" in {}", elapsed(here.last.seconds_since(here.first))),
+        _ => String::new(),
+    };
+    format!(
+        "{}{over}{tries} from the client, seen at {}: {}.{}{}",
+        count(u64::from(here.hellos), "ClientHello"),
+        failure.case.place(failure.near),
+        stage_words(failure),
+        gateway_words(failure),
+        cause.words(failure)
+    )
+}
+
+fn stage_words(failure: &Failure<'_>) -> String {
+    let name = |direction: &Direction| if *direction == Direction::ToClient { "gateway" } else { "client" };
+    match failure.outcome() {
+        AttemptOutcome::NoReply => "nothing came back".to_owned(),
+        AttemptOutcome::Refused(error, sender, frame) => {
+            format!("refused by {sender} with {} in frame {}", icmp_words(error), frame.number)
+        }
+        AttemptOutcome::StalledAfterHelloVerify => hello_verify_words(failure).to_owned(),
+        AttemptOutcome::StalledAfterServerHello => server_hello_words(failure),
+        AttemptOutcome::ClientDidNotFinish => {
+            "the gateway sent its whole flight, and no answer of the client came".to_owned()
+        }
+        AttemptOutcome::FinishedLost => {
+            "both Finished went, and the gateway goes on repeating its own and sends no data".to_owned()
+        }
+        AttemptOutcome::Alert(alert, by) => format!("the {} ended it with alert {alert}", name(by)),
+        AttemptOutcome::SealedAlert(by) => {
+            format!("both Finished went, and the {} answered with an encrypted alert", name(by))
+        }
+        AttemptOutcome::Completed | AttemptOutcome::CutShort | AttemptOutcome::NotObservable(_) => String::new(),
+    }
+}
+
+fn hello_verify_words(failure: &Failure<'_>) -> &'static str {
+    if failure.here.answers == 0 {
+        "with the cookie of a HelloVerifyRequest that came before the capture; nothing more came back"
+    } else if failure.lacks_fragments() {
+        "the gateway sent HelloVerifyRequest, and after the ClientHello with its cookie only pieces of what followed"
+    } else if failure.lacks_cookie() {
+        "the gateway sent HelloVerifyRequest, and no ClientHello with its cookie followed"
+    } else {
+        "the gateway sent HelloVerifyRequest, and after the ClientHello with its cookie nothing more"
+    }
+}
+
+fn server_hello_words(failure: &Failure<'_>) -> String {
+    match failure.answers() {
+        0 if failure.lacks_hello() => "of the gateway's flight ServerHelloDone came, and no ServerHello".to_owned(),
+        0 => "a ServerHello came, but the handshake stalled before the server's flight was whole".to_owned(),
+        answers => format!(
+            "the gateway's flight came, the client answered it {}, and the gateway's Finished never came",
+            count(u64::from(answers), "time")
+        ),
+    }
+}
+
+fn gateway_words(failure: &Failure<'_>) -> String {
+    let place = |point| failure.case.place(point);
+    match &failure.gateway {
+        GatewayEnd::Nowhere => String::new(),
+        GatewayEnd::Unknown(point, why) => {
+            format!(" Whether they arrived at {} cannot be told: {why}.", place(*point))
+        }
+        GatewayEnd::NoUdp(point) => format!(
+            " At {} none shows, nor any other UDP: unless the capture there left UDP out, they are lost between the two.",
+            place(*point)
+        ),
+        GatewayEnd::Unseen(window) => format!(" None arrived at {}: lost between the two.", place(window.point())),
+        GatewayEnd::Seen { point, seen, is_whole } => arrived_words(failure, &place(*point), seen, *is_whole),
+    }
+}
+
+fn arrived_words(failure: &Failure<'_>, place: &str, there: &Seen, is_whole: bool) -> String {
+    let (here, hellos) = (&failure.here, there.hellos);
+    if !there.sees_answers() {
+        return format!(" At {place} {hellos} of them arrived; answers would not have shown there.");
+    }
+    if there.answers > here.answers {
+        let answered = count(u64::from(there.answers), "time");
+        return format!(
+            " At {place} {hellos} arrived and the gateway answered {answered}: its answers are lost on the way back."
+        );
+    }
+    if hellos < here.hellos {
+        return match is_whole {
+            true => format!(" At {place} only {hellos} of them arrived."),
+            false => format!(" At {place}, which was not captured all the while, {hellos} of them show."),
+        };
+    }
+    let all = if hellos == 1 { "It".to_owned() } else { format!("All {hellos}") };
+    let flight = if failure.answer_is_lost() { " The client's answer to the gateway's flight did not." } else { "" };
+    format!(" {all} also arrived at {place}.{flight}")
+}

@@ -1,0 +1,253 @@
+//! The interruptions of a session: where each tunnel broke, what shows it, and why.
+
+use super::cause::Cause;
+use super::ended::{dismissal, refusal, refuses, rekey_failed, turned_away};
+use super::reset::Reset;
+use super::waiting::Waiting;
+use crate::event::{Direction, PointId, Vantage};
+use crate::finding::{Case, Severity};
+use crate::session::beside::Refusal;
+use crate::session::facts::View;
+use crate::session::moves::Hop;
+use crate::session::reconnect::{self, Reconnect};
+use crate::session::silence::{Outage, Silence};
+use crate::session::{Connection, Session};
+
+/// Seconds without a tunnel that users notice.
+pub const NOTICED: f64 = 5.0;
+
+/// And which many do not wait out.
+const LONG: f64 = 30.0;
+
+pub struct Break<'a> {
+    pub cause: Cause,
+    /// The tunnel, where it was captured.
+    pub old: Option<&'a Connection>,
+    pub shown: Shown<'a>,
+}
+
+/// What shows it.
+pub enum Shown<'a> {
+    /// Another tunnel took its place.
+    Seam(Seam<'a>),
+    /// The client came from another gateway.
+    Hop(Hop),
+    /// A RST, and nothing followed.
+    Reset(Reset),
+    /// One side heard nothing any more.
+    Silence(Silence),
+    /// It did for a while.
+    Outage(Outage),
+    /// Its end, and nothing followed.
+    End,
+}
+
+pub struct Seam<'a> {
+    pub reconnect: &'a Reconnect,
+    /// The tunnel that followed.
+    pub new: Option<&'a Connection>,
+    pub reset: Option<Reset>,
+    pub waiting: Option<Waiting>,
+}
+
+impl<'a> Break<'a> {
+    /// All of them, in the order they are preferred where they are as bad.
+    pub fn all(case: &Case<'a>, last: &'a Connection, seams: &[&'a Reconnect]) -> impl Iterator<Item = Break<'a>> {
+        // Silence is one only where the other side's TCP would show.
+        let is_heard = case.part_of_tcp(true, false).is_none();
+        let seams = seams.iter().map(|seam| Break::seam(case, seam));
+        let others = Break::hop(case.session).into_iter().chain(Break::at_end(case, last));
+        let outages = Break::outages(case).chain(Break::outages_of_dtls(case));
+        seams.chain(others).chain(outages).filter(move |found| is_heard || !found.is_silence())
+    }
+
+    fn seam(case: &Case<'a>, reconnect: &'a Reconnect) -> Break<'a> {
+        let connection = |index| case.session.connections.get(index);
+        let (old, new) = (connection(reconnect.old), connection(reconnect.new));
+        let reset = old.filter(|_| reconnect.cause == reconnect::Cause::Reset).and_then(|old| Reset::of(case, old));
+        let waiting = Waiting::of(case, reconnect);
+        let cause = match (reset, Cause::from(reconnect.cause)) {
+            (Some(reset), _) => reset.cause(),
+            (None, Cause::PathLost | Cause::DpdUnanswered | Cause::ClientClosed) if old.is_some_and(rekey_failed) => {
+                Cause::RekeyFailed
+            }
+            (None, Cause::PathLost) if waiting == Some(Waiting::AtGateway) => Cause::GatewaySilent,
+            (None, told) => told,
+        };
+        Break { cause, old, shown: Shown::Seam(Seam { reconnect, new, reset, waiting }) }
+    }
+
+    fn hop(session: &Session) -> Option<Break<'a>> {
+        let hop = *session.came_from.as_deref()?;
+        Some(Break { cause: Cause::GatewayHop, old: None, shown: Shown::Hop(hop) })
+    }
+
+    /// How the last tunnel ended, with no other that followed.
+    fn at_end(case: &Case<'a>, last: &'a Connection) -> Option<Break<'a>> {
+        let ended = |cause| Break { cause, old: Some(last), shown: Shown::End };
+        refusal(last)
+            .map(|_| ended(Cause::Refused))
+            .or_else(|| Break::closed_after_silence(case, last))
+            .or_else(|| Break::reset_at_end(case, last))
+            .or_else(|| Break::silence_at_end(case, last))
+            .or_else(|| Some(ended(turned_away_at_end(case, last)?)))
+            .or_else(|| dismissal(last).map(|_| ended(Cause::Dismissed)))
+    }
+
+    /// The gateway's first word after a long silence closed the last tunnel: it had lost it, or given the client up.
+    fn closed_after_silence(case: &Case<'a>, last: &'a Connection) -> Option<Break<'a>> {
+        let (cause, outage) = outage(case, last, Direction::ToServer)?;
+        outage.closed.filter(|closed| closed.direction == Direction::ToClient)?;
+        // Where the gateway waits in vain as well, it is the client that was lost.
+        if Break::silence_at_end(case, last).is_some() {
+            return None;
+        }
+        let cause = if refuses(case) { Cause::GatewayRestarted } else { cause };
+        Some(Break { cause, old: Some(last), shown: Shown::Outage(outage) })
+    }
+
+    /// The last tunnel was reset, by no client.
+    fn reset_at_end(case: &Case<'_>, last: &'a Connection) -> Option<Break<'a>> {
+        let reset = Reset::of(case, last).filter(|reset| reset.cause() != Cause::ClientClosed)?;
+        Some(Break { cause: reset.cause(), old: Some(last), shown: Shown::Reset(reset) })
+    }
+
+    /// The last tunnel is still open, and one side hears nothing any more.
+    fn silence_at_end(case: &Case<'_>, last: &'a Connection) -> Option<Break<'a>> {
+        // Who hears nothing may close it in the end; whom the other's FIN reaches hears something.
+        let is_closed = |v: &View, way| v.closed().is_some_and(|closed| closed.direction == way);
+        let unheard = |sent: Direction| {
+            let views = last.views.iter().filter(move |v| !is_closed(v, sent.reverse()));
+            views.filter_map(move |v| Some((v, Silence::of(case.session, last, v, sent)?)))
+        };
+        let is_outside = |point| case.vantage(point) == Some(Vantage::Outside);
+        let to_gateway: Vec<(&View, Silence)> = unheard(Direction::ToServer).collect();
+        let (cause, silence) = match to_gateway.first() {
+            Some((_, silence)) if silence.is_alone => (Cause::TlsLost, *silence),
+            Some((_, silence)) if refuses(case) => (Cause::GatewayRestarted, *silence),
+            Some((_, silence)) if to_gateway.iter().any(|(view, _)| is_outside(view.point)) => {
+                (Cause::GatewaySilent, *silence)
+            }
+            Some((_, silence)) => (Cause::PathLost, *silence),
+            None => {
+                let (_, silence) = unheard(Direction::ToClient).next().filter(|(_, silence)| !silence.is_alone)?;
+                (Cause::ClientSilent, silence)
+            }
+        };
+        Some(Break { cause, old: Some(last), shown: Shown::Silence(silence) })
+    }
+
+    /// Times without an answer that a tunnel survived.
+    fn outages(case: &Case<'a>) -> impl Iterator<Item = Break<'a>> {
+        let ways = [Direction::ToServer, Direction::ToClient];
+        let asked = case.session.tunnels().flat_map(move |tunnel| ways.map(|sent| (tunnel, sent)));
+        asked.filter_map(|(tunnel, sent)| {
+            let (cause, outage) = outage(case, tunnel, sent).filter(|(_, outage)| outage.closed.is_none())?;
+            Some(Break { cause, old: Some(tunnel), shown: Shown::Outage(outage) })
+        })
+    }
+
+    /// Times in which DTLS alone was asked and did not answer: where DPD was among the questions, or another capture shows what became
+    /// of them.
+    fn outages_of_dtls(case: &Case<'a>) -> impl Iterator<Item = Break<'a>> {
+        /// So many DPDs are no chance.
+        const DPDS: u32 = 2;
+        case.session.tunnels().filter_map(|tunnel| {
+            let near = tunnel.best();
+            let outage = Outage::over_dtls(case.session, tunnel, near).filter(|outage| outage.closed.is_none())?;
+            let is_asked = outage.control >= DPDS;
+            let is_outside = case.vantage(near.point) == Some(Vantage::Outside);
+            let cause = match arrives(case, tunnel, near.point, &outage) {
+                Some(false) => Cause::PathLost,
+                Some(true) if is_asked => Cause::GatewaySilent,
+                None if is_asked && is_outside => Cause::GatewaySilent,
+                None if is_asked => Cause::PathLost,
+                _ => return None,
+            };
+            Some(Break { cause, old: Some(tunnel), shown: Shown::Outage(outage) })
+        })
+    }
+
+    /// Where another tunnel followed.
+    pub fn replaced(&self) -> Option<&Seam<'a>> {
+        if let Shown::Seam(seam) = &self.shown { Some(seam) } else { None }
+    }
+
+    pub fn reset(&self) -> Option<Reset> {
+        match &self.shown {
+            Shown::Seam(seam) => seam.reset,
+            Shown::Reset(reset) => Some(*reset),
+            _ => None,
+        }
+    }
+
+    /// Is it told by what did not come?
+    pub fn is_silence(&self) -> bool {
+        matches!(self.shown, Shown::Silence(_))
+            || matches!(self.cause, Cause::PathLost | Cause::GatewaySilent | Cause::ClientSilent)
+    }
+
+    pub fn severity(&self) -> Severity {
+        let seam = self.replaced().map(|seam| seam.reconnect);
+        match (&self.shown, self.cause) {
+            (Shown::Outage(outage), _) if outage.closed.is_none() && outage.seconds() < LONG => Severity::Low,
+            (_, Cause::TlsLost) if seam.and_then(|seam| seam.syn_wait).is_some_and(|seconds| seconds >= LONG) => {
+                Severity::Medium
+            }
+            (_, Cause::GatewayClosed) if seam.is_none() => Severity::Medium,
+            (_, Cause::ResetByMiddlebox | Cause::ResetByGateway | Cause::DpdUnanswered | Cause::RekeyFailed) => {
+                Severity::Medium
+            }
+            (_, Cause::PathLost | Cause::GatewaySilent | Cause::GatewayRestarted | Cause::Refused) => Severity::Medium,
+            (_, Cause::ClientSilent | Cause::TlsLost | Cause::Dismissed) => Severity::Low,
+            (_, Cause::Optimising | Cause::GatewayHop | Cause::Sleep | Cause::Roaming | Cause::LinkMtuChanged) => {
+                Severity::Info
+            }
+            (_, Cause::ClientClosed | Cause::GatewayClosed | Cause::Rekey | Cause::Unknown) => {
+                let is_noticed = seam.is_some_and(|seam| seam.gap >= NOTICED) || self.reset().is_some();
+                if is_noticed { Severity::Low } else { Severity::Info }
+            }
+        }
+    }
+}
+
+/// The gateway closed the last tunnel, and took no new one from the client that came back for it.
+fn turned_away_at_end(case: &Case<'_>, last: &Connection) -> Option<Cause> {
+    last.best()
+        .closed()
+        .filter(|c| last.reset().is_none() && (c.by == Direction::ToClient || dismissal(last).is_some()))?;
+    let any = |how| turned_away(case).any(|away| away.how == how);
+    let is_outside = case.vantage(last.best().point) == Some(Vantage::Outside);
+    match (any(Refusal::Reset) || any(Refusal::WithoutTunnel), any(Refusal::Unanswered)) {
+        (true, _) => Some(Cause::GatewayClosed),
+        (false, true) if is_outside => Some(Cause::GatewaySilent),
+        (false, true) => Some(Cause::PathLost),
+        (false, false) => None,
+    }
+}
+
+/// The time without an answer to that side, as the first view shows it that does.
+fn outage(case: &Case<'_>, tunnel: &Connection, sent: Direction) -> Option<(Cause, Outage)> {
+    let found = tunnel.views.iter().filter_map(|view| Some((view, Outage::of(case.session, tunnel, view, sent)?)));
+    let all: Vec<(&View, Outage)> = found.collect();
+    let (_, outage) = *all.first()?;
+    let is_outside = all.iter().any(|(view, _)| case.vantage(view.point) == Some(Vantage::Outside));
+    let cause = match sent {
+        Direction::ToServer if is_outside => Cause::GatewaySilent,
+        Direction::ToServer => Cause::PathLost,
+        Direction::ToClient => Cause::ClientSilent,
+    };
+    Some((cause, outage))
+}
+
+/// Do the client's DTLS records reach the gateway's outside interface in that time, where it was captured too?
+fn arrives(case: &Case<'_>, tunnel: &Connection, near: PointId, outage: &Outage) -> Option<bool> {
+    let outside = case.at(Vantage::Outside);
+    let is_there = |view: &&View| {
+        let point = case.point(view.point).filter(|p| outside.contains(&p.id) && view.point != near);
+        point.is_some_and(|p| p.was_capturing(outage.since, outage.until))
+    };
+    let mut there = case.session.dtls_since(tunnel).flat_map(|d| &d.views).filter(is_there).peekable();
+    there.peek()?;
+    Some(there.any(|view| outage.shows_at(view)))
+}

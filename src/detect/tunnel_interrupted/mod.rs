@@ -1,0 +1,99 @@
+//! The TLS tunnel ended before its time, or was replaced by another one.
+
+mod breaks;
+mod cause;
+mod ended;
+mod finding;
+mod reset;
+mod summary;
+mod unsettled;
+mod waiting;
+
+use crate::event::Vantage;
+use crate::finding::{BothWays, Case, Detector, Outcome, Severity};
+use crate::session::reconnect::{Cause, Reconnect};
+use breaks::Break;
+use ended::refusal;
+use finding::{BOTH_ENDS, FORGED, SEEN, SILENCE, TIMING, finding};
+use unsettled::unsettled;
+
+pub static DETECTOR: Detector = Detector {
+    id: "tunnel-interrupted",
+    title: "The tunnel was interrupted or replaced",
+    severity: Severity::Medium,
+    judged_from: &[Vantage::Client, Vantage::Outside],
+    needs_both_ways: BothWays::OfTcp,
+    leads_to: &[],
+    question: "what ends the tunnel",
+    explanation: "\
+The TLS connection that carries the tunnel ended and another took its place without a login, or it was reset, or when the capture ends one \
+side has not heard from the other any more. Users see a pause \
+as long as no data flows. What ended it is told apart:
+
+- `reset-by-middlebox`: a RST whose TTL is not that of the connection's other packets, or that one end received and the other never sent
+- `reset-by-gateway`: the gateway's own RST
+- `dpd-unanswered`: the gateway's TCP lives, but for ten seconds or more nothing in the tunnel was answered, DPD included, or for five the new connection's ClientHello
+- `path-lost`: nothing came back at all: data was sent again and again, or the new connection's SYN waited for its answer; also where the tunnel then went on
+- `gateway-silent`: the same, while the client's packets are seen to reach the gateway's outside interface
+- `gateway-restarted`: the gateway fell silent, and then it refused new connections with a RST: its service, or its host, was down
+- `client-silent`: nothing came from the client any more, or for 20 s until it reconnected, as seen at the gateway's end: its network was lost, or its machine slept or was switched off
+- `tls-lost`: the TLS connection alone was lost, as when a firewall forgets it; DTLS beside it was answered
+- `rekey-failed`: a renegotiation had begun that the other side never took part in
+- `sleep`: the client's own capture shows nothing at all for 45 s or more, and the new connection right after
+- `roaming`: the client has another address
+- `gateway-hop`: the client had just left another gateway
+- `link-mtu-changed`: the client's outer SYN announces another MSS
+- `rekey`: after a whole number of hours, as a rekey by a new tunnel does
+- `optimising`: a second tunnel beside a working first one within half a minute, which is then closed: deliberate
+- `gateway-closed`, `client-closed`: a FIN, or the client's own RST, and nothing tells why; at the end of a session only where the gateway then takes no new tunnel from the client that comes back, as when its service is restarted or taken down
+- `dismissed`: keys show that the gateway said goodbye at the end of the session, as when an administrator or a time limit ends it
+- `refused`: keys show that the gateway answered CONNECT without granting a tunnel
+
+The reconnect that only lowers the MTU after a minute has a detector of its own. A tunnel the client itself ends with the session is \
+not this. Medium when it was reset, went unanswered or was refused, low when the client reset it, when the gateway ended it, when the path was \
+lost for less than thirty seconds and the tunnel went on, or there was no tunnel for five seconds or more; else a fact worth knowing.",
+    confidence: &[BOTH_ENDS, FORGED, SEEN, SILENCE, TIMING],
+    remedy: &[
+        "for a reset by a middlebox: find the device (its TTL tells how far it is) and exempt the gateway from inspection or its idle timer",
+        "for unanswered DPD: the gateway's load and logs at that moment (722037, `DPD failure`)",
+        "for a lost path: the client's network; `anyconnect ssl keepalive` and DPD only decide how soon it is noticed",
+    ],
+    references: &["Cisco TAC 116312 (reconnect behaviour, DPD)", "RFC 9293 §3.5.2 (reset)", "ASA syslog 722037"],
+    since: "0.1.0",
+    check,
+};
+
+fn check(case: &Case<'_>) -> Outcome {
+    let session = case.session;
+    // Where the gateway granted none at all, the last connection that asked for one.
+    let refused = || session.connections.iter().rev().find(|connection| refusal(connection).is_some());
+    let Some(last) = session.tunnels().last().or_else(refused) else {
+        return Outcome::cannot_tell("the TLS tunnel was not captured", None);
+    };
+    let seams: Vec<&Reconnect> = session.reconnects.iter().filter(|r| r.cause != Cause::Mtu).collect();
+    let worst = Break::all(case, last, &seams).reduce(|a, b| if b.severity() > a.severity() { b } else { a });
+    if let Some(worst) = worst {
+        return Outcome::Found(Box::new(finding(&worst, case, &seams)));
+    }
+    unsettled(case, last).unwrap_or_else(|| {
+        Outcome::clear(match session.reconnects.len() {
+            0 => "one tunnel connection, ended by neither a reset nor silence",
+            _ => "the only reconnect came for the MTU",
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_cause_is_told_in_the_explanation() {
+        // The enum cannot list itself: its ids are read where it gives them.
+        let (_, rest) = include_str!("cause.rs").split_once("fn id(").unwrap();
+        let (ids, _) = rest.split_once("\n    }\n").unwrap();
+        let is_told = |id: &str| DETECTOR.explanation.contains(&format!("`{id}`"));
+        let untold: Vec<&str> = ids.split('"').skip(1).step_by(2).filter(|id| !is_told(id)).collect();
+        assert_eq!(untold, ["unknown"]);
+    }
+}

@@ -1,0 +1,222 @@
+//! An interruption in sentences.
+
+use super::breaks::{Break, Seam, Shown};
+use super::cause::Cause;
+use super::ended::{dismissal, refusal, turned_away};
+use super::waiting::Waiting;
+use crate::event::{Direction, Vantage};
+use crate::finding::{Case, count, elapsed};
+use crate::session::beside::{Refusal, is_abrupt};
+use crate::session::moves::Hop;
+use crate::session::reconnect::{Reconnect, Unheard};
+use crate::session::silence::{Outage, Silence};
+use crate::session::{Connection, Session};
+
+/// `seams` are all reconnects of the session, of which this may be one.
+pub fn summary(found: &Break<'_>, case: &Case<'_>, seams: &[&Reconnect]) -> String {
+    let session = case.session;
+    match &found.shown {
+        Shown::Seam(seam) => {
+            let ended = seam.reset.map_or_else(|| lived_words(seam.reconnect), |reset| reset.words());
+            format!("{ended}{}{}", seam_words(found, case, seam), recurrence_words(seams))
+        }
+        Shown::Hop(hop) => hop_words(hop, session),
+        Shown::Reset(reset) => reset.words() + &alone_words(found, case),
+        Shown::Silence(silence) => silence_words(silence, session) + &alone_words(found, case),
+        Shown::Outage(outage) => {
+            let came_back = outage.closed.map_or_else(String::new, |_| turned_away_words(case));
+            format!("{}{came_back}.", outage_words(outage, session))
+        }
+        Shown::End => {
+            let ended = found.old.map_or_else(String::new, |old| ended_words(session, old));
+            ended + &alone_words(found, case)
+        }
+    }
+}
+
+fn hop_words(hop: &Hop, session: &Session) -> String {
+    let gap = elapsed(session.start.seconds_since(hop.left));
+    format!("The client came from gateway {}, whose tunnel it left {gap} before.", hop.gateway)
+}
+
+/// No other tunnel followed.
+fn alone_words(found: &Break<'_>, case: &Case<'_>) -> String {
+    let vantage = found.old.and_then(|old| case.vantage(old.best().point));
+    // A client that moved comes back from another address, which only its own capture shows to be the same client.
+    let from = if vantage == Some(Vantage::Client) { "" } else { " from the client's address" };
+    let none = if found.cause == Cause::Refused { "No tunnel" } else { "No new tunnel" };
+    format!(". {none}{from} followed{}.", turned_away_words(case))
+}
+
+/// How the client fared that came back.
+fn turned_away_words(case: &Case<'_>) -> String {
+    let all = [Refusal::Reset, Refusal::Unanswered, Refusal::WithoutTunnel];
+    let counted = all.map(|how| (how, turned_away(case).filter(|away| away.how == how).count()));
+    let told = counted.into_iter().filter(|(_, n)| *n > 0);
+    let parts: Vec<String> = told.map(|(how, n)| format!("{} {}", times(n), how.words())).collect();
+    if parts.is_empty() {
+        return String::new();
+    }
+    format!(", though the client came back: it was {}", parts.join(", "))
+}
+
+fn times(n: usize) -> String {
+    match n {
+        1 => "once".to_owned(),
+        2 => "twice".to_owned(),
+        n => format!("{n} times"),
+    }
+}
+
+/// Who sends that way, and from where nothing comes.
+pub fn sides(sent: Direction) -> (&'static str, &'static str) {
+    match sent {
+        Direction::ToServer => ("client", "back from the gateway"),
+        Direction::ToClient => ("gateway", "from the client"),
+    }
+}
+
+fn outage_words(outage: &Outage, session: &Session) -> String {
+    let (speaker, silent) = sides(outage.sent);
+    let into = outage.since.seconds_since(session.start);
+    let resent =
+        (outage.resent > 0).then(|| format!("the {speaker} sent TLS segments again {}", times(outage.resent.into())));
+    let records = count(u64::from(outage.records), "DTLS record");
+    let unanswered = (outage.records > 0).then(|| format!("{records} went unanswered"));
+    let what: Vec<String> = [resent, unanswered].into_iter().flatten().collect();
+    let then = match outage.closed {
+        Some(closed) => {
+            let (who, _) = sides(closed.direction);
+            let how = if closed.reset { "RST" } else { "FIN" };
+            format!("the {who} closed the tunnel with a {how} in frame {}", closed.frame.number)
+        }
+        None => "answers came again".to_owned(),
+    };
+    format!(
+        "From {into:.1} s to {:.1} s into the session nothing came {silent}: {}. Then {then}",
+        into + outage.seconds(),
+        what.join(", and ")
+    )
+}
+
+fn silence_words(silence: &Silence, session: &Session) -> String {
+    let (speaker, silent) = sides(silence.sent);
+    let alone = if silence.is_alone { " on the TLS connection, though DTLS went on" } else { "" };
+    let mut text = format!(
+        "From {:.1} s into the session on nothing came {silent}{alone}: over {} the {speaker} sent TLS segments again {} times",
+        silence.since.seconds_since(session.start),
+        elapsed(silence.seconds),
+        silence.resent,
+    );
+    if silence.records > 0 {
+        text.push_str(&format!(", and {} went unanswered", count(u64::from(silence.records), "DTLS record")));
+    }
+    text
+}
+
+/// How the tunnel ended: the gateway's refusal, or its FIN and what the tunnel did until then.
+fn ended_words(session: &Session, tunnel: &Connection) -> String {
+    if let Some((answer, frame)) = refusal(tunnel) {
+        let reason = answer.reason.as_ref().map_or(String::new(), |reason| format!(" ({reason})"));
+        return format!("The gateway answered CONNECT with {}{reason} in frame {}", answer.status, frame.number);
+    }
+    if let Some(bye) = dismissal(tunnel) {
+        return format!("Its last word in frame {}: {}", bye.frame.number, bye.words());
+    }
+    let Some(closed) = tunnel.best().closed() else { return String::new() };
+    let lived = elapsed(closed.at.seconds_since(tunnel.start()));
+    let since = if tunnel.begins_here() { "after" } else { "at least" };
+    let abrupt = if is_abrupt(session, tunnel, closed) { ", without a goodbye and with data up to then" } else { "" };
+    format!("The gateway closed the tunnel {since} {lived} with a FIN in frame {}{abrupt}", closed.frame.number)
+}
+
+fn lived_words(seam: &Reconnect) -> String {
+    match seam.lived {
+        Some(seconds) if seam.is_closed => format!("The tunnel ended after {seconds:.1} s"),
+        Some(seconds) => format!("The tunnel was last heard {seconds:.1} s after it came up"),
+        None => "The tunnel, which began before the capture, ended".to_owned(),
+    }
+}
+
+/// How the new tunnel came, and what tells why: what follows upon the old one's end.
+fn seam_words(found: &Break<'_>, case: &Case<'_>, seam: &Seam<'_>) -> String {
+    let reconnect = seam.reconnect;
+    let quiet = reconnect.quiet.filter(|_| found.cause == Cause::ClientSilent);
+    let waited = |what, seconds| format!(" The new one's {what} waited {seconds:.1} s for its answer.");
+    let said = [
+        Some(opened_words(reconnect)),
+        unanswered_words(found, case, seam),
+        quiet.map(|seconds| format!(" For {seconds:.1} s before it left no data had come from the client.")),
+        reconnect.syn_wait.map(|seconds| waited("SYN", seconds)),
+        reconnect.hello_wait.map(|seconds| waited("ClientHello", seconds)),
+        seam.waiting.map(|waiting| waiting.words().to_owned()),
+        found.old.and_then(Connection::bye).map(|bye| format!(" Its last word: {}.", bye.words())),
+        reconnect.moved.map(|(old, new)| format!(" The client's address changed from {old} to {new}.")),
+        inner_size_words(reconnect),
+        outer_size_words(reconnect),
+    ];
+    said.into_iter().flatten().collect()
+}
+
+fn opened_words(seam: &Reconnect) -> String {
+    let opened = match seam.gap {
+        gap if gap >= 0.0 => format!("; a new one opened {} later without a login", elapsed(gap)),
+        _ => "; a new one had opened beside it without a login".to_owned(),
+    };
+    let without_data = seam.without_data.map_or_else(String::new, |seconds| {
+        format!(". From the gateway's last data before to the first data after it {seconds:.1} s passed")
+    });
+    format!("{opened}{without_data}.")
+}
+
+/// What was not answered around the seam.
+fn unanswered_words(found: &Break<'_>, case: &Case<'_>, seam: &Seam<'_>) -> Option<String> {
+    let reconnect = seam.reconnect;
+    if seam.waiting == Some(Waiting::OnWayBack) && reconnect.syn_wait.is_none() {
+        let seconds = seam.new?.best().syn_ack_wait()?;
+        return Some(format!(" The new one's SYN-ACK waited {seconds:.1} s for the ACK."));
+    }
+    let survived =
+        |old: &Connection| old.views.iter().find_map(|view| Outage::of(case.session, old, view, Direction::ToServer));
+    if let Some(outage) = found.old.filter(|_| found.cause == Cause::PathLost).and_then(survived) {
+        return Some(format!(" {}.", outage_words(&outage, case.session)));
+    }
+    let is_told = matches!(found.cause, Cause::DpdUnanswered | Cause::PathLost);
+    let Unheard { seconds, records, .. } = reconnect.unheard.filter(|_| is_told)?;
+    let records = count(u64::from(records), "record");
+    Some(format!(" Before that {records} of the client went unanswered over {seconds:.1} s."))
+}
+
+fn inner_size_words(seam: &Reconnect) -> Option<String> {
+    if let Some(mss) = seam.inner_mss.filter(|mss| mss.before.0 != mss.after.0) {
+        return Some(format!(" Inner SYN MSS {} before, {} after.", mss.before.0, mss.after.0));
+    }
+    let (before, after) = seam.ceiling.as_ref().filter(|(before, after)| before.end() != after.end())?;
+    Some(format!(" Largest inner packet {} B before, {} B after.", before.end(), after.end()))
+}
+
+fn outer_size_words(seam: &Reconnect) -> Option<String> {
+    let (before, after) = seam.outer_mss.filter(|(before, after)| before != after)?;
+    Some(format!(" The client's outer MSS {before} before, {after} after."))
+}
+
+fn recurrence_words(seams: &[&Reconnect]) -> String {
+    if seams.len() <= 1 {
+        return String::new();
+    }
+    let every = period(seams).map_or(String::new(), |seconds| format!(", {seconds:.0} s apart"));
+    format!(" There were {} such seams{every}; this is the worst.", seams.len())
+}
+
+/// How far apart the seams are, in seconds, where they are so by the clock.
+pub fn period(seams: &[&Reconnect]) -> Option<f64> {
+    /// Timers of a client and a network between differ by so much, seconds.
+    const LEEWAY: f64 = 2.0;
+    let apart = |pair: &[&Reconnect]| match pair {
+        [one, next] => Some(next.at.seconds_since(one.at)),
+        _ => None,
+    };
+    let apart: Vec<f64> = seams.windows(2).filter_map(apart).collect();
+    let (least, most) = (apart.iter().copied().reduce(f64::min)?, apart.iter().copied().reduce(f64::max)?);
+    (apart.len() >= 2 && most - least <= LEEWAY).then_some((least + most) / 2.0)
+}
