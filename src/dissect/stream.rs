@@ -31,8 +31,6 @@ pub(super) struct Tcp {
     alert: Option<Direction>,
     /// Small segments sent again each way since anything came the other way, until one side closes: no path MTU holds those up.
     unheard: [u8; 2],
-    /// The same since anything new came the other way.
-    in_vain: [u8; 2],
     seldom: Option<Box<Seldom>>,
     streams: [TcpStream; 2],
     probes: [SizeProbe; 2],
@@ -171,17 +169,19 @@ impl ClosedWindow {
 struct Deaf {
     since: (Timestamp, FrameRef),
     longest: Option<Lapse>,
+    /// Small segments sent again since anything new came the other way.
+    in_vain: u8,
 }
 
 impl Tcp {
     /// A small segment was sent again that way.
     fn sent_again(&mut self, way: Direction, place: Place) {
-        let in_vain = way.of_mut(&mut self.in_vain);
-        *in_vain = in_vain.saturating_add(1);
         let unheard = way.of_mut(&mut self.unheard);
         *unheard = unheard.saturating_add(1);
+        let deaf = way.of_mut(&mut self.seldom.get_or_insert_default().deaf);
+        deaf.in_vain = deaf.in_vain.saturating_add(1);
         if *unheard == 1 {
-            way.of_mut(&mut self.seldom.get_or_insert_default().deaf).since = (place.at, place.frame);
+            deaf.since = (place.at, place.frame);
         }
     }
 
@@ -191,7 +191,7 @@ impl Tcp {
         const LOST: u8 = 3;
         let resent = std::mem::take(way.of_mut(&mut self.unheard));
         let Some(seldom) = self.seldom.as_mut().filter(|_| resent > 0) else { return };
-        let Deaf { since, longest } = way.of_mut(&mut seldom.deaf);
+        let Deaf { since, longest, .. } = way.of_mut(&mut seldom.deaf);
         if resent >= LOST {
             let lapse = Lapse { first: *since, until: place.at, resent };
             if longest.is_none_or(|longest| longest.seconds() < lapse.seconds()) {
@@ -318,12 +318,12 @@ impl Tcp {
     pub(super) fn total(&self, opened: &Opened, ended: &mut Ended) {
         ended.retransmissions = self.again;
         ended.unheard = self.unheard;
-        ended.in_vain = self.in_vain;
         let is_whole = self.closed && opened.syn().is_some();
         ended.numbers = (!is_whole).then(|| Box::new(self.streams.each_ref().map(TcpStream::numbers)));
         if let Some(seldom) = &self.seldom {
             let zero_windows = seldom.closed.map(|closed| closed.total(ended.last));
             let lapses = seldom.deaf.map(|deaf| deaf.longest);
+            ended.in_vain = seldom.deaf.map(|deaf| deaf.in_vain);
             let holes = seldom.holes.map(|holes| holes.total());
             ended.add(SeldomInEnded { zero_windows, lapses, holes, ..SeldomInEnded::default() });
         }
@@ -377,8 +377,8 @@ pub(super) fn take(
     if is_new {
         tcp.silence(segment.payload_len, place.at);
     }
-    if is_new && segment.payload_len > 0 {
-        *direction.reverse().of_mut(&mut tcp.in_vain) = 0;
+    if let Some(seldom) = tcp.seldom.as_mut().filter(|_| is_new && segment.payload_len > 0) {
+        direction.reverse().of_mut(&mut seldom.deaf).in_vain = 0;
     }
     let twice = tcp.captured_twice(direction, segment, packet.ip.id, place.at, is_new);
     let again = !is_new && segment.payload_len > 0 && !twice;

@@ -2,7 +2,7 @@
 //! the client turned away when it comes back.
 
 use super::facts::{Closed, FlowFacts, View};
-use super::{Connection, Entry, Session, group};
+use super::{Connection, Entry, Session, group, shape};
 use crate::event::{Direction, Endpoints, FrameRef, Incomplete, PointId, Refused, Timestamp};
 use crate::maps::HashMap;
 use std::collections::BTreeSet;
@@ -15,6 +15,11 @@ const SYN_AGAIN: f64 = 0.9;
 /// A client that lost its tunnel tries again for so long, seconds (openconnect gives up after 300).
 const RETRIES: f64 = 330.0;
 
+/// A goodbye and the FIN behind it are one burst, seconds.
+const AT_ONCE: f64 = 0.2;
+/// Who leaves a tunnel for a new one asks for that within so many seconds.
+const BACK_AT_ONCE: f64 = 2.0;
+
 /// The neighbourhood of a session.
 #[derive(Clone, Debug, Default)]
 pub struct Neighbourhood {
@@ -24,7 +29,8 @@ pub struct Neighbourhood {
     pub strangers: Vec<Stranger>,
     /// Fragmented datagrams between client and gateway that never became whole.
     pub incomplete: Vec<(PointId, Incomplete)>,
-    /// The client's connections to the gateway, once that had closed its last tunnel or fallen silent, that brought no new one.
+    /// The client's connections to the gateway that brought no new tunnel, once that had closed the last one or fallen silent, or the
+    /// client had closed it to come back at once.
     pub turned_away: Vec<TurnedAway>,
 }
 
@@ -85,6 +91,8 @@ pub struct TurnedAway {
     pub how: Refusal,
     /// The program, as its ClientHello tells.
     program: Option<u64>,
+    /// One question and one answer, and it was closed.
+    is_brief: bool,
 }
 
 /// How a connection came to nothing.
@@ -176,7 +184,11 @@ pub fn attach(
 fn turned_away(session: &Session, vain: &Vain) -> Vec<TurnedAway> {
     let Some(tunnel) = session.tunnels().last() else { return Vec::new() };
     let last = tunnel.best();
-    let closed = last.closed().filter(|c| c.by == Direction::ToClient);
+    let (closed, left) = match last.closed() {
+        Some(closed) if closed.by == Direction::ToClient => (Some(closed), None),
+        // A client that says no goodbye, and is back at once, had no mind to leave.
+        left => (None, left.filter(|left| !says_goodbye(tunnel, *left))),
+    };
     let since = closed.map(|closed| {
         // Where that was its first word for long, the client had come back before.
         let lapse = last.ended.lapse(Direction::ToServer);
@@ -184,19 +196,24 @@ fn turned_away(session: &Session, vain: &Vain) -> Vec<TurnedAway> {
         lapse.map_or(closed.at, |lapse| lapse.first.0)
     });
     let is_silent = *Direction::ToServer.of(&last.ended.unheard) > 0;
-    let Some(since) = since.or_else(|| last.last_packet(Direction::ToClient).filter(|_| is_silent)) else {
+    let silent = || last.last_packet(Direction::ToClient).filter(|_| is_silent);
+    let Some(since) = since.or_else(silent).or(left.map(|left| left.at)) else {
         return Vec::new();
     };
     let beside = vain.get(&pair(last.point, last.opened.endpoints())).into_iter().flatten().copied();
     let own = session.connections.iter().filter(|c| !c.role.is_tunnel()).filter_map(|c| TurnedAway::of(c.best()));
     // After a goodbye another visit is nothing to wonder about.
     let is_abrupt = closed.is_some_and(|closed| is_abrupt(session, tunnel, closed));
+    let is_back = |away: &TurnedAway| {
+        let after = left.map(|left| away.at.seconds_since(left.at));
+        away.is_brief && after.is_some_and(|after| (0.0..BACK_AT_ONCE).contains(&after))
+    };
     let is_one = |away: &TurnedAway| {
         let is_same = away.program.is_none() || away.program == group::program(last);
         let is_retry = match away.how {
             Refusal::Reset => true,
             Refusal::Unanswered => closed.is_some(),
-            Refusal::WithoutTunnel => is_abrupt,
+            Refusal::WithoutTunnel => is_abrupt || is_back(away),
         };
         is_same && is_retry && (0.0..RETRIES).contains(&away.at.seconds_since(since))
     };
@@ -205,10 +222,19 @@ fn turned_away(session: &Session, vain: &Vain) -> Vec<TurnedAway> {
     all
 }
 
+/// Did the client's last word, to which there is no answer, come with its FIN?
+fn says_goodbye(tunnel: &Connection, left: Closed) -> bool {
+    let last = tunnel
+        .best()
+        .tls
+        .as_ref()
+        .map(|tls| [&Direction::ToServer, &Direction::ToClient].map(|way| way.of(&tls.data).last));
+    let [said, answered] = last.unwrap_or_default().map(|last| last.map(|(at, _)| at));
+    tunnel.bye().is_some() || said > answered && said.is_some_and(|at| left.at.seconds_since(at) < AT_ONCE)
+}
+
 /// The gateway closed a tunnel that was in use without saying anything before: its process or machine went, not the session.
 pub fn is_abrupt(session: &Session, tunnel: &Connection, closed: Closed) -> bool {
-    /// A goodbye and the FIN behind it are one burst, seconds.
-    const AT_ONCE: f64 = 0.2;
     /// In use: data within so many seconds.
     const IN_USE: f64 = 5.0;
     let before = |at: Timestamp| closed.at.seconds_since(at);
@@ -228,7 +254,7 @@ impl TurnedAway {
             // The answer may only have come too late for the capture.
             _ => return None,
         };
-        Some(TurnedAway { at: refused.first, frame: refused.frame, how, program: None })
+        Some(TurnedAway { at: refused.first, frame: refused.frame, how, program: None, is_brief: false })
     }
 
     /// A TLS connection that is no tunnel.
@@ -241,7 +267,14 @@ impl TurnedAway {
             false if is_reset => Refusal::Reset,
             false => return None,
         };
-        Some(TurnedAway { at: flow.opened.first, frame: flow.opened.first_frame, how, program: Some(program) })
+        let is_brief = flow.closed().is_some() && shape::exchanges(flow) <= 1;
+        Some(TurnedAway {
+            at: flow.opened.first,
+            frame: flow.opened.first_frame,
+            how,
+            program: Some(program),
+            is_brief,
+        })
     }
 }
 

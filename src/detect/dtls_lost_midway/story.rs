@@ -139,8 +139,8 @@ impl<'a> Story<'a> {
             return format!(" DTLS was set up anew{from} {after:.1} s after {}{works}.", self.since());
         }
         if retries.is_empty() {
-            let next = " On the next tunnel DTLS gets no answer either.";
-            return self.death.is_dead_on_next.then_some(next).unwrap_or_default().to_owned();
+            let is_next = self.death.is_dead_on_next;
+            return if is_next { " On the next tunnel DTLS gets no answer either.".to_owned() } else { String::new() };
         }
         let hellos = count(retries.len() as u64, "ClientHello");
         if self.death.answers_reach.is_none() {

@@ -198,7 +198,8 @@ impl<'a> Break<'a> {
             (_, Cause::ResetByMiddlebox | Cause::ResetByGateway | Cause::DpdUnanswered | Cause::RekeyFailed) => {
                 Severity::Medium
             }
-            (_, Cause::PathLost | Cause::GatewaySilent | Cause::GatewayRestarted | Cause::Refused) => Severity::Medium,
+            (_, Cause::PathLost | Cause::GatewaySilent | Cause::GatewayRestarted) => Severity::Medium,
+            (_, Cause::Refused | Cause::TurnedAway) => Severity::Medium,
             (_, Cause::ClientSilent | Cause::TlsLost | Cause::Dismissed) => Severity::Low,
             (_, Cause::Optimising | Cause::GatewayHop | Cause::Sleep | Cause::Roaming | Cause::LinkMtuChanged) => {
                 Severity::Info
@@ -211,14 +212,17 @@ impl<'a> Break<'a> {
     }
 }
 
-/// The gateway closed the last tunnel, and took no new one from the client that came back for it.
+/// The last tunnel was closed, and the client that came back for a new one got none.
 fn turned_away_at_end(case: &Case<'_>, last: &Connection) -> Option<Cause> {
-    last.best()
-        .closed()
-        .filter(|c| last.reset().is_none() && (c.by == Direction::ToClient || dismissal(last).is_some()))?;
+    let closed = last.best().closed()?;
     let any = |how| turned_away(case).any(|away| away.how == how);
+    let is_refused = any(Refusal::Reset) || any(Refusal::WithoutTunnel);
+    if closed.by == Direction::ToServer && dismissal(last).is_none() {
+        return is_refused.then_some(Cause::TurnedAway);
+    }
     let is_outside = case.vantage(last.best().point) == Some(Vantage::Outside);
-    match (any(Refusal::Reset) || any(Refusal::WithoutTunnel), any(Refusal::Unanswered)) {
+    match (is_refused, any(Refusal::Unanswered)) {
+        _ if last.reset().is_some() => None,
         (true, _) => Some(Cause::GatewayClosed),
         (false, true) if is_outside => Some(Cause::GatewaySilent),
         (false, true) => Some(Cause::PathLost),

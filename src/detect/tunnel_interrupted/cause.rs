@@ -24,6 +24,7 @@ pub enum Cause {
     Roaming,
     Sleep,
     TlsLost,
+    TurnedAway,
     /// Nothing tells.
     Unknown,
 }
@@ -73,6 +74,7 @@ impl Cause {
             Cause::Roaming => "roaming",
             Cause::Sleep => "sleep",
             Cause::TlsLost => "tls-lost",
+            Cause::TurnedAway => "turned-away",
             Cause::Unknown => "unknown",
         }
     }
@@ -94,6 +96,7 @@ impl Cause {
             Cause::ResetByGateway => "the gateway resets the tunnel",
             Cause::ResetByMiddlebox => "a device on the way resets the tunnel",
             Cause::TlsLost => "the TLS connection of the tunnel is dead, while DTLS goes on",
+            Cause::TurnedAway => "the client comes back for a new tunnel and gets none",
             Cause::ClientClosed
             | Cause::GatewayClosed
             | Cause::GatewayHop
@@ -130,6 +133,9 @@ impl Cause {
             }
             Cause::Dismissed => {
                 "see in the gateway's log who or what ended the session: an administrator, a time limit, a restart (113019 names the reason)"
+            }
+            Cause::TurnedAway => {
+                "the user has to log in again; see in the gateway's log why it granted no new tunnel: the session was over meanwhile (113019 names the reason: idle timeout, time limit), or it offered another address than before"
             }
             Cause::Refused => {
                 "see in the gateway's log why: a session that is over, too many logins or no licence (113029, 113038, 716023)"

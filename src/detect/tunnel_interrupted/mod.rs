@@ -47,10 +47,12 @@ as long as no data flows. What ended it is told apart:
 - `optimising`: a second tunnel beside a working first one within half a minute, which is then closed: deliberate
 - `gateway-closed`, `client-closed`: a FIN, or the client's own RST, and nothing tells why; at the end of a session only where the gateway then takes no new tunnel from the client that comes back, as when its service is restarted or taken down
 - `dismissed`: keys show that the gateway said goodbye at the end of the session, as when an administrator or a time limit ends it
+- `turned-away`: the client closed the tunnel itself, without a goodbye, and came back at once, as after a sleep or for new keys; that \
+connection ended after one question and one answer, and no tunnel came of it
 - `refused`: keys show that the gateway answered CONNECT without granting a tunnel
 
 The reconnect that only lowers the MTU after a minute has a detector of its own. A tunnel the client itself ends with the session is \
-not this. Medium when it was reset, went unanswered or was refused, low when the client reset it, when the gateway ended it, when the path was \
+not this. Medium when it was reset, went unanswered, or no new one was granted, low when the client reset it, when the gateway ended it, when the path was \
 lost for less than thirty seconds and the tunnel went on, or there was no tunnel for five seconds or more; else a fact worth knowing.",
     confidence: &[BOTH_ENDS, FORGED, SEEN, SILENCE, TIMING],
     remedy: &[

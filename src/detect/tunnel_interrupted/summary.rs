@@ -114,7 +114,7 @@ fn silence_words(silence: &Silence, session: &Session) -> String {
     text
 }
 
-/// How the tunnel ended: the gateway's refusal, or its FIN and what the tunnel did until then.
+/// How the tunnel ended: the gateway's refusal, or a FIN or RST and what the tunnel did until then.
 fn ended_words(session: &Session, tunnel: &Connection) -> String {
     if let Some((answer, frame)) = refusal(tunnel) {
         let reason = answer.reason.as_ref().map_or(String::new(), |reason| format!(" ({reason})"));
@@ -124,10 +124,12 @@ fn ended_words(session: &Session, tunnel: &Connection) -> String {
         return format!("Its last word in frame {}: {}", bye.frame.number, bye.words());
     }
     let Some(closed) = tunnel.best().closed() else { return String::new() };
+    let by = if closed.by == Direction::ToServer { "client" } else { "gateway" };
+    let how = if closed.reset { "RST" } else { "FIN" };
     let lived = elapsed(closed.at.seconds_since(tunnel.start()));
     let since = if tunnel.begins_here() { "after" } else { "at least" };
     let abrupt = if is_abrupt(session, tunnel, closed) { ", without a goodbye and with data up to then" } else { "" };
-    format!("The gateway closed the tunnel {since} {lived} with a FIN in frame {}{abrupt}", closed.frame.number)
+    format!("The {by} closed the tunnel {since} {lived} with a {how} in frame {}{abrupt}", closed.frame.number)
 }
 
 fn lived_words(seam: &Reconnect) -> String {
