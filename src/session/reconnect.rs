@@ -287,7 +287,9 @@ fn cause(session: &Session, points: &[Point], seam: &Reconnect, closed: Option<C
     if seam.moved.is_some() {
         return Cause::Roaming;
     }
-    if slept(session, points, seam) {
+    // Hardly anybody's machine sleeps in the very minute after a login, and wakes when the client would come back for its MTU.
+    let is_due = seam.after_a_minute() && !seam.dtls_worked && (seam.since_hello.is_some() || seam.lowered());
+    if !is_due && slept(session, points, seam) {
         return Cause::Sleep;
     }
     if seam.outer_mss.is_some_and(|(before, after)| before != after) {
