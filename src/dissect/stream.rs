@@ -361,7 +361,8 @@ pub(super) fn take(
     if is_ack {
         direction.reverse().of_mut(&mut tcp.probes).acknowledged(segment.ack, segment.sacked, place.at);
     }
-    let Bench { limits, losses, keys, carried, .. } = bench;
+    let Bench { limits, losses, keys, carried, copies } = bench;
+    let flow = told.flow.id;
     let mut seen = Seen { told, losses, alert: None, carried };
     // It acknowledges what did not show here: its sender hears more than this point.
     let theirs = direction.reverse().of(&tcp.streams).next_seq();
@@ -373,7 +374,9 @@ pub(super) fn take(
     }
     let is_new = kind != Kind::Retransmission;
     let twice = tcp.captured_twice(direction, segment, packet.ip.id, place.at, is_new);
-    let again = !is_new && segment.payload_len > 0 && !twice;
+    let is_old = !is_new && segment.payload_len > 0 && !twice;
+    let twice = twice || is_old && copies.has_segment(place.at, flow, direction, segment, packet.ip.id);
+    let again = is_old && !twice;
     let resent = direction.of_mut(&mut tcp.again);
     *resent = resent.saturating_add(u32::from(again || fills_hole(kind, waited, segment.payload_len)));
     let is_small = packet.ip.total_len < LARGE;
