@@ -264,7 +264,8 @@ impl<'a> Break<'a> {
             .filter(|c| last.reset().is_none() && (c.by == Direction::ToClient || dismissal(last).is_some()))?;
         let any = |how| turned_away(case).any(|away| away.how == how);
         let is_outside = case.vantage(last.best().point) == Some(Vantage::Outside);
-        let likely = match (any(Refusal::Reset) || any(Refusal::WithoutTunnel), any(Refusal::Unanswered)) {
+        let is_left_waiting = turned_away(case).any(|away| away.how.is_silence());
+        let likely = match (any(Refusal::Reset) || any(Refusal::WithoutTunnel), is_left_waiting) {
             (true, _) => "gateway-closed",
             (false, true) if is_outside => "gateway-silent",
             (false, true) => "path-lost",
@@ -768,7 +769,7 @@ fn ended_words(session: &Session, tunnel: &Connection) -> String {
 /// How the client fared that came back; where answers do not show, only what was answered counts.
 fn turned_away<'a>(case: &Case<'a>) -> impl Iterator<Item = &'a TurnedAway> {
     let is_heard = case.part_of_tcp(true, false).is_none();
-    case.session.beside().turned_away.iter().filter(move |away| is_heard || away.how != Refusal::Unanswered)
+    case.session.beside().turned_away.iter().filter(move |away| is_heard || !away.how.is_silence())
 }
 
 /// Does the gateway refuse new connections, as it does when its service is not there?
@@ -777,7 +778,7 @@ fn refuses(case: &Case<'_>) -> bool {
 }
 
 fn turned_away_words(case: &Case<'_>) -> String {
-    let all = [Refusal::Reset, Refusal::Unanswered, Refusal::WithoutTunnel];
+    let all = [Refusal::Reset, Refusal::Unanswered, Refusal::Ignored, Refusal::WithoutTunnel];
     let counted = all.map(|how| (how, turned_away(case).filter(|away| away.how == how).count()));
     let told = counted.into_iter().filter(|(_, n)| *n > 0);
     let parts: Vec<String> = told.map(|(how, n)| format!("{} {}", times(n), how.words())).collect();

@@ -598,9 +598,13 @@ pub fn late_dtls(late: &BTreeSet<(IpAddr, SocketAddr)>) -> Option<Loss> {
     Some(Loss { kind: LATE_DTLS.to_owned(), capture: None, count: late.len() as u64, text, limit: false })
 }
 
-/// What to say of TLS where no session was recognised: to whom, why nothing tells whose it is, and what would.
+/// What to say of TLS where no session was recognised, or at a gateway by others: to whom, why nothing tells whose it is, and what would.
 pub fn unrecognised(unrecognised: &Unrecognised) -> Vec<Loss> {
     let last = unrecognised.servers.len().saturating_sub(1);
+    let whom = |server: &Server| match unrecognised.at_gateways {
+        true => format!("of clients without a session to the gateway {}", server.address),
+        false => format!("to {}", server.address),
+    };
     let line = |(place, server): (usize, &Server)| {
         let kind = if server.packets > 0 { "TLS" } else { "TCP" };
         let packets =
@@ -617,9 +621,9 @@ pub fn unrecognised(unrecognised: &Unrecognised) -> Vec<Loss> {
             _ => String::new(),
         };
         let text = format!(
-            "whether {} to {} ({packets}from frame {}) {} a tunnel's: {}{wanted}{more}",
+            "whether {} {} ({packets}from frame {}) {} a tunnel's: {}{wanted}{more}",
             counted(server.connections, &format!("{kind} connection")),
-            server.address,
+            whom(server),
             grouped(u64::from(server.first.number)),
             if server.connections == 1 { "is" } else { "are" },
             fates.join(", ")

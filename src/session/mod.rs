@@ -830,7 +830,7 @@ pub struct Assembled {
     pub ike: BTreeSet<(IpAddr, IpAddr)>,
     /// Who talked over DTLS that was up before the capture, and with whom, where nothing tells that it is AnyConnect.
     pub late: BTreeSet<(IpAddr, SocketAddr)>,
-    /// TLS beside it all, where there is no session.
+    /// TLS beside it all, where there is no session; else what others ask of its gateways in vain.
     pub unrecognised: Unrecognised,
     /// What looks like the inside of a tunnel, and was not believed to be.
     pub unclaimed: Vec<inner::Unclaimed>,
@@ -863,7 +863,7 @@ pub fn assemble(
     let ike = others.iter().filter(|f| f.ike).map(|f| f.opened.endpoints().addresses()).collect();
     let late = others.iter().filter(|f| join::is_late_talk(f)).map(|f| f.opened.endpoints());
     let late = late.map(|ends| (ends.client.ip(), ends.server)).collect();
-    let unrecognised = if sessions.is_empty() { Unrecognised::of(&others, &refused) } else { Unrecognised::default() };
+    let unrecognised = Unrecognised::of(&others, &refused, &sessions, points);
     beside::attach(&mut sessions, &others, &refused, &incomplete);
     let (outer, pace) = (outer_addresses(&sessions), pace::Pace::default());
     mirror::part(&sessions, &outer, &mut others, &mut icmp, &mut meetings, &pace, points);
