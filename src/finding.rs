@@ -349,6 +349,15 @@ impl Case<'_> {
         self.partly_seen(outer, inner, |point| point.tcp != TcpSeen::Whole).map(partly)
     }
 
+    /// What a tunnel connection that follows another came without: of one direction alone that cannot be told, for a login is known by
+    /// question and answer.
+    pub fn without_login(&self) -> &'static str {
+        match self.partly_seen(true, false, |point| point.tcp == TcpSeen::OneWay) {
+            Some(_) => "with or without a login (one direction alone does not tell)",
+            None => "without a login",
+        }
+    }
+
     /// What of its TCP was seen, outer and inner.
     pub fn tcp_seen(&self) -> TcpSeen {
         self.partly_seen(true, true, |point| point.tcp != TcpSeen::Whole).map_or(TcpSeen::Whole, |point| point.tcp)
@@ -470,6 +479,16 @@ pub fn frame_filter(numbers: &[u32]) -> String {
 /// `3 packets`, `1 packet`.
 pub fn count(n: u64, noun: &str) -> String {
     if n == 1 { format!("1 {noun}") } else { format!("{n} {noun}s") }
+}
+
+/// `1 frame is`, `2 frames are`.
+pub fn are(n: u64, noun: &str) -> String {
+    format!("{} {}", count(n, noun), if n == 1 { "is" } else { "are" })
+}
+
+/// `1 frame was`, `2 frames were`.
+pub fn were(n: u64, noun: &str) -> String {
+    format!("{} {}", count(n, noun), if n == 1 { "was" } else { "were" })
 }
 
 /// `7.0 s`, `31 ms`.

@@ -492,8 +492,10 @@ impl<'a> Break<'a> {
     fn seam_words(&self, case: &Case<'_>, seam: &Reconnect, seams: &[&Reconnect]) -> String {
         let mut text = String::new();
         match seam.gap {
-            gap if gap >= 0.0 => text.push_str(&format!("; a new one opened {} later without a login", elapsed(gap))),
-            _ => text.push_str("; a new one had opened beside it without a login"),
+            gap if gap >= 0.0 => {
+                text.push_str(&format!("; a new one opened {} later {}", elapsed(gap), case.without_login()))
+            }
+            _ => text.push_str(&format!("; a new one had opened beside it {}", case.without_login())),
         }
         if let Some(seconds) = seam.without_data {
             text.push_str(&format!(
