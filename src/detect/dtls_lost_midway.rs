@@ -607,8 +607,9 @@ fn evidence(death: &Death<'_>, answer: FrameRef) -> Vec<Evidence> {
         evidence.push(Evidence::Frames(vec![frame], "a rekey begins".to_owned()));
     }
     if let Some(back) = &death.back {
+        let [up, down] = back.records;
         let note =
-            format!("data on TLS again: {} records to the gateway, {} to the client", back.records[0], back.records[1]);
+            format!("data on TLS again: {} to the gateway, {} to the client", count(u64::from(up), "record"), down);
         evidence.push(Evidence::Frames(vec![back.frame], note));
     }
     if !death.retries.is_empty() {
@@ -620,7 +621,10 @@ fn evidence(death: &Death<'_>, answer: FrameRef) -> Vec<Evidence> {
 fn ruled_out(case: &Case<'_>, death: &Death<'_>, likely: &str) -> Vec<RuledOut> {
     let mut all = Vec::new();
     if let Some(back) = &death.back {
-        let why = format!("the TLS tunnel carried {} records afterwards", back.records.iter().sum::<u32>());
+        let why = format!(
+            "the TLS tunnel carried {} afterwards",
+            count(back.records.iter().map(|n| u64::from(*n)).sum(), "record")
+        );
         all.push(RuledOut { what: "a dead path", why });
     }
     if !matches!(likely, "udp-idle-timeout" | "nat-rebinding") && death.unanswered.records > 0 {

@@ -580,7 +580,8 @@ pub fn strays(icmp: &[IcmpFacts]) -> Option<Loss> {
 /// What to say of IPsec: acpcap does not look into it, and says so rather than nothing.
 pub fn ipsec(ike: &BTreeSet<(IpAddr, IpAddr)>) -> Option<Loss> {
     let (client, gateway) = ike.first()?;
-    let more = if ike.len() > 1 { format!(" and {} more pairs", ike.len() - 1) } else { String::new() };
+    let more = ike.len() as u64 - 1;
+    let more = if more > 0 { format!(" and {}", finding::count(more, "more pair")) } else { String::new() };
     let text = format!(
         "IKE between {client} and {gateway}{more}: IPsec, perhaps AnyConnect over IKEv2, is not looked at; this tool reads TLS and DTLS"
     );
