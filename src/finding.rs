@@ -506,6 +506,15 @@ mod tests {
     }
 
     #[test]
+    fn numbers_agree_with_their_words() {
+        let told = [0, 1, 2].map(|n| (count(n, "frame"), are(n, "frame"), were(n, "frame")));
+        let words = told.each_ref().map(|(count, are, were)| [&count[..], &are[..], &were[..]]);
+        assert_eq!(words[0], ["0 frames", "0 frames are", "0 frames were"]);
+        assert_eq!(words[1], ["1 frame", "1 frame is", "1 frame was"]);
+        assert_eq!(words[2], ["2 frames", "2 frames are", "2 frames were"]);
+    }
+
+    #[test]
     fn frame_filters_fold_runs() {
         assert_eq!(frame_filter(&[93, 94, 95, 106, 107, 212]), "frame.number in {93..95, 106, 107, 212}");
         assert_eq!(frame_filter(&[7]), "frame.number in {7}");
