@@ -671,6 +671,7 @@ impl Run<'_> {
             }
         }
         report::build::interfaces(&mut self.report.captures, &self.points);
+        self.report.losses.extend(report::build::merged(&self.points));
         let mut sessions = Sessions::new(sessions, &self.points, told);
         sessions.report(&mut self.report, &self.options);
         let sessions = if self.options.keeps_sessions { sessions } else { Sessions::default() };

@@ -635,6 +635,19 @@ pub fn unrecognised(unrecognised: &Unrecognised) -> Vec<Loss> {
     unrecognised.servers.iter().enumerate().map(line).collect()
 }
 
+/// What to say of captures that were merged from several places.
+pub fn merged(points: &[Point]) -> Vec<Loss> {
+    let told = |point: &Point| {
+        let text = format!(
+            "{} seems to be merged from captures at two places: it holds the same packets twice, as both saw them; which of them one is \
+             from cannot be told, and what is lost between them does not show. Give them as separate files, client:FILE outside:FILE",
+            point.name
+        );
+        Loss { kind: "merged".to_owned(), capture: Some(point.capture), count: 1, text, limit: false }
+    };
+    points.iter().filter(|point| point.is_merged && point.decrypted_at.is_none()).map(told).collect()
+}
+
 /// As a POSIX shell takes it for one word.
 fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "/._-:,+@%=".contains(c);

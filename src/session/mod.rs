@@ -117,6 +117,8 @@ pub struct Point {
     pub saw_bare_tcp: bool,
     /// The file format tells the capture filter (pcapng does, pcap does not).
     pub tells_filter: bool,
+    /// It holds packets of two places, whose captures were merged: what it shows of places and directions may be either's.
+    pub is_merged: bool,
     /// Only one direction of the traffic passed here: a span of one port, a tap of one fibre, a filter with `src` or `dst`.
     pub one_way: bool,
     /// What of TCP passed here, whatever DTLS shows.
@@ -178,6 +180,7 @@ impl Point {
             saw_fragments: false,
             saw_bare_tcp: false,
             tells_filter: false,
+            is_merged: false,
             one_way: false,
             tcp: TcpSeen::default(),
             quiet: Vec::new(),
@@ -855,6 +858,7 @@ pub fn assemble(
     let join::Joined { mut sessions, mut others } = join::sessions(flows, &guess);
     moves::settle(&mut sessions, &mut others, &guess);
     join::late_clients(&mut sessions, &mut others, &guess);
+    point::find_merged(points, &sessions);
     let outer = sessions.iter().flat_map(|s| s.outer_views()).map(|view| (view, true));
     point::infer(points, outer.chain(others.iter().map(|flow| (&**flow, false))));
     for session in &mut sessions {
