@@ -12,7 +12,7 @@ use crate::decrypt::{Keyring, Lines};
 use crate::dissect::{self, Dissector};
 use crate::error::Error;
 use crate::event::{Event, FlowId, FrameRef, Opened, PointId, Protocol, What};
-use crate::finding::count;
+use crate::finding::{are, count, were};
 use crate::maps::HashMap;
 use crate::packet::Undecoded;
 use crate::report::build::rfc3339;
@@ -329,7 +329,7 @@ impl Run<'_> {
         });
         self.capture_losses(&reader, capture, damage, (frames, span), cut, backwards);
         if nowhere > 0 {
-            let text = format!("{nowhere} frames were left out because of the cap on capture points");
+            let text = format!("{} left out because of the cap on capture points", were(nowhere, "frame"));
             let capture = Some(capture);
             self.report.losses.push(Loss { kind: "point-cap".to_owned(), capture, count: nowhere, text, limit: true });
         }
@@ -410,19 +410,19 @@ impl Run<'_> {
         lose(
             "cut-frames",
             cut,
-            format!("{cut} frames are cut by the snap length; lengths are still true, contents may be missing"),
+            format!("{} cut by the snap length; lengths are still true, contents may be missing", are(cut, "frame")),
         );
-        lose("backwards", backwards, format!("{backwards} frames are earlier than the frame before them"));
+        lose("backwards", backwards, format!("{} earlier than the one before", are(backwards, "frame")));
         let dropped: u64 = reader.interfaces().iter().filter_map(|i| i.dropped).sum();
         lose(
             "dropped-by-capture",
             dropped,
-            format!("the capturing side dropped {dropped} frames: what is absent may be among them"),
+            format!("the capturing side dropped {}: what is absent may be among them", count(dropped, "frame")),
         );
         lose(
             "skipped-blocks",
             reader.skipped_blocks(),
-            format!("{} blocks of unknown type were skipped", reader.skipped_blocks()),
+            format!("{} skipped, of unknown type", were(reader.skipped_blocks(), "block")),
         );
     }
 
@@ -477,10 +477,14 @@ impl Run<'_> {
                     self.ether_types.push((capture, *ether_type, *count));
                     continue;
                 }
-                Undecoded::LinkType(link) => format!("{count} frames have link type {link}, which is not supported"),
-                Undecoded::Cut => format!("{count} frames are cut inside their headers"),
-                Undecoded::Malformed => format!("{count} frames have headers that contradict themselves"),
-                Undecoded::TooDeep => format!("{count} frames nest tunnels too deep"),
+                Undecoded::LinkType(link) => {
+                    format!("{} of link type {link}, which is not supported", are(*count, "frame"))
+                }
+                Undecoded::Cut => format!("{} cut inside the headers", are(*count, "frame")),
+                Undecoded::Malformed => {
+                    format!("{} not understood: the headers contradict themselves", are(*count, "frame"))
+                }
+                Undecoded::TooDeep => format!("{} not read: tunnels are nested too deep", were(*count, "frame")),
             };
             lose("undecoded", *count, false, text);
         }
@@ -489,33 +493,33 @@ impl Run<'_> {
             "fragments",
             f.evicted,
             true,
-            format!("{} fragmented datagrams were given up because of the cap", f.evicted),
+            format!("{} given up because of the cap", were(f.evicted, "fragmented datagram")),
         );
         lose(
             "fragments",
             f.incomplete + f.cut,
             false,
-            format!("{} fragmented datagrams never became complete", f.incomplete + f.cut),
+            format!("{} never became complete", count(f.incomplete + f.cut, "fragmented datagram")),
         );
         lose(
             "flow-cap",
             losses.evicted_flows,
             true,
-            format!("{} flows were forgotten early because of the cap on flows", losses.evicted_flows),
+            format!("{} forgotten early because of the cap on flows", were(losses.evicted_flows, "flow")),
         );
         lose(
             "flow-cap",
             facts.flows_left_out,
             true,
-            format!("{} flows were left out because of the cap on remembered flows", facts.flows_left_out),
+            format!("{} left out because of the cap on remembered flows", were(facts.flows_left_out, "flow")),
         );
         lose(
             "handshake-cap",
             losses.handshakes_dropped,
             true,
             format!(
-                "{} DTLS handshake messages were given up because of the cap on their fragments",
-                losses.handshakes_dropped
+                "{} given up because of the cap on their fragments",
+                were(losses.handshakes_dropped, "DTLS handshake message")
             ),
         );
         let super_frames: u64 = facts.flows.iter().map(|f| u64::from(f.ended.seldom().super_frames)).sum();
@@ -524,29 +528,30 @@ impl Run<'_> {
             super_frames,
             false,
             format!(
-                "{super_frames} packets were put together by offload on the capturing host; their sizes were never on the wire"
+                "{} put together by offload on the capturing host; such a size was never on the wire",
+                were(super_frames, "packet")
             ),
         );
         lose(
             "icmp-cap",
             facts.icmp_left_out,
             true,
-            format!("{} ICMP errors were left out because of their cap", facts.icmp_left_out),
+            format!("{} left out because of the cap on them", were(facts.icmp_left_out, "ICMP error")),
         );
         lose(
             "refused-cap",
             facts.refused_left_out,
             true,
-            format!("{} refused TCP connections were left out because of their cap", facts.refused_left_out),
+            format!("{} left out because of the cap on them", were(facts.refused_left_out, "refused TCP connection")),
         );
         lose(
             "meetings-cap",
             facts.meetings_left_out,
             true,
             format!(
-                "{} times it was left out beside whose record a large packet was seen, because of their cap: whose session it is may \
+                "{} it was left out beside whose record a large packet was seen, because of their cap: whose session it is may \
                  stay unknown",
-                facts.meetings_left_out
+                count(facts.meetings_left_out, "time")
             ),
         );
         lose(
@@ -554,8 +559,8 @@ impl Run<'_> {
             losses.lost_syncs,
             false,
             format!(
-                "TLS record boundaries were lost {} times where bytes are missing from the capture",
-                losses.lost_syncs
+                "TLS record boundaries were lost {} where bytes are missing from the capture",
+                count(losses.lost_syncs, "time")
             ),
         );
     }
@@ -616,7 +621,7 @@ impl Run<'_> {
             .filter(|(_, unsealed)| unsealed.opened == 0)
             .map(|(flow, unsealed)| {
                 let kind = if flow.opened.protocol == Protocol::Tcp { "tcp" } else { "udp" };
-                format!("{kind}.stream {} ({} records)", flow.opened.stream, unsealed.failed)
+                format!("{kind}.stream {} ({})", flow.opened.stream, count(unsealed.failed, "record"))
             })
             .collect();
         let shown = misfits.iter().take(5).cloned().collect::<Vec<_>>().join(", ");
@@ -626,12 +631,15 @@ impl Run<'_> {
         lose("key-misfit", misfits.len() as u64, text);
         let partly: u64 = read().filter(|(_, unsealed)| unsealed.opened > 0).map(|(_, unsealed)| unsealed.failed).sum();
         let text = format!(
-            "{partly} records of connections that were opened could not be: bytes of them, or of others before them, are missing"
+            "{} of connections that were opened could not be: bytes there, or before, are missing",
+            count(partly, "record")
         );
         lose("undecrypted", partly, text);
         if told.records_opened == 0 && misfits.is_empty() {
-            let text =
-                format!("none of the {} keys belongs to a connection whose handshake is in the captures", told.secrets);
+            let text = format!(
+                "of {} none belongs to a connection whose handshake is in the captures",
+                count(told.secrets as u64, "key")
+            );
             lose("keys-unused", told.secrets as u64, text);
         }
         self.report.decryption = Some(told);
@@ -663,6 +671,7 @@ impl Run<'_> {
             }
         }
         report::build::interfaces(&mut self.report.captures, &self.points);
+        self.report.losses.extend(report::build::merged(&self.points));
         let mut sessions = Sessions::new(sessions, &self.points, told);
         sessions.report(&mut self.report, &self.options);
         let sessions = if self.options.keeps_sessions { sessions } else { Sessions::default() };
@@ -678,7 +687,7 @@ impl Run<'_> {
             report::build::label_hint(&mut self.report, hint, &self.points);
         }
         if left_out > 0 {
-            let text = format!("{left_out} sessions were left out because of the cap on sessions");
+            let text = format!("{} left out because of the cap on sessions", were(left_out as u64, "session"));
             let count = left_out as u64;
             self.report.losses.push(Loss { kind: "session-cap".to_owned(), capture: None, count, text, limit: true });
         }

@@ -122,7 +122,7 @@ pub enum What<'a> {
     Ike(FlowId),
 }
 
-/// A TCP connection that got no further than its SYN.
+/// A TCP connection on which nobody said anything.
 #[derive(Clone, Copy, Debug)]
 pub struct Refused {
     /// Who asked whom.
@@ -133,8 +133,21 @@ pub struct Refused {
     pub frame: FrameRef,
     /// When its last packet was seen.
     pub last: Timestamp,
-    /// A RST answered it; otherwise nothing did.
-    pub by_reset: bool,
+    /// How far it came.
+    pub how: Rejection,
+}
+
+/// How a TCP connection came to nothing before its first byte.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rejection {
+    /// Nothing answered its SYN.
+    Unanswered,
+    /// A RST did.
+    Reset,
+    /// Nobody acknowledged the SYN-ACK.
+    Unacknowledged,
+    /// It was accepted, and stood open without a word.
+    Wordless,
 }
 
 /// A packet of the tunnel protocol.
@@ -321,6 +334,8 @@ pub struct SeldomInEnded {
     pub zero_windows: [ZeroWindow; 2],
     /// Segments above the peer's MSS: pictures of offload, never on the wire like that.
     pub super_frames: u32,
+    /// Its packets were captured twice, at two distances from their sender: at two places whose captures were merged (TCP only).
+    pub two_places: bool,
 }
 
 impl Ended {
@@ -331,6 +346,7 @@ impl Ended {
             holes: [None; 2],
             zero_windows: [ZeroWindow { segments: 0, centiseconds: 0 }; 2],
             super_frames: 0,
+            two_places: false,
         };
         self.seldom.as_deref().unwrap_or(NOTHING)
     }

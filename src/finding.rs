@@ -349,6 +349,15 @@ impl Case<'_> {
         self.partly_seen(outer, inner, |point| point.tcp != TcpSeen::Whole).map(partly)
     }
 
+    /// What a tunnel connection that follows another came without: of one direction alone that cannot be told, for a login is known by
+    /// question and answer.
+    pub fn without_login(&self) -> &'static str {
+        match self.partly_seen(true, false, |point| point.tcp == TcpSeen::OneWay) {
+            Some(_) => "with or without a login (one direction alone does not tell)",
+            None => "without a login",
+        }
+    }
+
     /// What of its TCP was seen, outer and inner.
     pub fn tcp_seen(&self) -> TcpSeen {
         self.partly_seen(true, true, |point| point.tcp != TcpSeen::Whole).map_or(TcpSeen::Whole, |point| point.tcp)
@@ -472,6 +481,16 @@ pub fn count(n: u64, noun: &str) -> String {
     if n == 1 { format!("1 {noun}") } else { format!("{n} {noun}s") }
 }
 
+/// `1 frame is`, `2 frames are`.
+pub fn are(n: u64, noun: &str) -> String {
+    format!("{} {}", count(n, noun), if n == 1 { "is" } else { "are" })
+}
+
+/// `1 frame was`, `2 frames were`.
+pub fn were(n: u64, noun: &str) -> String {
+    format!("{} {}", count(n, noun), if n == 1 { "was" } else { "were" })
+}
+
 /// `7.0 s`, `31 ms`.
 pub fn elapsed(seconds: f64) -> String {
     if seconds < 0.1 { format!("{:.0} ms", seconds * 1000.0) } else { format!("{seconds:.1} s") }
@@ -484,6 +503,15 @@ mod tests {
     #[test]
     fn short_times_are_told_in_milliseconds() {
         assert_eq!([0.0, 0.0314, 0.1, 7.04].map(elapsed), ["0 ms", "31 ms", "0.1 s", "7.0 s"]);
+    }
+
+    #[test]
+    fn numbers_agree_with_their_words() {
+        let told = [0, 1, 2].map(|n| (count(n, "frame"), are(n, "frame"), were(n, "frame")));
+        let words = told.each_ref().map(|(count, are, were)| [&count[..], &are[..], &were[..]]);
+        assert_eq!(words[0], ["0 frames", "0 frames are", "0 frames were"]);
+        assert_eq!(words[1], ["1 frame", "1 frame is", "1 frame was"]);
+        assert_eq!(words[2], ["2 frames", "2 frames are", "2 frames were"]);
     }
 
     #[test]

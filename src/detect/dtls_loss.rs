@@ -2,7 +2,8 @@
 
 use crate::event::{Direction, LARGE, PointId, Timestamp, Vantage};
 use crate::finding::{
-    BothWays, Case, Detector, Evidence, Filter, Finding, Grade, Outcome, RuledOut, Severity, Wanted, count, elapsed,
+    BothWays, Case, Detector, Evidence, Filter, Finding, Grade, Outcome, RuledOut, Severity, Wanted, are, count,
+    elapsed,
 };
 use crate::session::facts::{FlowFacts, Pace, Rate, Run, Runs, Sequence};
 use crate::session::limits::{is_swallowed_over_dtls, stuck_toward_client};
@@ -207,7 +208,10 @@ fn check(case: &Case<'_>) -> Outcome {
         all.iter().map(|l| l.view.point).filter_map(|p| case.point(p)).find(|p| p.interface.dropped > Some(0))
     {
         let dropped = point.interface.dropped.unwrap_or_default();
-        return Outcome::cannot_tell(format!("the capture on {} dropped {dropped} frames itself", point.name), None);
+        return Outcome::cannot_tell(
+            format!("the capture on {} dropped {} itself", point.name, count(dropped, "frame")),
+            None,
+        );
     }
     let (mut doubtful, mut searched, mut sure) = (None, None, Vec::new());
     for loss in all.iter().filter(|loss| loss.is_found()) {
@@ -229,7 +233,7 @@ fn check(case: &Case<'_>) -> Outcome {
         }
         let missing: u32 = all.iter().map(|l| l.total.missing).sum();
         let seen: u64 = all.iter().map(|l| u64::from(l.total.seen)).sum();
-        return case.clear(|| format!("{missing} of {} records are missing", seen + u64::from(missing)));
+        return case.clear(|| format!("{missing} of {} missing", are(seen + u64::from(missing), "record")));
     };
     let back = sure.iter().copied().filter(|loss| loss.direction != worst.direction).max_by(by_share);
     Outcome::Found(Box::new(finding(case, worst, back)))
@@ -712,7 +716,7 @@ fn ruled_out(loss: &Loss<'_>, cause: &Cause<'_>) -> Vec<RuledOut> {
     }
     let late = loss.sequence.seldom().late;
     if late > 0 {
-        let why = format!("the {late} records that came late are not counted");
+        let why = format!("{} that came late do not count", count(u64::from(late), "record"));
         ruled_out.push(RuledOut { what: "reordering", why });
     }
     ruled_out

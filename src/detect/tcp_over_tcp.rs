@@ -3,7 +3,7 @@
 use super::remedy;
 use crate::event::{Direction, Vantage};
 use crate::finding::{
-    BothWays, Case, Detector, Evidence, Filter, Finding, Grade, Outcome, RuledOut, Severity, elapsed,
+    BothWays, Case, Detector, Evidence, Filter, Finding, Grade, Outcome, RuledOut, Severity, elapsed, were,
 };
 use crate::session::Connection;
 use crate::session::facts::FlowFacts;
@@ -117,7 +117,7 @@ impl Load<'_> {
         }
         let inner: u32 = case.session.inner.iter().flat_map(|f| f.facts.ended.retransmissions).sum();
         if inner > 0 {
-            summary.push_str(&format!(" Inside it {inner} segments were resent as well."));
+            summary.push_str(&format!(" Inside it {} resent as well.", were(u64::from(inner), "segment")));
         }
         let stuck = self.view.ended.sizes.iter().any(|s| s.smallest_stuck.is_some());
         let mut ruled_out = Vec::new();

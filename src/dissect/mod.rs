@@ -10,7 +10,7 @@ use crate::capture::{Frame, LinkType};
 use crate::decrypt::Keyring;
 use crate::event::{
     Direction, Ended, Endpoints, Ends, Event, FlowId, FrameRef, IcmpSeen, LARGE, Large, Opened, PointId, Refused,
-    SeldomInEnded, Syn, TcpHandshake, Timestamp, TunnelPacket, What,
+    Rejection, SeldomInEnded, Syn, TcpHandshake, Timestamp, TunnelPacket, What,
 };
 use crate::flow::table::{Flow, Table};
 use crate::flow::{self, table, tcp};
@@ -518,13 +518,22 @@ fn end(mut flow: Flow<State>, losses: &mut Losses, sink: &mut impl FnMut(&Event<
     sink(&place.event(What::Ended(place.id(flow.id), &opened, &ended)));
 }
 
-/// Was it a TCP connection that nobody accepted?
+/// Was it a TCP connection on which nobody said anything, though somebody meant to?
 fn refused(state: &State, body: &Body, opened: &Opened) -> Option<Refused> {
+    /// Who only looks whether a port is open, as health checks and scanners do, closes it sooner, nanoseconds.
+    const LOOK: i64 = 1_000_000_000;
     let Body::Tcp(tcp) = body else { return None };
-    let (syn, by_reset) = (opened.syn()?, *Direction::ToClient.of(&state.packets) > 0);
-    let is_one = opened.syn_ack().is_none() && (tcp.is_closed() || !by_reset);
+    let (syn, is_answered) = (opened.syn()?, *Direction::ToClient.of(&state.packets) > 0);
+    let how = match opened.syn_ack() {
+        None if !is_answered => Rejection::Unanswered,
+        None if tcp.is_closed() => Rejection::Reset,
+        None => return None,
+        Some(accepted) if tcp.is_closed() && state.last().nanos_since(accepted.at) < LOOK => return None,
+        Some(_) if opened.third().is_none() => Rejection::Unacknowledged,
+        Some(_) => Rejection::Wordless,
+    };
     let Syn { at: first, frame, .. } = syn;
-    is_one.then_some(Refused { endpoints: opened.endpoints(), first, frame, last: state.last(), by_reset })
+    Some(Refused { endpoints: opened.endpoints(), first, frame, last: state.last(), how })
 }
 
 /// A SYN's or SYN-ACK's facts.

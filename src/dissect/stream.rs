@@ -5,8 +5,8 @@ use super::proxy::Connect;
 use super::{Bench, Carried, Limits, Losses, Place, Told, is_super_frame, syn};
 use crate::decrypt::Keyring;
 use crate::event::{
-    Direction, Ended, Event, FrameRef, Hole, LARGE, Lapse, Opened, SeldomInEnded, TcpHandshake, Timestamp, Unsealed,
-    What, ZeroWindow,
+    Direction, Ended, Event, FrameRef, Hole, LARGE, Lapse, Opened, SeldomInEnded, Syn, TcpHandshake, Timestamp,
+    Unsealed, What, ZeroWindow,
 };
 use crate::flow::probe::{SizeProbe, SizesByDirection};
 use crate::flow::tcp::{Chunk, Kind, TcpStream};
@@ -37,6 +37,8 @@ pub(super) struct Tcp {
     again: [u32; 2],
     /// The last data segment each way.
     last: [Option<Sent>; 2],
+    /// The TTL or hop limit of the last new data each way.
+    ttl: [u8; 2],
     /// The longest silence, seconds: see [`Ended::silence`].
     silence: u32,
     /// TLS, or too early to tell.
@@ -83,6 +85,24 @@ struct Seldom {
     deaf: [Deaf; 2],
     closed: [ClosedWindow; 2],
     holes: [Holes; 2],
+    elsewhere: Elsewhere,
+}
+
+/// Segments that were seen once more, and with another TTL: at another place on their way.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+struct Elsewhere {
+    syns: u16,
+    data: u32,
+}
+
+impl Elsewhere {
+    /// Were two places captured, rather than the way changed once?
+    fn is_sure(self, packets: u32) -> bool {
+        /// So many segments, and so large a share of all.
+        const MANY: u32 = 8;
+        const SHARE: u32 = 4;
+        self.syns > 0 || self.data >= MANY && self.data.saturating_mul(SHARE) >= packets
+    }
 }
 
 /// The hole there is, with the number of its first byte, and the longest one there was.
@@ -211,8 +231,16 @@ impl Tcp {
 
     /// Notes a SYN, a SYN-ACK or what answers that.
     #[cold]
-    fn shake(&mut self, place: Place, segment: &TcpSegment<'_>) {
+    fn shake(&mut self, place: Place, segment: &TcpSegment<'_>, is_elsewhere: bool) {
+        /// One machine takes no longer from one of its interfaces to another, though its clock count in milliseconds, nanoseconds.
+        const ONE_PLACE: i64 = 2_000_000;
         let handshake = self.handshake.get_or_insert_default();
+        let way = if segment.has(TcpSegment::ACK) { Direction::ToClient } else { Direction::ToServer };
+        let is_later = |first: Syn| place.at.nanos_since(first.at) >= ONE_PLACE;
+        if segment.has(TcpSegment::SYN) && is_elsewhere && handshake.syn(way).is_some_and(is_later) {
+            let syns = &mut self.seldom.get_or_insert_default().elsewhere.syns;
+            *syns = syns.saturating_add(1);
+        }
         match (segment.has(TcpSegment::SYN), segment.has(TcpSegment::ACK)) {
             (true, false) => handshake.note(Direction::ToServer, syn(place, segment)),
             (true, true) => handshake.note(Direction::ToClient, syn(place, segment)),
@@ -325,7 +353,8 @@ impl Tcp {
             let lapses = seldom.deaf.map(|deaf| deaf.longest);
             ended.in_vain = seldom.deaf.map(|deaf| deaf.in_vain);
             let holes = seldom.holes.map(|holes| holes.total());
-            ended.add(SeldomInEnded { zero_windows, lapses, holes, ..SeldomInEnded::default() });
+            let two_places = seldom.elsewhere.is_sure(ended.packets.iter().sum());
+            ended.add(SeldomInEnded { zero_windows, lapses, holes, two_places, ..SeldomInEnded::default() });
         }
         ended.silence = self.silence;
         ended.sizes = SizesByDirection::of(&self.probes);
@@ -350,7 +379,8 @@ pub(super) fn take(
     let place = told.place;
     let (is_syn, is_ack) = (segment.has(TcpSegment::SYN), segment.has(TcpSegment::ACK));
     if is_syn || tcp.awaits_third && is_ack && direction == Direction::ToServer {
-        tcp.shake(place, segment);
+        let first_ttl = *direction.of(&told.flow.state.ttl);
+        tcp.shake(place, segment, packet.ip.ttl != first_ttl);
     }
     let whole = packet.fragments == 0;
     let super_frame = is_super_frame(&packet.ip, segment.payload_len, tcp.mss(direction, segment.payload_len));
@@ -366,7 +396,8 @@ pub(super) fn take(
     if is_ack {
         direction.reverse().of_mut(&mut tcp.probes).acknowledged(segment.ack, segment.sacked, place.at);
     }
-    let Bench { limits, losses, keys, carried, .. } = bench;
+    let Bench { limits, losses, keys, carried, copies } = bench;
+    let flow = told.flow.id;
     let mut seen = Seen { told, losses, alert: None, carried };
     // It acknowledges what did not show here: its sender hears more than this point.
     let theirs = direction.reverse().of(&tcp.streams).next_seq();
@@ -381,7 +412,20 @@ pub(super) fn take(
         direction.reverse().of_mut(&mut seldom.deaf).in_vain = 0;
     }
     let twice = tcp.captured_twice(direction, segment, packet.ip.id, place.at, is_new);
-    let again = !is_new && segment.payload_len > 0 && !twice;
+    let is_old = !is_new && segment.payload_len > 0 && !twice;
+    let twice = twice || is_old && copies.has_segment(place.at, flow, direction, segment, packet.ip.id);
+    let ttl = direction.of_mut(&mut tcp.ttl);
+    // Nobody sends again with another TTL than what is new: it was captured on another place of its way.
+    let is_elsewhere = is_old && !twice && *ttl != 0 && *ttl != packet.ip.ttl;
+    if is_new && segment.payload_len > 0 {
+        *ttl = packet.ip.ttl;
+    }
+    if is_elsewhere {
+        let data = &mut tcp.seldom.get_or_insert_default().elsewhere.data;
+        *data = data.saturating_add(1);
+    }
+    let twice = twice || is_elsewhere;
+    let again = is_old && !twice;
     let resent = direction.of_mut(&mut tcp.again);
     *resent = resent.saturating_add(u32::from(again || fills_hole(kind, waited, segment.payload_len)));
     let is_small = packet.ip.total_len < LARGE;
@@ -631,6 +675,14 @@ mod tests {
         assert!(size_of::<Flow<State>>() <= 120, "{}", size_of::<Flow<State>>());
         assert!(size_of::<Tcp>() <= 192, "{}", size_of::<Tcp>());
         assert!(size_of::<TcpHandshake>() <= 48, "{}", size_of::<TcpHandshake>());
+    }
+
+    #[test]
+    fn two_places_show_by_syns_or_by_a_large_share_of_the_data() {
+        let is_sure = |syns, data, packets| Elsewhere { syns, data }.is_sure(packets);
+        assert!(is_sure(1, 0, 9) && is_sure(0, 30, 100));
+        assert!(!is_sure(0, 7, 14), "few");
+        assert!(!is_sure(0, 30, 1000), "the way changed once, and what had been lost came again");
     }
 
     #[test]

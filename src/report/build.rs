@@ -580,7 +580,8 @@ pub fn strays(icmp: &[IcmpFacts]) -> Option<Loss> {
 /// What to say of IPsec: acpcap does not look into it, and says so rather than nothing.
 pub fn ipsec(ike: &BTreeSet<(IpAddr, IpAddr)>) -> Option<Loss> {
     let (client, gateway) = ike.first()?;
-    let more = if ike.len() > 1 { format!(" and {} more pairs", ike.len() - 1) } else { String::new() };
+    let more = ike.len() as u64 - 1;
+    let more = if more > 0 { format!(" and {}", finding::count(more, "more pair")) } else { String::new() };
     let text = format!(
         "IKE between {client} and {gateway}{more}: IPsec, perhaps AnyConnect over IKEv2, is not looked at; this tool reads TLS and DTLS"
     );
@@ -598,9 +599,13 @@ pub fn late_dtls(late: &BTreeSet<(IpAddr, SocketAddr)>) -> Option<Loss> {
     Some(Loss { kind: LATE_DTLS.to_owned(), capture: None, count: late.len() as u64, text, limit: false })
 }
 
-/// What to say of TLS where no session was recognised: to whom, why nothing tells whose it is, and what would.
+/// What to say of TLS where no session was recognised, or at a gateway by others: to whom, why nothing tells whose it is, and what would.
 pub fn unrecognised(unrecognised: &Unrecognised) -> Vec<Loss> {
     let last = unrecognised.servers.len().saturating_sub(1);
+    let whom = |server: &Server| match unrecognised.at_gateways {
+        true => format!("of clients without a session to the gateway {}", server.address),
+        false => format!("to {}", server.address),
+    };
     let line = |(place, server): (usize, &Server)| {
         let kind = if server.packets > 0 { "TLS" } else { "TCP" };
         let packets =
@@ -617,9 +622,9 @@ pub fn unrecognised(unrecognised: &Unrecognised) -> Vec<Loss> {
             _ => String::new(),
         };
         let text = format!(
-            "whether {} to {} ({packets}from frame {}) {} a tunnel's: {}{wanted}{more}",
+            "whether {} {} ({packets}from frame {}) {} a tunnel's: {}{wanted}{more}",
             counted(server.connections, &format!("{kind} connection")),
-            server.address,
+            whom(server),
             grouped(u64::from(server.first.number)),
             if server.connections == 1 { "is" } else { "are" },
             fates.join(", ")
@@ -628,6 +633,19 @@ pub fn unrecognised(unrecognised: &Unrecognised) -> Vec<Loss> {
         Loss { kind, capture, count: server.connections, text, limit: false }
     };
     unrecognised.servers.iter().enumerate().map(line).collect()
+}
+
+/// What to say of captures that were merged from several places.
+pub fn merged(points: &[Point]) -> Vec<Loss> {
+    let told = |point: &Point| {
+        let text = format!(
+            "{} seems to be merged from captures at two places: it holds the same packets twice, as both saw them; which of them one is \
+             from cannot be told, and what is lost between them does not show. Give them as separate files, client:FILE outside:FILE",
+            point.name
+        );
+        Loss { kind: "merged".to_owned(), capture: Some(point.capture), count: 1, text, limit: false }
+    };
+    points.iter().filter(|point| point.is_merged && point.decrypted_at.is_none()).map(told).collect()
 }
 
 /// As a POSIX shell takes it for one word.

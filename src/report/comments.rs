@@ -169,7 +169,7 @@ pub fn summary(report: &Report, capture: u16, extract: bool) -> String {
         }
     }
     if let Some(rest) = sessions.len().checked_sub(MAX_SESSIONS).filter(|rest| *rest > 0) {
-        let _ = write!(text, "\n{rest} more sessions are in the report.");
+        let _ = write!(text, "\n{} in the report.", crate::finding::are(rest as u64, "more session"));
     }
     if let Some(worst) = report.findings.iter().rev().max_by_key(|finding| finding.severity) {
         let _ = write!(text, "\nTo select evidence: frame.comment contains \"{}\"", worst.detector);

@@ -66,7 +66,7 @@ impl Note {
         let names = report.captures.iter().map(|c| {
             let places: Vec<String> = c.interfaces.iter().map(|i| i.vantage.clone()).collect();
             let damaged = if c.truncated { ", damaged" } else { "" };
-            format!("{} ({}, {} frames{damaged})", c.path, places.join(" + "), c.frames)
+            format!("{} ({}, {}{damaged})", c.path, places.join(" + "), crate::finding::count(c.frames, "frame"))
         });
         self.add("Captures", &names.collect::<Vec<_>>().join("; "), 4);
         let first = report.captures.iter().filter_map(|c| c.first.as_deref()).min();

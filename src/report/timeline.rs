@@ -111,7 +111,10 @@ fn outer(case: &Case<'_>, lines: &mut Vec<Line>) {
         } else {
             "new tunnel connection"
         };
-        let login = if tunnels > 0 && connection.role == Role::Tunnel { ", without a login" } else { "" };
+        let login = match connection.role {
+            Role::Tunnel if tunnels > 0 => format!(", {}", case.without_login()),
+            _ => String::new(),
+        };
         tunnels += usize::from(connection.role.is_tunnel());
         lines.push(line(
             view,
@@ -277,8 +280,8 @@ fn inner(case: &Case<'_>, lines: &mut Vec<Line>) {
             stream: String::new(),
             kind: "oversized",
             text: format!(
-                "first of {total} {} packets with DF, {} above {} B{fate}",
-                over.channel.word(),
+                "first of {} with DF, {} above {} B{fate}",
+                count(total, &format!("{} packet", over.channel.word())),
                 sizes.join(", "),
                 over.limit
             ),

@@ -3,7 +3,7 @@
 
 use super::facts::{Closed, FlowFacts, View};
 use super::{Connection, Entry, Session, group, shape};
-use crate::event::{Direction, Endpoints, FrameRef, Incomplete, PointId, Refused, Timestamp};
+use crate::event::{Direction, Endpoints, FrameRef, Incomplete, PointId, Refused, Rejection, Timestamp};
 use crate::maps::HashMap;
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
@@ -102,16 +102,24 @@ pub enum Refusal {
     Reset,
     /// Nothing at all came back.
     Unanswered,
+    /// Its connection was accepted, and nothing answered its ClientHello.
+    Ignored,
     /// The same program set TLS up, and no tunnel came of it.
     WithoutTunnel,
 }
 
 impl Refusal {
+    /// Does it rest on what did not come, rather than on what did?
+    pub fn is_silence(self) -> bool {
+        matches!(self, Refusal::Unanswered | Refusal::Ignored)
+    }
+
     /// What the client was.
     pub fn words(self) -> &'static str {
         match self {
             Refusal::Reset => "refused with a RST",
             Refusal::Unanswered => "left without any answer",
+            Refusal::Ignored => "let in and left without an answer to its ClientHello",
             Refusal::WithoutTunnel => "given TLS and no tunnel",
         }
     }
@@ -212,7 +220,7 @@ fn turned_away(session: &Session, vain: &Vain) -> Vec<TurnedAway> {
         let is_same = away.program.is_none() || away.program == group::program(last);
         let is_retry = match away.how {
             Refusal::Reset => true,
-            Refusal::Unanswered => closed.is_some(),
+            Refusal::Unanswered | Refusal::Ignored => closed.is_some(),
             Refusal::WithoutTunnel => is_abrupt || is_back(away),
         };
         is_same && is_retry && (0.0..RETRIES).contains(&away.at.seconds_since(since))
@@ -248,9 +256,9 @@ pub fn is_abrupt(session: &Session, tunnel: &Connection, closed: Closed) -> bool
 
 impl TurnedAway {
     fn refused(refused: &Refused) -> Option<TurnedAway> {
-        let how = match (refused.by_reset, refused.last.seconds_since(refused.first)) {
-            (true, _) => Refusal::Reset,
-            (false, waited) if waited >= SYN_AGAIN => Refusal::Unanswered,
+        let how = match (refused.how, refused.last.seconds_since(refused.first)) {
+            (Rejection::Reset, _) => Refusal::Reset,
+            (Rejection::Unanswered, waited) if waited >= SYN_AGAIN => Refusal::Unanswered,
             // The answer may only have come too late for the capture.
             _ => return None,
         };
@@ -259,12 +267,16 @@ impl TurnedAway {
 
     /// A TLS connection that is no tunnel.
     fn of(flow: &FlowFacts) -> Option<TurnedAway> {
-        let program = group::program(flow)?;
-        let gateway_spoke = flow.tls.as_ref().is_some_and(|tls| tls.server_hello.is_some());
+        let (program, tls) = (group::program(flow)?, flow.tls.as_deref()?);
         let is_reset = flow.closed().is_some_and(|c| c.reset && c.direction == Direction::ToClient);
-        let how = match gateway_spoke {
+        let spoke = tls.server_hello.is_some();
+        let is_mute = Direction::ToClient.of(&tls.data).records == 0 && tls.seldom().alert.is_none();
+        let asked = tls.client_hello.map(|(at, ..)| at);
+        let waited = flow.last_packet(Direction::ToServer).zip(asked).map(|(last, asked)| last.seconds_since(asked));
+        let how = match spoke {
             true => Refusal::WithoutTunnel,
             false if is_reset => Refusal::Reset,
+            false if is_mute && waited.is_some_and(|waited| waited >= SYN_AGAIN) => Refusal::Ignored,
             false => return None,
         };
         let is_brief = flow.closed().is_some() && shape::exchanges(flow) <= 1;

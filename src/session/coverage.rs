@@ -40,7 +40,8 @@ pub fn hides(point: &Point, sight: Sight, times: u32) -> Option<String> {
         const NEVER: f64 = 0.001;
         let share = dropped as f64 / (point.frames.saturating_add(dropped)) as f64;
         if matches!(sight, Sight::Icmp { .. }) || share.powf(f64::from(times)) > NEVER {
-            return Some(format!("the capture on {name} dropped {dropped} frames"));
+            let frames = if dropped == 1 { "frame" } else { "frames" };
+            return Some(format!("the capture on {name} dropped {dropped} {frames}"));
         }
     }
     let (what, seen) = match sight {

@@ -1,19 +1,19 @@
 //! Flows to sessions: connections of one client to one gateway are parents, tunnels, DTLS attempts and reconnects of sessions.
 //! Without keys this is graded, and says so where it guesses (the rules are in `docs/protocol.md`).
 
-use super::facts::{FlowFacts, View};
-use super::group::{Group, MOST_CANDIDATES, Pair, group, late, program};
+use super::facts::{FlowFacts, TlsFacts, View};
+use super::group::{Group, MOST_CANDIDATES, Pair, begins_here, group, late, program};
 use super::owners::{LOGIN_AFTER, Owners, last_over_dtls, owners};
 use super::proof::{Beside, Proof};
 use super::reconnect::MINUTE;
 use super::shape::{Shape, asks_again, converses, exchanges};
 use super::{Confidence, Connection, DtlsFlow, Entry, Point, Role, Session, attempt};
-use crate::event::{Timestamp, Token};
+use crate::event::{Direction, PointId, Timestamp, Token};
 use crate::maps::{HashMap, HashSet};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::iter::Peekable;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::vec;
 
 /// A tunnel that reconnects does so within this many seconds (openconnect gives up after 300).
@@ -65,6 +65,7 @@ pub(super) fn is_late_talk(flow: &FlowFacts) -> bool {
 pub fn sessions(flows: Vec<View>, points: &[Point]) -> Joined {
     let (outer, mut others): (Vec<_>, Vec<_>) = flows.into_iter().partition(|flow| may_be_outer(flow));
     let (dtls, tls): (Vec<_>, Vec<_>) = outer.into_iter().partition(|f| f.dtls.is_some());
+    let tls = without_readdressed(tls, &mut others);
     // Pairs in order of appearance: what they showed then lies in memory in the order in which it is asked for.
     let mut places: HashMap<Pair, usize> = HashMap::default();
     let mut tls = by_pair(group(tls, points), &mut places);
@@ -81,6 +82,37 @@ pub fn sessions(flows: Vec<View>, points: &[Point]) -> Joined {
     // In place: of two that begin alike at the same moment either may come first.
     sessions.sort_unstable_by_key(|session| session.order());
     Joined { sessions, others }
+}
+
+/// Sets aside what is no connection of its own: the rest of one whose client a NAT gave another address. It has the same port, goes on
+/// where that fell silent, and the gateway, which never heard of it, answers with nothing but a RST.
+fn without_readdressed(tls: Vec<View>, others: &mut Vec<View>) -> Vec<View> {
+    type Place = (PointId, SocketAddr, u16);
+    let place = |flow: &FlowFacts| -> Place {
+        let ends = flow.opened.endpoints();
+        (flow.point, ends.server, ends.client.port())
+    };
+    let is_unheard = |flow: &FlowFacts| {
+        let said = |tls: &TlsFacts| Direction::ToClient.of(&tls.data).records;
+        !begins_here(flow) && flow.tls.as_deref().map(said) == Some(0)
+    };
+    let unheard: HashSet<Place> = tls.iter().filter(|flow| is_unheard(flow)).map(|flow| place(flow)).collect();
+    let mut silent: HashMap<Place, Vec<(IpAddr, Timestamp)>> = HashMap::default();
+    for flow in tls.iter().filter(|flow| begins_here(flow) && unheard.contains(&place(flow))) {
+        if let Some(last) = flow.last_packet(Direction::ToServer) {
+            silent.entry(place(flow)).or_default().push((flow.opened.endpoints().client.ip(), last));
+        }
+    }
+    let goes_on = |flow: &View| {
+        let client = flow.opened.endpoints().client.ip();
+        let is_before = |(other, last): &(IpAddr, Timestamp)| {
+            *other != client && (0.0..RECONNECT_WITHIN).contains(&flow.opened.first.seconds_since(*last))
+        };
+        is_unheard(flow) && silent.get(&place(flow)).is_some_and(|silent| silent.iter().any(is_before))
+    };
+    let (readdressed, own): (Vec<View>, Vec<View>) = tls.into_iter().partition(goes_on);
+    others.extend(readdressed);
+    own
 }
 
 /// Nobody types a password this fast, seconds.
@@ -481,6 +513,7 @@ mod tests {
         CipherSuite, ClientHello, DtlsMessage, DtlsRecordSeen, Ended, Endpoints, Event, FlowId, FrameRef, Opened,
         PointId, Protocol, ServerHello, SessionId, Version, What,
     };
+    use crate::session::facts::FlowNotes;
     use crate::session::tracker::{Limits, Tracker};
 
     const GATEWAY: [u8; 4] = [203, 0, 113, 2];
@@ -691,6 +724,35 @@ mod tests {
         records.extend((0..30).map(|n| (60.0 + f64::from(n), ToClient, 9000)));
         assert!(!is_session(GATEWAY, 2, 200.0, &records), "pushed to another program");
         assert!(is_session(GATEWAY, 1, 200.0, &records));
+    }
+
+    #[test]
+    fn what_goes_on_from_another_address_with_the_same_port_and_unheard_is_no_connection_of_its_own() {
+        let view = |client: u8, port: u16, begins: bool, (first, last_up): (f64, f64), answered: bool| -> View {
+            let at = |seconds| Timestamp::default().plus_seconds(seconds);
+            let ends = Endpoints { client: ([192, 0, 2, client], port).into(), server: (GATEWAY, 443).into() };
+            let client_hello = begins.then(|| (at(first), FrameRef::default(), None));
+            let mut tls = TlsFacts { client_hello, ..TlsFacts::default() };
+            tls.add_data(at(last_up), FrameRef::default(), ToServer, 100, false);
+            if answered {
+                tls.add_data(at(last_up), FrameRef::default(), ToClient, 100, false);
+            }
+            let mut notes = FlowNotes::new(PointId(0));
+            notes.tls = Some(Box::new(tls));
+            let ended = Ended { last_by_direction: [Some(at(last_up)), None], ..Ended::default() };
+            Box::new(notes.take(FlowId(0), Opened::bare(Protocol::Tcp, ends, at(first)), ended))
+        };
+        let left = |moved: View| {
+            let mut others = Vec::new();
+            let tls = vec![view(1, 40_000, true, (0.0, 6.0), true), moved];
+            (without_readdressed(tls, &mut others).len(), others.len())
+        };
+        assert_eq!(left(view(2, 40_000, false, (9.6, 9.6), false)), (1, 1));
+        assert_eq!(left(view(2, 40_000, false, (9.6, 9.6), true)), (2, 0), "the gateway knows it");
+        assert_eq!(left(view(2, 40_001, false, (9.6, 9.6), false)), (2, 0), "another port");
+        assert_eq!(left(view(1, 40_000, false, (9.6, 9.6), false)), (2, 0), "the same client");
+        assert_eq!(left(view(2, 40_000, true, (9.6, 9.6), false)), (2, 0), "it begins here");
+        assert_eq!(left(view(2, 40_000, false, (5.0, 9.6), false)), (2, 0), "both at a time");
     }
 
     #[test]

@@ -117,6 +117,8 @@ pub struct Point {
     pub saw_bare_tcp: bool,
     /// The file format tells the capture filter (pcapng does, pcap does not).
     pub tells_filter: bool,
+    /// It holds packets of two places, whose captures were merged: what it shows of places and directions may be either's.
+    pub is_merged: bool,
     /// Only one direction of the traffic passed here: a span of one port, a tap of one fibre, a filter with `src` or `dst`.
     pub one_way: bool,
     /// What of TCP passed here, whatever DTLS shows.
@@ -178,6 +180,7 @@ impl Point {
             saw_fragments: false,
             saw_bare_tcp: false,
             tells_filter: false,
+            is_merged: false,
             one_way: false,
             tcp: TcpSeen::default(),
             quiet: Vec::new(),
@@ -830,7 +833,7 @@ pub struct Assembled {
     pub ike: BTreeSet<(IpAddr, IpAddr)>,
     /// Who talked over DTLS that was up before the capture, and with whom, where nothing tells that it is AnyConnect.
     pub late: BTreeSet<(IpAddr, SocketAddr)>,
-    /// TLS beside it all, where there is no session.
+    /// TLS beside it all, where there is no session; else what others ask of its gateways in vain.
     pub unrecognised: Unrecognised,
     /// What looks like the inside of a tunnel, and was not believed to be.
     pub unclaimed: Vec<inner::Unclaimed>,
@@ -855,6 +858,7 @@ pub fn assemble(
     let join::Joined { mut sessions, mut others } = join::sessions(flows, &guess);
     moves::settle(&mut sessions, &mut others, &guess);
     join::late_clients(&mut sessions, &mut others, &guess);
+    point::find_merged(points, &sessions);
     let outer = sessions.iter().flat_map(|s| s.outer_views()).map(|view| (view, true));
     point::infer(points, outer.chain(others.iter().map(|flow| (&**flow, false))));
     for session in &mut sessions {
@@ -863,7 +867,7 @@ pub fn assemble(
     let ike = others.iter().filter(|f| f.ike).map(|f| f.opened.endpoints().addresses()).collect();
     let late = others.iter().filter(|f| join::is_late_talk(f)).map(|f| f.opened.endpoints());
     let late = late.map(|ends| (ends.client.ip(), ends.server)).collect();
-    let unrecognised = if sessions.is_empty() { Unrecognised::of(&others, &refused) } else { Unrecognised::default() };
+    let unrecognised = Unrecognised::of(&others, &refused, &sessions, points);
     beside::attach(&mut sessions, &others, &refused, &incomplete);
     let (outer, pace) = (outer_addresses(&sessions), pace::Pace::default());
     mirror::part(&sessions, &outer, &mut others, &mut icmp, &mut meetings, &pace, points);

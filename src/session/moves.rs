@@ -86,8 +86,9 @@ fn continue_dtls(sessions: &mut Vec<Entry>, others: &mut Vec<View>) {
         };
         let found: Vec<&End> = known.range(range).rev().flat_map(|(_, ends)| ends).take(MOST).filter(fits).collect();
         let same_host = found.iter().find(|end| end.client == view.opened.endpoints().client.ip());
-        // From another address only when nobody else could have moved.
-        same_host.or_else(|| found.first().filter(|_| found.len() == 1)).map(|end| **end)
+        // From another address only when nobody else could have moved: it may be the second time that this one has.
+        let is_same_user = |first: &&&End| found.iter().all(|end| end.session == first.session);
+        same_host.or_else(|| found.first().filter(is_same_user)).map(|end| **end)
     };
     // Late flows nobody claimed.
     let mut found: BTreeMap<(usize, Timestamp), Vec<View>> = BTreeMap::new();

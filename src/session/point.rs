@@ -40,6 +40,28 @@ impl Votes {
     }
 }
 
+/// Finds the points that hold packets of two places, as a file does that was merged from captures at both ends: one connection in it
+/// twice, at two distances from its ends or, across a NAT, with two addresses of its client.
+pub fn find_merged(points: &mut [Point], sessions: &[Entry]) {
+    /// One machine takes no longer from one of its interfaces to another, though its clock count in milliseconds, nanoseconds.
+    const ONE_PLACE: u64 = 2_000_000;
+    let client = |view: &FlowFacts| view.opened.endpoints().client.ip();
+    let apart = |a: &FlowFacts, b: &FlowFacts| {
+        let [a, b] = [a, b].map(|view| view.opened.syn().map(|syn| syn.at.nanos()));
+        a.zip(b).is_some_and(|(a, b)| a.abs_diff(b) >= ONE_PLACE)
+    };
+    for connection in sessions.iter().flat_map(|session| &session.connections) {
+        for (at, view) in connection.views.iter().enumerate() {
+            let mut others = connection.views.iter().skip(at + 1).filter(|other| other.point == view.point);
+            let is_merged = view.ended.seldom().two_places
+                || others.any(|other| client(view) != client(other) && apart(view, other));
+            if let Some(point) = points.get_mut(usize::from(view.point.0)).filter(|_| is_merged) {
+                point.is_merged = true;
+            }
+        }
+    }
+}
+
 /// Settles the vantage of every point that was not told. With each flow comes whether it is an outer connection of a session.
 pub fn infer<'a>(points: &mut [Point], flows: impl Iterator<Item = (&'a FlowFacts, bool)>) {
     let mut votes: BTreeMap<PointId, Votes> = BTreeMap::new();
@@ -56,7 +78,10 @@ pub fn infer<'a>(points: &mut [Point], flows: impl Iterator<Item = (&'a FlowFact
     }
     for point in points.iter_mut().filter(|p| p.vantage.is_none()) {
         let votes = votes.remove(&point.id).unwrap_or_default();
-        let (vantage, basis) = settle(point, &votes);
+        let (vantage, basis) = match point.is_merged {
+            true => (None, "packets of two places are in it".to_owned()),
+            false => settle(point, &votes),
+        };
         point.vantage = vantage;
         point.vantage_basis = basis;
     }
@@ -84,7 +109,7 @@ pub fn infer_inner(points: &mut [Point], sessions: &[Entry]) {
             votes.entry(error.facts.point).or_default().dropped_later += 1;
         }
     }
-    for point in points.iter_mut().filter(|p| p.vantage.is_none()) {
+    for point in points.iter_mut().filter(|p| p.vantage.is_none() && !p.is_merged) {
         if let Some((vantage, why)) = votes.get(&point.id).and_then(|votes| settle_inner(point, votes)) {
             point.vantage = Some(vantage);
             point.vantage_basis = format!("traffic from inside a tunnel; {why}");
@@ -281,6 +306,36 @@ fn vantage_of_name(name: &str, carries_outer: bool, is_file: bool) -> Option<Van
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::{Ended, Endpoints, FlowId, FrameRef, Opened, SeldomInEnded, Syn, TcpHandshake, Timestamp};
+    use crate::session::facts::{FlowNotes, View};
+    use crate::session::{Connection, Proof, Role, Session};
+
+    #[test]
+    fn a_connection_in_one_file_twice_some_milliseconds_apart_tells_of_two_places() {
+        let view = |client: u8, seconds: f64, two_places: bool| -> View {
+            let at = Timestamp::default().plus_seconds(seconds);
+            let ends =
+                Endpoints { client: ([192, 0, 2, client], 40_000).into(), server: ([203, 0, 113, 2], 443).into() };
+            let mut handshake = TcpHandshake::default();
+            handshake.note(Direction::ToServer, Syn { at, frame: FrameRef::default(), mss: None, timestamps: false });
+            let handshake = Some(Box::new(handshake));
+            let mut ended = Ended::default();
+            ended.add(SeldomInEnded { two_places, ..SeldomInEnded::default() });
+            let opened = Opened { handshake, ..Opened::bare(Protocol::Tcp, ends, at) };
+            Box::new(FlowNotes::new(PointId(0)).take(FlowId(0), opened, ended))
+        };
+        let is_merged = |views: Vec<View>| {
+            let mut session = Session::new([192, 0, 2, 1].into(), None, 443, Proof::Inside);
+            session.connections = vec![Connection { role: Role::Tunnel, views: views.into() }].into();
+            let mut points = [Point::unknown(PointId(0), 0, LinkType::ETHERNET)];
+            find_merged(&mut points, &[Box::new(session)]);
+            points.iter().any(|point| point.is_merged)
+        };
+        assert!(!is_merged(vec![view(1, 5.0, false)]));
+        assert!(is_merged(vec![view(1, 5.0, true)]), "at two distances");
+        assert!(is_merged(vec![view(1, 5.0, false), view(2, 5.01, false)]), "at both sides of a NAT");
+        assert!(!is_merged(vec![view(1, 5.0, false), view(2, 5.000_03, false)]), "on all interfaces of that NAT");
+    }
 
     #[test]
     fn routers_are_counted_from_the_nearest_initial_ttl() {

@@ -1,21 +1,28 @@
-//! TLS, and attempts at it, where no session was recognised: to whom, and what hides whether it is a tunnel's.
+//! TLS, and attempts at it, where no session was recognised: to whom, and what hides whether it is a tunnel's. Beside sessions only
+//! what others ask of their gateways in vain.
 
 use super::facts::{FlowFacts, LONGER_THAN_ALERT, MAX_EARLY, TlsFacts, View};
 use super::group::begins_here;
 use super::shape::Shape;
-use crate::event::{Direction, FrameRef, PointId, Refused};
+use super::{Entry, Point};
+use crate::event::{Direction, FrameRef, PointId, Refused, Rejection, Timestamp};
 use crate::maps::{HashMap, HashSet};
 use std::cmp::Reverse;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 /// Servers told of.
 const MOST: usize = 3;
 /// Where TLS is at home: who asks there for a connection wants TLS, though none was seen.
 const HTTPS: u16 = 443;
 
+/// What asks for an answer has got it within this time, or sends again, seconds (RFC 6298 §2.1).
+const PATIENCE: f64 = 1.0;
+
 /// What was seen of it.
 #[derive(Debug, Default)]
 pub struct Unrecognised {
+    /// The servers are gateways of sessions, and those who asked are others than their clients.
+    pub at_gateways: bool,
     /// The servers, those with most packets first, at most [`MOST`].
     pub servers: Vec<Server>,
     /// How many further ones there are.
@@ -48,6 +55,10 @@ pub enum Fate {
     SynUnanswered,
     /// A RST did.
     SynReset,
+    /// Nobody acknowledged the SYN-ACK.
+    SynAckUnanswered,
+    /// It was accepted, and nobody said anything.
+    Wordless,
     /// Nothing answered its ClientHello.
     HelloUnanswered,
     /// A RST did.
@@ -70,6 +81,8 @@ impl Fate {
             Fate::OneWay => "captured in one direction only",
             Fate::SynUnanswered => "without any answer to the SYN",
             Fate::SynReset => "refused with a RST to the SYN",
+            Fate::SynAckUnanswered => "whose SYN-ACK was never acknowledged",
+            Fate::Wordless => "accepted, and then without a word from the client",
             Fate::HelloUnanswered => "without any answer to the ClientHello",
             Fate::HelloReset => "refused with a RST to the ClientHello",
             Fate::Handshake(Some(Direction::ToServer)) => "given up by the client in the TLS handshake",
@@ -89,6 +102,8 @@ impl Fate {
             Fate::SynUnanswered | Fate::HelloUnanswered | Fate::Handshake(None) => {
                 Some("a capture at the other end tells whether the packets get there")
             }
+            Fate::SynAckUnanswered => Some("a capture at the client tells whether the SYN-ACK gets there"),
+            Fate::Wordless => Some("a capture at the client tells whether its ClientHello is lost on the way"),
             Fate::SynReset | Fate::HelloReset => Some("a capture at the other end tells who sends the RST"),
             Fate::Handshake(Some(Direction::ToServer)) => Some("the client's log tells why: often the certificate"),
             Fate::Handshake(Some(Direction::ToClient)) => Some("the server's log tells why"),
@@ -124,7 +139,20 @@ impl Fate {
     }
 
     fn of_refused(refused: &Refused) -> Fate {
-        if refused.by_reset { Fate::SynReset } else { Fate::SynUnanswered }
+        match refused.how {
+            Rejection::Unanswered => Fate::SynUnanswered,
+            Rejection::Reset => Fate::SynReset,
+            Rejection::Unacknowledged => Fate::SynAckUnanswered,
+            Rejection::Wordless => Fate::Wordless,
+        }
+    }
+
+    /// Was something asked that got no answer, or a RST?
+    fn is_vain(self) -> bool {
+        !matches!(
+            self,
+            Fate::Begun | Fate::OneWay | Fate::Handshake(Some(_)) | Fate::Ended | Fate::Little | Fate::Unlike
+        )
     }
 }
 
@@ -135,17 +163,95 @@ fn asks(tls: &TlsFacts) -> bool {
     said.any(|(_, length)| length >= LONGER_THAN_ALERT)
 }
 
-impl Unrecognised {
-    /// What flows that belong to no session show, and connections that nobody accepted.
-    pub fn of(flows: &[View], refused: &[(PointId, Refused)]) -> Unrecognised {
-        let tls = || flows.iter().filter_map(|flow| Some((&**flow, flow.tls.as_deref()?)));
-        let mut packets: HashMap<(SocketAddr, PointId), u64> = HashMap::default();
-        for (flow, _) in tls() {
-            *packets.entry((flow.opened.endpoints().server, flow.point)).or_default() +=
-                flow.ended.packets.iter().map(|n| u64::from(*n)).sum::<u64>();
+/// A connection of which nobody knows whose it is.
+struct Stray {
+    server: SocketAddr,
+    client: IpAddr,
+    point: PointId,
+    fate: Fate,
+    /// Packets of TLS, both ways.
+    packets: u64,
+    began: Timestamp,
+    first: FrameRef,
+}
+
+impl Stray {
+    fn of(flow: &FlowFacts) -> Option<Stray> {
+        let (client, server) = (flow.opened.endpoints().client.ip(), flow.opened.endpoints().server);
+        Some(Stray {
+            server,
+            client,
+            point: flow.point,
+            fate: Fate::of(flow, flow.tls.as_deref()?),
+            packets: flow.ended.packets.iter().map(|n| u64::from(*n)).sum(),
+            began: flow.opened.first,
+            first: flow.opened.first_frame,
+        })
+    }
+
+    fn of_refused((point, refused): &(PointId, Refused)) -> Stray {
+        Stray {
+            server: refused.endpoints.server,
+            client: refused.endpoints.client.ip(),
+            point: *point,
+            fate: Fate::of_refused(refused),
+            packets: 0,
+            began: refused.first,
+            first: refused.frame,
         }
-        for (point, refused) in refused.iter().filter(|(_, refused)| refused.endpoints.server.port() == HTTPS) {
-            packets.entry((refused.endpoints.server, *point)).or_default();
+    }
+}
+
+impl Unrecognised {
+    /// What flows that belong to no session show, and connections on which nobody said anything.
+    pub fn of(flows: &[View], refused: &[(PointId, Refused)], sessions: &[Entry], points: &[Point]) -> Unrecognised {
+        if !sessions.is_empty() {
+            return Unrecognised::at_gateways(flows, refused, sessions, points);
+        }
+        let tls: Vec<Stray> = flows.iter().filter_map(|flow| Stray::of(flow)).collect();
+        // Browsers open connections for later, and say nothing on them.
+        let spoken: HashSet<SocketAddr> = tls.iter().map(|stray| stray.server).collect();
+        let meant = |stray: &Stray| {
+            stray.server.port() == HTTPS && (stray.fate != Fate::Wordless || !spoken.contains(&stray.server))
+        };
+        let vain = refused.iter().map(Stray::of_refused).filter(meant);
+        Unrecognised::among(tls.into_iter().chain(vain).collect())
+    }
+
+    /// What clients without a session ask of the gateways of those that have one, and in vain: they may be the ones that complain.
+    fn at_gateways(
+        flows: &[View],
+        refused: &[(PointId, Refused)],
+        sessions: &[Entry],
+        points: &[Point],
+    ) -> Unrecognised {
+        let mut gateways: HashSet<SocketAddr> = HashSet::default();
+        let mut clients: HashSet<IpAddr> = HashSet::default();
+        for view in sessions.iter().flat_map(|session| session.outer_views()) {
+            let ends = view.opened.endpoints();
+            clients.insert(ends.client.ip());
+            if view.tls.is_some() {
+                gateways.insert(ends.server);
+            }
+        }
+        let is_captured = |stray: &Stray| {
+            let point = points.get(usize::from(stray.point.0));
+            point.and_then(|point| point.span).is_some_and(|(_, end)| end.seconds_since(stray.began) >= PATIENCE)
+        };
+        let is_one = |stray: &Stray| {
+            stray.fate.is_vain()
+                && gateways.contains(&stray.server)
+                && !clients.contains(&stray.client)
+                && is_captured(stray)
+        };
+        let all = flows.iter().filter_map(|flow| Stray::of(flow)).chain(refused.iter().map(Stray::of_refused));
+        Unrecognised { at_gateways: true, ..Unrecognised::among(all.filter(is_one).collect()) }
+    }
+
+    fn among(strays: Vec<Stray>) -> Unrecognised {
+        let mut packets: HashMap<(SocketAddr, PointId), u64> = HashMap::default();
+        for stray in &strays {
+            *packets.entry((stray.server, stray.point)).or_default() += stray.packets;
         }
         let all: HashSet<SocketAddr> = packets.keys().map(|(server, _)| *server).collect();
         let mut order: Vec<_> = packets.into_iter().collect();
@@ -158,14 +264,11 @@ impl Unrecognised {
             if servers.iter().any(|known| known.address == server) {
                 continue;
             }
-            let tls = tls().filter(|(flow, _)| (flow.opened.endpoints().server, flow.point) == (server, point));
-            let tls = tls.map(|(flow, tls)| (Fate::of(flow, tls), flow.opened.first_frame));
-            let vain = refused.iter().filter(|(at, refused)| (refused.endpoints.server, *at) == (server, point));
-            let vain = vain.map(|(_, refused)| (Fate::of_refused(refused), refused.frame));
-            servers.extend(Server::of(server, packets, tls.chain(vain)));
+            let here = strays.iter().filter(|stray| (stray.server, stray.point) == (server, point));
+            servers.extend(Server::of(server, packets, here.map(|stray| (stray.fate, stray.first))));
         }
         let more = all.len().saturating_sub(servers.len()) as u64;
-        Unrecognised { servers, more }
+        Unrecognised { at_gateways: false, servers, more }
     }
 }
 
@@ -187,9 +290,12 @@ impl Server {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::LinkType;
     use crate::event::{CipherSuite, Ended, Endpoints, FlowId, Opened, Protocol, Timestamp, Version};
     use crate::session::facts::{Closed, FlowNotes, ServerHelloFacts};
+    use crate::session::{Connection, Proof, Role, Session};
     use Direction::{ToClient, ToServer};
+    use Rejection::{Reset, Wordless};
 
     const SERVER: [u8; 4] = [192, 0, 2, 2];
 
@@ -221,7 +327,7 @@ mod tests {
     #[test]
     fn why_nothing_tells_a_tunnel_is_told_by_how_far_it_came() {
         let fate = |hellos, records: &[(Direction, u16)], closed, packets| {
-            let seen = Unrecognised::of(&[flow(2, hellos, records, closed, packets)], &[]);
+            let seen = Unrecognised::of(&[flow(2, hellos, records, closed, packets)], &[], &[], &[]);
             seen.servers.first().and_then(|server| server.fates.first().copied()).map(|(fate, _)| fate)
         };
         let login = [(ToServer, 500), (ToClient, 600), (ToServer, 700), (ToClient, 600)];
@@ -243,19 +349,52 @@ mod tests {
     fn the_servers_with_most_packets_are_told_of_and_who_was_asked_in_vain() {
         let flows: Vec<View> = (1..=5).map(|host| flow(host, [true; 2], &[], None, [u32::from(host), 1])).collect();
         let [a, b, c, _] = SERVER;
-        let asked = |host, port| {
+        let asked = |host, port, how| {
             let ends = Endpoints { client: ([192, 0, 2, 100], 5001).into(), server: ([a, b, c, host], port).into() };
             let (first, frame) = (Timestamp::default(), FrameRef { capture: 0, number: 1 });
-            (PointId(0), Refused { endpoints: ends, first, frame, last: first, by_reset: true })
+            (PointId(0), Refused { endpoints: ends, first, frame, last: first, how })
         };
-        let seen = Unrecognised::of(&flows, &[asked(5, 8443), asked(5, 22)]);
+        let seen = Unrecognised::of(&flows, &[asked(5, 8443, Reset), asked(5, 22, Reset)], &[], &[]);
         let told: Vec<_> = seen.servers.iter().map(|s| (s.address.ip(), s.connections, s.packets)).collect();
         let server = |host| std::net::IpAddr::from([a, b, c, host]);
         assert_eq!(told, [(server(5), 2, 6), (server(4), 1, 5), (server(3), 1, 4)]);
         assert_eq!(seen.more, 2);
         let first = seen.servers.first().map(|server| (server.first.number, server.fates.clone()));
         assert_eq!(first, Some((1, vec![(Fate::SynReset, 1), (Fate::Handshake(None), 1)])));
-        assert!(Unrecognised::of(&[], &[asked(1, 22)]).servers.is_empty(), "no attempt at TLS");
-        assert_eq!(Unrecognised::of(&[], &[asked(1, 443)]).servers.len(), 1);
+        assert!(Unrecognised::of(&[], &[asked(1, 22, Reset)], &[], &[]).servers.is_empty(), "no attempt at TLS");
+        assert_eq!(Unrecognised::of(&[], &[asked(1, 443, Reset)], &[], &[]).servers.len(), 1);
+        assert_eq!(Unrecognised::of(&[], &[asked(1, 443, Wordless)], &[], &[]).servers.len(), 1);
+        let mut spoken = flow(1, [true; 2], &[], None, [9, 9]);
+        let ends = asked(1, 443, Wordless).1.endpoints;
+        spoken.opened = Opened { first_frame: spoken.opened.first_frame, ..Opened::bare(Protocol::Tcp, ends, at(0.0)) };
+        let seen = Unrecognised::of(&[spoken], &[asked(1, 443, Wordless)], &[], &[]);
+        assert_eq!(seen.servers.iter().map(|s| s.connections).sum::<u64>(), 1, "opened for later, as browsers do");
+    }
+
+    fn at(seconds: f64) -> Timestamp {
+        Timestamp::default().plus_seconds(seconds)
+    }
+
+    #[test]
+    fn beside_sessions_it_is_told_what_others_ask_of_their_gateways_in_vain() {
+        let tunnel = || flow(2, [true; 2], &[(ToServer, 900); 9], None, [99, 99]);
+        let ends = tunnel().opened.endpoints();
+        let mut session = Session::new(ends.client.ip(), Some(ends.server.ip()), ends.server.port(), Proof::Inside);
+        session.connections = vec![Connection { role: Role::Tunnel, views: vec![tunnel()].into() }].into();
+        let sessions = [Box::new(session)];
+        let mut point = crate::session::Point::unknown(PointId(0), 0, LinkType::ETHERNET);
+        point.span = Some((at(0.0), at(60.0)));
+        let told = |server: SocketAddr, client: [u8; 4], first: f64, how| {
+            let (endpoints, frame) = (Endpoints { client: (client, 9).into(), server }, FrameRef::default());
+            let refused = Refused { endpoints, first: at(first), frame, last: at(first), how };
+            let seen = Unrecognised::of(&[tunnel()], &[(PointId(0), refused)], &sessions, std::slice::from_ref(&point));
+            seen.servers.iter().map(|server| server.connections).sum::<u64>()
+        };
+        let (other, client) = ([198, 51, 100, 7], [192, 0, 2, 100]);
+        assert_eq!(told(ends.server, other, 9.0, Wordless), 1);
+        assert_eq!(told(ends.server, other, 9.0, Reset), 1);
+        assert_eq!(told(ends.server, other, 59.5, Wordless), 0, "the capture ends");
+        assert_eq!(told(ends.server, client, 9.0, Wordless), 0, "its session tells");
+        assert_eq!(told(([192, 0, 2, 9], 443).into(), other, 9.0, Reset), 0, "another server");
     }
 }

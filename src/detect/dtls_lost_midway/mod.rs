@@ -182,7 +182,8 @@ fn evidence(death: &Death<'_>) -> Vec<Evidence> {
     }
     if let Some(back) = &death.back {
         let [to_server, to_client] = back.records;
-        let note = format!("data on TLS again: {to_server} records to the gateway, {to_client} to the client");
+        let to_server = count(u64::from(to_server), "record");
+        let note = format!("data on TLS again: {to_server} to the gateway, {to_client} to the client");
         evidence.push(frames(vec![back.frame], &note));
     }
     if !death.retries.is_empty() {
@@ -195,7 +196,8 @@ fn ruled_out(story: &Story<'_>) -> Vec<RuledOut> {
     let Story { case, death, cause, .. } = story;
     let mut all = Vec::new();
     if let Some(back) = &death.back {
-        let why = format!("the TLS tunnel carried {} records afterwards", back.records.iter().sum::<u32>());
+        let records = back.records.iter().map(|n| u64::from(*n)).sum();
+        let why = format!("the TLS tunnel carried {} afterwards", count(records, "record"));
         all.push(RuledOut { what: "a dead path", why });
     }
     if !matches!(cause, Cause::Idle(_) | Cause::Rebinding) && death.unanswered.records > 0 {

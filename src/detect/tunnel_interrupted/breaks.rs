@@ -221,7 +221,8 @@ fn turned_away_at_end(case: &Case<'_>, last: &Connection) -> Option<Cause> {
         return is_refused.then_some(Cause::TurnedAway);
     }
     let is_outside = case.vantage(last.best().point) == Some(Vantage::Outside);
-    match (is_refused, any(Refusal::Unanswered)) {
+    let is_left_waiting = turned_away(case).any(|away| away.how.is_silence());
+    match (is_refused, is_left_waiting) {
         _ if last.reset().is_some() => None,
         (true, _) => Some(Cause::GatewayClosed),
         (false, true) if is_outside => Some(Cause::GatewaySilent),

@@ -29,7 +29,7 @@ pub fn rekey_failed(connection: &Connection) -> bool {
 /// How the client fared that came back; where answers do not show, only what was answered counts.
 pub fn turned_away<'a>(case: &Case<'a>) -> impl Iterator<Item = &'a TurnedAway> {
     let is_heard = case.part_of_tcp(true, false).is_none();
-    case.session.beside().turned_away.iter().filter(move |away| is_heard || away.how != Refusal::Unanswered)
+    case.session.beside().turned_away.iter().filter(move |away| is_heard || !away.how.is_silence())
 }
 
 /// Does the gateway refuse new connections, as it does when its service is not there?

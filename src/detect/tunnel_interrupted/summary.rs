@@ -50,7 +50,7 @@ fn alone_words(found: &Break<'_>, case: &Case<'_>) -> String {
 
 /// How the client fared that came back.
 fn turned_away_words(case: &Case<'_>) -> String {
-    let all = [Refusal::Reset, Refusal::Unanswered, Refusal::WithoutTunnel];
+    let all = [Refusal::Reset, Refusal::Unanswered, Refusal::Ignored, Refusal::WithoutTunnel];
     let counted = all.map(|how| (how, turned_away(case).filter(|away| away.how == how).count()));
     let told = counted.into_iter().filter(|(_, n)| *n > 0);
     let parts: Vec<String> = told.map(|(how, n)| format!("{} {}", times(n), how.words())).collect();
@@ -146,7 +146,7 @@ fn seam_words(found: &Break<'_>, case: &Case<'_>, seam: &Seam<'_>) -> String {
     let quiet = reconnect.quiet.filter(|_| found.cause == Cause::ClientSilent);
     let waited = |what, seconds| format!(" The new one's {what} waited {seconds:.1} s for its answer.");
     let said = [
-        Some(opened_words(reconnect)),
+        Some(opened_words(case, reconnect)),
         unanswered_words(found, case, seam),
         quiet.map(|seconds| format!(" For {seconds:.1} s before it left no data had come from the client.")),
         reconnect.syn_wait.map(|seconds| waited("SYN", seconds)),
@@ -160,10 +160,11 @@ fn seam_words(found: &Break<'_>, case: &Case<'_>, seam: &Seam<'_>) -> String {
     said.into_iter().flatten().collect()
 }
 
-fn opened_words(seam: &Reconnect) -> String {
+fn opened_words(case: &Case<'_>, seam: &Reconnect) -> String {
+    let without_login = case.without_login();
     let opened = match seam.gap {
-        gap if gap >= 0.0 => format!("; a new one opened {} later without a login", elapsed(gap)),
-        _ => "; a new one had opened beside it without a login".to_owned(),
+        gap if gap >= 0.0 => format!("; a new one opened {} later {without_login}", elapsed(gap)),
+        _ => format!("; a new one had opened beside it {without_login}"),
     };
     let without_data = seam.without_data.map_or_else(String::new, |seconds| {
         format!(". From the gateway's last data before to the first data after it {seconds:.1} s passed")

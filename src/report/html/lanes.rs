@@ -2,7 +2,8 @@
 
 use super::escape::Esc;
 use super::plot::{LEFT, MAX_MARKS, RIGHT, Scale, open};
-use crate::report::words::{Index, channel_word, grouped, nanoseconds, seen_at};
+use crate::finding::are;
+use crate::report::words::{Index, channel_word, counted, grouped, nanoseconds, seen_at};
 use crate::report::{DataStretch, DtlsAttempt, Report, Session, TimelineEntry, Tunnel};
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -99,11 +100,8 @@ pub fn draw(report: &Report, index: &Index<'_>, session: &Session, id: &str) -> 
     svg.push_str(&body.replace(r#"<g class="marks">"#, &format!(r#"<g class="marks" clip-path="url(#{id}-c)">"#)));
     svg.push_str("</svg>");
     if left_out > 0 {
-        let _ = write!(
-            svg,
-            r#"<p class="note">{} marks more are not drawn; --format json has all.</p>"#,
-            grouped(left_out)
-        );
+        let _ =
+            write!(svg, r#"<p class="note">{} not drawn; --format json has all.</p>"#, are(left_out, "further mark"));
     }
     Some(svg)
 }
@@ -229,10 +227,10 @@ fn tunnel(session: &Session, tunnel: &Tunnel) -> Option<Mark> {
 fn data(tunnel: &Tunnel) -> Vec<(f64, f64, String)> {
     let stretch = |s: &DataStretch| {
         let words = format!(
-            "data from {:.3} s to {:.3} s: {} records to the gateway, {} to the client, {} B",
+            "data from {:.3} s to {:.3} s: {} to the gateway, {} to the client, {} B",
             s.first_seconds,
             s.last_seconds,
-            grouped(s.records.to_server),
+            counted(s.records.to_server, "record"),
             grouped(s.records.to_client),
             grouped(s.bytes.to_server.saturating_add(s.bytes.to_client))
         );
@@ -250,8 +248,11 @@ fn attempt(session: &Session, attempt: &DtlsAttempt) -> Option<Mark> {
         _ => "bad",
     };
     let words = format!(
-        "DTLS attempt from port {}: {} ClientHellos from {from:.3} s, {}, frame {}",
-        attempt.sport, attempt.client_hellos, attempt.outcome_detail, attempt.first_frame
+        "DTLS attempt from port {}: {} from {from:.3} s, {}, frame {}",
+        attempt.sport,
+        counted(u64::from(attempt.client_hellos), "ClientHello"),
+        attempt.outcome_detail,
+        attempt.first_frame
     );
     let ticks = attempt.client_hello_seconds.clone();
     let stream = Some(attempt.stream);
@@ -284,17 +285,18 @@ fn description(session: &Session, left_out: u64) -> String {
     let channels: BTreeSet<&str> = session.tunnels.iter().map(|t| channel_word(&t.kind)).collect();
     let channels: Vec<&str> = channels.into_iter().collect();
     let mut text = format!(
-        "{} connections as seen at each vantage ({}), {} DTLS attempts, {} reconnects.",
-        session.tunnels.len(),
+        "{} as seen at each vantage ({}), {}, {}.",
+        counted(session.tunnels.len() as u64, "connection"),
         channels.join(", "),
-        session.dtls_attempts.len(),
-        session.reconnects.len()
+        counted(session.dtls_attempts.len() as u64, "DTLS attempt"),
+        counted(session.reconnects.len() as u64, "reconnect")
     );
     for attempt in session.dtls_attempts.iter().take(4) {
-        let _ = write!(text, " {} ClientHellos: {}.", attempt.client_hellos, attempt.outcome_detail);
+        let _ =
+            write!(text, " {}: {}.", counted(u64::from(attempt.client_hellos), "ClientHello"), attempt.outcome_detail);
     }
     if left_out > 0 {
-        let _ = write!(text, " {left_out} marks are left out.");
+        let _ = write!(text, " {} left out.", are(left_out, "mark"));
     }
     text.push_str(" The timeline below has every event.");
     text

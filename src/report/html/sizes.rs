@@ -2,7 +2,7 @@
 
 use super::escape::Esc;
 use super::plot::{LEFT, MAX_MARKS, RIGHT, Scale, open};
-use crate::report::words::{channel_word, grouped};
+use crate::report::words::{channel_word, counted, grouped};
 use crate::report::{Session, SizeRun};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -189,7 +189,7 @@ fn description(session: &Session, lines: &BTreeMap<u32, (String, bool)>) -> Stri
     let runs = runs(session);
     let most = runs.iter().map(|run| run.bytes).max().unwrap_or_default();
     let stuck: u64 = runs.iter().filter(|run| run.fate == "stuck").map(|run| run.packets).sum();
-    let mut text = format!("The largest packet measures {most} B. {} packets never got through.", grouped(stuck));
+    let mut text = format!("The largest packet measures {most} B. {} never got through.", counted(stuck, "packet"));
     for (size, (words, in_force)) in lines {
         let _ = write!(text, " {words} MTU {size} B{}.", if *in_force { ", in force" } else { "" });
     }

@@ -3,7 +3,7 @@
 use super::steps::{Rungs, Step};
 use super::{ANY_RECORD, Candidate, UNANSWERED, WITHOUT_ANSWER};
 use crate::event::{Direction, FrameRef, PointId, Protocol, Timestamp, Vantage};
-use crate::finding::Case;
+use crate::finding::{self, Case};
 use crate::session::DtlsFlow;
 use crate::session::attempt::{AttemptOutcome, Judged, icmp_words, is_refusal, judge};
 use crate::session::coverage::{Sight, hides};
@@ -219,7 +219,7 @@ fn outcome_words(told: &Judged<'_>, flow: &DtlsFlow) -> String {
         words = format!("up {:.1} ms after its first ClientHello", at.seconds_since(told.facts.first) * 1e3);
     }
     if again > 0 {
-        words.push_str(&format!("; {again} more attempts on the same ports"));
+        words.push_str(&format!("; {} on the same ports", finding::count(again as u64, "more attempt")));
     }
     words
 }
