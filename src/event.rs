@@ -179,6 +179,8 @@ pub struct Opened {
     pub handshake: Option<Box<TcpHandshake>>,
     /// TTL or hop limit of the first packet each way; 0 when there was none.
     pub ttl: [u8; 2],
+    /// Which way its first packet went that came in at the adapter of a tunnel, where the capture tells.
+    pub from_adapter: Option<Direction>,
     /// The tunnel connection that carried its first packet, when it was decrypted.
     pub carrier: Option<FlowId>,
 }
@@ -195,6 +197,7 @@ impl Opened {
             first_frame: FrameRef::default(),
             handshake: None,
             ttl: [0, 0],
+            from_adapter: None,
             carrier: None,
         }
     }
