@@ -318,6 +318,8 @@ pub struct SeldomInEnded {
     pub lapses: [Option<Lapse>; 2],
     /// The longest time each way in which bytes were missing that their receiver missed too (TCP only).
     pub holes: [Option<Hole>; 2],
+    /// The last bytes each way, if they never came though their sender went on behind them (TCP only).
+    pub vanished: [Option<Vanished>; 2],
     /// Windows that each side closed, the segments that say so counted.
     pub zero_windows: [ZeroWindow; 2],
     /// Segments above the peer's MSS: pictures of offload, never on the wire like that.
@@ -330,6 +332,7 @@ impl Ended {
         const NOTHING: &SeldomInEnded = &SeldomInEnded {
             lapses: [None; 2],
             holes: [None; 2],
+            vanished: [None; 2],
             zero_windows: [ZeroWindow { segments: 0, centiseconds: 0 }; 2],
             super_frames: 0,
         };
@@ -368,6 +371,24 @@ impl Hole {
     /// How long it was there, seconds.
     pub fn seconds(&self) -> f64 {
         self.until.seconds_since(self.since.0)
+    }
+}
+
+/// The last bytes of one side of a TCP connection: all that is known of them is that a later segment without data stands behind them.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Vanished {
+    /// When the last bytes before them came.
+    pub since: Timestamp,
+    /// When the first segment behind them came, and in which frame.
+    pub told: (Timestamp, FrameRef),
+    /// How many they are.
+    pub bytes: u32,
+}
+
+impl Vanished {
+    /// How long none of them came, seconds.
+    pub fn seconds(&self) -> f64 {
+        self.told.0.seconds_since(self.since)
     }
 }
 

@@ -40,7 +40,7 @@ fn healthy(case: &Case<'_>) -> (&'static str, Option<&'static str>) {
             "A transfer inside the tunnel got stuck, though packets as large got through beside it",
             Some(". Nothing else was seen to be wrong."),
         ),
-        (None, _) => ("Inner traffic of this address flows; nothing got stuck.", None),
+        (None, _) => ("Inner traffic of this address flows", Some("; nothing got stuck.")),
         (_, true) if !carries => ("DTLS is up; no data was seen to go both ways over it", ALL_WELL),
         (_, true) if tcp == TcpSeen::OnlyData => {
             ("DTLS is up and carries the data; of TCP only segments with data were captured", ALL_WELL)

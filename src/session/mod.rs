@@ -52,6 +52,7 @@ mod stretches;
 mod timing;
 pub mod tracker;
 pub mod unrecognised;
+pub mod vanished;
 
 /// How sure we are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, JsonSchema)]
