@@ -192,6 +192,8 @@ pub struct Opened {
     pub handshake: Option<Box<TcpHandshake>>,
     /// TTL or hop limit of the first packet each way; 0 when there was none.
     pub ttl: [u8; 2],
+    /// Which way its first packet went that came in at the adapter of a tunnel, where the capture tells.
+    pub from_adapter: Option<Direction>,
     /// The tunnel connection that carried its first packet, when it was decrypted.
     pub carrier: Option<FlowId>,
 }
@@ -208,6 +210,7 @@ impl Opened {
             first_frame: FrameRef::default(),
             handshake: None,
             ttl: [0, 0],
+            from_adapter: None,
             carrier: None,
         }
     }
@@ -330,6 +333,8 @@ pub struct SeldomInEnded {
     pub lapses: [Option<Lapse>; 2],
     /// The longest time each way in which bytes were missing that their receiver missed too (TCP only).
     pub holes: [Option<Hole>; 2],
+    /// The last bytes each way, if they never came though their sender went on behind them (TCP only).
+    pub vanished: [Option<Vanished>; 2],
     /// Windows that each side closed, the segments that say so counted.
     pub zero_windows: [ZeroWindow; 2],
     /// Segments above the peer's MSS: pictures of offload, never on the wire like that.
@@ -344,6 +349,7 @@ impl Ended {
         const NOTHING: &SeldomInEnded = &SeldomInEnded {
             lapses: [None; 2],
             holes: [None; 2],
+            vanished: [None; 2],
             zero_windows: [ZeroWindow { segments: 0, centiseconds: 0 }; 2],
             super_frames: 0,
             two_places: false,
@@ -383,6 +389,24 @@ impl Hole {
     /// How long it was there, seconds.
     pub fn seconds(&self) -> f64 {
         self.until.seconds_since(self.since.0)
+    }
+}
+
+/// The last bytes of one side of a TCP connection: all that is known of them is that a later segment without data stands behind them.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Vanished {
+    /// When the last bytes before them came.
+    pub since: Timestamp,
+    /// When the first segment behind them came, and in which frame.
+    pub told: (Timestamp, FrameRef),
+    /// How many they are.
+    pub bytes: u32,
+}
+
+impl Vanished {
+    /// How long none of them came, seconds.
+    pub fn seconds(&self) -> f64 {
+        self.told.0.seconds_since(self.since)
     }
 }
 

@@ -11,6 +11,7 @@ use crate::session::limits::{
     StuckUpload, largest_inside, largest_passed_to_client, lost_behind_gateway, may_have_left, standstill,
     stuck_beside_passing, stuck_beyond, stuck_toward_client, stuck_uploads,
 };
+use crate::session::vanished::{self, Downloads};
 use crate::session::{Channel, Limit, Oversized, Point, Session};
 
 const READ: Grade =
@@ -19,7 +20,17 @@ const BRACKETED: Grade = Grade::medium("the limit is a bracket from at least thr
 const TAKEN: Grade =
     Grade::high("captures on both sides of the gateway show that it got the packets and did not send them on");
 const TWICE: Grade = Grade::low("the limit is a bracket from two sendings");
+const VANISHED: Grade = Grade::medium(
+    "bytes toward the client vanished before its adapter, of several connections or beside others, and larger packets were allowed \
+     than any that came",
+);
+const VANISHED_ONCE: Grade = Grade::low("the same of one connection, with nothing seen to come meanwhile");
+const AT_ADAPTER: Grade = Grade::low(
+    "a bracket from three sendings or more, seen at the client's adapter: it may have been lost anywhere behind it",
+);
 const SILENT: Grade = Grade::low("the limit is a bracket, and no TCP or UDP came from the client meanwhile");
+
+const WHERE_LOST: &str = "whether the packets go in and out there, and which sizes do";
 
 pub static DETECTOR: Detector = Detector {
     id: "oversized-df",
@@ -44,8 +55,14 @@ segments. Offload super-frames (more bytes than the peer's MSS) were never on th
 
 Uploads are judged with keys: a segment toward the server that was sent three times or more and never acknowledged, larger than \
 anything that got through to that server, while the server goes on answering smaller ones (medium), or while captures on both sides of the gateway show \
-that it came and did not go on (high). Read at the client alone, it may as well have been lost before the gateway, and that cannot be told.",
-    confidence: &[READ, TAKEN, BRACKETED, TWICE, SILENT],
+that it came and did not go on (high). Read at the client alone, it may as well have been lost before the gateway, and that cannot be told. \
+At the client's adapter the same is told with low confidence, and only where nothing as large had passed.
+
+At the adapter, or inside the tunnel with keys, a download that hangs shows as bytes that never come: seconds after the last data a \
+segment without data stands behind them, and the client has none of them. Where the MSS of both ends allows larger packets than any that \
+came, they were likely too big; else they were merely lost, and that is all that is said. What is lost on a healthy path is sent again within \
+a second or two.",
+    confidence: &[READ, TAKEN, BRACKETED, VANISHED, TWICE, SILENT, VANISHED_ONCE, AT_ADAPTER],
     remedy: &[
         "remove the cause (DTLS that does not come up, or a link with a small MTU)",
         remedy::MTU_1300,
@@ -63,8 +80,16 @@ fn check(case: &Case<'_>) -> Outcome {
         .iter()
         .max_by_key(|o| (o.channel == Channel::Inner, o.stuck_to_client, o.to_client(), o.total()));
     let downloads_hang = worst.is_some_and(|worst| worst.stuck_to_client > 0);
-    if let Some(hangs) = Upload::of(case).filter(|_| !downloads_hang) {
+    // What the outer path tells of its tunnel says more than what never came through that.
+    let is_all = worst.is_none() && session.gateway.is_none();
+    let is_told = |hangs: &Upload<'_>| is_all || !hangs.may_be_of_outer_path(session, worst);
+    if let Some(hangs) = Upload::of(case).filter(|hangs| !downloads_hang && is_told(hangs)) {
         return hangs.outcome(case, worst);
+    }
+    let is_minor = worst.is_none_or(|w| w.channel == Channel::Inner && severity(session, w) == Severity::Info);
+    let is_told = |gone: &Downloads<'_>| is_all || is_minor && gone.may_be_too_big();
+    if let Some(gone) = vanished::downloads(session, case.points).filter(|gone| !downloads_hang && is_told(gone)) {
+        return vanish(case, &gone);
     }
     let Some(worst) = worst else { return absent(case) };
     let limit = session.limits.iter().find(|l| l.in_force && l.bytes == worst.limit);
@@ -109,19 +134,46 @@ impl<'a> Upload<'a> {
     fn of(case: &Case<'a>) -> Option<Upload<'a>> {
         let insides =
             || -> Vec<&Point> { case.at(Vantage::Inside).into_iter().filter_map(|id| case.point(id)).collect() };
-        let all = stuck_uploads(case.session).filter_map(|upload| {
-            let opened_at = case.point(upload.flow.facts.point)?.decrypted_at?;
-            let read_at = case.point(opened_at)?.vantage.filter(|vantage| vantage.is_outer())?;
+        let all = stuck_uploads(case.session, case.points).filter_map(|upload| {
+            let seen_at = case.point(upload.flow.facts.point)?;
+            let read_at = match seen_at.decrypted_at {
+                Some(opened_at) => case.point(opened_at)?.vantage.filter(|vantage| vantage.is_outer())?,
+                None => seen_at.vantage?,
+            };
             let inside = largest_inside(case.session, &upload, &insides());
             let inside = inside.filter(|(_, largest)| read_at == Vantage::Outside && *largest < upload.stuck.ip_len);
-            (inside.is_some() || upload.is_answered).then_some(Upload { upload, read_at, inside })
+            let is_enough = inside.is_some() || upload.is_answered || read_at == Vantage::VirtualAdapter;
+            is_enough.then_some(Upload { upload, read_at, inside })
         });
-        all.max_by_key(|u| (u.inside.is_some(), u.read_at == Vantage::Outside, u.upload.stuck.times))
+        // What was read out of the tunnel tells more than what went into it.
+        let nearness = |u: &Upload<'_>| (u.read_at == Vantage::Outside, u.read_at == Vantage::Client);
+        all.max_by_key(|u| (u.inside.is_some(), nearness(u), u.upload.is_answered, u.upload.stuck.times))
+    }
+
+    /// The limit that it is above.
+    fn limit(&self, over: Option<&Oversized>) -> Option<u32> {
+        over.map(|over| over.limit).filter(|limit| *limit < self.upload.stuck.ip_len)
+    }
+
+    fn is_at_adapter(&self) -> bool {
+        self.read_at == Vantage::VirtualAdapter
+    }
+
+    /// Seen at the adapter, as large ones had passed, or the server says nothing more: it need not be the size.
+    fn may_be_chance(&self, over: Option<&Oversized>) -> bool {
+        let is_unlike = self.upload.passed_before || !self.upload.is_answered;
+        self.is_at_adapter() && self.limit(over).is_none() && is_unlike
+    }
+
+    /// The same, or the outer path was captured, and may be what does not carry it.
+    fn may_be_of_outer_path(&self, session: &Session, over: Option<&Oversized>) -> bool {
+        let is_captured = session.gateway.is_some() && self.is_at_adapter() && self.limit(over).is_none();
+        is_captured || self.may_be_chance(over)
     }
 
     fn outcome(self, case: &Case<'_>, over: Option<&Oversized>) -> Outcome {
         let stuck = self.upload.stuck;
-        let told = over.map(|over| over.limit).filter(|limit| *limit < stuck.ip_len);
+        let told = self.limit(over);
         if self.inside.is_none() && self.read_at == Vantage::Client && told.is_none() {
             let why = format!(
                 "{} Whether it was lost before the gateway or behind it cannot be seen here",
@@ -130,22 +182,41 @@ impl<'a> Upload<'a> {
             let wanted = Some(Wanted { vantage: Vantage::Outside, why: "whether the client's large packets arrive" });
             return Outcome::unsettled(why, wanted, "data that the client sent into the tunnel was never acknowledged");
         }
+        if self.may_be_chance(over) {
+            let wanted = Some(Wanted { vantage: Vantage::Inside, why: WHERE_LOST });
+            return Outcome::unsettled(
+                self.words("a", case, told),
+                wanted,
+                "data of the client was never acknowledged",
+            );
+        }
         let capture = self.upload.flow.facts.opened.first_frame.capture;
         let frames: Vec<FrameRef> =
             [stuck.first_frame, stuck.last_frame].map(|number| FrameRef { capture, number }).into();
         let shows = "first and last sending of what got stuck toward the server";
         Outcome::Found(Box::new(Finding {
             severity: if self.inside.is_some() { Severity::High } else { Severity::Medium },
-            grade: if self.inside.is_some() { TAKEN } else { BRACKETED },
+            grade: match (self.inside, self.is_at_adapter() && told.is_none()) {
+                (Some(_), _) => TAKEN,
+                (None, false) => BRACKETED,
+                (None, true) => AT_ADAPTER,
+            },
+            wanted: self.is_at_adapter().then_some(Wanted { vantage: Vantage::Inside, why: WHERE_LOST }),
             headline: "uploads hang on packets too big for the way to the server".to_owned(),
             summary: self.words("A", case, told),
             evidence: vec![Evidence::Frames(frames.clone(), shows.to_owned())],
             filters: frame_filters(&frames, shows),
             remedy: vec![
-                format!(
-                    "find the link at or behind the gateway that does not carry {} B, its own inside interface first",
-                    stuck.ip_len
-                ),
+                match self.is_at_adapter() && told.is_none() {
+                    true => format!(
+                        "find what does not carry {} B: the outer path, the gateway, or a link behind it",
+                        stuck.ip_len
+                    ),
+                    false => format!(
+                        "find the link at or behind the gateway that does not carry {} B, its own inside interface first",
+                        stuck.ip_len
+                    ),
+                },
                 "let its ICMP type 3 code 4 (and ICMPv6 type 2) reach the VPN clients".to_owned(),
                 "until then `anyconnect mtu` in the group policy below what that link carries".to_owned(),
             ],
@@ -157,10 +228,11 @@ impl<'a> Upload<'a> {
         let (stuck, place) = (self.upload.stuck, case.place(self.upload.flow.facts.point));
         let told = told.map_or(String::new(), |limit| format!(", above the limit of {limit} B,"));
         let mut text = format!(
-            "{a} packet of {} B{told} toward the server was sent {} times over {}, as read at {place}, and never acknowledged",
+            "{a} packet of {} B{told} toward the server was sent {} times over {}, as {} at {place}, and never acknowledged",
             stuck.ip_len,
             stuck.times,
-            elapsed(stuck.last.seconds_since(stuck.first))
+            elapsed(stuck.last.seconds_since(stuck.first)),
+            if self.is_at_adapter() { "seen" } else { "read" }
         );
         if self.upload.is_answered {
             text.push_str(", while the server went on answering smaller ones");
@@ -178,6 +250,51 @@ impl<'a> Upload<'a> {
         }
         text
     }
+}
+
+/// Downloads of which the client's adapter shows that their data never came.
+fn vanish(case: &Case<'_>, gone: &Downloads<'_>) -> Outcome {
+    let (flow, worst) = gone.worst;
+    let frames = vec![worst.told.1];
+    let shows = "the server's first segment behind the bytes that never came";
+    let mut text = format!(
+        "{} B from {} never came to {}: {} after the last data a segment of it without data stood behind them, and the client never \
+         acknowledged one",
+        worst.bytes,
+        flow.ends().1.ip(),
+        case.place(flow.facts.point),
+        elapsed(worst.seconds()),
+    );
+    if gone.connections > 1 {
+        text.push_str(&format!("; so did data of {} connections, {} B in all", gone.connections, gone.bytes));
+    }
+    text.push('.');
+    if gone.others_came {
+        text.push_str(" Other packets from servers came meanwhile.");
+    }
+    let largest = gone.largest.map_or("no large packet".to_owned(), |bytes| format!("none above {bytes} B"));
+    let wanted = Some(Wanted { vantage: Vantage::Inside, why: WHERE_LOST });
+    let Some(allowed) = gone.allowed.filter(|_| gone.may_be_too_big()) else {
+        if let Some(bytes) = gone.largest {
+            text.push_str(&format!(" Packets up to {bytes} B came at other times: nothing speaks of their size."));
+        }
+        return Outcome::unsettled(text, wanted, "data toward the client vanished before its adapter");
+    };
+    text.push_str(&format!(
+        " By the MSS of both ends the packets might measure {allowed} B, and {largest} came toward the client: too big for the tunnel, \
+         or for its path, is likely."
+    ));
+    Outcome::Found(Box::new(Finding {
+        severity: if gone.is_telling() { Severity::Medium } else { Severity::Low },
+        grade: if gone.is_telling() { VANISHED } else { VANISHED_ONCE },
+        headline: "downloads hang: their data vanishes before the client's adapter, likely for its size".to_owned(),
+        summary: text,
+        evidence: vec![Evidence::Frames(frames.clone(), shows.to_owned())],
+        filters: frame_filters(&frames, shows),
+        remedy: [remedy::equal_mtus(case.session), remedy::df_ignore(case.session)].into_iter().flatten().collect(),
+        wanted,
+        ..Finding::default()
+    }))
 }
 
 fn headline(over: &Oversized) -> String {

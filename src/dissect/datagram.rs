@@ -124,6 +124,9 @@ fn swap(state: &mut super::State) {
     state.packets.reverse();
     state.last.reverse();
     state.ttl.reverse();
+    if let Some(way) = state.seldom.as_mut().and_then(|seldom| seldom.from_adapter.as_mut()) {
+        *way = way.reverse();
+    }
 }
 
 /// The well-known port of IKE that one end uses: 500, or 4500 behind a NAT (RFC 3948 §2).

@@ -113,6 +113,7 @@ struct State {
 struct Seldom {
     super_frames: u32,
     carrier: Option<FlowId>,
+    from_adapter: Option<Direction>,
     /// When another flow of the same ports took its place.
     renewed: Option<Timestamp>,
 }
@@ -328,7 +329,7 @@ fn take(
     match &packet.transport {
         Transport::Tcp(segment) => {
             let (direction, flow) = table.tcp(point, place.at, ip, segment);
-            let direction = count(&mut flow.state, place, ip, direction);
+            let direction = count(&mut flow.state, place, packet, direction);
             // Apart from its flow, which is told of while its bytes are read.
             let mut tcp = match std::mem::take(&mut flow.state.body) {
                 Body::Tcp(tcp) => tcp,
@@ -344,7 +345,7 @@ fn take(
                 let Some(renewed) = table.renew(point, place.at, ip, datagram) else { return };
                 flow = renewed;
             }
-            let direction = count(&mut flow.state, place, ip, direction);
+            let direction = count(&mut flow.state, place, packet, direction);
             let mut udp = match std::mem::take(&mut flow.state.body) {
                 Body::Udp(udp) => udp,
                 _ => datagram::Udp::default(),
@@ -369,7 +370,7 @@ fn take(
 }
 
 /// Counts a packet and settles its direction.
-fn count(state: &mut State, place: Place, ip: &IpHeader, direction: Direction) -> Direction {
+fn count(state: &mut State, place: Place, packet: &Packet<'_>, direction: Direction) -> Direction {
     let direction = if state.swapped { direction.reverse() } else { direction };
     if state.packets == [0, 0] {
         (state.numbers[0], state.captures[0]) = (place.frame.number, place.frame.capture);
@@ -384,7 +385,10 @@ fn count(state: &mut State, place: Place, ip: &IpHeader, direction: Direction) -
     *last = (*last).max(Some(place.at));
     let ttl = direction.of_mut(&mut state.ttl);
     if *ttl == 0 {
-        *ttl = ip.ttl;
+        *ttl = packet.ip.ttl;
+    }
+    if packet.from_adapter {
+        state.seldom.get_or_insert_default().from_adapter.get_or_insert(direction);
     }
     direction
 }
@@ -430,6 +434,7 @@ impl<S: FnMut(&Event<'_>)> Told<'_, S> {
             first_frame: state.first_frame(),
             handshake,
             ttl: state.ttl,
+            from_adapter: state.seldom.as_ref().and_then(|seldom| seldom.from_adapter),
             carrier: state.carrier(),
         }
     }

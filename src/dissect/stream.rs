@@ -6,7 +6,7 @@ use super::{Bench, Carried, Limits, Losses, Place, Told, is_super_frame, syn};
 use crate::decrypt::Keyring;
 use crate::event::{
     Direction, Ended, Event, FrameRef, Hole, LARGE, Lapse, Opened, SeldomInEnded, Syn, TcpHandshake, Timestamp,
-    Unsealed, What, ZeroWindow,
+    Unsealed, Vanished, What, ZeroWindow,
 };
 use crate::flow::probe::{SizeProbe, SizesByDirection};
 use crate::flow::tcp::{Chunk, Kind, TcpStream};
@@ -86,6 +86,8 @@ struct Seldom {
     closed: [ClosedWindow; 2],
     holes: [Holes; 2],
     elsewhere: Elsewhere,
+    /// What vanished, with the number of its first byte.
+    vanished: [Option<(u32, Vanished)>; 2],
 }
 
 /// Segments that were seen once more, and with another TTL: at another place on their way.
@@ -273,6 +275,35 @@ impl Tcp {
         }
     }
 
+    /// Does a segment without data stand behind bytes that never came? It is forgotten when any of them do, or their receiver
+    /// acknowledges one: then this point alone missed them, or they came late.
+    fn watch_end(&mut self, direction: Direction, segment: &TcpSegment<'_>, place: Place) {
+        /// The largest TCP window, bytes (RFC 7323 §2.3).
+        const WINDOW: u32 = 1 << 30;
+        let Some(next) = direction.of(&self.streams).next_seq() else { return };
+        let known = self.seldom.as_ref().and_then(|seldom| *direction.of(&seldom.vanished));
+        if known.is_some_and(|(first, _)| first != next) {
+            *direction.of_mut(&mut self.seldom.get_or_insert_default().vanished) = None;
+        }
+        let ahead = segment.seq.wrapping_sub(next);
+        let is_bare = segment.payload_len == 0 && segment.flags & (TcpSegment::SYN | TcpSegment::RST) == 0;
+        let last = direction.of(&self.last).map(|sent| sent.at);
+        if let Some(since) = last.filter(|_| is_bare && ahead > 0 && ahead <= WINDOW) {
+            let vanished = direction.of_mut(&mut self.seldom.get_or_insert_default().vanished);
+            let (_, vanished) =
+                vanished.get_or_insert((next, Vanished { since, told: (place.at, place.frame), bytes: 0 }));
+            vanished.bytes = vanished.bytes.max(ahead);
+        }
+    }
+
+    /// Its receiver has one of the bytes that seemed to have vanished.
+    fn came_all_the_same(&mut self, direction: Direction, ack: u32) {
+        let Some(vanished) = self.seldom.as_mut().map(|seldom| direction.of_mut(&mut seldom.vanished)) else { return };
+        if vanished.is_some_and(|(first, _)| (ack.wrapping_sub(first) as i32) > 0) {
+            *vanished = None;
+        }
+    }
+
     /// Forgets how its bytes are read when both sides have said all of theirs: there may be many such connections.
     fn close(&mut self) {
         if self.closed
@@ -353,8 +384,11 @@ impl Tcp {
             let lapses = seldom.deaf.map(|deaf| deaf.longest);
             ended.in_vain = seldom.deaf.map(|deaf| deaf.in_vain);
             let holes = seldom.holes.map(|holes| holes.total());
+            let vanished = seldom.vanished.map(|vanished| vanished.map(|(_, vanished)| vanished));
             let two_places = seldom.elsewhere.is_sure(ended.packets.iter().sum());
-            ended.add(SeldomInEnded { zero_windows, lapses, holes, two_places, ..SeldomInEnded::default() });
+            let seldom =
+                SeldomInEnded { zero_windows, lapses, holes, vanished, two_places, ..SeldomInEnded::default() };
+            ended.add(seldom);
         }
         ended.silence = self.silence;
         ended.sizes = SizesByDirection::of(&self.probes);
@@ -436,6 +470,10 @@ pub(super) fn take(
     }
     if tcp.seldom.is_some() || direction.of(&tcp.streams).has_hole() {
         tcp.watch_holes(direction, segment, is_small, place);
+    }
+    if is_ack {
+        tcp.watch_end(direction, segment, place);
+        tcp.came_all_the_same(direction.reverse(), segment.ack);
     }
     tcp.heard(direction.reverse(), place);
     if is_ack && hears_more {
@@ -728,6 +766,56 @@ mod tests {
         assert!((found.seconds() - 12.0).abs() < 1e-6);
         assert!(hole(false, 900).is_none(), "nobody says that they are missing");
         assert!(hole(true, 1000).is_none_or(|hole| hole.large_came));
+    }
+
+    #[test]
+    fn bytes_that_never_came_show_in_a_later_segment_without_data() {
+        let place = |seconds: f64| Place {
+            at: Timestamp::default().plus_seconds(seconds),
+            frame: FrameRef::default(),
+            point: Default::default(),
+            carrier: None,
+        };
+        let segment = |seq: u32, payload_len: u32, flags: u8| TcpSegment {
+            src_port: 443,
+            dst_port: 50_000,
+            seq,
+            ack: 1,
+            flags,
+            mss: None,
+            window: 1000,
+            timestamps: false,
+            sacked: None,
+            payload: &[],
+            payload_len,
+        };
+        let way = Direction::ToClient;
+        let vanished = |later: &[(f64, TcpSegment<'_>)], acked: u32| {
+            let mut tcp = Tcp::default();
+            for (seconds, segment) in [(1.0, segment(1000, 500, TcpSegment::ACK))].iter().chain(later) {
+                let is_fin = segment.has(TcpSegment::FIN);
+                let bytes = vec![0; segment.payload_len as usize];
+                let stream = way.of_mut(&mut tcp.streams);
+                stream.push(segment.seq, false, is_fin, &bytes, segment.payload_len, &Default::default(), &mut |_| {});
+                if segment.payload_len > 0 {
+                    let sent = Sent { at: place(*seconds).at, fresh: 1, age: 0, id: 1 };
+                    *way.of_mut(&mut tcp.last) = Some(sent);
+                }
+                tcp.watch_end(way, segment, place(*seconds));
+            }
+            tcp.came_all_the_same(way, acked);
+            let (_, vanished) = (*way.of(&tcp.seldom?.vanished))?;
+            Some((vanished.bytes, vanished.seconds().round()))
+        };
+        let (ack, fin) = (TcpSegment::ACK, TcpSegment::ACK | TcpSegment::FIN);
+        let behind = (9.0, segment(9500, 0, ack));
+        assert_eq!(vanished(&[behind], 1500), Some((8000, 8.0)));
+        assert_eq!(vanished(&[(9.0, segment(9500, 0, fin))], 1500), Some((8000, 8.0)));
+        assert_eq!(vanished(&[(9.0, segment(1500, 0, ack))], 1500), None, "nothing is missing");
+        assert_eq!(vanished(&[(9.0, segment(1499, 0, ack))], 1500), None, "a keep-alive");
+        assert_eq!(vanished(&[(9.0, segment(9500, 0, TcpSegment::RST))], 1500), None, "whose number may be any");
+        assert_eq!(vanished(&[behind], 9500), None, "the capture alone missed them");
+        assert_eq!(vanished(&[behind, (9.2, segment(1500, 800, ack))], 2300), None, "they were late");
     }
 
     #[test]

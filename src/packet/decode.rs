@@ -22,6 +22,7 @@ struct Outside {
     place: Place,
     depth: u8,
     fragments: u16,
+    from_adapter: bool,
 }
 
 impl Decoder {
@@ -61,9 +62,9 @@ impl Decoder {
     fn any(&mut self, frame: &Frame<'_>, sink: &mut impl FnMut(Packet<'_>)) -> Result<(), Undecoded> {
         let captured = Layer::whole(frame.data);
         let layer = captured.with_wire_len(frame.original_len.max(captured.wire_len));
-        let Network { layer, vlan } = link::peel(frame.link, layer)?;
+        let Network { layer, vlan, from_adapter } = link::peel(frame.link, layer)?;
         let place = Place { at: frame.at, interface: frame.interface, vlan };
-        let outside = Outside { place, depth: 0, fragments: 0 };
+        let outside = Outside { place, depth: 0, fragments: 0, from_adapter };
         self.packet(ip::parse(layer)?, outside, sink)
     }
 
@@ -163,12 +164,14 @@ impl Outside {
             place: Place { vlan: self.place.vlan.or(network.vlan), ..self.place },
             depth: self.depth + 1,
             fragments: 0,
+            from_adapter: false,
         };
         Ok((ip::parse(network.layer)?, outside))
     }
 
     fn packet<'a>(&self, ip: IpHeader, transport: Transport<'a>) -> Packet<'a> {
-        Packet { ip, transport, depth: self.depth, vlan: self.place.vlan, fragments: self.fragments }
+        let Outside { place, depth, fragments, from_adapter } = *self;
+        Packet { ip, transport, depth, vlan: place.vlan, from_adapter, fragments }
     }
 }
 
@@ -218,6 +221,28 @@ mod tests {
         let (lines, end) = decode(LinkType::ETHERNET, &ethernet(ether_type, payload));
         assert_eq!(end, Ok(()));
         lines
+    }
+
+    #[test]
+    fn what_comes_in_at_an_adapter_without_a_link_layer_is_from_a_tunnel() {
+        let packet = ipv4(17, &udp(b"hello"));
+        let from_adapter = |link: LinkType, header: &[u8]| {
+            let mut found = None;
+            let data = join(&[header, &packet]);
+            let told = Decoder::new(Limits::default()).decode(&frame_at(0, link, &data), &mut |packet| {
+                found = Some(packet.from_adapter);
+            });
+            assert_eq!(told, Ok(()));
+            found.unwrap()
+        };
+        let sll2 = |hardware: u16, kind: u8| {
+            join(&[&[8, 0, 0, 0, 0, 0, 0, 4], &hardware.to_be_bytes(), &[kind, 0, 0, 0, 0, 0, 0, 0, 0, 0]])
+        };
+        let sll = |hardware: u16, kind: u8| join(&[&[0, kind], &hardware.to_be_bytes(), &[0; 10], &[8, 0]]);
+        for (hardware, kind, expected) in [(0xfffe, 0, true), (0xfffe, 4, false), (1, 0, false)] {
+            assert_eq!(from_adapter(LinkType::LINUX_SLL2, &sll2(hardware, kind)), expected, "{hardware:x} {kind}");
+            assert_eq!(from_adapter(LinkType::LINUX_SLL, &sll(hardware, kind)), expected, "{hardware:x} {kind}");
+        }
     }
 
     #[test]

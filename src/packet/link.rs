@@ -23,6 +23,8 @@ pub(super) struct Network<'a> {
     pub layer: Layer<'a>,
     /// Outermost VLAN id.
     pub vlan: Option<u16>,
+    /// It came in at an adapter without a link layer of its own, as a tunnel's is.
+    pub from_adapter: bool,
 }
 
 /// Takes the link layer off a frame.
@@ -35,15 +37,26 @@ pub(super) fn peel(link: LinkType, frame: Layer<'_>) -> Result<Network<'_>, Unde
         }
         LinkType::NULL | LinkType::LOOP => loopback(frame),
         LinkType::LINUX_SLL => {
-            let (&[.., high, low], rest) = frame.take::<16>()?;
-            ether_type(u16::from_be_bytes([high, low]), rest)
+            let (&[_, kind, hardware_high, hardware_low, .., high, low], rest) = frame.take::<16>()?;
+            let from_adapter = comes_from_adapter(u16::from_be_bytes([hardware_high, hardware_low]), kind);
+            let network = ether_type(u16::from_be_bytes([high, low]), rest)?;
+            Ok(Network { from_adapter, ..network })
         }
         LinkType::LINUX_SLL2 => {
-            let (&[high, low, ..], rest) = frame.take::<20>()?;
-            ether_type(u16::from_be_bytes([high, low]), rest)
+            let (&[high, low, _, _, _, _, _, _, hardware_high, hardware_low, kind, ..], rest) = frame.take::<20>()?;
+            let from_adapter = comes_from_adapter(u16::from_be_bytes([hardware_high, hardware_low]), kind);
+            let network = ether_type(u16::from_be_bytes([high, low]), rest)?;
+            Ok(Network { from_adapter, ..network })
         }
         LinkType(other) => Err(Undecoded::LinkType(other)),
     }
+}
+
+/// Did a packet of that kind come in at an adapter of that hardware type (`ARPHRD_NONE`), as a Linux tun has?
+fn comes_from_adapter(hardware: u16, kind: u8) -> bool {
+    const NO_LINK_LAYER: u16 = 0xfffe;
+    const TO_US: u8 = 0;
+    hardware == NO_LINK_LAYER && kind == TO_US
 }
 
 /// Takes an Ethernet II header off.
@@ -82,7 +95,7 @@ pub(super) fn ether_type(mut ether_type: u16, mut rest: Layer<'_>) -> Result<Net
             chatter if CHATTER.contains(&chatter) => return Err(Undecoded::NotIp),
             other => return Err(Undecoded::EtherType(other)),
         };
-        return Ok(Network { layer, vlan });
+        return Ok(Network { layer, vlan, from_adapter: false });
     }
     Err(Undecoded::TooDeep)
 }
@@ -124,5 +137,5 @@ fn loopback(frame: Layer<'_>) -> Result<Network<'_>, Undecoded> {
 }
 
 fn untagged(layer: Layer<'_>) -> Network<'_> {
-    Network { layer, vlan: None }
+    Network { layer, vlan: None, from_adapter: false }
 }

@@ -28,6 +28,9 @@ pub struct Packet<'a> {
     pub depth: u8,
     /// Outermost VLAN id, when tagged (802.1Q, 802.1ad).
     pub vlan: Option<u16>,
+    /// It came into the capturing host at an adapter without a link layer of its own, as a tunnel's is: captures of all
+    /// interfaces on Linux tell.
+    pub from_adapter: bool,
     /// How many IP fragments this packet was put together from; 0 = it was not fragmented, 1 = it is a first
     /// fragment cut by the snap length, all that will come of its datagram.
     pub fragments: u16,

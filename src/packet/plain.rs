@@ -44,7 +44,7 @@ pub(super) fn decode(frame: &[u8], sink: &mut impl FnMut(Packet<'_>)) -> bool {
         total_len,
     };
     let payload = Layer::whole(rest).with_wire_len(total_len - IPV4_LEN);
-    let packet = |transport| Packet { ip, transport, depth: 0, vlan, fragments: 0 };
+    let packet = |transport| Packet { ip, transport, depth: 0, vlan, from_adapter: false, fragments: 0 };
     match protocol {
         protocol::TCP => match transport::tcp(payload) {
             Some(segment) => sink(packet(Transport::Tcp(segment))),

@@ -13,7 +13,7 @@ const TRANSPARENT_ETHERNET: u16 = 0x6558;
 pub(super) fn by_protocol(number: u8, payload: Layer<'_>) -> Option<Result<Network<'_>, Undecoded>> {
     match number {
         // IP in IP (RFC 2003), IPv6 in IP (RFC 4213)
-        protocol::IPV4 | protocol::IPV6 => Some(Ok(Network { layer: payload, vlan: None })),
+        protocol::IPV4 | protocol::IPV6 => Some(Ok(Network { layer: payload, vlan: None, from_adapter: false })),
         protocol::GRE => Some(gre(payload)),
         _ => None,
     }

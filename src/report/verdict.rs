@@ -40,7 +40,7 @@ fn healthy(case: &Case<'_>) -> (&'static str, Option<&'static str>) {
             "A transfer inside the tunnel got stuck, though packets as large got through beside it",
             Some(". Nothing else was seen to be wrong."),
         ),
-        (None, _) => ("Inner traffic of this address flows; nothing got stuck.", None),
+        (None, _) => ("Inner traffic of this address flows", Some("; nothing got stuck.")),
         (_, true) if is_last_over_tls(session) => {
             ("DTLS carried the data of an earlier tunnel; the last one runs over TLS", ALL_WELL)
         }

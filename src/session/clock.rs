@@ -199,6 +199,10 @@ fn shift_flow(flow: &mut FlowFacts, by: f64) {
         move_it(&mut hole.since.0);
         move_it(&mut hole.until);
     }
+    for vanished in flow.ended.seldom.iter_mut().flat_map(|seldom| &mut seldom.vanished).flatten() {
+        move_it(&mut vanished.since);
+        move_it(&mut vanished.told.0);
+    }
     flow.closed.iter_mut().for_each(|closed| move_it(&mut closed.at));
     shift_runs(&mut flow.large, by);
     if let Some(tls) = flow.tls.as_deref_mut() {

@@ -39,7 +39,8 @@ impl Group {
         self.views.iter().filter_map(|v| v.tls.as_ref()?.data.last()?.first).min()
     }
 
-    fn data(&self) -> [u32; 2] {
+    /// Records of data each way.
+    pub(super) fn data(&self) -> [u32; 2] {
         let most =
             |i: usize| self.views.iter().filter_map(|v| Some(v.tls.as_ref()?.data.get(i)?.records)).max().unwrap_or(0);
         [most(0), most(1)]
@@ -276,7 +277,7 @@ mod tests {
             let mut flow = client([10, 9, 0, 7], 1, &[0.0], 9).flows.remove(0).facts;
             let mut tls = TlsFacts::default();
             let frame = FrameRef::default();
-            said.iter().for_each(|(seconds, way)| tls.add_data(at(*seconds), frame, *way, 100, false));
+            said.iter().for_each(|(seconds, way)| tls.add_data(at(*seconds), frame, *way, 100));
             flow.tls = Some(Box::new(tls));
             flow.ended.retransmissions = [again, 0];
             let closed = Closed { at: at(closed), frame, direction: ToServer, by: ToServer, reset: false, ttl: 64 };

@@ -150,13 +150,27 @@ fn attach_carried(sessions: &mut [Entry], flows: Vec<View>, points: &[Point]) {
     }
 }
 
-/// How much speaks for an address being a VPN client's, per point: the small MSS, the receiving end of what is too big, the opener.
+/// How much speaks for an address being a VPN client's, per point: the end beyond the tunnel's adapter, the small MSS, the receiving
+/// end of what is too big, the opener.
 fn weigh(flows: &[View], icmp: &[IcmpFacts], points: &[Point]) -> HashMap<(PointId, IpAddr), u32> {
+    /// More than all the rest of a flow.
+    const BEYOND_ADAPTER: u32 = 100;
     let mut weights: HashMap<(PointId, IpAddr), u32> = HashMap::default();
     let mut add = |point: PointId, address: IpAddr, by: u32| *weights.entry((point, address)).or_default() += by;
     for flow in flows {
         let ends = flow.opened.endpoints();
         let at_adapter = points.get(flow.point.0 as usize).is_some_and(|p| p.vantage == Some(Vantage::VirtualAdapter));
+        // What comes out of the tunnel's adapter is from the client at the gateway, and from a server at the client's end.
+        let vantage = vantage(points, flow.point);
+        let at_gateway = vantage.map(|vantage| matches!(vantage, Vantage::Outside | Vantage::Inside));
+        if let Some((way, at_gateway)) = flow.opened.from_adapter.zip(at_gateway) {
+            let from_opener = way == Direction::ToServer;
+            add(
+                flow.point,
+                if from_opener == at_gateway { ends.client.ip() } else { ends.server.ip() },
+                BEYOND_ADAPTER,
+            );
+        }
         let mss = |syn: Option<crate::event::Syn>| syn.and_then(|s| s.mss);
         add(flow.point, ends.client.ip(), 1);
         if let (Some(a), Some(b)) = (mss(flow.opened.syn()), mss(flow.opened.syn_ack())) {
@@ -309,7 +323,33 @@ pub fn attach_icmp(sessions: &mut [Entry], icmp: Vec<IcmpFacts>) -> Vec<IcmpFact
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::IcmpError;
+    use crate::event::{FrameRef, IcmpError, LinkType, Syn, TcpHandshake};
+    use crate::session::timing::tests::{at, client};
+
+    #[test]
+    fn who_stands_beyond_the_tunnels_adapter_is_the_client_whatever_the_mss() {
+        let address = |vantage: Vantage, from_adapter: Option<Direction>| {
+            let mut flow = client([10, 9, 0, 7], 1, &[1.0], 9).flows.remove(0).facts;
+            let syn = |mss| Syn { at: at(1.0), frame: FrameRef::default(), mss: Some(mss), timestamps: false };
+            // A server whose cache of path MTUs makes it announce less.
+            let mut handshake = TcpHandshake::default();
+            handshake.note(Direction::ToServer, syn(1394));
+            handshake.note(Direction::ToClient, syn(1140));
+            (flow.opened.handshake, flow.opened.from_adapter) = (Some(Box::new(handshake)), from_adapter);
+            let mut point = Point::unknown(PointId(0), 0, LinkType::LINUX_SLL2);
+            point.vantage = Some(vantage);
+            clients(vec![flow], &[], &[point]).remove(0).address
+        };
+        let [opener, server] = [[10, 9, 0, 7], [10, 0, 0, 1]].map(IpAddr::from);
+        assert_eq!(address(Vantage::Inside, None), server, "the MSS is all there is");
+        assert_eq!(address(Vantage::Inside, Some(Direction::ToServer)), opener);
+        assert_eq!(address(Vantage::Inside, Some(Direction::ToClient)), server, "a server opens toward a client");
+        assert_eq!(
+            address(Vantage::Client, Some(Direction::ToClient)),
+            opener,
+            "at the client's end servers stand beyond it"
+        );
+    }
 
     #[test]
     fn an_address_is_that_of_the_session_that_had_it_then() {

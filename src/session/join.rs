@@ -6,6 +6,7 @@ use super::group::{Group, MOST_CANDIDATES, Pair, begins_here, group, late, progr
 use super::owners::{LOGIN_AFTER, Owners, last_over_dtls, owners};
 use super::proof::{Beside, Proof};
 use super::reconnect::MINUTE;
+use super::replaced;
 use super::shape::{Shape, asks_again, converses, exchanges};
 use super::{Confidence, Connection, DtlsFlow, Entry, Point, Role, Session, attempt};
 use crate::event::{Direction, PointId, Timestamp, Token};
@@ -21,10 +22,10 @@ const RECONNECT_WITHIN: f64 = 330.0;
 /// A login begins at most this long before its tunnel connection opens, seconds.
 const LOGIN_BEFORE: f64 = 600.0;
 /// A client closes its tunnel and opens the next within so many seconds.
-const REPLACED: f64 = 2.0;
+pub(super) const REPLACED: f64 = 2.0;
 /// A connection this long is no visit to a web page, seconds; and of a program that others tunnel with.
 const QUIET_TUNNEL: f64 = 120.0;
-const KNOWN_TUNNEL: f64 = 10.0;
+pub(super) const KNOWN_TUNNEL: f64 = 10.0;
 /// A login or a download over a connection is done by then, seconds.
 const FETCHED: f64 = 2.0;
 
@@ -268,7 +269,7 @@ fn pair_sessions(mut connections: Vec<Group>, mut dtls: Vec<Group>, others: &mut
         others.extend(drop.into_iter().flat_map(|g| g.views));
         dtls = keep;
     }
-    let shapes: Vec<Shape> = connections.iter().map(Group::shape).collect();
+    let mut shapes: Vec<Shape> = connections.iter().map(Group::shape).collect();
     let Owners { owners, notes, beside } = owners(&connections, &dtls);
     let looks = shapes.iter().zip(&connections);
     let mut is_tunnel: Vec<bool> =
@@ -279,6 +280,7 @@ fn pair_sessions(mut connections: Vec<Group>, mut dtls: Vec<Group>, others: &mut
             *tunnel |= may_be(group);
         }
     }
+    replaced::mark(&connections, &mut shapes, &mut is_tunnel);
     if dtls.is_empty() && !is_tunnel.contains(&true) {
         others.extend(connections.into_iter().flat_map(|g| g.views));
         return Vec::new();
@@ -390,7 +392,7 @@ fn chain(
 
 /// Did somebody log in on this connection, which came after that tunnel? Connections inside a tunnel outlive its reconnect, and what they
 /// say at once looks like further questions and answers.
-fn logged_in(before: &FlowFacts, (began, ended): (Timestamp, Timestamp), flow: &FlowFacts) -> bool {
+pub(super) fn logged_in(before: &FlowFacts, (began, ended): (Timestamp, Timestamp), flow: &FlowFacts) -> bool {
     /// CONNECT, and one more.
     const FEW: usize = 2;
     let exchanges = exchanges(flow);
@@ -464,9 +466,13 @@ fn build(
         let mut flow = |i: &usize| Some(DtlsFlow { views: dtls.get_mut(*i)?.take()?.views, continues: None });
         flows.extend(draft.dtls.iter().filter_map(&mut flow));
         let cstp = draft.tunnels.iter().filter_map(|i| shapes.get(*i)).filter(|s| s.is_cstp()).map(|s| s.coarse).min();
+        let is_replaced = |i: &usize| shapes.get(*i).is_some_and(|shape| shape.is_replaced);
         let is_read = all.iter().any(|c| c.inside().is_some_and(|i| i.request.is_some() || i.answer.is_some()));
         let (identified_by, confidence) = match is_read {
             true => (Proof::Connect, Confidence::High),
+            false if cstp.is_none() && flows.is_empty() && draft.tunnels.iter().any(is_replaced) => {
+                (Proof::Replaced, Confidence::Low)
+            }
             false => identify(&flows, !all.is_empty(), cstp),
         };
         let starts = all.iter().map(Connection::start).chain(flows.iter().map(DtlsFlow::start));
@@ -530,11 +536,20 @@ mod tests {
         numbers: (u32, u32),
         /// The longest silence of the flows told next, seconds.
         silence: u32,
+        /// The clients of those TLS connections close them at their end.
+        closes: bool,
     }
 
     impl Told {
         fn new() -> Told {
-            Told { tracker: Tracker::new(Limits::default()), flows: 0, point: PointId(0), numbers: (0, 0), silence: 0 }
+            Told {
+                tracker: Tracker::new(Limits::default()),
+                flows: 0,
+                point: PointId(0),
+                numbers: (0, 0),
+                silence: 0,
+                closes: false,
+            }
         }
 
         fn flow(&mut self, protocol: Protocol, ends: (u8, [u8; 4]), span: (f64, f64), events: Vec<(f64, What<'_>)>) {
@@ -563,6 +578,8 @@ mod tests {
             let answer = ServerHello { version: Version::TLS_1_2, cipher_suite: Some(SUITE), ..ServerHello::default() };
             let mut events = vec![(span.0, What::ClientHello(id, &hello)), (span.0, What::ServerHello(id, &answer))];
             events.extend(records.iter().map(|(at, way, length)| (*at, What::TlsData(id, *way, *length))));
+            let closed = What::Closed { flow: id, direction: ToServer, alert: None, reset: false, ttl: 64 };
+            events.extend(self.closes.then_some((span.1, closed)));
             self.flow(Protocol::Tcp, ends, span, events);
         }
 
@@ -641,6 +658,67 @@ mod tests {
         fn sessions(self) -> Vec<Entry> {
             sessions(self.tracker.finish().flows, &[]).sessions
         }
+    }
+
+    #[test]
+    fn a_tunnel_of_a_call_is_told_by_the_next_that_goes_on_without_a_login() {
+        struct Next {
+            program: u16,
+            from: f64,
+            requests: usize,
+        }
+        const LOGIN: usize = 3;
+        // Datagrams of a call both ways, and of a connection beside it some ACKs.
+        let talk = |from: f64, requests: usize, ack: u16| {
+            let ask = move |n: usize| from + 0.1 + 0.2 * n as f64;
+            let asked = (0..requests).flat_map(move |n| [(ask(n), ToServer, 480), (ask(n) + 0.1, ToClient, 1000)]);
+            let said = (0..50).flat_map(move |n| {
+                let at = from + 5.0 + f64::from(n);
+                let last = if n % 5 == 0 { ack } else { 240 };
+                [(at, ToServer, 232), (at + 0.1, ToClient, 232), (at + 0.2, ToServer, last)]
+            });
+            asked.chain(said).collect::<Vec<_>>()
+        };
+        let connections = |requests: usize, ack: u16, next: Next| {
+            let mut told = Told::new();
+            told.closes = true;
+            told.tls((1, OTHER), 1, (0.0, 60.4), &talk(0.0, requests, ack));
+            let until = next.from + 60.4;
+            told.tls((1, OTHER), next.program, (next.from, until), &talk(next.from, next.requests, ack));
+            let found = told.sessions();
+            assert!(found.iter().all(|s| (s.identified_by, s.confidence) == (Proof::Replaced, Confidence::Low)));
+            found.iter().map(|session| session.connections.len()).collect::<Vec<_>>()
+        };
+        let next = || Next { program: 1, from: 60.5, requests: 1 };
+        assert_eq!(connections(LOGIN, 84, next()), [2], "ACKs of inner TCP");
+        assert_eq!(connections(LOGIN, 90, next()), [0; 0], "nothing of that length");
+        assert_eq!(connections(1, 84, next()), [0; 0], "nobody logged in");
+        assert_eq!(connections(LOGIN, 84, Next { program: 2, ..next() }), [0; 0], "another program");
+        assert_eq!(connections(LOGIN, 84, Next { from: 70.0, ..next() }), [0; 0], "ten seconds later");
+        assert_eq!(connections(LOGIN, 84, Next { requests: LOGIN, from: 70.0, ..next() }), [0; 0], "with a login");
+    }
+
+    #[test]
+    fn what_carries_more_than_any_login_is_no_login_of_the_tunnel_that_replaces_it() {
+        let roles = |records: u32| {
+            let mut told = Told::new();
+            told.closes = true;
+            let said = (0..records).flat_map(|n| {
+                let at = 5.0 + f64::from(n);
+                [(at, ToServer, 232), (at + 0.1, ToClient, 232)]
+            });
+            let login = [(0.1, ToServer, 480), (0.2, ToClient, 1000), (0.3, ToServer, 520), (0.4, ToClient, 1000)];
+            told.tls((1, OTHER), 1, (0.0, 60.4), &login.into_iter().chain(said).collect::<Vec<_>>());
+            // An inner download: a tunnel by its looks.
+            let download = (0..50).map(|n| (61.0 + f64::from(n), [ToServer, ToClient][n as usize % 2], 84));
+            let begin = [(60.6, ToServer, 480), (60.7, ToClient, 1000)];
+            told.tls((1, OTHER), 1, (60.5, 120.0), &begin.into_iter().chain(download).collect::<Vec<_>>());
+            let found = told.sessions();
+            assert_eq!(found.len(), 1);
+            found[0].connections.iter().map(|connection| connection.role).collect::<Vec<_>>()
+        };
+        assert_eq!(roles(50), [Role::ParentAndTunnel, Role::Tunnel]);
+        assert_eq!(roles(3), [Role::Parent, Role::Tunnel]);
     }
 
     /// Is such a TLS connection a session, beside one that nobody doubts? It must be graded low.
@@ -733,9 +811,9 @@ mod tests {
             let ends = Endpoints { client: ([192, 0, 2, client], port).into(), server: (GATEWAY, 443).into() };
             let client_hello = begins.then(|| (at(first), FrameRef::default(), None));
             let mut tls = TlsFacts { client_hello, ..TlsFacts::default() };
-            tls.add_data(at(last_up), FrameRef::default(), ToServer, 100, false);
+            tls.add_data(at(last_up), FrameRef::default(), ToServer, 100);
             if answered {
-                tls.add_data(at(last_up), FrameRef::default(), ToClient, 100, false);
+                tls.add_data(at(last_up), FrameRef::default(), ToClient, 100);
             }
             let mut notes = FlowNotes::new(PointId(0));
             notes.tls = Some(Box::new(tls));

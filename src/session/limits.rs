@@ -437,7 +437,7 @@ pub fn stuck_beyond(session: &Session) -> Option<&Stuck> {
     carried.filter_map(stuck_toward_client).filter(|stuck| stuck.times >= OFTEN).max_by_key(|stuck| stuck.times)
 }
 
-/// A segment toward the server, read out of the tunnel, that was sent again and again in vain.
+/// A segment toward the server, read out of the tunnel or seen at the client's adapter, that was sent again and again in vain.
 #[derive(Clone, Copy, Debug)]
 pub struct StuckUpload<'a> {
     /// Its flow.
@@ -451,9 +451,9 @@ pub struct StuckUpload<'a> {
 }
 
 /// Those larger than anything that got through to their servers from then on.
-pub fn stuck_uploads(session: &Session) -> impl Iterator<Item = StuckUpload<'_>> {
-    let carried = session.inner.iter().filter(|f| f.facts.opened.carrier.is_some());
-    carried.filter_map(|flow| {
+pub fn stuck_uploads<'a>(session: &'a Session, points: &[Point]) -> impl Iterator<Item = StuckUpload<'a>> {
+    let from_client = session.inner.iter().filter(|f| is_behind_tunnel(f, points));
+    from_client.filter_map(|flow| {
         let way = flow.toward_client.reverse();
         let stuck = toward_server(flow).smallest_stuck.as_deref().filter(|stuck| stuck.times >= OFTEN)?;
         let must_not_be_fragmented = way.of(&flow.facts.large).iter().any(|run| run.size == stuck.ip_len);
@@ -466,6 +466,11 @@ pub fn stuck_uploads(session: &Session) -> impl Iterator<Item = StuckUpload<'_>>
         let upload = StuckUpload { flow, stuck, is_answered, passed_before: last_passed.is_some() };
         (must_not_be_fragmented && !passes).then_some(upload)
     })
+}
+
+/// Was it read out of the tunnel, or seen at the client's adapter, rather than beyond the gateway?
+pub fn is_behind_tunnel(flow: &InnerFlow, points: &[Point]) -> bool {
+    flow.facts.opened.carrier.is_some() || vantage(points, flow.facts.point) == Some(Vantage::VirtualAdapter)
 }
 
 fn toward_server(flow: &InnerFlow) -> &Sizes {
@@ -967,7 +972,7 @@ mod tests {
         let told = |flows: Vec<InnerFlow>| {
             let mut session = session(&[]);
             flows.into_iter().for_each(|flow| session.inner.push(flow));
-            stuck_uploads(&session).map(|upload| upload.is_answered).collect::<Vec<_>>()
+            stuck_uploads(&session, &[]).map(|upload| upload.is_answered).collect::<Vec<_>>()
         };
         assert_eq!(told(vec![upload(stuck(8.0), 6.0)]), [true]);
         assert_eq!(told(vec![upload(stuck(8.0), 2.1)]), [false], "what was under way answers nothing");

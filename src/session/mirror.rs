@@ -5,11 +5,11 @@ use super::facts::{IcmpFacts, View};
 use super::inner;
 use super::meetings::Meeting;
 use super::pace::Pace;
-use super::timing::{self, Guesses};
+use super::timing::{self, Client, Guesses};
 use super::{Entry, Point, vantage};
 use crate::event::{FlowId, PointId, Vantage};
 use crate::maps::HashSet;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 /// So many clients prove that a point saw both sides, where there are as many.
@@ -25,20 +25,34 @@ pub fn part(
     pace: &Pace,
     points: &mut Vec<Point>,
 ) {
+    // Where packets come in at the tunnels' adapter, some of every client's do.
+    let with_adapter: BTreeSet<PointId> =
+        others.iter().filter(|flow| flow.opened.from_adapter.is_some()).map(|flow| flow.point).collect();
     let is_candidate = |flow: &View| {
         let ends = flow.opened.endpoints();
-        vantage(points, flow.point).is_some_and(Vantage::is_outer)
-            && flow.large.iter().any(|runs| !runs.is_empty())
+        let may_be_inner = flow.opened.from_adapter.is_some() || flow.large.iter().any(|runs| !runs.is_empty());
+        may_be_inner
+            && vantage(points, flow.point).is_some_and(Vantage::is_outer)
             && flow.opened.carrier.is_none()
             && [ends.client.ip(), ends.server.ip()].iter().all(|address| !outer.contains(address))
     };
     let (candidates, rest): (Vec<View>, Vec<View>) = std::mem::take(others).into_iter().partition(is_candidate);
     *others = rest;
-    let clients = inner::clients(candidates, icmp, points);
-    let homes = timing::homes(sessions, &clients, icmp, meetings, pace, Guesses::Neighbours);
+    let (mut clients, mut rest) = (inner::clients(candidates, icmp, points), Vec::new());
+    if !with_adapter.is_empty() {
+        let is_inside = |client: &Client| {
+            let beside = client.points().iter().all(|point| !with_adapter.contains(point));
+            beside || client.flows.iter().any(|flow| flow.facts.opened.from_adapter.is_some())
+        };
+        (clients, rest) = clients.into_iter().partition(is_inside);
+    }
+    others.extend(rest.into_iter().flat_map(|client| client.flows).map(|flow| flow.facts));
+    let has_adapter = |client: &Client| client.points().iter().any(|point| with_adapter.contains(point));
+    let guesses = if clients.iter().all(has_adapter) { Guesses::Any } else { Guesses::Neighbours };
+    let homes = timing::homes(sessions, &clients, icmp, meetings, pace, guesses);
     let mut proofs: BTreeMap<PointId, usize> = BTreeMap::new();
     for (client, home) in clients.iter().zip(&homes) {
-        if home.is_some_and(|home| home.is_certain) {
+        if home.is_some_and(|home| home.is_certain || has_adapter(client)) {
             client.points().into_iter().for_each(|point| *proofs.entry(point).or_default() += 1);
         }
     }
@@ -76,19 +90,27 @@ pub fn part(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::LinkType;
+    use crate::event::{Direction, LinkType};
     use crate::session::outer_addresses;
     use crate::session::timing::tests::{client, sessions};
 
     /// Where flows of clients that are busy at those moments end up, all captured at the outside with forty sessions.
     fn parted(busy: &[&[f64]]) -> (usize, Vec<PointId>) {
+        parted_of(busy, sessions(), |_| false)
+    }
+
+    /// The same of so many sessions, some of the flows coming in at the tunnels' adapter.
+    fn parted_of(busy: &[&[f64]], sessions: Vec<Entry>, has_adapter: impl Fn(usize) -> bool) -> (usize, Vec<PointId>) {
         let mut outside = Point::unknown(PointId(0), 0, LinkType::ETHERNET);
         outside.vantage = Some(Vantage::Outside);
         let mut points = vec![outside];
         let flows =
             busy.iter().zip(1..).flat_map(|(busy, n)| client([10, 9, n, 7], 100 + u32::from(n), busy, 30).flows);
         let mut others: Vec<View> = flows.map(|flow| flow.facts).collect();
-        part(&sessions(), &outer_addresses(&sessions()), &mut others, &mut [], &mut [], &Pace::default(), &mut points);
+        for (_, flow) in others.iter_mut().enumerate().filter(|(n, _)| has_adapter(*n)) {
+            flow.opened.from_adapter = Some(Direction::ToServer);
+        }
+        part(&sessions, &outer_addresses(&sessions), &mut others, &mut [], &mut [], &Pace::default(), &mut points);
         others.sort_by_key(|flow| flow.id);
         (points.len(), others.iter().map(|flow| flow.point).collect())
     }
@@ -100,5 +122,14 @@ mod tests {
         let (outside, inside) = (PointId(0), PointId(1));
         assert_eq!(parted(&[&a, &b, &stranger]), (2, vec![inside, inside, outside]));
         assert_eq!(parted(&[&a, &stranger]), (1, vec![outside, outside]), "one may be chance");
+    }
+
+    #[test]
+    fn what_comes_in_at_the_adapter_was_inside_however_little_it_is() {
+        let [a, stranger] = [[7.005, 157.005], [3.5, 120.5]];
+        let one = || sessions().into_iter().skip(7).take(1).collect::<Vec<_>>();
+        let (outside, inside) = (PointId(0), PointId(1));
+        assert_eq!(parted_of(&[&a, &stranger], one(), |n| n == 0), (2, vec![inside, outside]));
+        assert_eq!(parted_of(&[&a, &stranger], one(), |_| false), (1, vec![outside, outside]));
     }
 }

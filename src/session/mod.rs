@@ -35,6 +35,7 @@ pub mod meetings;
 mod mirror;
 pub mod moves;
 pub mod mtu;
+mod openings;
 mod owners;
 mod pace;
 mod packed;
@@ -43,6 +44,7 @@ mod places;
 pub mod point;
 pub mod proof;
 pub mod reconnect;
+mod replaced;
 mod runs;
 pub mod shape;
 pub mod silence;
@@ -50,6 +52,7 @@ mod stretches;
 mod timing;
 pub mod tracker;
 pub mod unrecognised;
+pub mod vanished;
 
 /// How sure we are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, JsonSchema)]

@@ -25,6 +25,8 @@ pub enum Proof {
         /// Its ClientHello is that of clients with tunnels there.
         is_known: bool,
     },
+    /// A TLS connection that began with HTTP and then talks beside question and answer, and goes on in another of the same program.
+    Replaced,
     /// Traffic inside a tunnel that was not captured.
     Inside,
 }
@@ -65,6 +67,10 @@ impl fmt::Display for Proof {
                 )?;
                 if *is_known { f.write_str("; its ClientHello is that of clients with tunnels there") } else { Ok(()) }
             }
+            Proof::Replaced => f.write_str(
+                "HTTP over TLS, then talk beside question and answer in records that may be CSTP; as that connection was closed, \
+                 the same program went on in another without a login",
+            ),
             Proof::Inside => f.write_str(
                 "traffic of one inner address; the tunnel itself was not captured, so that it is AnyConnect rests on where \
                  the capture stood",

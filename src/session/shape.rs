@@ -5,12 +5,11 @@
 //! Fortinet) look alike but begin with LCP records too small to hold an IP packet.
 
 use super::facts::{FlowFacts, LONGER_THAN_ALERT, REQUEST, Stretch, TlsFacts};
+use super::openings::INNER_ACKS;
 use crate::event::{Class, Direction};
 
 /// Largest plausible inner packet with its record overhead, bytes: a jumbo inner MTU does not occur on AnyConnect adapters.
 const MAX_CSTP_RECORD: u16 = 1_700;
-/// Inner lengths of a TCP segment without data: IPv4 or IPv6, none, timestamps, or SACK options too; and of a SYN.
-const INNER_ACKS: [u16; 8] = [40, 52, 60, 64, 72, 76, 80, 84];
 /// A record larger than this may be a full inner packet, bytes.
 const FULL: u16 = 1_100;
 /// A CSTP payload shorter than this is no IPv4 header; longer than 0 it is no plain control frame either.
@@ -30,6 +29,8 @@ pub struct Shape {
     pub control: u32,
     /// Records of the length of an inner TCP ACK or SYN.
     pub acks: u32,
+    /// At some time a quarter of all records so far had, or several TCP connections opened inside.
+    pub was_told: bool,
     /// All application-data records.
     pub records: u32,
     /// Late records of the largest length, one way: packets of a full inner MTU.
@@ -46,6 +47,8 @@ pub struct Shape {
     pub suite_unknown: bool,
     /// Data came after a silence in which any web server had hung up, in a record that need not have become whole.
     pub goes_on: bool,
+    /// It is believed for what came next: another of the same program went on for it, or it for another.
+    pub is_replaced: bool,
 }
 
 impl Shape {
@@ -69,6 +72,7 @@ impl Shape {
         Shape {
             control: count(&|l| l == control),
             acks: count(&|l| acks.contains(&l)),
+            was_told: tls.early.was_told(),
             full: full().max().unwrap_or(0),
             full_both: full().sum(),
             records,
@@ -76,6 +80,7 @@ impl Shape {
             coarse: matches!(tls.server_hello.and_then(|hello| hello.suite.class()), Some(Class::Cbc { .. })),
             began_with_http,
             goes_on: goes_on(flow),
+            is_replaced: false,
             against: !began_with_http
                 || speaks_ppp(tls, &len)
                 || late.iter().any(|(largest, _)| *largest > MAX_CSTP_RECORD)
@@ -103,10 +108,12 @@ impl Shape {
     /// Is this a tunnel by its looks?
     pub fn is_cstp(&self) -> bool {
         let acks = self.acks >= 6 && self.acks * 4 >= self.records || self.control >= 2 && self.acks >= 2;
+        // A call, or data that nobody acknowledges one by one, makes ACKs few later: what was told stays so.
+        let told_before = self.was_told && self.acks >= 6;
         // A download says little else than full packets and ACKs.
         let told = u64::from(self.full_both) + u64::from(self.acks);
         let bulk = self.full >= 8 && self.acks >= 24 && told * 10 >= u64::from(self.records) * 9;
-        !self.against && self.records >= 8 && (acks || bulk || self.control >= 1 && self.full >= 8)
+        !self.against && self.records >= 8 && (acks || told_before || bulk || self.control >= 1 && self.full >= 8)
     }
 }
 
@@ -195,5 +202,13 @@ mod tests {
         assert!(!shape(150, 700).is_cstp(), "too much is neither");
         assert!(!shape(20, 980).is_cstp(), "hardly any ACK");
         assert!(!Shape { against: true, ..shape(150, 800) }.is_cstp());
+    }
+
+    #[test]
+    fn what_was_told_once_stays_told_unless_something_speaks_against_it() {
+        let shape = |was_told| Shape { records: 5000, acks: 900, was_told, ..Shape::default() };
+        assert!(!shape(false).is_cstp() && shape(true).is_cstp());
+        assert!(!Shape { against: true, ..shape(true) }.is_cstp());
+        assert!(!Shape { acks: 0, ..shape(true) }.is_cstp());
     }
 }

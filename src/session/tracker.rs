@@ -138,9 +138,7 @@ impl Tracker {
             What::TlsData(flow, direction, length) => {
                 self.meetings.record(at, (event.point, *flow));
                 if let Some(tls) = self.tls(*flow) {
-                    let protection = tls.server_hello.and_then(|hello| hello.protection());
-                    let control = protection.is_some_and(|p| p.cstp_record_len(0) == u32::from(*length));
-                    tls.add_data(at, frame, *direction, *length, control);
+                    tls.add_data(at, frame, *direction, *length);
                 }
             }
             What::ProxyConnect(flow, to) => {

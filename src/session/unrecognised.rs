@@ -315,7 +315,7 @@ mod tests {
         tls.client_hello = asked.then_some((at, frame, None));
         let (version, suite) = (Version(0x0303), CipherSuite(0xc030));
         tls.server_hello = answered.then_some(ServerHelloFacts { at, frame, version, suite, encrypt_then_mac: false });
-        records.iter().for_each(|(way, length)| tls.add_data(at, frame, *way, *length, false));
+        records.iter().for_each(|(way, length)| tls.add_data(at, frame, *way, *length));
         let mut notes = FlowNotes::new(PointId(0));
         notes.tls = Some(Box::new(tls));
         notes.closed =

@@ -219,7 +219,7 @@ mod tests {
         let by = |direction, alert, said_at: f64| {
             let at = Timestamp::default().plus_seconds(60.0);
             let mut tls = TlsFacts::default();
-            tls.add_data(Timestamp::default().plus_seconds(said_at), frame, ToServer, 100, false);
+            tls.add_data(Timestamp::default().plus_seconds(said_at), frame, ToServer, 100);
             Closed { at, frame, direction, by: direction, reset: false, ttl: 64 }
                 .told_by(alert, tls.silence(ToServer, at))
                 .by

@@ -2,6 +2,7 @@
 
 use super::super::few::Few;
 use super::super::mtu::Protection;
+use super::super::openings::{INNER_ACKS, Openings};
 use super::inside::InsideTls;
 use super::said::{Activity, Heard, LastWord, Unanswered};
 use crate::event::{Alert, CipherSuite, Direction, FrameRef, Timestamp, Version};
@@ -13,6 +14,8 @@ use std::sync::LazyLock;
 pub const MAX_EARLY: usize = 16;
 /// Different small record lengths counted per direction.
 const MAX_SMALL: usize = 12;
+/// Records shorter than this are counted by length, bytes.
+const SMALL: u16 = 200;
 /// A server that is silent for so long has said its answer, nanoseconds.
 const UNASKED: i64 = 5_000_000_000;
 /// A record shorter than this may be an alert of TLS 1.3, which ends a connection unasked, bytes.
@@ -76,25 +79,28 @@ pub struct Early(Option<Box<EarlyRecords>>);
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct EarlyRecords {
+    /// With [`TO_CLIENT`] of those that went to the client.
     lengths: [u16; MAX_EARLY],
-    /// A bit for each that went to the client.
-    to_client: u16,
+    openings: Openings,
     count: u8,
     converses: bool,
     /// See [`Early::late`]: lengths, and how many records had them.
     late: [u16; 2],
     as_late: [u32; 2],
-    /// Counts of lengths below 200 bytes: where control records and inner ACKs show.
+    /// Counts of lengths below [`SMALL`]: where control records and inner ACKs show.
     small: Few<(Direction, u16, u32)>,
 }
+
+/// No record is so long.
+const TO_CLIENT: u16 = 1 << 15;
 
 impl Early {
     /// Adds a record while there is room; a later one is compared with the largest.
     fn add(&mut self, direction: Direction, length: u16) {
         let records = self.0.get_or_insert_default();
         if let Some(place) = records.lengths.get_mut(usize::from(records.count)) {
-            *place = length;
-            records.to_client |= (direction.index() as u16) << records.count;
+            let way = if direction == Direction::ToClient { TO_CLIENT } else { 0 };
+            *place = length.min(TO_CLIENT - 1) | way;
             records.count += 1;
             return;
         }
@@ -130,6 +136,12 @@ impl Early {
         self.0.as_ref().is_some_and(|records| records.converses)
     }
 
+    /// At some time a quarter of all records so far had the length of an inner ACK, or several TCP connections opened inside, by the
+    /// lengths of records.
+    pub fn was_told(&self) -> bool {
+        self.0.as_ref().is_some_and(|records| records.openings.are_enough())
+    }
+
     /// Lengths of small records, and how often each came.
     pub fn small(&self) -> impl Iterator<Item = (u16, u32)> {
         self.0.iter().flat_map(|records| &records.small).map(|(_, length, count)| (*length, *count))
@@ -138,9 +150,11 @@ impl Early {
     /// The records, in order.
     pub fn iter(&self) -> impl Iterator<Item = (Direction, u16)> {
         self.0.iter().flat_map(|records| {
-            let directions =
-                (0..).map(|i| if records.to_client >> i & 1 == 0 { Direction::ToServer } else { Direction::ToClient });
-            directions.zip(records.lengths).take(usize::from(records.count))
+            let split = |length: u16| match length & TO_CLIENT {
+                0 => (Direction::ToServer, length),
+                _ => (Direction::ToClient, length & !TO_CLIENT),
+            };
+            records.lengths.into_iter().map(split).take(usize::from(records.count))
         })
     }
 }
@@ -224,8 +238,26 @@ impl TlsFacts {
         }
     }
 
-    /// Notes an application-data record; `control` tells whether it has the length of an empty CSTP frame.
-    pub fn add_data(&mut self, at: Timestamp, frame: FrameRef, direction: Direction, length: u16, control: bool) {
+    /// Now and then weighs the records so far: see [`Early::was_told`].
+    fn weigh(&mut self, protection: Protection) {
+        /// Fewer tell little.
+        const ENOUGH: u32 = 64;
+        let [up, down] = self.data.each_ref().map(|data| data.records);
+        let records = up.saturating_add(down);
+        if records < ENOUGH || !records.is_power_of_two() {
+            return;
+        }
+        let lengths = INNER_ACKS.map(|length| protection.cstp_record_len(length));
+        let acks = self.early.small().filter(|(length, _)| lengths.contains(&u32::from(*length)));
+        if acks.map(|(_, count)| count).sum::<u32>() >= records / 4 {
+            self.early.0.get_or_insert_default().openings.suffice();
+        }
+    }
+
+    /// Notes an application-data record.
+    pub fn add_data(&mut self, at: Timestamp, frame: FrameRef, direction: Direction, length: u16) {
+        let protection = self.server_hello.and_then(|hello| hello.protection());
+        let control = protection.is_some_and(|p| p.cstp_record_len(0) == u32::from(length));
         self.early.add(direction, length);
         if !control && length > 0 {
             self.activity.add(at, frame, direction, length);
@@ -240,8 +272,18 @@ impl TlsFacts {
         data.largest = data.largest.max(length);
         data.first.get_or_insert(at);
         data.last = Some((at, frame));
-        if length < 200 {
+        if length < SMALL {
             self.early.count(direction, length);
+        }
+        let Some(protection) = protection else { return };
+        self.weigh(protection);
+        // Block ciphers round lengths up, so that none tells an opening.
+        let inner = protection.cstp_payload(length).filter(|inner| inner.start() == inner.end());
+        if let Some(inner) = inner.filter(|_| length < SMALL) {
+            self.early.0.get_or_insert_default().openings.note(direction, *inner.start());
         }
     }
 }
+
+const _: () = assert!(size_of::<TlsFacts>() <= 192);
+const _: () = assert!(size_of::<EarlyRecords>() <= 64);

@@ -1,0 +1,150 @@
+//! Downloads that hang, seen at their receiver's end: bytes that a server sent, as a later segment of it without data shows, and of
+//! which none ever came.
+
+use super::limits::{headers, is_behind_tunnel};
+use super::{InnerFlow, Point, Session};
+use crate::event::{Direction, LARGE, Timestamp, Vanished};
+
+/// What is merely lost has been sent again by then: three times, from the least timeout in use on (200 ms, RFC 6298 §5.5 doubles
+/// it), seconds.
+const STALLED: f64 = 3.0;
+
+/// What vanished on its way to the client's adapter, or to where it was read out of the tunnel.
+#[derive(Clone, Copy, Debug)]
+pub struct Downloads<'a> {
+    /// The one of which most time went by.
+    pub worst: (&'a InnerFlow, Vanished),
+    /// How many connections it happened to.
+    pub connections: u32,
+    /// Bytes of all of them.
+    pub bytes: u64,
+    /// The largest packet that the two ends of the worst may send each other by the MSS they announced, IP header included.
+    pub allowed: Option<u32>,
+    /// The largest packet toward the client that came there; `None` where none measured [`LARGE`].
+    pub largest: Option<u32>,
+    /// Other traffic from the servers came meanwhile.
+    pub others_came: bool,
+}
+
+impl Downloads<'_> {
+    /// Could packets larger than any that came have been sent?
+    pub fn may_be_too_big(&self) -> bool {
+        self.allowed.is_some_and(|allowed| allowed > self.largest.unwrap_or(LARGE))
+    }
+
+    /// Was it more than an outage that befell one connection?
+    pub fn is_telling(&self) -> bool {
+        self.connections > 1 || self.others_came
+    }
+}
+
+fn largest_toward_client(flow: &InnerFlow) -> Option<u32> {
+    let passed = flow.facts.ended.sizes.toward(flow.toward_client).largest_passed.map(|passed| passed.ip_len);
+    flow.large_toward_client().map(|run| run.size).chain(passed).max()
+}
+
+fn vanished(flow: &InnerFlow) -> Option<Vanished> {
+    let hears_both = flow.facts.ended.packets.iter().all(|packets| *packets > 0);
+    let vanished = (*flow.toward_client.of(&flow.facts.ended.seldom().vanished))?;
+    (hears_both && vanished.seconds() >= STALLED).then_some(vanished)
+}
+
+/// Does the outer path lose much toward the client, or the tunnel's own large packets? Then it was among that.
+fn outer_loses(session: &Session) -> bool {
+    let dtls = session.dtls.iter().filter(|flow| flow.worked()).flat_map(|flow| &flow.views);
+    let mut rates = dtls.filter_map(|view| Some(Direction::ToClient.of(&view.dtls.as_deref()?.sequence).counted()));
+    let tls = session.tunnels().flat_map(|tunnel| &tunnel.views);
+    let mut stuck = tls.filter_map(|view| view.ended.sizes.toward(Direction::ToClient).smallest_stuck.as_deref());
+    rates.any(|rate| rate.loses_much()) || stuck.any(|stuck| stuck.times > 2)
+}
+
+/// Those of the session.
+pub fn downloads<'a>(session: &'a Session, points: &[Point]) -> Option<Downloads<'a>> {
+    if outer_loses(session) {
+        return None;
+    }
+    let there = || session.inner.iter().filter(|flow| is_behind_tunnel(flow, points));
+    let mut hang: Vec<(&InnerFlow, Vanished)> = there().filter_map(|flow| Some((flow, vanished(flow)?))).collect();
+    // Of a point that saw the same connection more than once, one.
+    hang.sort_by_key(|(flow, _)| (flow.ends(), flow.facts.opened.first, flow.facts.point));
+    hang.dedup_by_key(|(flow, _)| flow.ends());
+    let worst = hang.iter().copied().max_by(|(_, a), (_, b)| a.seconds().total_cmp(&b.seconds()))?;
+    let (flow, gone) = worst;
+    let beside = || there().filter(|other| other.facts.point == flow.facts.point);
+    let opened = &flow.facts.opened;
+    let mss = [opened.syn(), opened.syn_ack()].map(|syn| syn?.mss);
+    let allowed = match mss {
+        [Some(a), Some(b)] => Some(u32::from(a.min(b)) + headers(flow.ends().0.ip())),
+        _ => None,
+    };
+    let meanwhile = |at: Timestamp| gone.since.plus_seconds(1.0) < at && at < gone.told.0;
+    let came = |other: &InnerFlow| {
+        let runs = other.large_toward_client().flat_map(|run| [run.first, run.last]);
+        let answered = other.facts.opened.syn_ack().map(|syn| syn.at);
+        let last = other.facts.last_packet(other.toward_client);
+        runs.chain(answered).chain(last).any(meanwhile)
+    };
+    Some(Downloads {
+        worst,
+        connections: u32::try_from(hang.len()).unwrap_or(u32::MAX),
+        bytes: hang.iter().map(|(_, gone)| u64::from(gone.bytes)).sum(),
+        allowed,
+        largest: beside().filter_map(largest_toward_client).max(),
+        others_came: beside().any(came),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::{
+        Direction, Endpoints, Ends, FrameRef, Large, LinkType, PointId, SeldomInEnded, Syn, TcpHandshake, Vantage,
+    };
+    use crate::session::Proof;
+    use crate::session::timing::tests::{at, client};
+    use std::net::IpAddr;
+
+    /// A download of which the adapter lacks the end for so many seconds.
+    fn download(id: u32, seconds: f64) -> InnerFlow {
+        let mut flow = client([10, 9, 0, 7], id, &[1.0], 9).flows.remove(0);
+        let syn = |mss| Syn { at: at(0.9), frame: FrameRef::default(), mss: Some(mss), timestamps: false };
+        let mut handshake = TcpHandshake::default();
+        handshake.note(Direction::ToServer, syn(1394));
+        handshake.note(Direction::ToClient, syn(1460));
+        flow.facts.opened.handshake = Some(Box::new(handshake));
+        let gone = Vanished { since: at(1.0), told: (at(1.0 + seconds), FrameRef::default()), bytes: 16_584 };
+        flow.facts.ended.add(SeldomInEnded { vanished: [None, Some(gone)], ..SeldomInEnded::default() });
+        flow.facts.ended.packets = [5, 5];
+        flow.facts.large = Default::default();
+        flow
+    }
+
+    fn told(vantage: Vantage, flows: Vec<InnerFlow>) -> Option<(u32, u64, bool, bool)> {
+        let mut point = Point::unknown(PointId(0), 0, LinkType::RAW);
+        point.vantage = Some(vantage);
+        let mut session = Session::new(IpAddr::from([10, 9, 0, 7]), None, 443, Proof::Inside);
+        flows.into_iter().for_each(|flow| session.inner.push(flow));
+        let gone = downloads(&session, &[point])?;
+        Some((gone.connections, gone.bytes, gone.may_be_too_big(), gone.is_telling()))
+    }
+
+    #[test]
+    fn what_a_server_sent_and_nobody_got_was_too_big_where_no_packet_as_large_came() {
+        let adapter = Vantage::VirtualAdapter;
+        assert_eq!(told(adapter, vec![download(1, 8.0)]), Some((1, 16_584, true, false)));
+        let other_port = |mut flow: InnerFlow| {
+            let ends = flow.facts.opened.endpoints();
+            let client = (ends.client.ip(), 50_001).into();
+            flow.facts.opened.ends = Ends::new(Endpoints { client, ..ends });
+            flow
+        };
+        let both = vec![download(1, 8.0), other_port(download(2, 7.0))];
+        assert_eq!(told(adapter, both), Some((2, 33_168, true, true)));
+        let mut passed = other_port(download(2, 0.5));
+        let large = Large { direction: Direction::ToClient, ip_len: 1434, again: false };
+        passed.facts.add_large(at(30.0), FrameRef::default(), large);
+        assert_eq!(told(adapter, vec![download(1, 8.0), passed]), Some((1, 16_584, false, false)), "merely lost");
+        assert_eq!(told(adapter, vec![download(1, 1.0)]), None, "what is sent again comes within seconds");
+        assert_eq!(told(Vantage::Inside, vec![download(1, 8.0)]), None, "lost before the gateway");
+    }
+}
