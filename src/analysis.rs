@@ -637,7 +637,7 @@ impl Run<'_> {
         lose("undecrypted", partly, text);
         if told.records_opened == 0 && misfits.is_empty() {
             let text = format!(
-                "of {} none belongs to a connection whose handshake is in the captures",
+                "none of the {} belongs to a connection whose handshake is in the captures",
                 count(told.secrets as u64, "key")
             );
             lose("keys-unused", told.secrets as u64, text);

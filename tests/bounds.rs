@@ -254,7 +254,7 @@ fn extension_headers_without_end_end_with_the_packet() {
     }
     let report = report(capture([packet]), &Options::default());
     assert_eq!(told(&report, "undecoded").0, 1);
-    assert!(report.losses[0].text.contains("nest tunnels too deep"), "{:?}", report.losses);
+    assert!(report.losses[0].text.contains("tunnels are nested too deep"), "{:?}", report.losses);
 }
 
 #[test]

@@ -40,7 +40,7 @@ pub(super) struct Tcp {
     /// The TTL or hop limit of the last new data each way.
     ttl: [u8; 2],
     /// The longest silence, seconds: see [`Ended::silence`].
-    silence: u32,
+    silence: u16,
     /// TLS, or too early to tell.
     reading: Option<Box<Reading>>,
     /// Before that, so many bytes in the middle of something, without a record's beginning; more than [`PATIENCE`] are another protocol.
@@ -332,7 +332,7 @@ impl Tcp {
             && let Some(before) = self.last.iter().flatten().map(|sent| sent.at).max()
         {
             let seconds = at.nanos_since(before) / 1_000_000_000;
-            self.silence = self.silence.max(u32::try_from(seconds).unwrap_or(0));
+            self.silence = self.silence.max(u16::try_from(seconds.max(0)).unwrap_or(u16::MAX));
         }
     }
 
@@ -390,7 +390,7 @@ impl Tcp {
                 SeldomInEnded { zero_windows, lapses, holes, vanished, two_places, ..SeldomInEnded::default() };
             ended.add(seldom);
         }
-        ended.silence = self.silence;
+        ended.silence = u32::from(self.silence);
         ended.sizes = SizesByDirection::of(&self.probes);
     }
 }

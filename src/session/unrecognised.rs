@@ -211,8 +211,9 @@ impl Unrecognised {
         let tls: Vec<Stray> = flows.iter().filter_map(|flow| Stray::of(flow)).collect();
         // Browsers open connections for later, and say nothing on them.
         let spoken: HashSet<SocketAddr> = tls.iter().map(|stray| stray.server).collect();
-        let meant = |stray: &Stray| {
-            stray.server.port() == HTTPS && (stray.fate != Fate::Wordless || !spoken.contains(&stray.server))
+        let meant = |stray: &Stray| match spoken.contains(&stray.server) {
+            true => stray.fate != Fate::Wordless,
+            false => stray.server.port() == HTTPS,
         };
         let vain = refused.iter().map(Stray::of_refused).filter(meant);
         Unrecognised::among(tls.into_iter().chain(vain).collect())
