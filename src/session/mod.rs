@@ -755,6 +755,14 @@ impl Session {
         self.dtls.iter().filter(|flow| flow.end() >= tunnel.start())
     }
 
+    /// Does DTLS get no answer at all when it is first set up from that moment on?
+    pub fn is_dtls_unanswered_from(&self, at: Timestamp) -> bool {
+        let next = self.dtls.iter().find(|flow| flow.start() >= at && flow.attempts().next().is_some());
+        let answers =
+            |flow: &DtlsFlow| flow.attempts().map(|(_, a)| a.server_hellos() + a.hello_verifies()).sum::<u32>();
+        next.is_some_and(|next| !next.came_up() && answers(next) == 0)
+    }
+
     /// ICMP errors that say a packet did not fit.
     pub fn frag_needed(&self) -> impl Iterator<Item = &Icmp> {
         self.icmp.iter().filter(|icmp| icmp.facts.error.is_frag_needed())

@@ -322,8 +322,8 @@ fn cause(session: &Session, points: &[Point], seam: &Reconnect, closed: Option<C
     }
     match seam.unheard.filter(|unheard| unheard.is_dpd(before)) {
         Some(unheard) if !unheard.tcp_lives(before) => return Cause::PathLost,
-        Some(unheard) if unheard.over_tls => return Cause::DpdUnanswered,
-        // Where DTLS alone went unanswered it is DTLS that died.
+        // Where DTLS alone went unanswered, and does on the new tunnel, it is DTLS that died.
+        Some(unheard) if unheard.over_tls || !session.is_dtls_unanswered_from(seam.at) => return Cause::DpdUnanswered,
         _ => {}
     }
     let beside = seam.gap < 0.5 && closed.is_none_or(|c| c.at > seam.at && c.direction == Direction::ToServer);
@@ -382,11 +382,11 @@ fn slept(session: &Session, points: &[Point], seam: &Reconnect) -> bool {
 fn lost(before: &Connection, after: &Connection) -> bool {
     /// What was sent again less often was merely lost.
     const OFTEN: u8 = 3;
-    let waited = |view: &FlowFacts| view.syn_wait().as_ref().is_some_and(is_long);
+    let waited = |view: &FlowFacts| view.syn_wait().as_ref().is_some_and(is_long) || is_unheard(view);
     let unanswered = |view: &FlowFacts| {
-        let resent = *Direction::ToServer.of(&view.ended.in_vain);
+        let is_resent = *Direction::ToServer.of(&view.ended.in_vain) >= OFTEN;
         let answered = view.tls.as_ref().and_then(|tls| tls.data.last()?.last);
-        resent >= OFTEN && answered.is_some_and(|(at, _)| after.start().seconds_since(at) >= LOST)
+        is_resent && answered.is_some_and(|(at, _)| after.start().seconds_since(at) >= LOST)
     };
     let lapse = |view: &FlowFacts| view.ended.lapse(Direction::ToServer).filter(|lapse| lapse.seconds() >= LOST);
     let lapsed = |view: &FlowFacts| {

@@ -60,7 +60,7 @@ impl<'a> Death<'a> {
             is_moved: !after.onward.is_empty(),
             unanswered,
             retries: after.retries(),
-            is_dead_on_next: after.is_next_unanswered(),
+            is_dead_on_next: after.until.is_some_and(|until| case.session.is_dtls_unanswered_from(until)),
             answers_reach: after.answers_reach(),
             // A client that gets no answer may close it in the end: that is not why it died.
             closed: closed.filter(|(_, by)| *by == Direction::ToClient || unanswered.records < FEW),
@@ -220,13 +220,6 @@ impl<'a> Aftermath<'a> {
         // What several points saw was sent once.
         let most = |d: &&DtlsFlow| d.views.iter().map(|view| hellos(view)).max_by_key(Vec::len);
         self.later.iter().filter_map(most).flatten().collect()
-    }
-
-    fn is_next_unanswered(&self) -> bool {
-        let Some(until) = self.until else { return false };
-        let next = self.case.session.dtls.iter().find(|d| d.start() >= until && d.attempts().next().is_some());
-        let answers = |d: &DtlsFlow| d.attempts().map(|(_, a)| a.server_hellos() + a.hello_verifies()).sum::<u32>();
-        next.is_some_and(|next| !next.came_up() && answers(next) == 0)
     }
 
     fn answers_reach(&self) -> Option<Vantage> {
