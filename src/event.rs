@@ -291,12 +291,12 @@ pub struct Ended {
     pub last_frame: FrameRef,
     /// Packets each way.
     pub packets: [u32; 2],
-    /// TCP segments sent again, each way: seen twice, or filling a hole so late that they were.
+    /// TCP segments sent again, each way: seen twice, or filling a hole though they left after what waited behind it.
     pub retransmissions: [u32; 2],
     /// Small segments sent again each way since anything last came the other way (TCP only), up to 255; none behind FIN or RST.
     pub unheard: [u8; 2],
     /// TCP sequence numbers of the first byte and of the one expected next, each way; only of a connection whose beginning or end was
-    /// not captured.
+    /// not captured, or of which one side fell silent.
     pub numbers: Option<Box<Numbers>>,
     /// Time of the last packet each way.
     pub last_by_direction: [Option<Timestamp>; 2],
@@ -317,6 +317,8 @@ pub struct SeldomInEnded {
     pub holes: [Option<Hole>; 2],
     /// Windows that each side closed, the segments that say so counted.
     pub zero_windows: [ZeroWindow; 2],
+    /// TCP segments with data each way, told where many were sent again.
+    pub segments: [u32; 2],
     /// Segments above the peer's MSS: pictures of offload, never on the wire like that.
     pub super_frames: u32,
 }
@@ -328,6 +330,7 @@ impl Ended {
             lapses: [None; 2],
             holes: [None; 2],
             zero_windows: [ZeroWindow { segments: 0, centiseconds: 0 }; 2],
+            segments: [0; 2],
             super_frames: 0,
         };
         self.seldom.as_deref().unwrap_or(NOTHING)

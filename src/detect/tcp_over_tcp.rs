@@ -35,7 +35,8 @@ DTLS would hardly notice.
 
 Found when a tunnel connection that carried the data, DTLS not being up, resent at least 20 segments and 2 % of those of one direction, \
 or when one side announced a closed window three times or more. Where the first sending was lost before it was captured, a segment counts \
-as resent when it fills a hole behind which three others had come (RFC 5681). Medium from 5 % on or with closed windows.
+as resent when it fills a hole behind which three others had come (RFC 5681) and left after them: by its timestamp (RFC 7323), its IP id, \
+or the round trip it takes to be asked for. What merely came in another order does not count. Segments without data do not either. Medium from 5 % on or with closed windows.
 
 - `loss`: segments are resent
 - `receiver-full`: the receiver announces a closed window three times or more, for half a second in all: it cannot keep up",
@@ -76,8 +77,13 @@ impl Load<'_> {
     }
 
     fn share(&self) -> f64 {
-        let sent = *self.direction.of(&self.view.ended.packets);
-        if sent > 0 { f64::from(self.resent()) / sent as f64 } else { 0.0 }
+        let sent = self.sent();
+        if sent > 0 { f64::from(self.resent()) / f64::from(sent) } else { 0.0 }
+    }
+
+    /// Segments with data.
+    fn sent(&self) -> u32 {
+        *self.direction.of(&self.view.ended.seldom().segments)
     }
 
     /// Closed windows its receiver announced: how often, and for how long in all, seconds.
@@ -105,7 +111,7 @@ impl Load<'_> {
         let (resent, percent) = (self.resent(), self.share() * 100.0);
         let mut summary = format!(
             "The TLS tunnel carries the data and resent {resent} of {} segments toward the {to} ({percent:.1} %), seen at {}.",
-            self.direction.of(&self.view.ended.packets),
+            self.sent(),
             case.place(self.view.point)
         );
         if full {

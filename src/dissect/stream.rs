@@ -9,10 +9,15 @@ use crate::event::{
     What, ZeroWindow,
 };
 use crate::flow::probe::{SizeProbe, SizesByDirection};
-use crate::flow::tcp::{Chunk, Kind, TcpStream};
+use crate::flow::tcp::{Chunk, Kind, Mark, TcpStream};
 use crate::packet::{Packet, TcpSegment};
 use crate::tls::record::{PATIENCE, Record, RecordScanner, Verdict, may_begin};
 use crate::tls::{Alert, ContentType, Handshake, HandshakeReader};
+
+/// Segments sent again that make their share worth knowing.
+const MANY_AGAIN: u16 = 20;
+/// Bytes counted as one, so that a count up to more than [`PATIENCE`] takes little room.
+const LOT: u32 = 8;
 
 /// A TCP flow.
 #[derive(Debug, Default)]
@@ -34,15 +39,19 @@ pub(super) struct Tcp {
     seldom: Option<Box<Seldom>>,
     streams: [TcpStream; 2],
     probes: [SizeProbe; 2],
-    again: [u32; 2],
+    /// Segments sent again each way.
+    again: [u16; 2],
+    /// Segments with data each way, counted while those sent again are.
+    segments: [u32; 2],
     /// The last data segment each way.
     last: [Option<Sent>; 2],
     /// The longest silence, seconds: see [`Ended::silence`].
-    silence: u32,
+    silence: u16,
     /// TLS, or too early to tell.
     reading: Option<Box<Reading>>,
-    /// Before that, so many bytes in the middle of something, without a record's beginning; more than [`PATIENCE`] are another protocol.
-    hunted: u32,
+    /// Before that, so many [`LOT`]s of bytes in the middle of something, without a record's beginning; more than [`PATIENCE`] are another
+    /// protocol.
+    hunted: u16,
 }
 
 /// A data segment, and which bytes of its direction are fresh.
@@ -60,7 +69,7 @@ struct Sent {
 /// What is known of the bytes: [`Tcp::reading`] and [`Tcp::hunted`].
 struct Tls<'a> {
     reading: &'a mut Option<Box<Reading>>,
-    hunted: &'a mut u32,
+    hunted: &'a mut u16,
 }
 
 #[derive(Debug)]
@@ -78,7 +87,7 @@ struct Reading {
 }
 
 /// What few connections show, each way: kept apart, for there may be many.
-#[derive(Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 struct Seldom {
     deaf: [Deaf; 2],
     closed: [ClosedWindow; 2],
@@ -241,13 +250,38 @@ impl Tcp {
         }
     }
 
+    /// Marks a segment that waits behind a hole; does one that fills it come so late that it was sent again?
+    fn comes_late(
+        &mut self,
+        direction: Direction,
+        segment: &TcpSegment<'_>,
+        id: u16,
+        at: Timestamp,
+        kind: Kind,
+        waiting: Option<(usize, Mark)>,
+    ) -> bool {
+        let mark = Mark { at: Some(at), tsval: segment.tsval, id };
+        match kind {
+            Kind::OutOfOrder => direction.of_mut(&mut self.streams).mark(segment.seq, mark),
+            Kind::New => return fills_hole(waiting, mark, self.round_trip()),
+            _ => {}
+        }
+        false
+    }
+
+    /// How long the handshake took, seconds.
+    fn round_trip(&self) -> Option<f64> {
+        let handshake = self.handshake.as_ref()?;
+        Some(handshake.third?.seconds_since(handshake.syn(Direction::ToServer)?.at))
+    }
+
     /// Forgets how its bytes are read when both sides have said all of theirs: there may be many such connections.
     fn close(&mut self) {
         if self.closed
             && self.reading.as_ref().is_some_and(|reading| reading.opened.is_none())
             && self.streams.iter().all(|stream| stream.closed() && !stream.has_hole())
         {
-            (self.reading, self.hunted) = (None, u32::MAX);
+            (self.reading, self.hunted) = (None, u16::MAX);
         }
     }
 
@@ -269,7 +303,8 @@ impl Tcp {
             && let Some(before) = self.last.iter().flatten().map(|sent| sent.at).max()
         {
             let seconds = at.nanos_since(before) / 1_000_000_000;
-            self.silence = self.silence.max(u32::try_from(seconds).unwrap_or(0));
+            let most = i64::from(u16::MAX);
+            self.silence = self.silence.max(u16::try_from(seconds.clamp(0, most)).unwrap_or(0));
         }
     }
 
@@ -289,6 +324,10 @@ impl Tcp {
         const NEXT: u16 = 1_000;
         if segment.payload_len == 0 {
             return false;
+        }
+        if *direction.of(&self.again) < u16::MAX {
+            let segments = direction.of_mut(&mut self.segments);
+            *segments = segments.saturating_add(1);
         }
         let last = direction.of_mut(&mut self.last);
         let Some(known) = last else {
@@ -312,26 +351,49 @@ impl Tcp {
     }
 
     pub(super) fn total(&self, opened: &Opened, ended: &mut Ended) {
-        ended.retransmissions = self.again;
+        ended.retransmissions = self.again.map(u32::from);
         ended.unheard = self.unheard;
-        let is_whole = self.closed && opened.syn().is_some();
+        // A side that is not heard any more may go on from another address.
+        let is_whole = self.closed && opened.syn().is_some() && self.unheard == [0, 0];
         ended.numbers = (!is_whole).then(|| Box::new(self.streams.each_ref().map(TcpStream::numbers)));
-        if let Some(seldom) = &self.seldom {
+        let segments = if self.again.iter().any(|again| *again >= MANY_AGAIN) { self.segments } else { [0; 2] };
+        if self.seldom.is_some() || segments != [0; 2] {
+            let seldom = self.seldom.as_deref().cloned().unwrap_or_default();
             let zero_windows = seldom.closed.map(|closed| closed.total(ended.last));
             let lapses = seldom.deaf.map(|deaf| deaf.longest);
             let holes = seldom.holes.map(|holes| holes.total());
-            ended.add(SeldomInEnded { zero_windows, lapses, holes, ..SeldomInEnded::default() });
+            ended.add(SeldomInEnded { zero_windows, lapses, holes, segments, ..SeldomInEnded::default() });
         }
-        ended.silence = self.silence;
+        ended.silence = u32::from(self.silence);
         ended.sizes = SizesByDirection::of(&self.probes);
     }
 }
 
-/// Does it fill a hole so late that its sender must have taken it for lost? Where the receiver stands the first sending never showed.
-fn fills_hole(kind: Kind, waited: usize, payload_len: u32) -> bool {
-    /// So many segments behind one make a sender send it again (RFC 5681 §3.2); packets in another order are fewer.
+/// Does it fill a hole, and had its sender taken it for lost? Where the receiver stands the first sending never showed. `waiting` is how
+/// much waited behind the hole, and the mark of what is next to it.
+fn fills_hole(waiting: Option<(usize, Mark)>, segment: Mark, round_trip: Option<f64>) -> bool {
+    /// So many segments behind one make a sender send it again (RFC 5681 §3.2).
     const LOST: usize = 3;
-    kind == Kind::New && payload_len > 0 && waited >= LOST
+    waiting.is_some_and(|(behind, next)| behind >= LOST && left_after(segment, next, round_trip))
+}
+
+/// Did a segment leave after another that was captured before it? If not, the two only came in another order.
+fn left_after(segment: Mark, other: Mark, round_trip: Option<f64>) -> bool {
+    /// A sender that counts its IP ids counts no further between two segments of one flight.
+    const NEAR: u16 = 256;
+    /// Without a round trip to go by, and at most: Wireshark's measure, and half of the least timeout in use (seconds).
+    const AT_ONCE: f64 = 0.003;
+    const EVER: f64 = 0.1;
+    if let (Some(own), Some(others)) = (segment.tsval, other.tsval) {
+        return (own.wrapping_sub(others) as i32) > 0;
+    }
+    if (1..NEAR).contains(&other.id.wrapping_sub(segment.id)) {
+        return false;
+    }
+    // Its receiver's word that it was missing, and the answer to that, take a round trip; that of the handshake may have been a slow one.
+    let soonest = round_trip.map_or(AT_ONCE, |trip| (trip / 2.0).min(EVER));
+    let (Some(own), Some(others)) = (segment.at, other.at) else { return true };
+    own.seconds_since(others) >= soonest
 }
 
 pub(super) fn take(
@@ -366,7 +428,7 @@ pub(super) fn take(
     // It acknowledges what did not show here: its sender hears more than this point.
     let theirs = direction.reverse().of(&tcp.streams).next_seq();
     let hears_more = theirs.is_some_and(|next| (segment.ack.wrapping_sub(next) as i32) > 0);
-    let waited = direction.of(&tcp.streams).waiting();
+    let waiting = direction.of(&tcp.streams).waiting();
     let kind = feed(tcp, limits, segment, direction, keys, &mut seen);
     if kind != Kind::Retransmission {
         tcp.silence(segment.payload_len, place.at);
@@ -374,8 +436,9 @@ pub(super) fn take(
     let is_new = kind != Kind::Retransmission;
     let twice = tcp.captured_twice(direction, segment, packet.ip.id, place.at, is_new);
     let again = !is_new && segment.payload_len > 0 && !twice;
+    let is_late = segment.payload_len > 0 && tcp.comes_late(direction, segment, packet.ip.id, place.at, kind, waiting);
     let resent = direction.of_mut(&mut tcp.again);
-    *resent = resent.saturating_add(u32::from(again || fills_hole(kind, waited, segment.payload_len)));
+    *resent = resent.saturating_add(u16::from(again || is_late));
     let is_small = packet.ip.total_len < LARGE;
     // What a client has left need not answer it; a gateway's FIN is answered wherever there is a client.
     let is_awaited = !tcp.closed || direction == Direction::ToClient;
@@ -469,7 +532,7 @@ fn read(
 ) {
     let Tls { reading, hunted } = tls;
     if reading.is_none() {
-        if **hunted > PATIENCE {
+        if u32::from(**hunted) * LOT > PATIENCE {
             return;
         }
         let passed_over = match chunk {
@@ -479,7 +542,7 @@ fn read(
             Chunk::Missing(count) => *count,
         };
         if passed_over > 0 {
-            **hunted = hunted.saturating_add(passed_over);
+            **hunted = hunted.saturating_add(u16::try_from(passed_over.div_ceil(LOT)).unwrap_or(u16::MAX));
             return;
         }
         let scanner = || if from_start { RecordScanner::new() } else { RecordScanner::midway() };
@@ -535,7 +598,7 @@ fn read(
     }
     seen.losses.lost_syncs += u64::from(scanner.lost_syncs().saturating_sub(before));
     if scanner.verdict() == Verdict::NotTls {
-        (**reading, **hunted) = (None, u32::MAX);
+        (**reading, **hunted) = (None, u16::MAX);
     }
 }
 
@@ -671,9 +734,24 @@ mod tests {
     }
 
     #[test]
-    fn what_fills_a_hole_was_sent_again_when_three_had_come_behind_it() {
-        assert!(fills_hole(Kind::New, 3, 1400));
-        assert!(!fills_hole(Kind::New, 2, 1400), "packets in another order");
-        assert!(!fills_hole(Kind::OutOfOrder, 3, 1400));
+    fn what_fills_a_hole_was_sent_again_when_it_left_after_what_waits_behind_it() {
+        let mark = |seconds: f64, tsval: Option<u32>, id: u16| Mark {
+            at: Some(Timestamp::default().plus_seconds(seconds)),
+            tsval,
+            id,
+        };
+        let filled = |behind: usize, segment: Mark, trip: Option<f64>| {
+            fills_hole(Some((behind, mark(0.0, segment.tsval.map(|_| u32::MAX), 1000))), segment, trip)
+        };
+        let (lost, late) = (mark(0.05, Some(30), 1010), mark(0.05, Some(u32::MAX), 999));
+        assert!(filled(3, lost, None));
+        assert!(!filled(2, lost, None), "too few for a sender to take it for lost");
+        assert!(!filled(9, late, None), "it left no later: packets in another order");
+        assert!(!fills_hole(None, lost, None), "no hole");
+        let bare = |seconds, id| mark(seconds, None, id);
+        assert!(!filled(9, bare(0.05, 998), None), "its id was counted before");
+        assert!(filled(9, bare(0.05, 1003), Some(0.04)));
+        assert!(!filled(9, bare(0.015, 0), Some(0.04)), "nobody answers so soon");
+        assert!(filled(9, bare(0.25, 0), Some(3.0)), "a SYN that was resent tells no round trip");
     }
 }
