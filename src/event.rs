@@ -307,14 +307,14 @@ pub struct Ended {
     pub last_frame: FrameRef,
     /// Packets each way.
     pub packets: [u32; 2],
-    /// TCP segments sent again, each way: seen twice, or filling a hole so late that they were.
+    /// TCP segments sent again, each way: seen twice, or filling a hole though they left after what waited behind it.
     pub retransmissions: [u32; 2],
     /// Small segments sent again each way since anything last came the other way (TCP only), up to 255; none behind FIN or RST.
     pub unheard: [u8; 2],
     /// The same since any new data came the other way: what is only acknowledged is no answer.
     pub in_vain: [u8; 2],
     /// TCP sequence numbers of the first byte and of the one expected next, each way; only of a connection whose beginning or end was
-    /// not captured.
+    /// not captured, or of which one side fell silent.
     pub numbers: Option<Box<Numbers>>,
     /// Time of the last packet each way.
     pub last_by_direction: [Option<Timestamp>; 2],

@@ -35,7 +35,8 @@ DTLS would hardly notice.
 
 Found when a tunnel connection that carried the data, DTLS not being up, resent at least 20 segments and 2 % of those of one direction, \
 or when one side announced a closed window three times or more. Where the first sending was lost before it was captured, a segment counts \
-as resent when it fills a hole behind which three others had come (RFC 5681). Medium from 5 % on or with closed windows.
+as resent when it fills a hole behind which three others had come (RFC 5681) and left after them: by its timestamp (RFC 7323), its IP id, \
+or the round trip it takes to be asked for. What merely came in another order does not count. Medium from 5 % on or with closed windows.
 
 - `loss`: segments are resent
 - `receiver-full`: the receiver announces a closed window three times or more, for half a second in all: it cannot keep up",

@@ -71,6 +71,7 @@ mod tests {
                 mss: None,
                 window: 9,
                 timestamps: false,
+                tsval: None,
                 sacked: None,
                 payload: &[],
                 payload_len: 1394,

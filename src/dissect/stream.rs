@@ -9,10 +9,13 @@ use crate::event::{
     Unsealed, Vanished, What, ZeroWindow,
 };
 use crate::flow::probe::{SizeProbe, SizesByDirection};
-use crate::flow::tcp::{Chunk, Kind, TcpStream};
+use crate::flow::tcp::{Chunk, Kind, Mark, TcpStream};
 use crate::packet::{Packet, TcpSegment};
 use crate::tls::record::{PATIENCE, Record, RecordScanner, Verdict, may_begin};
 use crate::tls::{Alert, ContentType, Handshake, HandshakeReader};
+
+/// Bytes counted as one, so that a count up to more than [`PATIENCE`] takes little room.
+const LOT: u32 = 8;
 
 /// A TCP flow.
 #[derive(Debug, Default)]
@@ -34,7 +37,8 @@ pub(super) struct Tcp {
     seldom: Option<Box<Seldom>>,
     streams: [TcpStream; 2],
     probes: [SizeProbe; 2],
-    again: [u32; 2],
+    /// Segments sent again each way.
+    again: [u16; 2],
     /// The last data segment each way.
     last: [Option<Sent>; 2],
     /// The TTL or hop limit of the last new data each way.
@@ -43,8 +47,9 @@ pub(super) struct Tcp {
     silence: u16,
     /// TLS, or too early to tell.
     reading: Option<Box<Reading>>,
-    /// Before that, so many bytes in the middle of something, without a record's beginning; more than [`PATIENCE`] are another protocol.
-    hunted: u32,
+    /// Before that, so many [`LOT`]s of bytes in the middle of something, without a record's beginning; more than [`PATIENCE`] are another
+    /// protocol.
+    hunted: u16,
 }
 
 /// A data segment, and which bytes of its direction are fresh.
@@ -62,7 +67,7 @@ struct Sent {
 /// What is known of the bytes: [`Tcp::reading`] and [`Tcp::hunted`].
 struct Tls<'a> {
     reading: &'a mut Option<Box<Reading>>,
-    hunted: &'a mut u32,
+    hunted: &'a mut u16,
 }
 
 #[derive(Debug)]
@@ -304,13 +309,38 @@ impl Tcp {
         }
     }
 
+    /// Marks a segment that waits behind a hole; does one that fills it come so late that it was sent again?
+    fn comes_late(
+        &mut self,
+        direction: Direction,
+        segment: &TcpSegment<'_>,
+        id: u16,
+        at: Timestamp,
+        kind: Kind,
+        waiting: Option<(usize, Mark)>,
+    ) -> bool {
+        let mark = Mark { at: Some(at), tsval: segment.tsval, id };
+        match kind {
+            Kind::OutOfOrder => direction.of_mut(&mut self.streams).mark(segment.seq, mark),
+            Kind::New => return fills_hole(waiting, mark, self.round_trip()),
+            _ => {}
+        }
+        false
+    }
+
+    /// How long the handshake took, seconds.
+    fn round_trip(&self) -> Option<f64> {
+        let handshake = self.handshake.as_ref()?;
+        Some(handshake.third?.seconds_since(handshake.syn(Direction::ToServer)?.at))
+    }
+
     /// Forgets how its bytes are read when both sides have said all of theirs: there may be many such connections.
     fn close(&mut self) {
         if self.closed
             && self.reading.as_ref().is_some_and(|reading| reading.opened.is_none())
             && self.streams.iter().all(|stream| stream.closed() && !stream.has_hole())
         {
-            (self.reading, self.hunted) = (None, u32::MAX);
+            (self.reading, self.hunted) = (None, u16::MAX);
         }
     }
 
@@ -375,9 +405,10 @@ impl Tcp {
     }
 
     pub(super) fn total(&self, opened: &Opened, ended: &mut Ended) {
-        ended.retransmissions = self.again;
+        ended.retransmissions = self.again.map(u32::from);
         ended.unheard = self.unheard;
-        let is_whole = self.closed && opened.syn().is_some();
+        // A side that is not heard any more may go on from another address.
+        let is_whole = self.closed && opened.syn().is_some() && self.unheard == [0, 0];
         ended.numbers = (!is_whole).then(|| Box::new(self.streams.each_ref().map(TcpStream::numbers)));
         if let Some(seldom) = &self.seldom {
             let zero_windows = seldom.closed.map(|closed| closed.total(ended.last));
@@ -395,11 +426,31 @@ impl Tcp {
     }
 }
 
-/// Does it fill a hole so late that its sender must have taken it for lost? Where the receiver stands the first sending never showed.
-fn fills_hole(kind: Kind, waited: usize, payload_len: u32) -> bool {
-    /// So many segments behind one make a sender send it again (RFC 5681 §3.2); packets in another order are fewer.
+/// Does it fill a hole, and had its sender taken it for lost? Where the receiver stands the first sending never showed. `waiting` is how
+/// much waited behind the hole, and the mark of what is next to it.
+fn fills_hole(waiting: Option<(usize, Mark)>, segment: Mark, round_trip: Option<f64>) -> bool {
+    /// So many segments behind one make a sender send it again (RFC 5681 §3.2).
     const LOST: usize = 3;
-    kind == Kind::New && payload_len > 0 && waited >= LOST
+    waiting.is_some_and(|(behind, next)| behind >= LOST && left_after(segment, next, round_trip))
+}
+
+/// Did a segment leave after another that was captured before it? If not, the two only came in another order.
+fn left_after(segment: Mark, other: Mark, round_trip: Option<f64>) -> bool {
+    /// A sender that counts its IP ids counts no further between two segments of one flight.
+    const NEAR: u16 = 256;
+    /// Without a round trip to go by, and at most: Wireshark's measure, and half of the least timeout in use (seconds).
+    const AT_ONCE: f64 = 0.003;
+    const EVER: f64 = 0.1;
+    if let (Some(own), Some(others)) = (segment.tsval, other.tsval) {
+        return (own.wrapping_sub(others) as i32) > 0;
+    }
+    if (1..NEAR).contains(&other.id.wrapping_sub(segment.id)) {
+        return false;
+    }
+    // Its receiver's word that it was missing, and the answer to that, take a round trip; that of the handshake may have been a slow one.
+    let soonest = round_trip.map_or(AT_ONCE, |trip| (trip / 2.0).min(EVER));
+    let (Some(own), Some(others)) = (segment.at, other.at) else { return true };
+    own.seconds_since(others) >= soonest
 }
 
 pub(super) fn take(
@@ -436,7 +487,7 @@ pub(super) fn take(
     // It acknowledges what did not show here: its sender hears more than this point.
     let theirs = direction.reverse().of(&tcp.streams).next_seq();
     let hears_more = theirs.is_some_and(|next| (segment.ack.wrapping_sub(next) as i32) > 0);
-    let waited = direction.of(&tcp.streams).waiting();
+    let waiting = direction.of(&tcp.streams).waiting();
     let kind = feed(tcp, limits, segment, direction, keys, &mut seen);
     let is_new = kind != Kind::Retransmission;
     if is_new {
@@ -460,8 +511,9 @@ pub(super) fn take(
     }
     let twice = twice || is_elsewhere;
     let again = is_old && !twice;
+    let is_late = segment.payload_len > 0 && tcp.comes_late(direction, segment, packet.ip.id, place.at, kind, waiting);
     let resent = direction.of_mut(&mut tcp.again);
-    *resent = resent.saturating_add(u32::from(again || fills_hole(kind, waited, segment.payload_len)));
+    *resent = resent.saturating_add(u16::from(again || is_late));
     let is_small = packet.ip.total_len < LARGE;
     // What a client has left need not answer it; a gateway's FIN is answered wherever there is a client.
     let is_awaited = !tcp.closed || direction == Direction::ToClient;
@@ -559,7 +611,7 @@ fn read(
 ) {
     let Tls { reading, hunted } = tls;
     if reading.is_none() {
-        if **hunted > PATIENCE {
+        if u32::from(**hunted) * LOT > PATIENCE {
             return;
         }
         let passed_over = match chunk {
@@ -569,7 +621,7 @@ fn read(
             Chunk::Missing(count) => *count,
         };
         if passed_over > 0 {
-            **hunted = hunted.saturating_add(passed_over);
+            **hunted = hunted.saturating_add(u16::try_from(passed_over.div_ceil(LOT)).unwrap_or(u16::MAX));
             return;
         }
         let scanner = || if from_start { RecordScanner::new() } else { RecordScanner::midway() };
@@ -625,7 +677,7 @@ fn read(
     }
     seen.losses.lost_syncs += u64::from(scanner.lost_syncs().saturating_sub(before));
     if scanner.verdict() == Verdict::NotTls {
-        (**reading, **hunted) = (None, u32::MAX);
+        (**reading, **hunted) = (None, u16::MAX);
     }
 }
 
@@ -785,6 +837,7 @@ mod tests {
             mss: None,
             window: 1000,
             timestamps: false,
+            tsval: None,
             sacked: None,
             payload: &[],
             payload_len,
@@ -819,9 +872,24 @@ mod tests {
     }
 
     #[test]
-    fn what_fills_a_hole_was_sent_again_when_three_had_come_behind_it() {
-        assert!(fills_hole(Kind::New, 3, 1400));
-        assert!(!fills_hole(Kind::New, 2, 1400), "packets in another order");
-        assert!(!fills_hole(Kind::OutOfOrder, 3, 1400));
+    fn what_fills_a_hole_was_sent_again_when_it_left_after_what_waits_behind_it() {
+        let mark = |seconds: f64, tsval: Option<u32>, id: u16| Mark {
+            at: Some(Timestamp::default().plus_seconds(seconds)),
+            tsval,
+            id,
+        };
+        let filled = |behind: usize, segment: Mark, trip: Option<f64>| {
+            fills_hole(Some((behind, mark(0.0, segment.tsval.map(|_| u32::MAX), 1000))), segment, trip)
+        };
+        let (lost, late) = (mark(0.05, Some(30), 1010), mark(0.05, Some(u32::MAX), 999));
+        assert!(filled(3, lost, None));
+        assert!(!filled(2, lost, None), "too few for a sender to take it for lost");
+        assert!(!filled(9, late, None), "it left no later: packets in another order");
+        assert!(!fills_hole(None, lost, None), "no hole");
+        let bare = |seconds, id| mark(seconds, None, id);
+        assert!(!filled(9, bare(0.05, 998), None), "its id was counted before");
+        assert!(filled(9, bare(0.05, 1003), Some(0.04)));
+        assert!(!filled(9, bare(0.015, 0), Some(0.04)), "nobody answers so soon");
+        assert!(filled(9, bare(0.25, 0), Some(3.0)), "a SYN that was resent tells no round trip");
     }
 }

@@ -642,6 +642,7 @@ mod tests {
                 window: 0xffff,
                 timestamps: false,
                 sacked: None,
+                tsval: None,
                 payload: &[],
                 payload_len: 0,
             };

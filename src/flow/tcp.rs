@@ -3,6 +3,7 @@
 //!
 //! Where two segments disagree about a byte, the one captured first wins.
 
+use crate::capture::Timestamp;
 use std::collections::BTreeMap;
 
 /// Farthest a segment may lie ahead of or behind the next expected byte: the largest TCP window,
@@ -27,6 +28,17 @@ impl Default for Limits {
     fn default() -> Limits {
         Limits { max_out_of_order_bytes: 256 * 1024 }
     }
+}
+
+/// What tells in which order a sender's segments left it, whatever order they came in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Mark {
+    /// When it was captured.
+    pub at: Option<Timestamp>,
+    /// The sender's clock (RFC 7323 §3.2).
+    pub tsval: Option<u32>,
+    /// IP id.
+    pub id: u16,
 }
 
 /// A stretch of the byte stream.
@@ -88,6 +100,7 @@ struct Piece {
     data: Box<[u8]>,
     /// Bytes on the wire; `data` may be cut shorter.
     len: u32,
+    mark: Mark,
 }
 
 impl Piece {
@@ -247,9 +260,18 @@ impl TcpStream {
         Some(u32::try_from(first.saturating_sub(self.position)).unwrap_or(u32::MAX))
     }
 
-    /// How many segments wait behind the first hole.
-    pub fn waiting(&self) -> usize {
-        self.waiting.as_ref().map_or(0, |waiting| waiting.pieces.len())
+    /// How many segments wait behind the first hole, and the mark of the first of them; `None` without a hole.
+    pub fn waiting(&self) -> Option<(usize, Mark)> {
+        let pieces = &self.waiting.as_ref()?.pieces;
+        Some((pieces.len(), pieces.first_key_value()?.1.mark))
+    }
+
+    /// Marks the segment with that sequence number, if it waits.
+    pub fn mark(&mut self, seq: u32, mark: Mark) {
+        let start = self.position + u64::from(seq.wrapping_sub(self.next));
+        if let Some(piece) = self.waiting.as_mut().and_then(|waiting| waiting.pieces.get_mut(&start)) {
+            piece.mark = mark;
+        }
     }
 
     fn start(&mut self, seq: u32) {
@@ -394,7 +416,7 @@ impl Waiting {
             let stop = self.pieces.range(at..end).next().map_or(end, |(from, _)| *from);
             let (skip, upto) = ((at - start) as usize, (stop - start) as usize);
             let data = payload.get(skip..upto.min(payload.len())).unwrap_or_default();
-            let piece = Piece { data: data.into(), len: (stop - at) as u32 };
+            let piece = Piece { data: data.into(), len: (stop - at) as u32, mark: Mark::default() };
             self.cost += piece.cost();
             self.pieces.insert(at, piece);
             new = true;

@@ -100,6 +100,8 @@ pub struct TcpSegment<'a> {
     pub timestamps: bool,
     /// Where the first block of the SACK option begins (RFC 2018 §3); read on segments without payload only.
     pub sacked: Option<u32>,
+    /// TSval, the sender's clock (RFC 7323 §3.2); read on segments with payload only.
+    pub tsval: Option<u32>,
     /// Captured payload, possibly cut by the snap length.
     pub payload: &'a [u8],
     /// Payload bytes on the wire; 0 when the data offset cannot be.

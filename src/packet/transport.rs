@@ -9,8 +9,8 @@ use super::{TcpSegment, UdpDatagram};
 const TCP_FIXED_LEN: u32 = 20;
 /// How much of a TCP header must be there: up to and with the window (RFC 9293 §3.1), as in Wireshark.
 const TCP_READ_LEN: usize = 16;
-/// Bytes of a TCP header with the least SACK option, aligned.
-const SACK_HEADER_LEN: u32 = 32;
+/// Bytes of a TCP header with timestamps, or with the least SACK option, aligned.
+const LONG_HEADER_LEN: u32 = 32;
 /// Bytes of a UDP header.
 const UDP_HEADER_LEN: u32 = 8;
 
@@ -33,6 +33,7 @@ pub(super) fn tcp(layer: Layer<'_>) -> Option<TcpSegment<'_>> {
         mss: None,
         timestamps: false,
         sacked: None,
+        tsval: None,
         payload: layer.bytes.get(header_len as usize..).unwrap_or_default(),
         payload_len: layer.wire_len - header_len,
     };
@@ -40,8 +41,12 @@ pub(super) fn tcp(layer: Layer<'_>) -> Option<TcpSegment<'_>> {
         let header = layer.with_wire_len(header_len).bytes;
         read_options(&mut segment, header.get(TCP_FIXED_LEN as usize..).unwrap_or_default());
     }
-    if is_possible && header_len >= SACK_HEADER_LEN && segment.payload_len == 0 {
-        segment.sacked = sacked(layer.bytes.get(TCP_FIXED_LEN as usize..header_len as usize).unwrap_or_default());
+    if is_possible && header_len >= LONG_HEADER_LEN {
+        let options = layer.bytes.get(TCP_FIXED_LEN as usize..header_len as usize).unwrap_or_default();
+        match segment.payload_len {
+            0 => segment.sacked = sacked(options),
+            _ => segment.tsval = tsval(options),
+        }
     }
     Some(segment)
 }
@@ -65,6 +70,13 @@ fn sacked(options: &[u8]) -> Option<u32> {
         }
         _ => None,
     }
+}
+
+/// TSval, where every stack puts it: behind two NOPs (RFC 7323, appendix A).
+#[inline]
+fn tsval(options: &[u8]) -> Option<u32> {
+    let &[1, 1, 8, 10, a, b, c, d, ..] = options else { return None };
+    Some(u32::from_be_bytes([a, b, c, d]))
 }
 
 /// Reads a UDP datagram. Over IPv6 length 0 means "as long as the IP payload" (RFC 2675 §4); a length beyond
@@ -99,6 +111,16 @@ mod tests {
         let bytes = sample::tcp(TcpSegment::ACK, &options, b"data");
         let data = tcp(Layer::whole(&bytes)).unwrap();
         assert_eq!((data.mss, data.timestamps, data.payload), (None, false, &b"data"[..]));
+    }
+
+    #[test]
+    fn the_senders_clock_is_read_on_data() {
+        let timestamps = [1, 1, 8, 10, 0, 0, 1, 2, 0, 0, 0, 9];
+        let read = |options: &[u8], payload: &[u8]| {
+            tcp(Layer::whole(&sample::tcp(TcpSegment::ACK, options, payload))).unwrap().tsval
+        };
+        assert_eq!(read(&timestamps, b"data"), Some(0x102));
+        assert_eq!((read(&timestamps, &[]), read(&[1; 12], b"data"), read(&[], b"data")), (None, None, None));
     }
 
     #[test]

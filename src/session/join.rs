@@ -1,20 +1,19 @@
 //! Flows to sessions: connections of one client to one gateway are parents, tunnels, DTLS attempts and reconnects of sessions.
 //! Without keys this is graded, and says so where it guesses (the rules are in `docs/protocol.md`).
 
-use super::facts::{FlowFacts, TlsFacts, View};
-use super::group::{Group, MOST_CANDIDATES, Pair, begins_here, group, late, program};
+use super::facts::{FlowFacts, View};
+use super::group::{Group, MOST_CANDIDATES, Pair, group, late, program, rests};
 use super::owners::{LOGIN_AFTER, Owners, last_over_dtls, owners};
 use super::proof::{Beside, Proof};
 use super::reconnect::MINUTE;
 use super::replaced;
 use super::shape::{Shape, asks_again, converses, exchanges};
 use super::{Confidence, Connection, DtlsFlow, Entry, Point, Role, Session, attempt};
-use crate::event::{Direction, PointId, Timestamp, Token};
+use crate::event::{Timestamp, Token};
 use crate::maps::{HashMap, HashSet};
-use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::iter::Peekable;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::vec;
 
 /// A tunnel that reconnects does so within this many seconds (openconnect gives up after 300).
@@ -66,7 +65,7 @@ pub(super) fn is_late_talk(flow: &FlowFacts) -> bool {
 pub fn sessions(flows: Vec<View>, points: &[Point]) -> Joined {
     let (outer, mut others): (Vec<_>, Vec<_>) = flows.into_iter().partition(|flow| may_be_outer(flow));
     let (dtls, tls): (Vec<_>, Vec<_>) = outer.into_iter().partition(|f| f.dtls.is_some());
-    let tls = without_readdressed(tls, &mut others);
+    let tls = without_rests(tls, &mut others);
     // Pairs in order of appearance: what they showed then lies in memory in the order in which it is asked for.
     let mut places: HashMap<Pair, usize> = HashMap::default();
     let mut tls = by_pair(group(tls, points), &mut places);
@@ -85,35 +84,18 @@ pub fn sessions(flows: Vec<View>, points: &[Point]) -> Joined {
     Joined { sessions, others }
 }
 
-/// Sets aside what is no connection of its own: the rest of one whose client a NAT gave another address. It has the same port, goes on
-/// where that fell silent, and the gateway, which never heard of it, answers with nothing but a RST.
-fn without_readdressed(tls: Vec<View>, others: &mut Vec<View>) -> Vec<View> {
-    type Place = (PointId, SocketAddr, u16);
-    let place = |flow: &FlowFacts| -> Place {
-        let ends = flow.opened.endpoints();
-        (flow.point, ends.server, ends.client.port())
-    };
-    let is_unheard = |flow: &FlowFacts| {
-        let said = |tls: &TlsFacts| Direction::ToClient.of(&tls.data).records;
-        !begins_here(flow) && flow.tls.as_deref().map(said) == Some(0)
-    };
-    let unheard: HashSet<Place> = tls.iter().filter(|flow| is_unheard(flow)).map(|flow| place(flow)).collect();
-    let mut silent: HashMap<Place, Vec<(IpAddr, Timestamp)>> = HashMap::default();
-    for flow in tls.iter().filter(|flow| begins_here(flow) && unheard.contains(&place(flow))) {
-        if let Some(last) = flow.last_packet(Direction::ToServer) {
-            silent.entry(place(flow)).or_default().push((flow.opened.endpoints().client.ip(), last));
-        }
+/// What goes on from another address is no connection of its own.
+fn without_rests(tls: Vec<View>, others: &mut Vec<View>) -> Vec<View> {
+    let rests: HashSet<usize> = rests(tls.iter().map(|flow| ((), &**flow)), tls.iter().map(|flow| &**flow))
+        .into_iter()
+        .map(|(_, i)| i)
+        .collect();
+    if rests.is_empty() {
+        return tls;
     }
-    let goes_on = |flow: &View| {
-        let client = flow.opened.endpoints().client.ip();
-        let is_before = |(other, last): &(IpAddr, Timestamp)| {
-            *other != client && (0.0..RECONNECT_WITHIN).contains(&flow.opened.first.seconds_since(*last))
-        };
-        is_unheard(flow) && silent.get(&place(flow)).is_some_and(|silent| silent.iter().any(is_before))
-    };
-    let (readdressed, own): (Vec<View>, Vec<View>) = tls.into_iter().partition(goes_on);
-    others.extend(readdressed);
-    own
+    let (rest, whole): (Vec<_>, Vec<_>) = tls.into_iter().enumerate().partition(|(i, _)| rests.contains(i));
+    others.extend(rest.into_iter().map(|(_, flow)| flow));
+    whole.into_iter().map(|(_, flow)| flow).collect()
 }
 
 /// Nobody types a password this fast, seconds.
@@ -326,6 +308,16 @@ fn chain(
     // Start of the last connection so far that looks like a login: connections are in order of start.
     let mut login: Option<Timestamp> = None;
     let mut pending: Option<Timestamp> = None;
+    let may_continue = |old: usize, new: usize| {
+        let (Some(last), Some(group)) = (connections.get(old), connections.get(new)) else { return false };
+        let goes_on = over_dtls.get(old).is_some_and(|over_dtls| *over_dtls > Some(alive_from(group)));
+        let both_say_whose = || group.tokens().next().is_some() && last.tokens().next().is_some();
+        let span = (last.start, last.end());
+        let logged_in = |before: &View| group.views.iter().any(|now| logged_in(before, span, now));
+        !goes_on && !both_say_whose() && !last.views.iter().any(logged_in)
+    };
+    let replacements = replacements(connections, is_tunnel, may_continue);
+    let replaced_by = |old: Option<usize>| *replacements.get(old?)?;
     for (i, ((group, tunnel), of)) in connections.iter().zip(is_tunnel).zip(&mut homes).enumerate() {
         if pending.is_some_and(|at| at < group.start) {
             login = pending;
@@ -337,28 +329,19 @@ fn chain(
             continue;
         }
         let death = group.died();
-        let alive_from = group.first_data().unwrap_or(group.start).plus_seconds(0.5);
-        let last = |home: usize| drafts.get(home)?.tunnels.last().and_then(|t| connections.get(*t));
-        let last_over_dtls = |home: usize| *over_dtls.get(*drafts.get(home)?.tunnels.last()?)?;
+        let alive_from = alive_from(group);
+        let last_of = |home: usize| drafts.get(home)?.tunnels.last().copied();
+        let last = |home: usize| connections.get(last_of(home)?);
         let continues = |home: usize| {
-            let Some(last) = last(home) else { return false };
-            if last_over_dtls(home) > Some(alive_from) {
-                return false;
-            }
-            if group.tokens().next().is_some() && last.tokens().next().is_some() {
-                return false;
-            }
-            let span = (last.start, last.end());
-            let logged_in = |before: &View| group.views.iter().any(|now| logged_in(before, span, now));
-            !(last.views.iter().any(logged_in) || login.is_some_and(|at| at > last.end()))
+            let Some(old) = last_of(home) else { return false };
+            let logged_in_since = || last(home).is_some_and(|last| login.is_some_and(|at| at > last.end()));
+            may_continue(old, i) && !logged_in_since()
         };
         let is_same_program = |home: usize| last(home).is_some_and(|last| last.program() == group.program());
         // Of two users behind one address, the one who closes his tunnel as this one opens replaces it.
-        let replaced = |home: usize| {
-            let closed = last(home)?.closed()?;
-            let apart = closed.seconds_since(group.start).abs();
-            (apart < REPLACED).then_some(Reverse(closed.nanos().abs_diff(group.start.nanos())))
-        };
+        let is_replaced = |home: usize| replaced_by(last_of(home)) == Some(i);
+        // Whoever goes on with another tunnel does not have this one beside it.
+        let goes_elsewhere = |home: usize| replaced_by(last_of(home)).is_some_and(|next| next != i);
         let in_time = |death: &Timestamp| *death <= alive_from && group.start.seconds_since(*death) <= RECONNECT_WITHIN;
         // The one that died last is the likeliest to be continued, if none is replaced.
         let likeliest = || {
@@ -367,8 +350,8 @@ fn chain(
                 .take(MOST_CANDIDATES)
                 .take_while(|(death, _)| in_time(death))
                 .map(|(_, home)| *home)
-                .filter(|home| continues(*home))
-                .max_by_key(|home| (is_same_program(*home), replaced(*home), last(*home).map(Group::end), *home))
+                .filter(|home| continues(*home) && !goes_elsewhere(*home))
+                .max_by_key(|home| (is_same_program(*home), is_replaced(*home), last(*home).map(Group::end), *home))
         };
         // The token of the session, read with keys, says which session it is, and which it is not.
         let known = group.tokens().find_map(|token| by_token.get(&token).copied());
@@ -390,14 +373,59 @@ fn chain(
     (drafts, homes)
 }
 
+/// From when on a tunnel is in use.
+fn alive_from(group: &Group) -> Timestamp {
+    group.first_data().unwrap_or(group.start).plus_seconds(0.5)
+}
+
+/// Which tunnel replaces each one that is closed at nearly the moment at which that one opens. Several users behind one address may do so
+/// at once: the nearest pairs are the likeliest, and each tunnel is replaced once.
+fn replacements(
+    connections: &[Group],
+    is_tunnel: &[bool],
+    may_continue: impl Fn(usize, usize) -> bool,
+) -> Vec<Option<usize>> {
+    let tunnels = || connections.iter().enumerate().zip(is_tunnel).filter(|(_, tunnel)| **tunnel).map(|(of, _)| of);
+    // With two there is nothing to choose.
+    if tunnels().nth(2).is_none() {
+        return Vec::new();
+    }
+    let closed: BTreeSet<(Timestamp, usize)> = tunnels().filter_map(|(i, group)| Some((group.closed()?, i))).collect();
+    let mut pairs = Vec::new();
+    for (new, group) in tunnels() {
+        let near = (group.start.plus_seconds(-REPLACED), 0)..(group.start.plus_seconds(REPLACED), usize::MAX);
+        let is_one = |old: usize| {
+            let is_same_program = connections.get(old).is_some_and(|old| old.program() == group.program());
+            old < new && is_same_program && may_continue(old, new)
+        };
+        let near = closed.range(near).take(MOST_CANDIDATES).filter(|(_, old)| is_one(*old));
+        pairs.extend(near.map(|(at, old)| (at.nanos().abs_diff(group.start.nanos()), *old, new)));
+    }
+    pairs.sort_unstable();
+    let mut replaced_by = vec![None; connections.len()];
+    let mut replacing = HashSet::default();
+    for (_, old, new) in pairs {
+        if let Some(next @ None) = replaced_by.get_mut(old)
+            && replacing.insert(new)
+        {
+            *next = Some(new);
+        }
+    }
+    replaced_by
+}
+
 /// Did somebody log in on this connection, which came after that tunnel? Connections inside a tunnel outlive its reconnect, and what they
 /// say at once looks like further questions and answers.
 pub(super) fn logged_in(before: &FlowFacts, (began, ended): (Timestamp, Timestamp), flow: &FlowFacts) -> bool {
     /// CONNECT, and one more.
     const FEW: usize = 2;
+    /// Nobody begins a login so soon after his tunnel was reset under him, seconds.
+    const TAKEN_UP: f64 = 1.0;
     let exchanges = exchanges(flow);
     let (gap, lived) = (flow.opened.first.seconds_since(ended), ended.seconds_since(began));
-    let may_be_resumed = gap <= AT_ONCE && (exchanges <= FEW || MINUTE.contains(&lived));
+    let was_reset = before.closed().is_some_and(|closed| closed.reset);
+    let is_taken_up = was_reset && (0.0..TAKEN_UP).contains(&gap);
+    let may_be_resumed = gap <= AT_ONCE && (exchanges <= FEW || MINUTE.contains(&lived)) || is_taken_up;
     exchanges > 1 && (!may_be_resumed || asks_again(before, flow))
 }
 
@@ -519,7 +547,6 @@ mod tests {
         CipherSuite, ClientHello, DtlsMessage, DtlsRecordSeen, Ended, Endpoints, Event, FlowId, FrameRef, Opened,
         PointId, Protocol, ServerHello, SessionId, Version, What,
     };
-    use crate::session::facts::FlowNotes;
     use crate::session::tracker::{Limits, Tracker};
 
     const GATEWAY: [u8; 4] = [203, 0, 113, 2];
@@ -573,13 +600,26 @@ mod tests {
 
         /// TLS of a program, named by the suite it offers, with records behind its handshake.
         fn tls(&mut self, ends: (u8, [u8; 4]), program: u16, span: (f64, f64), records: &[(f64, Direction, u16)]) {
+            self.tls_until(ends, program, span, records, None);
+        }
+
+        /// The same, closed at its end: by a RST or not.
+        fn tls_until(
+            &mut self,
+            ends: (u8, [u8; 4]),
+            program: u16,
+            span: (f64, f64),
+            records: &[(f64, Direction, u16)],
+            reset: Option<bool>,
+        ) {
             let (random, id) = (Some([self.flows + 1; 32]), self.next());
             let hello = ClientHello { random, cipher_suites: vec![CipherSuite(program)], ..ClientHello::default() };
             let answer = ServerHello { version: Version::TLS_1_2, cipher_suite: Some(SUITE), ..ServerHello::default() };
             let mut events = vec![(span.0, What::ClientHello(id, &hello)), (span.0, What::ServerHello(id, &answer))];
             events.extend(records.iter().map(|(at, way, length)| (*at, What::TlsData(id, *way, *length))));
-            let closed = What::Closed { flow: id, direction: ToServer, alert: None, reset: false, ttl: 64 };
-            events.extend(self.closes.then_some((span.1, closed)));
+            let closed = |reset| What::Closed { flow: id, direction: ToServer, alert: None, reset, ttl: 64 };
+            let reset = reset.or(self.closes.then_some(false));
+            events.extend(reset.map(|reset| (span.1, closed(reset))));
             self.flow(Protocol::Tcp, ends, span, events);
         }
 
@@ -805,35 +845,6 @@ mod tests {
     }
 
     #[test]
-    fn what_goes_on_from_another_address_with_the_same_port_and_unheard_is_no_connection_of_its_own() {
-        let view = |client: u8, port: u16, begins: bool, (first, last_up): (f64, f64), answered: bool| -> View {
-            let at = |seconds| Timestamp::default().plus_seconds(seconds);
-            let ends = Endpoints { client: ([192, 0, 2, client], port).into(), server: (GATEWAY, 443).into() };
-            let client_hello = begins.then(|| (at(first), FrameRef::default(), None));
-            let mut tls = TlsFacts { client_hello, ..TlsFacts::default() };
-            tls.add_data(at(last_up), FrameRef::default(), ToServer, 100);
-            if answered {
-                tls.add_data(at(last_up), FrameRef::default(), ToClient, 100);
-            }
-            let mut notes = FlowNotes::new(PointId(0));
-            notes.tls = Some(Box::new(tls));
-            let ended = Ended { last_by_direction: [Some(at(last_up)), None], ..Ended::default() };
-            Box::new(notes.take(FlowId(0), Opened::bare(Protocol::Tcp, ends, at(first)), ended))
-        };
-        let left = |moved: View| {
-            let mut others = Vec::new();
-            let tls = vec![view(1, 40_000, true, (0.0, 6.0), true), moved];
-            (without_readdressed(tls, &mut others).len(), others.len())
-        };
-        assert_eq!(left(view(2, 40_000, false, (9.6, 9.6), false)), (1, 1));
-        assert_eq!(left(view(2, 40_000, false, (9.6, 9.6), true)), (2, 0), "the gateway knows it");
-        assert_eq!(left(view(2, 40_001, false, (9.6, 9.6), false)), (2, 0), "another port");
-        assert_eq!(left(view(1, 40_000, false, (9.6, 9.6), false)), (2, 0), "the same client");
-        assert_eq!(left(view(2, 40_000, true, (9.6, 9.6), false)), (2, 0), "it begins here");
-        assert_eq!(left(view(2, 40_000, false, (5.0, 9.6), false)), (2, 0), "both at a time");
-    }
-
-    #[test]
     fn dtls_from_another_address_that_names_the_same_session_is_of_one() {
         let found = |name: [u8; 32]| {
             let mut told = Told::proven();
@@ -890,6 +901,54 @@ mod tests {
         };
         assert_eq!(sessions([484, 512, 900]), 2);
         assert_eq!(sessions([900, 520, 480]), 1, "a reconnect, inside which connections go on");
+    }
+
+    #[test]
+    fn whose_tunnel_is_reset_under_him_does_not_log_in_the_next_moment() {
+        let sessions = |reset: bool, gap: f64, requests: [u16; 3]| {
+            let mut told = Told::new();
+            for (from, requests) in [(0.0, [480, 520, 900]), (20.0 + gap, requests)] {
+                let ask = |n: u8| from + 0.1 + f64::from(n) * 0.2;
+                let talk = (0..)
+                    .zip(requests)
+                    .flat_map(|(n, length)| [(ask(n), ToServer, length), (ask(n) + 0.1, ToClient, 1000)]);
+                told.tls_until((1, GATEWAY), 1, (from, from + 20.0), &talk.collect::<Vec<_>>(), Some(reset));
+                told.dtls((1, GATEWAY), (from + 2.0, from + 19.0), &[from + 3.0]);
+            }
+            told.sessions().len()
+        };
+        assert_eq!(sessions(true, 0.03, [900, 520, 480]), 1);
+        assert_eq!(sessions(false, 0.03, [900, 520, 480]), 2, "he left");
+        assert_eq!(sessions(true, 3.0, [900, 520, 480]), 2, "he had time to");
+        assert_eq!(sessions(true, 0.03, [484, 512, 900]), 2, "he asks what the first login asked");
+    }
+
+    #[test]
+    fn several_who_replace_their_tunnels_at_once_are_told_apart_as_a_whole() {
+        let mut told = Told::new();
+        for (from, until, dtls) in [(0.0, 30.1, 0.4), (5.0, 29.7, 5.4), (30.0, 60.0, 30.25), (30.101, 60.0, 30.35)] {
+            let talk = [(from + 0.1, ToServer, 480), (from + 0.2, ToClient, 1000)];
+            told.tls_until((1, GATEWAY), 1, (from, until), &talk, Some(false));
+            told.dtls((1, GATEWAY), (dtls, until), &[dtls + 0.1]);
+        }
+        let start = |c: &Connection| c.start().seconds_since(Timestamp::default());
+        let found: Vec<Vec<f64>> = told.sessions().iter().map(|s| s.connections.iter().map(start).collect()).collect();
+        assert_eq!(found, [[0.0, 30.101], [5.0, 30.0]], "the first to open takes no tunnel that another fits better");
+    }
+
+    #[test]
+    fn nobody_asks_for_dtls_to_a_tunnel_he_has_left() {
+        let owner = |reset: Option<bool>| {
+            let mut told = Told::new();
+            told.tls((1, GATEWAY), 1, (0.0, 60.0), &[ASKED, ANSWERED]);
+            told.tls_until((1, GATEWAY), 1, (1.0, 1.3), &[(1.1, ToServer, 480), (1.2, ToClient, 1000)], reset);
+            told.dtls((1, GATEWAY), (1.4, 60.0), &[2.0]);
+            let sessions = told.sessions();
+            let of = sessions.iter().filter(|s| !s.dtls.is_empty()).flat_map(|s| &s.connections);
+            of.map(|c| c.start().seconds_since(Timestamp::default())).collect::<Vec<_>>()
+        };
+        assert_eq!(owner(None), [1.0]);
+        assert_eq!(owner(Some(false)), [0.0], "it had been closed");
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! DTLS session. Without them a client that moved is only believed where the capture stood on the client itself.
 
 use super::facts::{AttemptFacts, FlowFacts, RecordNumber, View};
+use super::group::rests;
 use super::proof::Beside;
 use super::{Connection, DtlsFlow, Entry, Point, Proof, Session, vantage};
 use crate::event::{Direction, FrameRef, PointId, Timestamp, Token, Vantage};
@@ -50,6 +51,7 @@ pub fn settle(sessions: &mut Vec<Entry>, others: &mut Vec<View>, points: &[Point
     name_the_same(sessions);
     show_the_same_token(sessions);
     past_the_proxy(sessions);
+    follow_rests(sessions, others);
     roam(sessions, points);
     hop(sessions);
 }
@@ -241,6 +243,41 @@ fn own_tunnels(sessions: &[Entry]) -> Vec<(usize, usize)> {
     merge
 }
 
+/// Connections that went on from another address name the client that has it now: of the tunnels that open there without a login each
+/// client's is the one that opens just as the gateway has refused what went on.
+fn follow_rests(sessions: &mut Vec<Entry>, others: &[View]) {
+    let connections = sessions.iter().enumerate().flat_map(|(i, s)| s.connections.iter().map(move |c| (i, c)));
+    let known = connections.flat_map(|(i, c)| c.views.iter().map(move |view| (i, &**view)));
+    let rests = rests(known, others.iter().map(|flow| &**flow));
+    if rests.is_empty() {
+        return;
+    }
+    let mut pairs = Vec::new();
+    for (home, rest) in rests.iter().filter_map(|(home, place)| Some((*home, others.get(*place)?))) {
+        let ends = rest.opened.endpoints();
+        let is_there = |s: &Session| s.client == ends.client.ip() && s.gateway == Some(ends.server.ip());
+        for (i, session) in sessions.iter().enumerate().filter(|(i, s)| *i != home && is_there(s)) {
+            let Some(next) = session.connections.first().filter(|next| next.role == super::Role::Tunnel) else {
+                continue;
+            };
+            let after = next.start().seconds_since(rest.end());
+            if next.best().opened.syn().is_some() && (-1.0..BACK).contains(&after) {
+                pairs.push((after.abs(), home, i));
+            }
+        }
+    }
+    merge_all(sessions, nearest(&mut pairs).into_iter().map(|(home, next)| (next, home)).collect());
+}
+
+/// Of pairs with what lies between them those that are nearest: each one is in one of them.
+fn nearest(pairs: &mut [(f64, usize, usize)]) -> Vec<(usize, usize)> {
+    pairs.sort_by(|x, y| x.0.total_cmp(&y.0));
+    let (mut from, mut to) = (HashSet::default(), HashSet::default());
+    let is_free =
+        |(_, a, b): &&(f64, usize, usize)| !from.contains(a) && !to.contains(b) && from.insert(*a) && to.insert(*b);
+    pairs.iter().filter(is_free).map(|(_, a, b)| (*a, *b)).collect()
+}
+
 /// A client that has another address all of a sudden, and goes on without a login; seen on the client itself.
 fn roam(sessions: &mut Vec<Entry>, points: &[Point]) {
     let at_client = |s: &Session| -> BTreeSet<PointId> {
@@ -255,31 +292,76 @@ fn roam(sessions: &mut Vec<Entry>, points: &[Point]) {
     let mut merge = Vec::new();
     for (_, mut there) in by_point {
         there.sort_by_key(|i| sessions.get(*i).map(|s| s.start));
-        for pair in there.windows(2) {
-            if let [a, b] = *pair
-                && let (Some(first), Some(second)) = (sessions.get(a), sessions.get(b))
-                && goes_on(first, second)
-            {
-                merge.push((b, a));
-            }
-        }
+        let known = |i: usize| sessions.get(i).map(|session| (i, &**session));
+        let there: Vec<(usize, &Session)> = there.into_iter().filter_map(known).collect();
+        merge.extend(match are_several(&there) {
+            true => sole_moves(&there),
+            false => there
+                .windows(2)
+                .filter_map(|pair| match *pair {
+                    [(a, first), (b, second)] if stopped(first, second).is_some() => Some((b, a)),
+                    _ => None,
+                })
+                .collect(),
+        });
     }
     merge.sort_unstable();
     merge.dedup();
     merge_all(sessions, merge);
 }
 
-/// Did the second begin, without a login and from another address, where the first ended?
-fn goes_on(first: &Session, second: &Session) -> bool {
-    let (Some(last), Some(next)) = (first.tunnels().last(), second.connections.first()) else { return false };
+/// Do clients of several addresses talk at the same time?
+fn are_several(there: &[(usize, &Session)]) -> bool {
+    /// Of a client that moved the last packets may linger, seconds.
+    const LINGERS: f64 = 10.0;
+    there.windows(2).any(|pair| match pair {
+        [(_, a), (_, b)] if a.client != b.client => {
+            let sent = a.outer_views().filter_map(|view| view.last_packet(Direction::ToServer)).max();
+            sent.is_some_and(|sent| sent.seconds_since(b.start) > LINGERS)
+        }
+        _ => false,
+    })
+}
+
+/// Of several clients, those that moved: the second begins where only the first stopped, and nobody else begins then. Each with the
+/// session that it goes on with.
+fn sole_moves(there: &[(usize, &Session)]) -> Vec<(usize, usize)> {
+    let program = |c: Option<&Connection>| c.and_then(|c| super::group::program(c.best()));
+    let mut pairs = Vec::new();
+    for (n, (a, first)) in there.iter().enumerate() {
+        for (b, second) in there.iter().skip(n + 1) {
+            let is_same_program = || {
+                let programs = (program(first.tunnels().last()), program(second.connections.first()));
+                !matches!(programs, (Some(before), Some(now)) if before != now)
+            };
+            if let Some(after) = stopped(first, second).filter(|_| is_same_program()) {
+                pairs.push((after.abs(), *a, *b));
+            }
+        }
+    }
+    let nearest = nearest(&mut pairs);
+    let from: HashSet<usize> = nearest.iter().map(|(a, _)| *a).collect();
+    let to: HashSet<usize> = nearest.iter().map(|(_, b)| *b).collect();
+    let is_rival = |(a, b): (usize, usize), (_, x, y): &(f64, usize, usize)| {
+        *x == a && *y != b && !to.contains(y) || *y == b && *x != a && !from.contains(x)
+    };
+    let sole = nearest.into_iter().filter(|pair| !pairs.iter().any(|other| is_rival(*pair, other)));
+    sole.map(|(a, b)| (b, a)).collect()
+}
+
+/// How long after the first stopped did the second begin, without a login and from another address? `None` if it did not, or too late.
+fn stopped(first: &Session, second: &Session) -> Option<f64> {
+    let (last, next) = (first.tunnels().last()?, second.connections.first()?);
     let from_start = next.best().opened.syn().is_some();
     let over_dtls = first.dtls_since(last).flat_map(|d| &d.views).filter_map(|v| v.last_packet(Direction::ToServer));
     let stopped = over_dtls.chain(last.last_data()).max().unwrap_or(last.end());
-    first.client != second.client
+    let after = next.start().seconds_since(stopped);
+    let goes_on = first.client != second.client
         && first.client.is_ipv4() == second.client.is_ipv4()
         && from_start
         && next.role == super::Role::Tunnel
-        && (-1.0..BACK).contains(&next.start().seconds_since(stopped))
+        && (-1.0..BACK).contains(&after);
+    goes_on.then_some(after)
 }
 
 /// Merges each first session into its second; chains go all the way down.
@@ -379,6 +461,8 @@ impl Session {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::{Syn, TcpHandshake};
+    use crate::session::facts::TlsFacts;
     use crate::session::timing::tests::{at, client};
     use crate::session::{Connection, Role};
 
@@ -405,5 +489,43 @@ mod tests {
         assert!(!joined("[2001:db8::1]:443", [203, 0, 113, 2], 1.0));
         assert!(joined("vpn.example.com:443", [203, 0, 113, 2], 1.0));
         assert!(!joined("vpn.example.com:443", [203, 0, 113, 2], 100.0));
+    }
+
+    #[test]
+    fn of_several_clients_the_only_one_that_stopped_is_the_only_one_that_began_then() {
+        let session = |n: u8, from: f64, until: f64| {
+            let frame = FrameRef::default();
+            let mut view = client([192, 0, 2, n], 1, &[from], 9).flows.remove(0).facts;
+            let mut tls = TlsFacts::default();
+            tls.add_data(at(until), frame, Direction::ToServer, 100);
+            let mut handshake = TcpHandshake::default();
+            handshake.note(Direction::ToServer, Syn { at: at(from), frame, mss: None, timestamps: false });
+            (view.tls, view.opened.handshake) = (Some(Box::new(tls)), Some(Box::new(handshake)));
+            view.opened.first = at(from);
+            *Direction::ToServer.of_mut(&mut view.ended.last_by_direction) = Some(at(until));
+            let mut session = Session::new(IpAddr::from([192, 0, 2, n]), None, 443, Proof::Cstp);
+            session.connections.push(Connection { role: Role::Tunnel, views: vec![view].into() });
+            session.start = at(from);
+            session
+        };
+        let moved = |others: &[(u8, f64, f64)]| {
+            let all = [(1, 0.0, 100.0), (2, 0.5, 30.0)]
+                .iter()
+                .chain(others)
+                .map(|(n, from, until)| session(*n, *from, *until));
+            let mut all: Vec<Session> = all.collect();
+            all.sort_by_key(|session| session.start);
+            let there: Vec<(usize, &Session)> = all.iter().enumerate().collect();
+            assert!(are_several(&there));
+            let client = |i: usize| match all.get(i).map(|session| session.client) {
+                Some(IpAddr::V4(address)) => address.octets()[3],
+                _ => 0,
+            };
+            sole_moves(&there).into_iter().map(|(now, before)| (client(before), client(now))).collect::<Vec<_>>()
+        };
+        assert_eq!(moved(&[(3, 30.4, 100.0)]), [(2, 3)]);
+        assert_eq!(moved(&[(3, 30.4, 50.0), (4, 50.3, 100.0)]), [(3, 4), (2, 3)], "twice");
+        assert_eq!(moved(&[(3, 30.4, 100.0), (4, 0.7, 29.0)]), [], "another stopped then");
+        assert_eq!(moved(&[(3, 30.4, 100.0), (4, 31.0, 100.0)]), [], "another began then");
     }
 }

@@ -123,12 +123,21 @@ impl Open {
 
 /// A connection that may own a DTLS flow, and how well it fits.
 struct Candidate {
+    /// It had been closed before the flow's handshake began: nobody asks for DTLS to a tunnel he has left.
+    is_closed: bool,
     /// Another DTLS flow has it at that moment.
     is_taken: bool,
     fit: Fit,
     /// Seconds from its first answer to the flow's begin, or what stands for them; of two that fit alike the nearer is the owner.
     seconds: f64,
     connection: usize,
+}
+
+impl Candidate {
+    /// Of two with the same rank the nearer is the owner.
+    fn rank(&self) -> (bool, bool, Fit) {
+        (self.is_closed, self.is_taken, self.fit)
+    }
 }
 
 /// How well a connection's first answer fits the begin of a DTLS flow, best first.
@@ -173,12 +182,13 @@ fn candidates(connections: &[Group], flow: &Group, open: &Open, busy: &[Busy]) -
             others.push(connection);
         } else if !(late && is_held()) {
             let is_taken = busy.until.is_some_and(|until| until > flow.start);
-            found.push(Candidate { is_taken, fit, seconds, connection });
+            let before = flow.start.plus_seconds(-SAME_MOMENT);
+            let is_closed = !late && group.closed().is_some_and(|closed| closed < before);
+            found.push(Candidate { is_closed, is_taken, fit, seconds, connection });
         }
     }
-    let rank = |of: &Candidate| (of.is_taken, of.fit);
     found.sort_by(|a, b| {
-        rank(a).cmp(&rank(b)).then(a.seconds.total_cmp(&b.seconds)).then(a.connection.cmp(&b.connection))
+        a.rank().cmp(&b.rank()).then(a.seconds.total_cmp(&b.seconds)).then(a.connection.cmp(&b.connection))
     });
     (found, others)
 }
@@ -186,7 +196,7 @@ fn candidates(connections: &[Group], flow: &Group, open: &Open, busy: &[Busy]) -
 /// Says so when another connection is nearly as good an owner.
 fn runner_up(connections: &[Group], flow: &Group, candidates: &[Candidate]) -> Option<String> {
     let [first, second, ..] = candidates else { return None };
-    if (first.is_taken, first.fit) != (second.is_taken, second.fit) || second.seconds - first.seconds > TOO_CLOSE {
+    if first.rank() != second.rank() || second.seconds - first.seconds > TOO_CLOSE {
         return None;
     }
     // A login connection and its tunnel are no rivals: both are of one session.
