@@ -9,7 +9,7 @@ use crate::finding::{
 use crate::session::heed::is_ignored;
 use crate::session::limits::{
     StuckUpload, largest_inside, largest_passed_to_client, lost_behind_gateway, may_have_left, standstill,
-    stuck_beside_passing, stuck_beyond, stuck_toward_client, stuck_uploads,
+    stuck_beside_passing, stuck_beyond, stuck_toward_client, stuck_uploads, vanished_behind_gateway,
 };
 use crate::session::vanished::{self, Downloads};
 use crate::session::{Channel, Limit, Oversized, Point, Session};
@@ -363,12 +363,16 @@ fn absent(case: &Case<'_>) -> Outcome {
         return lost_in_datagrams(case, lost);
     }
     if let Some(stuck) = stuck_beyond(session) {
+        let why = format!(
+            "a packet of {} B went into the tunnel toward the client {} times and was never acknowledged: not too big for the \
+             tunnel, but lost behind this point or unanswered",
+            stuck.ip_len, stuck.times
+        );
+        if vanishes(case) {
+            return Outcome::clear(why);
+        }
         return Outcome::unsettled(
-            format!(
-                "a packet of {} B went into the tunnel toward the client {} times and was never acknowledged: not too big for the \
-                 tunnel, but lost behind this point or unanswered",
-                stuck.ip_len, stuck.times
-            ),
+            why,
             Some(Wanted { vantage: Vantage::Client, why: "whether the tunnel's large packets arrive" }),
             "data that the gateway sent into the tunnel was never acknowledged",
         );
@@ -383,6 +387,11 @@ fn absent(case: &Case<'_>) -> Outcome {
     }
 }
 
+/// Does another detector tell that it is lost behind the gateway, for its size?
+fn vanishes(case: &Case<'_>) -> bool {
+    vanished_behind_gateway(case.session, |point| case.vantage(point)).is_some()
+}
+
 /// The tunnel took it: whether that is told of the outer path is another detector's matter.
 fn lost_in_datagrams(case: &Case<'_>, lost: &Stuck) -> Outcome {
     let why = format!(
@@ -391,7 +400,7 @@ fn lost_in_datagrams(case: &Case<'_>, lost: &Stuck) -> Outcome {
         lost.ip_len, lost.times
     );
     // At both ends of that way its loss shows.
-    if case.is_at(Vantage::Client) {
+    if case.is_at(Vantage::Client) || vanishes(case) {
         return Outcome::clear(why);
     }
     let wanted = Some(Wanted { vantage: Vantage::Client, why: "whether the tunnel's large packets arrive" });

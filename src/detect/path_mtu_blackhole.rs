@@ -1,12 +1,13 @@
 //! On the outer path large packets of the tunnel never get through while small ones do.
 
-use crate::event::{self, Direction, FrameRef, PointId, Protocol, Timestamp, Vantage};
+use crate::event::{self, Direction, FrameRef, LARGE, PointId, Protocol, Timestamp, Vantage};
 use crate::finding::{
     BothWays, Case, Detector, Evidence, Finding, Grade, Outcome, RuledOut, Severity, Sight, count, elapsed,
     frame_filters,
 };
 use crate::session::Icmp;
 use crate::session::facts::{FlowFacts, IcmpFacts, Probe, Sequence};
+use crate::session::limits::{Vanished, vanished_behind_gateway};
 use crate::session::mtu::LinkMtu;
 
 /// Sendings of one segment, or of one size of probe, without an answer before it counts as a black hole.
@@ -21,8 +22,14 @@ const ALWAYS: u32 = 576;
 /// What a capture at the other end would show.
 const WANTED: &str = "which of the large packets pass there";
 
+/// What a capture at the client would show of what the gateway sent on.
+const ARRIVE: &str = "whether the large packets arrive: then it is the client's own machine that drops them";
+
 const AT_SENDER: Grade = Grade::high("the sending end was captured, and smaller packets passed afterwards");
 const PROBED: Grade = Grade::high("probes of one size went unanswered again and again, and a smaller one was answered");
+const TAKEN: Grade = Grade::high(
+    "packets seen before they enter the tunnel were sent on each time and never acknowledged, while smaller ones were",
+);
 const BEHIND: Grade =
     Grade::medium("captured where the packets should arrive: what came from behind them tells that they did not");
 const ELSEWHERE: Grade = Grade::medium("captured elsewhere");
@@ -43,12 +50,14 @@ Found in the TLS tunnel (`tls`) when a TCP segment was sent at least three times
 smaller packets of the same direction were acknowledged (or, where the connection then fell silent, two or more sent right behind it arrived, as selective acknowledgments tell), and nothing as large got through later; or, captured behind the place where they vanish (medium), when more than 576 bytes did not come for ten seconds or more while \
 three or more small segments from behind them did, and the receiver's acknowledgments end before them. Found in the DTLS tunnel (`dtls`) \
 when the client's search for the path MTU sent records of one size three times or more without an answer, not even by ICMP, and a \
-smaller size was answered by a record as long. Where the client then sent nothing as large, but many large \
+smaller size was answered by a record as long; or when packets inside the tunnel, seen beside the gateway's outside interface or with \
+keys there, were sent three times or more toward the client, left in datagrams of just their length each time, and were never \
+acknowledged, while smaller ones were and none as large ever was. Where the client then sent nothing as large, but many large \
 packets that pass, and hardly anything was missing, its search did what it is for: worth knowing, and no fault. Sizes up to 576 bytes never count. A path that died altogether loses small packets too and is not \
 this; nor is offload, whose super-frames were never on the wire.
 
 Packets inside the tunnel that get stuck at the same time are its victims: their size is not to blame.",
-    confidence: &[PROBED, AT_SENDER, BEHIND, ELSEWHERE],
+    confidence: &[PROBED, AT_SENDER, TAKEN, BEHIND, ELSEWHERE],
     remedy: &[
         "let ICMP type 3 code 4 pass along the path between client and gateway",
         "lower the gateway's MSS for the outer connection (`sysopt connection tcpmss`), which TCP at both ends will heed; affects all TCP through the gateway",
@@ -69,6 +78,9 @@ fn check(case: &Case<'_>) -> Outcome {
     if let Some(hole) = worst.as_ref().filter(|hole| !hole.adapted) {
         return Outcome::Found(Box::new(hole.finding(case)));
     }
+    if let Some(vanished) = vanished_behind_gateway(session, |point| case.vantage(point)) {
+        return Outcome::Found(Box::new(taken(case, &vanished)));
+    }
     let missing = session.tunnels().flat_map(|c| &c.views).flat_map(|view| Missing::of(view));
     if let Some(missing) = missing.max_by(|a, b| a.hole.seconds().total_cmp(&b.hole.seconds())) {
         return Outcome::Found(Box::new(missing.finding(case)));
@@ -83,6 +95,64 @@ fn check(case: &Case<'_>) -> Outcome {
         }
         None if session.connections.is_empty() => Outcome::cannot_tell("the TLS tunnel was not captured", None),
         None => Outcome::clear("no outer TCP packet above 576 B got stuck"),
+    }
+}
+
+/// Packets inside the tunnel that the gateway sent on toward the client, and nobody acknowledged, for their size.
+fn taken(case: &Case<'_>, vanished: &Vanished<'_>) -> Finding {
+    let Vanished { stuck, count: all, outer, datagram, passed } = *vanished;
+    let place = case.place(outer.point);
+    let (since, until) = (stuck.first, stuck.last.plus_seconds(1.0));
+    let icmp = outer.icmp(Direction::ToClient);
+    let carried = datagram.map_or("a datagram of just its length".to_owned(), |(b, _)| format!("a datagram of {b} B"));
+    let smaller = passed.map_or("smaller ones".to_owned(), |bytes| format!("packets up to {bytes} B"));
+    let mut summary = format!(
+        "A packet of {} B inside the tunnel toward the client was sent {} over {}. Each time {carried} left {place}, and none was ever \
+         acknowledged, nor was any other of {} as large, while {smaller} were.",
+        stuck.ip_len,
+        count(u64::from(stuck.times), "time"),
+        elapsed(stuck.last.seconds_since(stuck.first)),
+        count(u64::from(all), "packet"),
+    );
+    // What the path does not carry this way it most often does not carry the other way either.
+    let larger_lost = |came: u32| came >= LARGE && datagram.is_some_and(|(bytes, _)| came < bytes);
+    let from_client = outer.dtls.as_ref().filter(|dtls| Direction::ToServer.of(&dtls.sequence).missing() > 0);
+    let largest = from_client.and_then(|dtls| *Direction::ToServer.of(&dtls.largest_datagram));
+    if let Some((came, _)) = largest.filter(|(came, _)| larger_lost(came.get())) {
+        summary.push_str(&format!(" From the client no datagram above {came} B came either."));
+        if let Some(hint) = u16::try_from(came.get()).ok().and_then(|bytes| LinkMtu(bytes).hint()) {
+            summary.push_str(&format!(" That limit is typical of {hint}."));
+        }
+    }
+    let frames: Vec<FrameRef> = datagram.map(|(_, frame)| frame).into_iter().collect();
+    let shows = "the first datagram that carried it";
+    let mut evidence = vec![Evidence::Frames(frames.clone(), shows.to_owned())];
+    match case.window(outer.point, icmp, since, until) {
+        Ok(window) => {
+            summary.push_str(&format!(" No ICMP that would say what fits came to {place}."));
+            evidence.push(Evidence::Absence(window, format!("no Fragmentation Needed at {place}")));
+        }
+        Err(why) => summary.push_str(&format!(" Whether an ICMP said why cannot be seen: {why}.")),
+    }
+    Finding {
+        severity: Severity::High,
+        grade: TAKEN,
+        headline: "large packets toward the client vanish behind the gateway, and downloads hang".to_owned(),
+        summary,
+        likely: Some("dtls"),
+        ruled_out: vec![
+            RuledOut { what: "packets too big for the tunnel", why: "the gateway sent them on".to_owned() },
+            RuledOut {
+                what: "a dead path",
+                why: "smaller packets toward the client were acknowledged meanwhile".to_owned(),
+            },
+        ],
+        evidence,
+        filters: frame_filters(&frames, shows),
+        // The MSS of the outer connection is none of DTLS.
+        remedy: DETECTOR.remedy.iter().filter(|r| !r.contains("MSS")).map(|r| (*r).to_owned()).collect(),
+        wanted: case.other_end(ARRIVE),
+        ..Finding::default()
     }
 }
 

@@ -3,7 +3,7 @@
 use super::facts::{FlowFacts, IcmpFacts, Run, View};
 use super::mtu;
 use super::reconnect::{Announced, InnerMss};
-use super::{Basis, Channel, DtlsFlow, InnerFlow, Limit, Oversized, Point, Session, vantage};
+use super::{Basis, Channel, DtlsFlow, Icmp, InnerFlow, Limit, Oversized, Point, Session, vantage};
 use crate::event::{Direction, FrameRef, LARGE, Passed, PointId, Protocol, Sizes, Stuck, Timestamp, Vantage, Version};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -290,23 +290,25 @@ const BESIDE: f64 = 1.0;
 
 /// Did datagrams of just the right length leave the gateway beside the packets of that size? Then the tunnel took them.
 fn left_in_datagrams(session: &Session, flow: &InnerFlow, stuck: &Stuck) -> bool {
+    let mut views = session.dtls.iter().flat_map(|dtls| dtls.views.iter().map(move |view| (dtls, view)));
+    views.any(|view| took(session, view, flow, stuck))
+}
+
+/// Did they leave in that flow, as that view shows it?
+fn took(session: &Session, (dtls, view): (&DtlsFlow, &View), flow: &InnerFlow, stuck: &Stuck) -> bool {
     /// Of the packets so many must have left: at the ends of captures some may show on one side only, 1 = all.
     const MOST: f64 = 0.8;
     let meanwhile = |run: &&Run| run.size == stuck.ip_len && run.last >= stuck.first && run.first <= stuck.last;
-    let mut views = session.dtls.iter().flat_map(|dtls| dtls.views.iter().map(move |view| (dtls, view)));
-    let left = |(dtls, view): (&DtlsFlow, &View)| {
-        let fits = carried_in(session, dtls, stuck.ip_len);
-        let datagrams = Direction::ToClient.of(&view.large);
-        let beside = |run: &Run| {
-            let near = |d: &&Run| run.first.seconds_since(d.last) < BESIDE && d.first.seconds_since(run.last) < BESIDE;
-            datagrams.iter().filter(|d| fits.contains(&d.size)).filter(near).map(|d| d.count).sum::<u32>()
-        };
-        let came = || flow.large_toward_client().filter(meanwhile);
-        let all: u32 = came().map(|run| run.count).sum();
-        let taken: u32 = came().map(|run| run.count.min(beside(run))).sum();
-        all >= stuck.times && f64::from(taken) >= MOST * f64::from(all)
+    let fits = carried_in(session, dtls, stuck.ip_len);
+    let datagrams = Direction::ToClient.of(&view.large);
+    let beside = |run: &Run| {
+        let near = |d: &&Run| run.first.seconds_since(d.last) < BESIDE && d.first.seconds_since(run.last) < BESIDE;
+        datagrams.iter().filter(|d| fits.contains(&d.size)).filter(near).map(|d| d.count).sum::<u32>()
     };
-    views.any(left)
+    let came = || flow.large_toward_client().filter(meanwhile);
+    let all: u32 = came().map(|run| run.count).sum();
+    let taken: u32 = came().map(|run| run.count.min(beside(run))).sum();
+    all >= stuck.times && f64::from(taken) >= MOST * f64::from(all)
 }
 
 /// The IP lengths of the datagrams in which that flow would carry an inner packet of that size.
@@ -330,6 +332,61 @@ pub fn lost_behind_gateway(session: &Session) -> Option<&Stuck> {
     let stuck = session.inner.iter().filter_map(|f| Some((f, stuck_toward_client(f)?)));
     let lost = stuck.filter(|(flow, stuck)| stuck.times >= OFTEN && left_in_datagrams(session, flow, stuck));
     lost.map(|(_, stuck)| stuck).max_by_key(|stuck| stuck.times)
+}
+
+/// A packet toward the client that got stuck behind the gateway, though each time the tunnel took it, for its size.
+#[derive(Clone, Copy, Debug)]
+pub struct Vanished<'a> {
+    /// It.
+    pub stuck: &'a Stuck,
+    /// All TCP segments of its size toward the client: none got through.
+    pub count: u32,
+    /// The flow of DTLS that carried it, as seen at the gateway.
+    pub outer: &'a View,
+    /// The datagram that carried it first, if it is known: IP bytes, and its frame.
+    pub datagram: Option<(u32, FrameRef)>,
+    /// The largest inner packet above 576 bytes that got through.
+    pub passed: Option<u32>,
+}
+
+/// The one that was sent most often, while smaller ones got through to the client: then the path behind the gateway lives. Where one as
+/// large ever got through, the flow may have died alone; where the client was captured, the numbers of the records tell what came; and
+/// a gateway that was told by ICMP knows.
+pub fn vanished_behind_gateway(
+    session: &Session,
+    vantage: impl Fn(PointId) -> Option<Vantage>,
+) -> Option<Vanished<'_>> {
+    let is_told =
+        |icmp: &Icmp| !icmp.inner && icmp.toward_client && icmp.facts.quoted.protocol == Protocol::Udp.number();
+    if session.frag_needed().any(is_told) || session.seen_at().any(|id| vantage(id) == Some(Vantage::Client)) {
+        return None;
+    }
+    let flows = || session.inner.iter().filter_map(|f| Some((f, stuck_toward_client(f)?)));
+    let for_its_size = |(flow, stuck): &(&InnerFlow, &Stuck)| {
+        let passed = session.inner.iter().filter_map(passed_toward_client).any(|p| p.ip_len >= stuck.ip_len);
+        let from = stuck.first.plus_seconds(UNDER_WAY);
+        stuck.times >= OFTEN && !passed && passes_between(session, flow, from, stuck.last)
+    };
+    let vanished = flows().filter(for_its_size).filter_map(|(flow, stuck)| {
+        let mut views = session.dtls.iter().flat_map(|dtls| dtls.views.iter().map(move |view| (dtls, view)));
+        let (dtls, outer) = views.find(|(dtls, view)| {
+            vantage(view.point) == Some(Vantage::Outside)
+                && match flow.facts.opened.carrier {
+                    Some(carrier) => view.id == carrier,
+                    None => took(session, (dtls, view), flow, stuck),
+                }
+        })?;
+        let fits = carried_in(session, dtls, stuck.ip_len);
+        let carried = |run: &&Run| fits.contains(&run.size) && run.last >= stuck.first && run.first <= stuck.last;
+        let datagram = Direction::ToClient.of(&outer.large).iter().find(carried).map(|run| (run.size, run.frame));
+        let is_beside = |f: &&InnerFlow| f.facts.point == flow.facts.point && f.facts.opened.protocol == Protocol::Tcp;
+        let here = session.inner.iter().filter(is_beside);
+        let alike = here.flat_map(InnerFlow::large_toward_client).filter(|run| run.size == stuck.ip_len);
+        let count = alike.map(|run| run.count).sum();
+        let passed = largest_passed_to_client(session).map(|(bytes, _)| bytes);
+        Some(Vanished { stuck, count, outer, datagram, passed })
+    });
+    vanished.max_by_key(|vanished| vanished.stuck.times)
 }
 
 /// Did the gateway send as many DTLS records meanwhile, and nothing came back until the end? Then it was among them.
@@ -370,10 +427,17 @@ pub fn standstill(session: &Session) -> Option<Standstill> {
 }
 
 fn stood_still(session: &Session, stuck_flow: &InnerFlow, stuck: &Stuck) -> bool {
-    let beside = || session.inner.iter().filter(|f| f.facts.point == stuck_flow.facts.point);
-    let passed_before = beside().filter_map(passed_toward_client);
-    let meanwhile = |at: Timestamp| stuck.first < at && at <= stuck.last;
-    let passes = beside().any(|f| {
+    let beside = session.inner.iter().filter(|f| f.facts.point == stuck_flow.facts.point);
+    let mut passed_before = beside.filter_map(passed_toward_client);
+    !passes_between(session, stuck_flow, stuck.first, stuck.last)
+        && passed_before.any(|p| p.ip_len >= stuck.ip_len && p.at < stuck.last)
+}
+
+/// Did anything get through to the client behind the one moment, up to the other, as the point of that flow shows?
+fn passes_between(session: &Session, flow: &InnerFlow, from: Timestamp, until: Timestamp) -> bool {
+    let meanwhile = |at: Timestamp| from < at && at <= until;
+    let mut beside = session.inner.iter().filter(|f| f.facts.point == flow.facts.point);
+    beside.any(|f| {
         let sizes = f.facts.ended.sizes.toward(f.toward_client);
         // The answer to a SYN-ACK, or a SYN-ACK, shows that what it answers came through.
         let answered = match f.toward_client {
@@ -381,8 +445,7 @@ fn stood_still(session: &Session, stuck_flow: &InnerFlow, stuck: &Stuck) -> bool
             Direction::ToServer => f.facts.opened.syn_ack().map(|syn| syn.at),
         };
         sizes.progress.into_iter().chain(answered).any(meanwhile)
-    });
-    !passes && passed_before.into_iter().any(|p| p.ip_len >= stuck.ip_len && p.at < stuck.last)
+    })
 }
 
 /// Does nothing but their fate say that packets to the client were too big for it?
@@ -899,6 +962,32 @@ mod tests {
             assert_eq!(bracketed(&session), Some(1346), "{other:?}");
             assert!(stuck_beside_passing(&session).is_none(), "{other:?}");
         }
+    }
+
+    #[test]
+    fn what_the_gateway_sent_on_in_vain_vanished_for_its_size_where_smaller_ones_pass_and_none_as_large_does() {
+        let stuck: &[f64] = &[2.0, 3.0, 5.0, 9.0, 17.0];
+        let vanished = |other: Result<f64, &[f64]>, small: Option<f64>, at_client: bool| {
+            let mut session = session(&[Err(stuck), other]);
+            let carrier = client([192, 0, 2, 7], 77, &[1.0], 9).flows.remove(0).facts;
+            session.inner[0].facts.opened.carrier = Some(carrier.id);
+            let mut beside = client([10, 9, 0, 7], 3, &[1.0], 9).flows.remove(0);
+            beside.facts.ended.sizes = [Sizes::default(), Sizes { progress: small.map(at), ..Sizes::default() }].into();
+            session.inner.push(beside);
+            session.dtls.push(DtlsFlow { views: vec![carrier].into(), continues: None });
+            let there = if at_client { Vantage::Client } else { Vantage::Outside };
+            vanished_behind_gateway(&session, |_| Some(there)).map(|vanished| vanished.stuck.times)
+        };
+        let none: Result<f64, &[f64]> = Err(&[]);
+        assert_eq!(vanished(none, Some(10.0), false), Some(5));
+        assert_eq!(vanished(none, None, false), None, "nothing at all passes");
+        assert_eq!(vanished(none, Some(2.1), false), None, "what was under way");
+        assert_eq!(
+            vanished(Ok(1.0), Some(10.0), false),
+            None,
+            "as large ones had passed: the flow may have died alone"
+        );
+        assert_eq!(vanished(none, Some(10.0), true), None, "there it shows what came");
     }
 
     #[test]
