@@ -296,7 +296,7 @@ pub struct Ended {
     /// Small segments sent again each way since anything last came the other way (TCP only), up to 255; none behind FIN or RST.
     pub unheard: [u8; 2],
     /// TCP sequence numbers of the first byte and of the one expected next, each way; only of a connection whose beginning or end was
-    /// not captured, or of which one side fell silent.
+    /// not captured.
     pub numbers: Option<Box<Numbers>>,
     /// Time of the last packet each way.
     pub last_by_direction: [Option<Timestamp>; 2],

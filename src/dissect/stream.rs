@@ -353,8 +353,7 @@ impl Tcp {
     pub(super) fn total(&self, opened: &Opened, ended: &mut Ended) {
         ended.retransmissions = self.again.map(u32::from);
         ended.unheard = self.unheard;
-        // A side that is not heard any more may go on from another address.
-        let is_whole = self.closed && opened.syn().is_some() && self.unheard == [0, 0];
+        let is_whole = self.closed && opened.syn().is_some();
         ended.numbers = (!is_whole).then(|| Box::new(self.streams.each_ref().map(TcpStream::numbers)));
         let segments = if self.again.iter().any(|again| *again >= MANY_AGAIN) { self.segments } else { [0; 2] };
         if self.seldom.is_some() || segments != [0; 2] {

@@ -2,7 +2,7 @@
 //! Without keys this is graded, and says so where it guesses (the rules are in `docs/protocol.md`).
 
 use super::facts::{FlowFacts, View};
-use super::group::{Group, MOST_CANDIDATES, Pair, group, late, program, rests};
+use super::group::{Group, MOST_CANDIDATES, Pair, group, late, program};
 use super::owners::{LOGIN_AFTER, Owners, last_over_dtls, owners};
 use super::proof::{Beside, Proof};
 use super::reconnect::MINUTE;
@@ -64,7 +64,6 @@ pub(super) fn is_late_talk(flow: &FlowFacts) -> bool {
 pub fn sessions(flows: Vec<View>, points: &[Point]) -> Joined {
     let (outer, mut others): (Vec<_>, Vec<_>) = flows.into_iter().partition(|flow| may_be_outer(flow));
     let (dtls, tls): (Vec<_>, Vec<_>) = outer.into_iter().partition(|f| f.dtls.is_some());
-    let tls = without_rests(tls, &mut others);
     // Pairs in order of appearance: what they showed then lies in memory in the order in which it is asked for.
     let mut places: HashMap<Pair, usize> = HashMap::default();
     let mut tls = by_pair(group(tls, points), &mut places);
@@ -81,20 +80,6 @@ pub fn sessions(flows: Vec<View>, points: &[Point]) -> Joined {
     // In place: of two that begin alike at the same moment either may come first.
     sessions.sort_unstable_by_key(|session| session.order());
     Joined { sessions, others }
-}
-
-/// What goes on from another address is no connection of its own.
-fn without_rests(tls: Vec<View>, others: &mut Vec<View>) -> Vec<View> {
-    let rests: HashSet<usize> = rests(tls.iter().map(|flow| ((), &**flow)), tls.iter().map(|flow| &**flow))
-        .into_iter()
-        .map(|(_, i)| i)
-        .collect();
-    if rests.is_empty() {
-        return tls;
-    }
-    let (rest, whole): (Vec<_>, Vec<_>) = tls.into_iter().enumerate().partition(|(i, _)| rests.contains(i));
-    others.extend(rest.into_iter().map(|(_, flow)| flow));
-    whole.into_iter().map(|(_, flow)| flow).collect()
 }
 
 /// Nobody types a password this fast, seconds.
@@ -855,7 +840,7 @@ mod tests {
         for (from, until, dtls) in [(0.0, 30.1, 0.4), (5.0, 29.7, 5.4), (30.0, 60.0, 30.25), (30.101, 60.0, 30.35)] {
             let talk = [(from + 0.1, ToServer, 480), (from + 0.2, ToClient, 1000)];
             told.tls_until((1, GATEWAY), 1, (from, until), &talk, Some(false));
-            told.dtls((1, GATEWAY), (dtls, until), &[dtls + 0.1]);
+            told.dtls((1, GATEWAY), (dtls, until), &[dtls + 0.1, until - 1.0]);
         }
         let start = |c: &Connection| c.start().seconds_since(Timestamp::default());
         let found: Vec<Vec<f64>> = told.sessions().iter().map(|s| s.connections.iter().map(start).collect()).collect();
