@@ -314,7 +314,7 @@ pub struct Ended {
     /// The same since any new data came the other way: what is only acknowledged is no answer.
     pub in_vain: [u8; 2],
     /// TCP sequence numbers of the first byte and of the one expected next, each way; only of a connection whose beginning or end was
-    /// not captured, or of which one side fell silent.
+    /// not captured.
     pub numbers: Option<Box<Numbers>>,
     /// Time of the last packet each way.
     pub last_by_direction: [Option<Timestamp>; 2],

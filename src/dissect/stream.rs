@@ -407,8 +407,7 @@ impl Tcp {
     pub(super) fn total(&self, opened: &Opened, ended: &mut Ended) {
         ended.retransmissions = self.again.map(u32::from);
         ended.unheard = self.unheard;
-        // A side that is not heard any more may go on from another address.
-        let is_whole = self.closed && opened.syn().is_some() && self.unheard == [0, 0];
+        let is_whole = self.closed && opened.syn().is_some();
         ended.numbers = (!is_whole).then(|| Box::new(self.streams.each_ref().map(TcpStream::numbers)));
         if let Some(seldom) = &self.seldom {
             let zero_windows = seldom.closed.map(|closed| closed.total(ended.last));

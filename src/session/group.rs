@@ -212,47 +212,6 @@ fn numbers_go_on(before: &FlowFacts, after: &FlowFacts, pause: f64) -> bool {
     ways.map(|(next, first)| first.wrapping_sub(next) < most).reduce(|a, b| a && b) == Some(true)
 }
 
-/// Which of those flows are the rest of which known ones, whose clients' address changed under them: a NAT has another address all of a
-/// sudden, ports and TCP sequence numbers go on. With their places among `late`.
-pub(super) fn rests<'a, T: Copy>(
-    known: impl Iterator<Item = (T, &'a FlowFacts)>,
-    late: impl Iterator<Item = &'a FlowFacts>,
-) -> Vec<(T, usize)> {
-    let ports = |flow: &FlowFacts| {
-        let ends = flow.opened.endpoints();
-        (flow.point, ends.server, ends.client.port())
-    };
-    let mut by_ports: HashMap<_, Vec<(usize, &FlowFacts)>> = HashMap::default();
-    for (place, flow) in late.enumerate() {
-        if flow.tls.is_some() && !begins_here(flow) && random(flow).is_none() {
-            by_ports.entry(ports(flow)).or_default().push((place, flow));
-        }
-    }
-    if by_ports.is_empty() {
-        return Vec::new();
-    }
-    let mut found = Vec::new();
-    for (of, before) in known {
-        let after = by_ports.get(&ports(before)).map_or(&[][..], Vec::as_slice).iter().take(MOST_CANDIDATES);
-        found.extend(after.filter(|(_, after)| is_rest(before, after)).map(|(place, _)| (of, *place)));
-    }
-    found
-}
-
-/// Does a connection without a beginning go on, from another address, where its client was heard last?
-fn is_rest(before: &FlowFacts, after: &FlowFacts) -> bool {
-    /// No more was under way when the address changed, bytes.
-    const UNDER_WAY: u32 = 1 << 24;
-    let [ends, others] = [before, after].map(|flow| flow.opened.endpoints().client.ip());
-    let first = after.opened.first;
-    let was_left = before.last_packet(Direction::ToServer).is_some_and(|last| last < first.plus_seconds(1.0));
-    let next = before.ended.numbers.as_ref().and_then(|numbers| Some((*Direction::ToServer.of(numbers))?.1));
-    let from = after.ended.numbers.as_ref().and_then(|numbers| Some((*Direction::ToServer.of(numbers))?.0));
-    let goes_on =
-        next.zip(from).is_some_and(|(next, from)| (from.wrapping_sub(next) as i32).unsigned_abs() < UNDER_WAY);
-    ends != others && before.opened.first < first && was_left && goes_on
-}
-
 /// Do the numbers of the DTLS records go on?
 fn records_go_on(before: &FlowFacts, after: &FlowFacts) -> bool {
     let (Some(before), Some(after)) = (&before.dtls, &after.dtls) else { return false };
@@ -307,7 +266,7 @@ pub(super) fn program(flow: &FlowFacts) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::{Endpoints, FrameRef, Opened, Protocol};
+    use crate::event::FrameRef;
     use crate::session::facts::{Closed, TlsFacts};
     use crate::session::timing::tests::{at, client};
     use Direction::{ToClient, ToServer};
@@ -331,26 +290,5 @@ mod tests {
         assert_eq!(died(8, &goodbye, 40.0), Some(34.0), "it lived on");
         assert_eq!(died(8, &[(8.0, ToServer), (26.0, ToClient)], 26.1), Some(8.0), "the gateway's last word, late");
         assert_eq!(died(8, &[(30.0, ToServer), (30.1, ToClient)], 30.2).map(f64::round), Some(30.0));
-    }
-
-    #[test]
-    fn a_connection_whose_ports_and_numbers_go_on_from_another_address_is_the_rest_of_one() {
-        let flow = |address: u8, port: u16, from: f64, until: f64, numbers: (u32, u32)| {
-            let mut flow = client([10, 9, 0, 7], 1, &[0.0], 9).flows.remove(0).facts;
-            let endpoints =
-                Endpoints { client: ([192, 0, 2, address], port).into(), server: ([203, 0, 113, 2], 443).into() };
-            flow.opened = Opened::bare(Protocol::Tcp, endpoints, at(from));
-            flow.ended.numbers = Some(Box::new([Some(numbers), None]));
-            flow.ended.last_by_direction = [Some(at(until)), None];
-            flow.tls = Some(Box::default());
-            flow
-        };
-        let known = flow(1, 40_000, 0.0, 30.0, (100, u32::MAX - 50));
-        let is_found = |late: View| rests([((), &*known)].into_iter(), [&*late].into_iter()) == [((), 0)];
-        assert!(is_found(flow(2, 40_000, 36.0, 36.1, (10, 90))));
-        assert!(!is_found(flow(2, 40_001, 36.0, 36.1, (10, 90))), "another port");
-        assert!(!is_found(flow(1, 40_000, 36.0, 36.1, (10, 90))), "the same address: it is that connection");
-        assert!(!is_found(flow(2, 40_000, 36.0, 36.1, (900_000_000, 900_000_090))), "other numbers");
-        assert!(!is_found(flow(2, 40_000, 16.0, 36.1, (10, 90))), "its client still spoke from the old address");
     }
 }

@@ -1,19 +1,19 @@
 //! Flows to sessions: connections of one client to one gateway are parents, tunnels, DTLS attempts and reconnects of sessions.
 //! Without keys this is graded, and says so where it guesses (the rules are in `docs/protocol.md`).
 
-use super::facts::{FlowFacts, View};
-use super::group::{Group, MOST_CANDIDATES, Pair, group, late, program, rests};
+use super::facts::{FlowFacts, TlsFacts, View};
+use super::group::{Group, MOST_CANDIDATES, Pair, begins_here, group, late, program};
 use super::owners::{LOGIN_AFTER, Owners, last_over_dtls, owners};
 use super::proof::{Beside, Proof};
 use super::reconnect::MINUTE;
 use super::replaced;
 use super::shape::{Shape, asks_again, converses, exchanges};
 use super::{Confidence, Connection, DtlsFlow, Entry, Point, Role, Session, attempt};
-use crate::event::{Timestamp, Token};
+use crate::event::{Direction, PointId, Timestamp, Token};
 use crate::maps::{HashMap, HashSet};
 use std::collections::{BTreeMap, BTreeSet};
 use std::iter::Peekable;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::vec;
 
 /// A tunnel that reconnects does so within this many seconds (openconnect gives up after 300).
@@ -65,7 +65,7 @@ pub(super) fn is_late_talk(flow: &FlowFacts) -> bool {
 pub fn sessions(flows: Vec<View>, points: &[Point]) -> Joined {
     let (outer, mut others): (Vec<_>, Vec<_>) = flows.into_iter().partition(|flow| may_be_outer(flow));
     let (dtls, tls): (Vec<_>, Vec<_>) = outer.into_iter().partition(|f| f.dtls.is_some());
-    let tls = without_rests(tls, &mut others);
+    let tls = without_readdressed(tls, &mut others);
     // Pairs in order of appearance: what they showed then lies in memory in the order in which it is asked for.
     let mut places: HashMap<Pair, usize> = HashMap::default();
     let mut tls = by_pair(group(tls, points), &mut places);
@@ -84,18 +84,35 @@ pub fn sessions(flows: Vec<View>, points: &[Point]) -> Joined {
     Joined { sessions, others }
 }
 
-/// What goes on from another address is no connection of its own.
-fn without_rests(tls: Vec<View>, others: &mut Vec<View>) -> Vec<View> {
-    let rests: HashSet<usize> = rests(tls.iter().map(|flow| ((), &**flow)), tls.iter().map(|flow| &**flow))
-        .into_iter()
-        .map(|(_, i)| i)
-        .collect();
-    if rests.is_empty() {
-        return tls;
+/// Sets aside what is no connection of its own: the rest of one whose client a NAT gave another address. It has the same port, goes on
+/// where that fell silent, and the gateway, which never heard of it, answers with nothing but a RST.
+fn without_readdressed(tls: Vec<View>, others: &mut Vec<View>) -> Vec<View> {
+    type Place = (PointId, SocketAddr, u16);
+    let place = |flow: &FlowFacts| -> Place {
+        let ends = flow.opened.endpoints();
+        (flow.point, ends.server, ends.client.port())
+    };
+    let is_unheard = |flow: &FlowFacts| {
+        let said = |tls: &TlsFacts| Direction::ToClient.of(&tls.data).records;
+        !begins_here(flow) && flow.tls.as_deref().map(said) == Some(0)
+    };
+    let unheard: HashSet<Place> = tls.iter().filter(|flow| is_unheard(flow)).map(|flow| place(flow)).collect();
+    let mut silent: HashMap<Place, Vec<(IpAddr, Timestamp)>> = HashMap::default();
+    for flow in tls.iter().filter(|flow| begins_here(flow) && unheard.contains(&place(flow))) {
+        if let Some(last) = flow.last_packet(Direction::ToServer) {
+            silent.entry(place(flow)).or_default().push((flow.opened.endpoints().client.ip(), last));
+        }
     }
-    let (rest, whole): (Vec<_>, Vec<_>) = tls.into_iter().enumerate().partition(|(i, _)| rests.contains(i));
-    others.extend(rest.into_iter().map(|(_, flow)| flow));
-    whole.into_iter().map(|(_, flow)| flow).collect()
+    let goes_on = |flow: &View| {
+        let client = flow.opened.endpoints().client.ip();
+        let is_before = |(other, last): &(IpAddr, Timestamp)| {
+            *other != client && (0.0..RECONNECT_WITHIN).contains(&flow.opened.first.seconds_since(*last))
+        };
+        is_unheard(flow) && silent.get(&place(flow)).is_some_and(|silent| silent.iter().any(is_before))
+    };
+    let (readdressed, own): (Vec<View>, Vec<View>) = tls.into_iter().partition(goes_on);
+    others.extend(readdressed);
+    own
 }
 
 /// Nobody types a password this fast, seconds.
@@ -341,7 +358,10 @@ fn chain(
         // Of two users behind one address, the one who closes his tunnel as this one opens replaces it.
         let is_replaced = |home: usize| replaced_by(last_of(home)) == Some(i);
         // Whoever goes on with another tunnel does not have this one beside it.
-        let goes_elsewhere = |home: usize| replaced_by(last_of(home)).is_some_and(|next| next != i);
+        let goes_elsewhere = |home: usize| {
+            let next = replaced_by(last_of(home)).filter(|next| *next != i).and_then(|next| connections.get(next));
+            next.is_some_and(|next| group.end() > next.start)
+        };
         let in_time = |death: &Timestamp| *death <= alive_from && group.start.seconds_since(*death) <= RECONNECT_WITHIN;
         // The one that died last is the likeliest to be continued, if none is replaced.
         let likeliest = || {
@@ -547,6 +567,7 @@ mod tests {
         CipherSuite, ClientHello, DtlsMessage, DtlsRecordSeen, Ended, Endpoints, Event, FlowId, FrameRef, Opened,
         PointId, Protocol, ServerHello, SessionId, Version, What,
     };
+    use crate::session::facts::FlowNotes;
     use crate::session::tracker::{Limits, Tracker};
 
     const GATEWAY: [u8; 4] = [203, 0, 113, 2];
@@ -904,6 +925,35 @@ mod tests {
     }
 
     #[test]
+    fn what_goes_on_from_another_address_with_the_same_port_and_unheard_is_no_connection_of_its_own() {
+        let view = |client: u8, port: u16, begins: bool, (first, last_up): (f64, f64), answered: bool| -> View {
+            let at = |seconds| Timestamp::default().plus_seconds(seconds);
+            let ends = Endpoints { client: ([192, 0, 2, client], port).into(), server: (GATEWAY, 443).into() };
+            let client_hello = begins.then(|| (at(first), FrameRef::default(), None));
+            let mut tls = TlsFacts { client_hello, ..TlsFacts::default() };
+            tls.add_data(at(last_up), FrameRef::default(), ToServer, 100);
+            if answered {
+                tls.add_data(at(last_up), FrameRef::default(), ToClient, 100);
+            }
+            let mut notes = FlowNotes::new(PointId(0));
+            notes.tls = Some(Box::new(tls));
+            let ended = Ended { last_by_direction: [Some(at(last_up)), None], ..Ended::default() };
+            Box::new(notes.take(FlowId(0), Opened::bare(Protocol::Tcp, ends, at(first)), ended))
+        };
+        let left = |moved: View| {
+            let mut others = Vec::new();
+            let tls = vec![view(1, 40_000, true, (0.0, 6.0), true), moved];
+            (without_readdressed(tls, &mut others).len(), others.len())
+        };
+        assert_eq!(left(view(2, 40_000, false, (9.6, 9.6), false)), (1, 1));
+        assert_eq!(left(view(2, 40_000, false, (9.6, 9.6), true)), (2, 0), "the gateway knows it");
+        assert_eq!(left(view(2, 40_001, false, (9.6, 9.6), false)), (2, 0), "another port");
+        assert_eq!(left(view(1, 40_000, false, (9.6, 9.6), false)), (2, 0), "the same client");
+        assert_eq!(left(view(2, 40_000, true, (9.6, 9.6), false)), (2, 0), "it begins here");
+        assert_eq!(left(view(2, 40_000, false, (5.0, 9.6), false)), (2, 0), "both at a time");
+    }
+
+    #[test]
     fn whose_tunnel_is_reset_under_him_does_not_log_in_the_next_moment() {
         let sessions = |reset: bool, gap: f64, requests: [u16; 3]| {
             let mut told = Told::new();
@@ -929,7 +979,7 @@ mod tests {
         for (from, until, dtls) in [(0.0, 30.1, 0.4), (5.0, 29.7, 5.4), (30.0, 60.0, 30.25), (30.101, 60.0, 30.35)] {
             let talk = [(from + 0.1, ToServer, 480), (from + 0.2, ToClient, 1000)];
             told.tls_until((1, GATEWAY), 1, (from, until), &talk, Some(false));
-            told.dtls((1, GATEWAY), (dtls, until), &[dtls + 0.1]);
+            told.dtls((1, GATEWAY), (dtls, until), &[dtls + 0.1, until - 1.0]);
         }
         let start = |c: &Connection| c.start().seconds_since(Timestamp::default());
         let found: Vec<Vec<f64>> = told.sessions().iter().map(|s| s.connections.iter().map(start).collect()).collect();

@@ -4,7 +4,6 @@
 //! DTLS session. Without them a client that moved is only believed where the capture stood on the client itself.
 
 use super::facts::{AttemptFacts, FlowFacts, RecordNumber, View};
-use super::group::rests;
 use super::proof::Beside;
 use super::{Connection, DtlsFlow, Entry, Point, Proof, Session, vantage};
 use crate::event::{Direction, FrameRef, PointId, Timestamp, Token, Vantage};
@@ -51,7 +50,6 @@ pub fn settle(sessions: &mut Vec<Entry>, others: &mut Vec<View>, points: &[Point
     name_the_same(sessions);
     show_the_same_token(sessions);
     past_the_proxy(sessions);
-    follow_rests(sessions, others);
     roam(sessions, points);
     hop(sessions);
 }
@@ -241,32 +239,6 @@ fn own_tunnels(sessions: &[Entry]) -> Vec<(usize, usize)> {
         merge.extend(next.map(|next| (next, home)));
     }
     merge
-}
-
-/// Connections that went on from another address name the client that has it now: of the tunnels that open there without a login each
-/// client's is the one that opens just as the gateway has refused what went on.
-fn follow_rests(sessions: &mut Vec<Entry>, others: &[View]) {
-    let connections = sessions.iter().enumerate().flat_map(|(i, s)| s.connections.iter().map(move |c| (i, c)));
-    let known = connections.flat_map(|(i, c)| c.views.iter().map(move |view| (i, &**view)));
-    let rests = rests(known, others.iter().map(|flow| &**flow));
-    if rests.is_empty() {
-        return;
-    }
-    let mut pairs = Vec::new();
-    for (home, rest) in rests.iter().filter_map(|(home, place)| Some((*home, others.get(*place)?))) {
-        let ends = rest.opened.endpoints();
-        let is_there = |s: &Session| s.client == ends.client.ip() && s.gateway == Some(ends.server.ip());
-        for (i, session) in sessions.iter().enumerate().filter(|(i, s)| *i != home && is_there(s)) {
-            let Some(next) = session.connections.first().filter(|next| next.role == super::Role::Tunnel) else {
-                continue;
-            };
-            let after = next.start().seconds_since(rest.end());
-            if next.best().opened.syn().is_some() && (-1.0..BACK).contains(&after) {
-                pairs.push((after.abs(), home, i));
-            }
-        }
-    }
-    merge_all(sessions, nearest(&mut pairs).into_iter().map(|(home, next)| (next, home)).collect());
 }
 
 /// Of pairs with what lies between them those that are nearest: each one is in one of them.
