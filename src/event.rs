@@ -172,6 +172,9 @@ pub struct Unsealed {
     pub misframed: u32,
 }
 
+/// One machine takes no longer from one of its interfaces to another, though its clock count in milliseconds, nanoseconds.
+pub const ONE_PLACE: i64 = 2_000_000;
+
 /// From how many bytes on (IP header included) a DF packet is told one by one: every host must accept 576 (RFC 791 §3.1).
 pub const LARGE: u32 = 577;
 

@@ -5,7 +5,7 @@ pub use crate::session::{Basis, Confidence};
 
 use crate::event::{FrameRef, PointId, Timestamp, Vantage};
 use crate::session::coverage::{hides, partly};
-use crate::session::{Point, Session, TcpSeen};
+use crate::session::{Connection, Point, Session, TcpSeen};
 use schemars::JsonSchema;
 use serde::Serialize;
 use std::borrow::Cow;
@@ -304,6 +304,19 @@ pub struct Filter {
     pub shows: String,
     /// How many frames it selects there, when known.
     pub frames: Option<u64>,
+}
+
+impl Filter {
+    /// One for a tunnel connection.
+    pub fn tunnel(connection: &Connection) -> Filter {
+        let opened = &connection.best().opened;
+        Filter {
+            filter: format!("tcp.stream == {}", opened.stream),
+            capture: opened.first_frame.capture,
+            shows: format!("tunnel connection from port {}", opened.endpoints().client.port()),
+            frames: None,
+        }
+    }
 }
 
 impl Case<'_> {

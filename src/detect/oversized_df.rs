@@ -9,7 +9,7 @@ use crate::finding::{
 use crate::session::heed::is_ignored;
 use crate::session::limits::{
     StuckUpload, largest_inside, largest_passed_to_client, lost_behind_gateway, may_have_left, standstill,
-    stuck_beside_passing, stuck_beyond, stuck_toward_client, stuck_uploads, vanished_behind_gateway,
+    stuck_beside_passing, stuck_beyond, stuck_toward_client, stuck_uploads, taken_in_vain,
 };
 use crate::session::vanished::{self, Downloads};
 use crate::session::{Channel, Limit, Oversized, Point, Session};
@@ -368,7 +368,7 @@ fn absent(case: &Case<'_>) -> Outcome {
              tunnel, but lost behind this point or unanswered",
             stuck.ip_len, stuck.times
         );
-        if vanishes(case) {
+        if is_taken_in_vain(case) {
             return Outcome::clear(why);
         }
         return Outcome::unsettled(
@@ -388,8 +388,8 @@ fn absent(case: &Case<'_>) -> Outcome {
 }
 
 /// Does another detector tell that it is lost behind the gateway, for its size?
-fn vanishes(case: &Case<'_>) -> bool {
-    vanished_behind_gateway(case.session, |point| case.vantage(point)).is_some()
+fn is_taken_in_vain(case: &Case<'_>) -> bool {
+    taken_in_vain(case.session, |point| case.vantage(point)).is_some()
 }
 
 /// The tunnel took it: whether that is told of the outer path is another detector's matter.
@@ -400,7 +400,7 @@ fn lost_in_datagrams(case: &Case<'_>, lost: &Stuck) -> Outcome {
         lost.ip_len, lost.times
     );
     // At both ends of that way its loss shows.
-    if case.is_at(Vantage::Client) || vanishes(case) {
+    if case.is_at(Vantage::Client) || is_taken_in_vain(case) {
         return Outcome::clear(why);
     }
     let wanted = Some(Wanted { vantage: Vantage::Client, why: "whether the tunnel's large packets arrive" });

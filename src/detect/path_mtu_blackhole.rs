@@ -7,7 +7,7 @@ use crate::finding::{
 };
 use crate::session::Icmp;
 use crate::session::facts::{FlowFacts, IcmpFacts, Probe, Sequence};
-use crate::session::limits::{Vanished, vanished_behind_gateway};
+use crate::session::limits::{Taken, taken_in_vain};
 use crate::session::mtu::LinkMtu;
 
 /// Sendings of one segment, or of one size of probe, without an answer before it counts as a black hole.
@@ -78,8 +78,8 @@ fn check(case: &Case<'_>) -> Outcome {
     if let Some(hole) = worst.as_ref().filter(|hole| !hole.adapted) {
         return Outcome::Found(Box::new(hole.finding(case)));
     }
-    if let Some(vanished) = vanished_behind_gateway(session, |point| case.vantage(point)) {
-        return Outcome::Found(Box::new(taken(case, &vanished)));
+    if let Some(taken) = taken_in_vain(session, |point| case.vantage(point)) {
+        return Outcome::Found(Box::new(in_vain(case, &taken)));
     }
     let missing = session.tunnels().flat_map(|c| &c.views).flat_map(|view| Missing::of(view));
     if let Some(missing) = missing.max_by(|a, b| a.hole.seconds().total_cmp(&b.hole.seconds())) {
@@ -99,8 +99,8 @@ fn check(case: &Case<'_>) -> Outcome {
 }
 
 /// Packets inside the tunnel that the gateway sent on toward the client, and nobody acknowledged, for their size.
-fn taken(case: &Case<'_>, vanished: &Vanished<'_>) -> Finding {
-    let Vanished { stuck, count: all, outer, datagram, passed } = *vanished;
+fn in_vain(case: &Case<'_>, taken: &Taken<'_>) -> Finding {
+    let Taken { stuck, count: all, outer, datagram, passed } = *taken;
     let place = case.place(outer.point);
     let (since, until) = (stuck.first, stuck.last.plus_seconds(1.0));
     let icmp = outer.icmp(Direction::ToClient);

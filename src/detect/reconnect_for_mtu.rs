@@ -175,7 +175,7 @@ fn finding(case: &Case<'_>, seam: &Reconnect) -> Finding {
         },
         summary,
         evidence,
-        filters: [old, new].into_iter().flatten().map(stream_filter).collect(),
+        filters: [old, new].into_iter().flatten().map(Filter::tunnel).collect(),
         remedy: remedy::equal_mtus(session).into_iter().collect(),
         ..Finding::default()
     }
@@ -185,16 +185,6 @@ fn finding(case: &Case<'_>, seam: &Reconnect) -> Finding {
 fn recovers(session: &Session, seam: &Reconnect) -> Option<Timestamp> {
     let completed = session.dtls.iter().flat_map(|d| d.attempts()).filter_map(|(_, a)| Some(a.completed_at()?.0));
     completed.filter(|at| *at > seam.at).min()
-}
-
-fn stream_filter(connection: &Connection) -> Filter {
-    let opened = &connection.best().opened;
-    Filter {
-        filter: format!("tcp.stream == {}", opened.stream),
-        capture: opened.first_frame.capture,
-        shows: format!("tunnel connection from port {}", opened.endpoints().client.port()),
-        frames: None,
-    }
 }
 
 /// From the inside only the client's new, lower MSS is seen.

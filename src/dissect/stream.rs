@@ -5,17 +5,14 @@ use super::proxy::Connect;
 use super::{Bench, Carried, Limits, Losses, Place, Told, is_super_frame, syn};
 use crate::decrypt::Keyring;
 use crate::event::{
-    Direction, Ended, Event, FrameRef, Hole, LARGE, Lapse, Opened, SeldomInEnded, Syn, TcpHandshake, Timestamp,
-    Unsealed, Vanished, What, ZeroWindow,
+    Direction, Ended, Event, FrameRef, Hole, LARGE, Lapse, ONE_PLACE, Opened, SeldomInEnded, Syn, TcpHandshake,
+    Timestamp, Unsealed, Vanished, What, ZeroWindow,
 };
 use crate::flow::probe::{SizeProbe, SizesByDirection};
 use crate::flow::tcp::{Chunk, Kind, Mark, TcpStream};
 use crate::packet::{Packet, TcpSegment};
 use crate::tls::record::{PATIENCE, Record, RecordScanner, Verdict, may_begin};
 use crate::tls::{Alert, ContentType, Handshake, HandshakeReader};
-
-/// Bytes counted as one, so that a count up to more than [`PATIENCE`] takes little room.
-const LOT: u32 = 8;
 
 /// A TCP flow.
 #[derive(Debug, Default)]
@@ -38,7 +35,7 @@ pub(super) struct Tcp {
     streams: [TcpStream; 2],
     probes: [SizeProbe; 2],
     /// Segments sent again each way.
-    again: [u16; 2],
+    again: [u32; 2],
     /// The last data segment each way.
     last: [Option<Sent>; 2],
     /// The TTL or hop limit of the last new data each way.
@@ -47,9 +44,8 @@ pub(super) struct Tcp {
     silence: u16,
     /// TLS, or too early to tell.
     reading: Option<Box<Reading>>,
-    /// Before that, so many [`LOT`]s of bytes in the middle of something, without a record's beginning; more than [`PATIENCE`] are another
-    /// protocol.
-    hunted: u16,
+    /// Before that, so many bytes in the middle of something, without a record's beginning; more than [`PATIENCE`] are another protocol.
+    hunted: u32,
 }
 
 /// A data segment, and which bytes of its direction are fresh.
@@ -67,7 +63,7 @@ struct Sent {
 /// What is known of the bytes: [`Tcp::reading`] and [`Tcp::hunted`].
 struct Tls<'a> {
     reading: &'a mut Option<Box<Reading>>,
-    hunted: &'a mut u16,
+    hunted: &'a mut u32,
 }
 
 #[derive(Debug)]
@@ -239,8 +235,6 @@ impl Tcp {
     /// Notes a SYN, a SYN-ACK or what answers that.
     #[cold]
     fn shake(&mut self, place: Place, segment: &TcpSegment<'_>, is_elsewhere: bool) {
-        /// One machine takes no longer from one of its interfaces to another, though its clock count in milliseconds, nanoseconds.
-        const ONE_PLACE: i64 = 2_000_000;
         let handshake = self.handshake.get_or_insert_default();
         let way = if segment.has(TcpSegment::ACK) { Direction::ToClient } else { Direction::ToServer };
         let is_later = |first: Syn| place.at.nanos_since(first.at) >= ONE_PLACE;
@@ -322,7 +316,7 @@ impl Tcp {
         let mark = Mark { at: Some(at), tsval: segment.tsval, id };
         match kind {
             Kind::OutOfOrder => direction.of_mut(&mut self.streams).mark(segment.seq, mark),
-            Kind::New => return fills_hole(waiting, mark, self.round_trip()),
+            Kind::New => return fills_hole(waiting, mark, || self.round_trip()),
             _ => {}
         }
         false
@@ -340,7 +334,7 @@ impl Tcp {
             && self.reading.as_ref().is_some_and(|reading| reading.opened.is_none())
             && self.streams.iter().all(|stream| stream.closed() && !stream.has_hole())
         {
-            (self.reading, self.hunted) = (None, u16::MAX);
+            (self.reading, self.hunted) = (None, u32::MAX);
         }
     }
 
@@ -405,7 +399,7 @@ impl Tcp {
     }
 
     pub(super) fn total(&self, opened: &Opened, ended: &mut Ended) {
-        ended.retransmissions = self.again.map(u32::from);
+        ended.retransmissions = self.again;
         ended.unheard = self.unheard;
         let is_whole = self.closed && opened.syn().is_some();
         ended.numbers = (!is_whole).then(|| Box::new(self.streams.each_ref().map(TcpStream::numbers)));
@@ -427,10 +421,10 @@ impl Tcp {
 
 /// Does it fill a hole, and had its sender taken it for lost? Where the receiver stands the first sending never showed. `waiting` is how
 /// much waited behind the hole, and the mark of what is next to it.
-fn fills_hole(waiting: Option<(usize, Mark)>, segment: Mark, round_trip: Option<f64>) -> bool {
+fn fills_hole(waiting: Option<(usize, Mark)>, segment: Mark, round_trip: impl FnOnce() -> Option<f64>) -> bool {
     /// So many segments behind one make a sender send it again (RFC 5681 §3.2).
     const LOST: usize = 3;
-    waiting.is_some_and(|(behind, next)| behind >= LOST && left_after(segment, next, round_trip))
+    waiting.is_some_and(|(behind, next)| behind >= LOST && left_after(segment, next, round_trip()))
 }
 
 /// Did a segment leave after another that was captured before it? If not, the two only came in another order.
@@ -512,7 +506,7 @@ pub(super) fn take(
     let again = is_old && !twice;
     let is_late = segment.payload_len > 0 && tcp.comes_late(direction, segment, packet.ip.id, place.at, kind, waiting);
     let resent = direction.of_mut(&mut tcp.again);
-    *resent = resent.saturating_add(u16::from(again || is_late));
+    *resent = resent.saturating_add(u32::from(again || is_late));
     let is_small = packet.ip.total_len < LARGE;
     // What a client has left need not answer it; a gateway's FIN is answered wherever there is a client.
     let is_awaited = !tcp.closed || direction == Direction::ToClient;
@@ -610,7 +604,7 @@ fn read(
 ) {
     let Tls { reading, hunted } = tls;
     if reading.is_none() {
-        if u32::from(**hunted) * LOT > PATIENCE {
+        if **hunted > PATIENCE {
             return;
         }
         let passed_over = match chunk {
@@ -620,7 +614,7 @@ fn read(
             Chunk::Missing(count) => *count,
         };
         if passed_over > 0 {
-            **hunted = hunted.saturating_add(u16::try_from(passed_over.div_ceil(LOT)).unwrap_or(u16::MAX));
+            **hunted = hunted.saturating_add(passed_over);
             return;
         }
         let scanner = || if from_start { RecordScanner::new() } else { RecordScanner::midway() };
@@ -676,7 +670,7 @@ fn read(
     }
     seen.losses.lost_syncs += u64::from(scanner.lost_syncs().saturating_sub(before));
     if scanner.verdict() == Verdict::NotTls {
-        (**reading, **hunted) = (None, u16::MAX);
+        (**reading, **hunted) = (None, u32::MAX);
     }
 }
 
@@ -878,13 +872,13 @@ mod tests {
             id,
         };
         let filled = |behind: usize, segment: Mark, trip: Option<f64>| {
-            fills_hole(Some((behind, mark(0.0, segment.tsval.map(|_| u32::MAX), 1000))), segment, trip)
+            fills_hole(Some((behind, mark(0.0, segment.tsval.map(|_| u32::MAX), 1000))), segment, || trip)
         };
         let (lost, late) = (mark(0.05, Some(30), 1010), mark(0.05, Some(u32::MAX), 999));
         assert!(filled(3, lost, None));
         assert!(!filled(2, lost, None), "too few for a sender to take it for lost");
         assert!(!filled(9, late, None), "it left no later: packets in another order");
-        assert!(!fills_hole(None, lost, None), "no hole");
+        assert!(!fills_hole(None, lost, || None), "no hole");
         let bare = |seconds, id| mark(seconds, None, id);
         assert!(!filled(9, bare(0.05, 998), None), "its id was counted before");
         assert!(filled(9, bare(0.05, 1003), Some(0.04)));

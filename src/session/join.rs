@@ -103,6 +103,9 @@ fn without_readdressed(tls: Vec<View>, others: &mut Vec<View>) -> Vec<View> {
             silent.entry(place(flow)).or_default().push((flow.opened.endpoints().client.ip(), last));
         }
     }
+    if silent.is_empty() {
+        return tls;
+    }
     let goes_on = |flow: &View| {
         let client = flow.opened.endpoints().client.ip();
         let is_before = |(other, last): &(IpAddr, Timestamp)| {

@@ -290,8 +290,11 @@ const BESIDE: f64 = 1.0;
 
 /// Did datagrams of just the right length leave the gateway beside the packets of that size? Then the tunnel took them.
 fn left_in_datagrams(session: &Session, flow: &InnerFlow, stuck: &Stuck) -> bool {
-    let mut views = session.dtls.iter().flat_map(|dtls| dtls.views.iter().map(move |view| (dtls, view)));
-    views.any(|view| took(session, view, flow, stuck))
+    dtls_views(session).any(|view| took(session, view, flow, stuck))
+}
+
+fn dtls_views(session: &Session) -> impl Iterator<Item = (&DtlsFlow, &View)> {
+    session.dtls.iter().flat_map(|dtls| dtls.views.iter().map(move |view| (dtls, view)))
 }
 
 /// Did they leave in that flow, as that view shows it?
@@ -336,7 +339,7 @@ pub fn lost_behind_gateway(session: &Session) -> Option<&Stuck> {
 
 /// A packet toward the client that got stuck behind the gateway, though each time the tunnel took it, for its size.
 #[derive(Clone, Copy, Debug)]
-pub struct Vanished<'a> {
+pub struct Taken<'a> {
     /// It.
     pub stuck: &'a Stuck,
     /// All TCP segments of its size toward the client: none got through.
@@ -352,10 +355,7 @@ pub struct Vanished<'a> {
 /// The one that was sent most often, while smaller ones got through to the client: then the path behind the gateway lives. Where one as
 /// large ever got through, the flow may have died alone; where the client was captured, the numbers of the records tell what came; and
 /// a gateway that was told by ICMP knows.
-pub fn vanished_behind_gateway(
-    session: &Session,
-    vantage: impl Fn(PointId) -> Option<Vantage>,
-) -> Option<Vanished<'_>> {
+pub fn taken_in_vain(session: &Session, vantage: impl Fn(PointId) -> Option<Vantage>) -> Option<Taken<'_>> {
     let is_told =
         |icmp: &Icmp| !icmp.inner && icmp.toward_client && icmp.facts.quoted.protocol == Protocol::Udp.number();
     if session.frag_needed().any(is_told) || session.seen_at().any(|id| vantage(id) == Some(Vantage::Client)) {
@@ -367,9 +367,8 @@ pub fn vanished_behind_gateway(
         let from = stuck.first.plus_seconds(UNDER_WAY);
         stuck.times >= OFTEN && !passed && passes_between(session, flow, from, stuck.last)
     };
-    let vanished = flows().filter(for_its_size).filter_map(|(flow, stuck)| {
-        let mut views = session.dtls.iter().flat_map(|dtls| dtls.views.iter().map(move |view| (dtls, view)));
-        let (dtls, outer) = views.find(|(dtls, view)| {
+    let taken = flows().filter(for_its_size).filter_map(|(flow, stuck)| {
+        let (dtls, outer) = dtls_views(session).find(|(dtls, view)| {
             vantage(view.point) == Some(Vantage::Outside)
                 && match flow.facts.opened.carrier {
                     Some(carrier) => view.id == carrier,
@@ -384,9 +383,9 @@ pub fn vanished_behind_gateway(
         let alike = here.flat_map(InnerFlow::large_toward_client).filter(|run| run.size == stuck.ip_len);
         let count = alike.map(|run| run.count).sum();
         let passed = largest_passed_to_client(session).map(|(bytes, _)| bytes);
-        Some(Vanished { stuck, count, outer, datagram, passed })
+        Some(Taken { stuck, count, outer, datagram, passed })
     });
-    vanished.max_by_key(|vanished| vanished.stuck.times)
+    taken.max_by_key(|taken| taken.stuck.times)
 }
 
 /// Did the gateway send as many DTLS records meanwhile, and nothing came back until the end? Then it was among them.
@@ -976,7 +975,7 @@ mod tests {
             session.inner.push(beside);
             session.dtls.push(DtlsFlow { views: vec![carrier].into(), continues: None });
             let there = if at_client { Vantage::Client } else { Vantage::Outside };
-            vanished_behind_gateway(&session, |_| Some(there)).map(|vanished| vanished.stuck.times)
+            taken_in_vain(&session, |_| Some(there)).map(|taken| taken.stuck.times)
         };
         let none: Result<f64, &[f64]> = Err(&[]);
         assert_eq!(vanished(none, Some(10.0), false), Some(5));

@@ -18,6 +18,8 @@ const LOST: u64 = 512;
 const WITHIN: f64 = 300.0;
 /// A client that changes networks or gateways is back within so many seconds.
 const BACK: f64 = 60.0;
+/// And may be there so long before its last packet from where it was, seconds.
+const SOONER: f64 = 1.0;
 /// Bytes of a session id that the gateway made up for one tunnel.
 const WHOLE: usize = 32;
 /// Candidates looked at per flow.
@@ -271,7 +273,7 @@ fn roam(sessions: &mut Vec<Entry>, points: &[Point]) {
             false => there
                 .windows(2)
                 .filter_map(|pair| match *pair {
-                    [(a, first), (b, second)] if stopped(first, second).is_some() => Some((b, a)),
+                    [(a, first), (b, second)] if moved(first, second).is_some() => Some((b, a)),
                     _ => None,
                 })
                 .collect(),
@@ -299,14 +301,18 @@ fn are_several(there: &[(usize, &Session)]) -> bool {
 /// session that it goes on with.
 fn sole_moves(there: &[(usize, &Session)]) -> Vec<(usize, usize)> {
     let program = |c: Option<&Connection>| c.and_then(|c| super::group::program(c.best()));
+    let mut begins: Vec<(Timestamp, usize)> =
+        there.iter().enumerate().filter_map(|(n, (_, session))| Some((begins_at(session)?, n))).collect();
+    begins.sort_unstable();
     let mut pairs = Vec::new();
     for (n, (a, first)) in there.iter().enumerate() {
-        for (b, second) in there.iter().skip(n + 1) {
-            let is_same_program = || {
-                let programs = (program(first.tunnels().last()), program(second.connections.first()));
-                !matches!(programs, (Some(before), Some(now)) if before != now)
-            };
-            if let Some(after) = stopped(first, second).filter(|_| is_same_program()) {
+        let Some(stopped) = stopped_at(first) else { continue };
+        let early = begins.partition_point(|(at, _)| at.seconds_since(stopped) < -SOONER);
+        let later = begins.iter().skip(early).take_while(|(at, _)| at.seconds_since(stopped) < BACK).take(MOST);
+        for (b, second) in later.filter(|(_, m)| *m > n).filter_map(|(_, m)| there.get(*m)) {
+            let programs = (program(first.tunnels().last()), program(second.connections.first()));
+            let is_other_program = matches!(programs, (Some(before), Some(now)) if before != now);
+            if let Some(after) = moved(first, second).filter(|_| !is_other_program) {
                 pairs.push((after.abs(), *a, *b));
             }
         }
@@ -314,26 +320,31 @@ fn sole_moves(there: &[(usize, &Session)]) -> Vec<(usize, usize)> {
     let nearest = nearest(&mut pairs);
     let from: HashSet<usize> = nearest.iter().map(|(a, _)| *a).collect();
     let to: HashSet<usize> = nearest.iter().map(|(_, b)| *b).collect();
-    let is_rival = |(a, b): (usize, usize), (_, x, y): &(f64, usize, usize)| {
-        *x == a && *y != b && !to.contains(y) || *y == b && *x != a && !from.contains(x)
-    };
-    let sole = nearest.into_iter().filter(|pair| !pairs.iter().any(|other| is_rival(*pair, other)));
+    // Who stopped when another began, or began when another stopped, and is in no pair.
+    let rivals_to: HashSet<usize> = pairs.iter().filter(|(_, _, b)| !to.contains(b)).map(|(_, a, _)| *a).collect();
+    let rivals_from: HashSet<usize> = pairs.iter().filter(|(_, a, _)| !from.contains(a)).map(|(_, _, b)| *b).collect();
+    let sole = nearest.into_iter().filter(|(a, b)| !rivals_to.contains(a) && !rivals_from.contains(b));
     sole.map(|(a, b)| (b, a)).collect()
 }
 
+/// When the client of its last tunnel was heard last.
+fn stopped_at(session: &Session) -> Option<Timestamp> {
+    let last = session.tunnels().last()?;
+    let over_dtls = session.dtls_since(last).flat_map(|d| &d.views).filter_map(|v| v.last_packet(Direction::ToServer));
+    Some(over_dtls.chain(last.last_data()).max().unwrap_or(last.end()))
+}
+
+/// When it began, if it did without a login.
+fn begins_at(session: &Session) -> Option<Timestamp> {
+    let first = session.connections.first()?;
+    (first.role == super::Role::Tunnel && first.best().opened.syn().is_some()).then(|| first.start())
+}
+
 /// How long after the first stopped did the second begin, without a login and from another address? `None` if it did not, or too late.
-fn stopped(first: &Session, second: &Session) -> Option<f64> {
-    let (last, next) = (first.tunnels().last()?, second.connections.first()?);
-    let from_start = next.best().opened.syn().is_some();
-    let over_dtls = first.dtls_since(last).flat_map(|d| &d.views).filter_map(|v| v.last_packet(Direction::ToServer));
-    let stopped = over_dtls.chain(last.last_data()).max().unwrap_or(last.end());
-    let after = next.start().seconds_since(stopped);
-    let goes_on = first.client != second.client
-        && first.client.is_ipv4() == second.client.is_ipv4()
-        && from_start
-        && next.role == super::Role::Tunnel
-        && (-1.0..BACK).contains(&after);
-    goes_on.then_some(after)
+fn moved(first: &Session, second: &Session) -> Option<f64> {
+    let is_other = first.client != second.client && first.client.is_ipv4() == second.client.is_ipv4();
+    let after = begins_at(second).filter(|_| is_other)?.seconds_since(stopped_at(first)?);
+    (-SOONER..BACK).contains(&after).then_some(after)
 }
 
 /// Merges each first session into its second; chains go all the way down.

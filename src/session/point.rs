@@ -3,7 +3,7 @@
 use super::facts::FlowFacts;
 use super::limits::stuck_toward_client;
 use super::{Entry, InnerFlow, Point};
-use crate::event::{Direction, LinkType, PointId, Protocol, Vantage};
+use crate::event::{Direction, LinkType, ONE_PLACE, PointId, Protocol, Vantage};
 use std::collections::BTreeMap;
 
 /// TTLs and hop limits hosts start with; a packet that still has one is at its sender.
@@ -43,12 +43,10 @@ impl Votes {
 /// Finds the points that hold packets of two places, as a file does that was merged from captures at both ends: one connection in it
 /// twice, at two distances from its ends or, across a NAT, with two addresses of its client.
 pub fn find_merged(points: &mut [Point], sessions: &[Entry]) {
-    /// One machine takes no longer from one of its interfaces to another, though its clock count in milliseconds, nanoseconds.
-    const ONE_PLACE: u64 = 2_000_000;
     let client = |view: &FlowFacts| view.opened.endpoints().client.ip();
     let apart = |a: &FlowFacts, b: &FlowFacts| {
-        let [a, b] = [a, b].map(|view| view.opened.syn().map(|syn| syn.at.nanos()));
-        a.zip(b).is_some_and(|(a, b)| a.abs_diff(b) >= ONE_PLACE)
+        let [a, b] = [a, b].map(|view| view.opened.syn().map(|syn| syn.at));
+        a.zip(b).is_some_and(|(a, b)| a.nanos_since(b).abs() >= ONE_PLACE)
     };
     for connection in sessions.iter().flat_map(|session| &session.connections) {
         for (at, view) in connection.views.iter().enumerate() {

@@ -15,6 +15,9 @@ const SOME_ACKS: u32 = 6;
 
 /// Finds them among the connections of a pair, which are in order of start.
 pub(super) fn mark(connections: &[Group], shapes: &mut [Shape], is_tunnel: &mut [bool]) {
+    if connections.len() < 2 || !is_tunnel.contains(&false) {
+        return;
+    }
     let closed: BTreeSet<(Timestamp, usize)> =
         connections.iter().enumerate().filter_map(|(i, group)| Some((group.closed()?, i))).collect();
     // The last first: one that is told by the next tells the one before.

@@ -21,6 +21,8 @@ pub struct Story<'a> {
     goes_on: bool,
     /// And longer than any of those had lasted.
     is_mended: bool,
+    /// Several died, and it was not.
+    recurs: bool,
     /// It was set up, and never of any use.
     is_useless: bool,
 }
@@ -36,17 +38,13 @@ impl<'a> Story<'a> {
         let placed = Placed::of(case, death);
         let cause = Cause::of(case, death, placed, is_useless);
         let goes_on = after().next().is_some();
-        Some(Story { case: *case, death, cause, placed, deaths: deaths.len(), goes_on, is_mended, is_useless })
-    }
-
-    fn recurs(&self) -> bool {
-        self.deaths > 1 && !self.is_mended
+        Some(Story { case: *case, death, cause, placed, deaths: deaths.len(), goes_on, is_mended, recurs, is_useless })
     }
 
     pub fn severity(&self) -> Severity {
         match self.cause.severity() {
             Severity::Low => Severity::Low,
-            _ if self.is_useless || self.recurs() => Severity::High,
+            _ if self.is_useless || self.recurs => Severity::High,
             _ if self.death.again.is_some() => Severity::Medium,
             severity => severity,
         }
@@ -55,7 +53,7 @@ impl<'a> Story<'a> {
     pub fn headline(&self) -> &'static str {
         match (self.death.again, &self.death.back) {
             _ if self.is_useless => "DTLS comes up, and its data does not get through",
-            _ if self.recurs() => "DTLS works and dies, again and again",
+            _ if self.recurs => "DTLS works and dies, again and again",
             (Some(_), _) => "DTLS worked, died, and had to be set up anew",
             (None, Some(_)) => self.cause.headline(),
             (None, None) => "DTLS worked, then died",

@@ -48,7 +48,7 @@ pub enum Cause {
 
 impl Cause {
     /// Its word in the explanation.
-    pub fn id(&self) -> &'static str {
+    pub fn word(&self) -> &'static str {
         match self {
             Cause::Alert => "alert",
             Cause::AnswersFromOtherAddress(_) => "answers-from-other-address",

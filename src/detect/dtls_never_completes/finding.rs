@@ -30,7 +30,7 @@ pub fn finding(failure: &Failure<'_>) -> Finding {
         grade: grade(failure),
         headline: headline(failure, &cause),
         summary: summary(failure, &cause),
-        likely: Some(cause.id()),
+        likely: Some(cause.word()),
         ruled_out: ruled_out(failure, &cause),
         evidence: evidence(failure),
         filters: filters(failure),

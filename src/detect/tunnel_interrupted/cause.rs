@@ -53,7 +53,7 @@ impl From<reconnect::Cause> for Cause {
 
 impl Cause {
     /// Its word in the explanation.
-    pub fn id(self) -> &'static str {
+    pub fn word(self) -> &'static str {
         match self {
             Cause::ClientClosed => "client-closed",
             Cause::ClientSilent => "client-silent",

@@ -28,11 +28,11 @@ pub fn finding(found: &Break<'_>, case: &Case<'_>, seams: &[&Reconnect]) -> Find
         grade: grade(found),
         headline: headline(found),
         summary: summary(found, case, seams),
-        likely: Some(found.cause.id()),
+        likely: Some(found.cause.word()),
         ruled_out: seam.and_then(|seam| mtu_ruled_out(seam.reconnect)).into_iter().collect(),
         follows: is_of_a_stuck_segment(found).then_some("path-mtu-blackhole"),
         evidence: evidence(found, case),
-        filters: connections.into_iter().flatten().map(stream_filter).collect(),
+        filters: connections.into_iter().flatten().map(Filter::tunnel).collect(),
         remedy: found.cause.remedy(seam.is_some(), is_placed).map(str::to_owned).into_iter().collect(),
         wanted: case.other_end("what of the tunnel passes there meanwhile").filter(|_| is_lost_on_the_way(found)),
         ..Finding::default()
@@ -121,14 +121,4 @@ fn evidence(found: &Break<'_>, case: &Case<'_>) -> Vec<Evidence> {
 fn came_back(case: &Case<'_>) -> Option<Evidence> {
     let frames: Vec<FrameRef> = turned_away(case).map(|away| away.frame).take(MAX_FRAMES).collect();
     (!frames.is_empty()).then(|| Evidence::Frames(frames, "new connections that bring no tunnel".to_owned()))
-}
-
-fn stream_filter(connection: &Connection) -> Filter {
-    let opened = &connection.best().opened;
-    Filter {
-        filter: format!("tcp.stream == {}", opened.stream),
-        capture: opened.first_frame.capture,
-        shows: format!("tunnel connection from port {}", opened.endpoints().client.port()),
-        frames: None,
-    }
 }

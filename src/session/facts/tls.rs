@@ -278,8 +278,8 @@ impl TlsFacts {
         let Some(protection) = protection else { return };
         self.weigh(protection);
         // Block ciphers round lengths up, so that none tells an opening.
-        let inner = protection.cstp_payload(length).filter(|inner| inner.start() == inner.end());
-        if let Some(inner) = inner.filter(|_| length < SMALL) {
+        let payload = if length < SMALL { protection.cstp_payload(length) } else { None };
+        if let Some(inner) = payload.filter(|inner| inner.start() == inner.end()) {
             self.early.0.get_or_insert_default().openings.note(direction, *inner.start());
         }
     }
