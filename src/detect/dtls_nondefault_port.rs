@@ -1,5 +1,6 @@
 //! DTLS is tried on another port than the one firewalls expect.
 
+use super::remedy;
 use crate::event::{FrameRef, Vantage};
 use crate::finding::{
     BothWays, Case, Detector, Evidence, Filter, Finding, Grade, Outcome, Severity, Sight, frame_filters,
@@ -102,12 +103,9 @@ fn check(case: &Case<'_>) -> Outcome {
             Vec::new()
         } else {
             vec![
+                remedy::permit_udp(first.best().opened.endpoints().server.ip(), port),
                 format!(
-                    "permit udp/{port} to {} on every firewall between, or",
-                    first.best().opened.endpoints().server.ip()
-                ),
-                format!(
-                    "set the gateway's DTLS port back to {DEFAULT} (`dtls port {DEFAULT}` under `webvpn`); affects all its users"
+                    "or set the gateway's DTLS port back to {DEFAULT} (`dtls port {DEFAULT}` under `webvpn`); affects all its users"
                 ),
             ]
         },

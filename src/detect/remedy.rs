@@ -3,6 +3,7 @@
 use crate::session::limits::derived;
 use crate::session::mtu::{Pair, TunnelMtu};
 use crate::session::{Basis, Channel, Session};
+use std::net::IpAddr;
 
 /// The best cure without touching firewalls (note 116881, option 1).
 pub const MTU_1300: &str = "`anyconnect mtu 1300` in the group policy: TLS and DTLS MTU become equal, nothing is too big, no reconnect; slightly smaller packets";
@@ -45,6 +46,11 @@ pub fn let_icmp_reach(hosts: &str) -> String {
     format!(
         "let ICMP type 3 code 4 (and ICMPv6 type 2) reach {hosts}: from the gateway, through every firewall behind it"
     )
+}
+
+/// Let DTLS pass between the clients and that gateway.
+pub fn permit_udp(gateway: IpAddr, port: u16) -> String {
+    format!("permit udp/{port} to {gateway} and back, on every firewall between the client and the gateway")
 }
 
 /// What the gateway at that address sends over UDP is dropped on the client's own machine.

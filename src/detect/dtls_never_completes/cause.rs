@@ -224,9 +224,7 @@ impl Cause {
             Cause::NotForwarded(behind) => {
                 format!("forward udp/{port} to {behind} on {gateway}, as it does with TCP")
             }
-            Cause::PortBlocked | Cause::SilentDrop => {
-                format!("permit udp/{port} to {gateway} and back, on every firewall between the client and the gateway")
-            }
+            Cause::PortBlocked | Cause::SilentDrop => remedy::permit_udp(gateway, port),
             Cause::ProtocolVersion => {
                 "permit the DTLS version the client speaks (`ssl server-version … dtlsv1.2`), or update the client".to_owned()
             }
