@@ -338,6 +338,8 @@ pub struct SeldomInEnded {
     pub holes: [Option<Hole>; 2],
     /// The last bytes each way, if they never came though their sender went on behind them (TCP only).
     pub vanished: [Option<Vanished>; 2],
+    /// When its client last said something, if its server acknowledged that or more and never said anything itself (TCP only).
+    pub unanswered: Option<Timestamp>,
     /// Windows that each side closed, the segments that say so counted.
     pub zero_windows: [ZeroWindow; 2],
     /// Segments above the peer's MSS: pictures of offload, never on the wire like that.
@@ -353,6 +355,7 @@ impl Ended {
             lapses: [None; 2],
             holes: [None; 2],
             vanished: [None; 2],
+            unanswered: None,
             zero_windows: [ZeroWindow { segments: 0, centiseconds: 0 }; 2],
             super_frames: 0,
             two_places: false,

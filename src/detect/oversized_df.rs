@@ -377,6 +377,17 @@ fn absent(case: &Case<'_>) -> Outcome {
             "data that the gateway sent into the tunnel was never acknowledged",
         );
     }
+    if let Some(waited) = vanished::unanswered(session, case.points) {
+        let why = format!(
+            "{} asked {} something that was acknowledged, and no answer came to {} in {}: too big for the tunnel, or none was sent",
+            waited.flow.ends().0.ip(),
+            waited.flow.ends().1,
+            case.place(waited.flow.facts.point),
+            elapsed(waited.seconds())
+        );
+        let wanted = Some(Wanted { vantage: Vantage::Inside, why: WHERE_LOST });
+        return Outcome::unsettled(why, wanted, "a question to a server was never answered");
+    }
     let stuck = session.inner.iter().any(|f| stuck_toward_client(f).is_some());
     match largest_passed_to_client(session) {
         _ if stuck => Outcome::clear("what got stuck toward the client did so for another reason than its size"),

@@ -2,10 +2,12 @@
 
 use super::remedy;
 use crate::event::{Timestamp, TunnelAnswer, Vantage};
-use crate::finding::{BothWays, Case, Detector, Evidence, Filter, Finding, Grade, Outcome, Severity, Wanted, elapsed};
-use crate::session::limits::lowered_after_trouble;
+use crate::finding::{
+    BothWays, Case, Detector, Evidence, Filter, Finding, Grade, Outcome, Severity, Wanted, elapsed, frame_filters,
+};
+use crate::session::limits::{lowered, lowered_after_trouble};
 use crate::session::reconnect::{Cause, InnerMss, Reconnect};
-use crate::session::{Connection, Session};
+use crate::session::{Connection, Session, vanished};
 
 const WHOLE: Grade = Grade::high(
     "unanswered ClientHellos, the minute, and the lower inner MSS; or the MTUs that keys show the gateway named",
@@ -13,6 +15,9 @@ const WHOLE: Grade = Grade::high(
 const TWO: Grade = Grade::medium("the minute, and unanswered ClientHellos or the lower inner MSS");
 const INSIDE: Grade =
     Grade::medium("the inner MSS fell after packets got stuck; the reconnect itself was not captured");
+const ADAPTER: Grade = Grade::low(
+    "the inner MSS fell at the client's adapter, while a question had no answer; the reconnect itself was not captured",
+);
 const MINUTE: Grade = Grade::low("the minute alone");
 
 pub static DETECTOR: Detector = Detector {
@@ -30,9 +35,10 @@ see a pause and applications that have to start again.
 
 Found when a tunnel connection ends 55 to 65 s after it came up (or after its first unanswered ClientHello), DTLS not having \
 come up, and a new tunnel connection follows without a login. Where inner traffic was captured, the MSS in the client's inner \
-SYNs must be lower afterwards: that proves the new MTU without keys. From the inside alone only that drop is seen. A tunnel \
+SYNs must be lower afterwards: that proves the new MTU without keys. From the inside alone only that drop is seen, and \
+from the client's adapter alone it counts (low) where a question was acknowledged and had no answer meanwhile. A tunnel \
 that ended because the gateway stopped answering, or because the client's own link changed, is not this.",
-    confidence: &[WHOLE, TWO, INSIDE, MINUTE],
+    confidence: &[WHOLE, TWO, INSIDE, ADAPTER, MINUTE],
     remedy: &[
         "make DTLS work: open UDP on the DTLS port",
         remedy::MTU_1300,
@@ -191,6 +197,9 @@ fn recovers(session: &Session, seam: &Reconnect) -> Option<Timestamp> {
 fn inside_only(case: &Case<'_>) -> Outcome {
     let session = case.session;
     let Some(mss) = lowered_after_trouble(session) else {
+        if let Some(found) = at_adapter(case) {
+            return found;
+        }
         return Outcome::cannot_tell(
             "the outer connections were not captured",
             Some(Wanted { vantage: Vantage::Outside, why: DETECTOR.question }),
@@ -210,8 +219,37 @@ fn inside_only(case: &Case<'_>) -> Outcome {
             Evidence::Frames(vec![first], format!("inner SYN with MSS {before}")),
             Evidence::Frames(vec![second], format!("inner SYN with MSS {after}")),
         ],
-        filters: crate::finding::frame_filters(&[first, second], "the two SYNs"),
+        filters: frame_filters(&[first, second], "the two SYNs"),
         remedy: remedy::equal_mtus(session).into_iter().collect(),
         ..Finding::default()
     }))
+}
+
+/// At the client's adapter what is too big for the tunnel does not show, but a question without an answer does.
+fn at_adapter(case: &Case<'_>) -> Option<Outcome> {
+    let session = case.session;
+    let waited = vanished::unanswered(session, case.points)?;
+    let mss = lowered(session).find(|mss| (waited.since..waited.until).contains(&mss.at))?;
+    let (InnerMss { before: (before, first), after: (after, second), at, .. }, [mtu, lower]) = (mss, mss.mtus());
+    Some(Outcome::Found(Box::new(Finding {
+        severity: Severity::Low,
+        grade: ADAPTER,
+        headline: "the client lowers the MTU of its adapter, as by a reconnect".to_owned(),
+        summary: format!(
+            "The client's inner SYNs carried MSS {before} at first and {after} from {:.1} s on: its adapter had MTU {mtu}, and was given \
+             {lower}. {} s before, it had asked {} something that was acknowledged and not answered. The reconnect itself is not in \
+             this capture.",
+            at.seconds_since(session.start),
+            at.seconds_since(waited.since).round(),
+            waited.flow.ends().1
+        ),
+        evidence: vec![
+            Evidence::Frames(vec![first], format!("inner SYN with MSS {before}")),
+            Evidence::Frames(vec![second], format!("inner SYN with MSS {after}")),
+        ],
+        filters: frame_filters(&[first, second], "the two SYNs"),
+        remedy: remedy::equal_mtus(session).into_iter().collect(),
+        wanted: Some(Wanted { vantage: Vantage::Outside, why: DETECTOR.question }),
+        ..Finding::default()
+    })))
 }

@@ -398,6 +398,13 @@ impl Tcp {
         Some(Unsealed { opened: counts.opened, failed: counts.failed, misframed: opened.misframed() })
     }
 
+    /// When its client last said something, if its server heard that and was never heard to say anything.
+    fn unanswered(&self, ended: &Ended) -> Option<Timestamp> {
+        let [asked, said] = &self.last;
+        let asked = asked.filter(|_| self.is_open && said.is_none())?.at;
+        Direction::ToClient.of(&ended.last_by_direction).is_some_and(|heard| heard >= asked).then_some(asked)
+    }
+
     pub(super) fn total(&self, opened: &Opened, ended: &mut Ended) {
         ended.retransmissions = self.again;
         ended.unheard = self.unheard;
@@ -413,6 +420,9 @@ impl Tcp {
             let seldom =
                 SeldomInEnded { zero_windows, lapses, holes, vanished, two_places, ..SeldomInEnded::default() };
             ended.add(seldom);
+        }
+        if let unanswered @ Some(_) = self.unanswered(ended) {
+            ended.add(SeldomInEnded { unanswered, ..ended.seldom().clone() });
         }
         ended.silence = u32::from(self.silence);
         ended.sizes = SizesByDirection::of(&self.probes);

@@ -203,6 +203,7 @@ fn shift_flow(flow: &mut FlowFacts, by: f64) {
         move_it(&mut vanished.since);
         move_it(&mut vanished.told.0);
     }
+    flow.ended.seldom.iter_mut().filter_map(|seldom| seldom.unanswered.as_mut()).for_each(move_it);
     flow.closed.iter_mut().for_each(|closed| move_it(&mut closed.at));
     shift_runs(&mut flow.large, by);
     if let Some(tls) = flow.tls.as_deref_mut() {

@@ -237,19 +237,24 @@ fn is_lowered(session: &Session, bytes: u32) -> bool {
 /// Inside only: the lower MSS announced after packets toward the client had got stuck, when it is lower than what was stuck, and
 /// none is as high again.
 pub fn lowered_after_trouble(session: &Session) -> Option<InnerMss> {
-    let lower = |mut announced: Vec<Announced>| {
-        announced.sort_unstable_by_key(|(mss, frame, at)| (*at, *mss, *frame));
-        let first = *announced.first()?;
-        let lowered = announced.iter().rposition(|(mss, ..)| *mss >= first.0)? + 1;
-        Some([first, *announced.get(lowered)?])
-    };
     let trouble = |mss: &InnerMss| {
         let [_, after] = mss.mtus();
         let is_before = |s: &Stuck| s.first < mss.at && s.ip_len > after;
         session.inner.iter().filter_map(stuck_toward_client).any(is_before)
             || session.refused_by_tunnel().any(|i| i.facts.first < mss.at)
     };
-    InnerMss::by_version(session, lower).find(trouble)
+    lowered(session).find(trouble)
+}
+
+/// The lower MSS that the client's side announced after a higher one, of each IP version; none is as high again.
+pub fn lowered(session: &Session) -> impl Iterator<Item = InnerMss> {
+    let lower = |mut announced: Vec<Announced>| {
+        announced.sort_unstable_by_key(|(mss, frame, at)| (*at, *mss, *frame));
+        let first = *announced.first()?;
+        let lowered = announced.iter().rposition(|(mss, ..)| *mss >= first.0)? + 1;
+        Some([first, *announced.get(lowered)?])
+    };
+    InnerMss::by_version(session, lower)
 }
 
 /// The smallest size toward the client of that flow that never got through.

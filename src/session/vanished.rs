@@ -94,6 +94,43 @@ pub fn downloads<'a>(session: &'a Session, points: &[Point]) -> Option<Downloads
     })
 }
 
+/// A question that its server acknowledged, and to which the client's adapter never got an answer: it was too large for the tunnel, or
+/// there was none.
+#[derive(Clone, Copy, Debug)]
+pub struct Unanswered<'a> {
+    /// The connection.
+    pub flow: &'a InnerFlow,
+    /// When the client last said something.
+    pub since: Timestamp,
+    /// When it closed the connection, or the capture ended.
+    pub until: Timestamp,
+}
+
+impl Unanswered<'_> {
+    /// How long it waited.
+    pub fn seconds(&self) -> f64 {
+        self.until.seconds_since(self.since)
+    }
+}
+
+/// Of the session's inner connections the one that waited longest for an answer at the client's end.
+pub fn unanswered<'a>(session: &'a Session, points: &'a [Point]) -> Option<Unanswered<'a>> {
+    /// Few answers take longer, seconds.
+    const PATIENCE: f64 = 10.0;
+    let there = session.inner.iter().filter(|flow| is_behind_tunnel(flow, points));
+    let waited = there.filter_map(|flow| {
+        let since = flow.facts.ended.seldom().unanswered.filter(|_| flow.toward_client == Direction::ToClient)?;
+        let (_, end) = points.get(flow.facts.point.0 as usize)?.span?;
+        let until = match flow.facts.closed() {
+            Some(closed) if closed.direction == Direction::ToClient => return None,
+            Some(closed) => closed.at,
+            None => end,
+        };
+        Some(Unanswered { flow, since, until })
+    });
+    waited.filter(|waited| waited.seconds() >= PATIENCE).max_by(|a, b| a.seconds().total_cmp(&b.seconds()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -101,6 +138,7 @@ mod tests {
         Direction, Endpoints, Ends, FrameRef, Large, LinkType, PointId, SeldomInEnded, Syn, TcpHandshake, Vantage,
     };
     use crate::session::Proof;
+    use crate::session::facts::Closed;
     use crate::session::timing::tests::{at, client};
     use std::net::IpAddr;
 
@@ -146,5 +184,33 @@ mod tests {
         assert_eq!(told(adapter, vec![download(1, 8.0), passed]), Some((1, 16_584, false, false)), "merely lost");
         assert_eq!(told(adapter, vec![download(1, 1.0)]), None, "what is sent again comes within seconds");
         assert_eq!(told(Vantage::Inside, vec![download(1, 8.0)]), None, "lost before the gateway");
+    }
+
+    #[test]
+    fn a_question_without_an_answer_is_told_at_the_clients_end() {
+        let waited = |vantage, asked: Option<f64>, closed: Option<(f64, Direction)>| {
+            let mut point = Point::unknown(PointId(0), 0, LinkType::RAW);
+            (point.vantage, point.span) = (Some(vantage), Some((at(0.0), at(60.0))));
+            let mut flow = client([10, 9, 0, 7], 1, &[1.0], 9).flows.remove(0);
+            flow.facts.ended.add(SeldomInEnded { unanswered: asked.map(at), ..SeldomInEnded::default() });
+            flow.facts.closed = closed.map(|(when, direction)| {
+                let frame = FrameRef::default();
+                Box::new(Closed { at: at(when), frame, direction, by: direction, reset: false, ttl: 64 })
+            });
+            let mut session = Session::new(IpAddr::from([10, 9, 0, 7]), None, 443, Proof::Inside);
+            session.inner.push(flow);
+            unanswered(&session, &[point]).map(|waited| waited.seconds().round())
+        };
+        let adapter = Vantage::VirtualAdapter;
+        assert_eq!(waited(adapter, Some(1.0), None), Some(59.0), "until the capture ends");
+        assert_eq!(
+            waited(adapter, Some(1.0), Some((21.0, Direction::ToServer))),
+            Some(20.0),
+            "until the client gives up"
+        );
+        assert_eq!(waited(adapter, Some(1.0), Some((21.0, Direction::ToClient))), None, "the server refuses to answer");
+        assert_eq!(waited(adapter, Some(55.0), None), None, "it may still come");
+        assert_eq!(waited(adapter, None, None), None, "answered");
+        assert_eq!(waited(Vantage::Inside, Some(1.0), None), None, "there the server itself is silent");
     }
 }
