@@ -20,6 +20,8 @@ struct Kept {
     older: Few<Run>,
     /// The one that began last: most packets belong to it, so that it lies nearest.
     latest: Run,
+    /// The smallest size kept.
+    least: u32,
     /// There was no room for some, which are smaller than all that are kept.
     lacks: bool,
 }
@@ -31,6 +33,16 @@ impl Kept {
 
     fn newest_first(&mut self) -> impl Iterator<Item = &mut Run> {
         [&mut self.latest].into_iter().chain(self.older.iter_mut().rev())
+    }
+
+    /// Puts one behind the older ones in place of the first of the smallest size, unless it is that itself.
+    fn displace_smallest(&mut self, run: Run) {
+        let Some(place) = self.older.iter().position(|older| older.size == self.least) else { return };
+        let behind = self.older.get_mut(place..).unwrap_or_default();
+        behind.rotate_left(1);
+        if let Some(last) = behind.last_mut() {
+            *last = run;
+        }
     }
 }
 
@@ -61,11 +73,17 @@ impl Runs {
     /// Adds a packet; says whether it begins one of the first runs.
     pub(super) fn add(&mut self, at: Timestamp, frame: FrameRef, large: Large) -> bool {
         let Some(kept) = self.0.as_deref_mut() else {
-            self.0 = Some(Box::new(Kept { older: Few::default(), latest: Run::new(at, frame, large), lacks: false }));
+            let (older, latest, least) = (Few::default(), Run::new(at, frame, large), large.ip_len);
+            self.0 = Some(Box::new(Kept { older, latest, least, lacks: false }));
             return true;
         };
         let count = kept.older.len() + 1;
         let full = count >= MAX_RUNS;
+        // Where there is no room the smallest size goes, for it is the least telling one.
+        if full && large.ip_len < kept.least {
+            kept.lacks = true;
+            return false;
+        }
         // Of a flow of many runs each first frame is enough: evidence shows no more of all together.
         let room = if count > MAX_RUNS / 2 { 1 } else { MAX_FRAMES / count };
         let goes_on = |run: &&mut Run| run.size == large.ip_len && (full || at.nanos_since(run.last) <= SILENCE);
@@ -73,17 +91,13 @@ impl Runs {
             run.add(at, frame, large.again, room);
             return false;
         }
-        // A run begins: where there is no room the smallest size goes, for it is the least telling one.
-        let smallest = kept.iter().map(|run| run.size).min().filter(|_| full);
+        let before = std::mem::replace(&mut kept.latest, Run::new(at, frame, large));
         kept.lacks |= full;
-        if smallest.is_some_and(|size| large.ip_len <= size) {
-            return false;
+        match full {
+            true => kept.displace_smallest(before),
+            false => kept.older.push(before),
         }
-        let latest = std::mem::replace(&mut kept.latest, Run::new(at, frame, large));
-        kept.older.push(latest);
-        if let Some(place) = kept.older.iter().position(|run| Some(run.size) == smallest) {
-            kept.older.remove(place);
-        }
+        kept.least = kept.iter().map(|run| run.size).min().unwrap_or_default();
         count < TOLD
     }
 }

@@ -200,29 +200,25 @@ fn rivals(clients: &[Client], meetings: &[Meeting], paces: &Paces) -> Vec<Rival>
     let meetings = of_clients(clients, meetings);
     let mut meetings = meetings.as_slice();
     let mut all = Vec::new();
+    let mut common = Commons { of: vec![Common::default(); busy.len()], near: Vec::new() };
     for (c, client) in clients.iter().enumerate() {
         let ([must, may], packets) = (client.moments(), client.packets());
-        // Common bursts, the last of them, and what meetings say.
-        let mut near: BTreeMap<usize, (u32, Option<Timestamp>, f32)> = BTreeMap::new();
-        for at in client_bursts(client) {
+        for (n, at) in (1..).zip(client_bursts(client)) {
             let (from, until) = (at.plus_seconds(-TOGETHER), at.plus_seconds(TOGETHER));
             let begin = bursts.partition_point(|burst| burst.at() < from);
             let within =
                 bursts.get(begin..).unwrap_or_default().iter().take_while(|burst| burst.at() <= until).take(64);
             for burst in within {
-                let (common, last, _) = near.entry(burst.session()).or_default();
-                *common += u32::from(last.replace(at) != Some(at));
+                common.add(burst.session(), |common| common.burst(n));
             }
         }
         let (own, others) = meetings.split_at(meetings.partition_point(|(client, _)| *client == c));
         meetings = others;
         let met = Met::of(own, places);
-        for (session, weight) in &met.sessions {
-            near.entry(*session).or_default().2 += weight;
-        }
-        let alone = near.len() == 1;
+        met.sessions.iter().for_each(|(session, weight)| common.add(*session, |common| common.met += weight));
+        let alone = common.near.len() == 1;
         let mut fitting: Vec<Rival> = Vec::new();
-        for (session, (common, _, meetings)) in near {
+        for (session, Common { bursts: together, met: meetings, .. }) in common.take() {
             let Some(tunnel) = busy.get(session) else { continue };
             let is_only = busy.len() == 1;
             let most = if is_only { must.len() } else { (must.len() + may.len()) / (HITS_PER_MISS + 1) };
@@ -240,7 +236,7 @@ fn rivals(clients: &[Client], meetings: &[Meeting], paces: &Paces) -> Vec<Rival>
                     weight,
                     part: packets as f32,
                     share,
-                    is_near: alone || common > 1,
+                    is_near: alone || together > 1,
                     is_telling,
                 });
             }
@@ -249,6 +245,48 @@ fn rivals(clients: &[Client], meetings: &[Meeting], paces: &Paces) -> Vec<Rival>
         all.extend(fitting.into_iter().take(MOST_HOMES));
     }
     all
+}
+
+/// What a client has in common with each session; room for it is made once for all clients.
+struct Commons {
+    of: Vec<Common>,
+    near: Vec<u32>,
+}
+
+/// What a client has in common with one session: small, for there are many.
+#[derive(Clone, Copy, Default)]
+struct Common {
+    is_near: bool,
+    /// Bursts of the client beside one of the session.
+    bursts: u8,
+    /// The number of the last of them.
+    last: u8,
+    /// What meetings say.
+    met: f32,
+}
+
+impl Commons {
+    /// Adds to what there is in common with that session.
+    fn add(&mut self, session: usize, add: impl FnOnce(&mut Common)) {
+        let Some(common) = self.of.get_mut(session) else { return };
+        if !std::mem::replace(&mut common.is_near, true) {
+            self.near.push(session as u32);
+        }
+        add(common);
+    }
+
+    /// All of it; the next client begins anew.
+    fn take(&mut self) -> impl Iterator<Item = (usize, Common)> {
+        let Commons { of, near } = self;
+        near.drain(..).filter_map(|session| Some((session as usize, std::mem::take(of.get_mut(session as usize)?))))
+    }
+}
+
+impl Common {
+    /// The client's burst of that number, counted from 1, began beside one of the session.
+    fn burst(&mut self, number: u8) {
+        self.bursts += u8::from(std::mem::replace(&mut self.last, number) != number);
+    }
 }
 
 /// The meetings of clients, of one after the other.
