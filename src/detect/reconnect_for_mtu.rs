@@ -6,6 +6,7 @@ use crate::finding::{BothWays, Case, Detector, Evidence, Filter, Finding, Grade,
 use crate::session::limits::lowered_after_trouble;
 use crate::session::reconnect::{Cause, InnerMss, Reconnect};
 use crate::session::{Connection, Session};
+use std::ops::RangeInclusive;
 
 const WHOLE: Grade = Grade::high(
     "unanswered ClientHellos, the minute, and the lower inner MSS; or the MTUs that keys show the gateway named",
@@ -14,6 +15,11 @@ const TWO: Grade = Grade::medium("the minute, and unanswered ClientHellos or the
 const INSIDE: Grade =
     Grade::medium("the inner MSS fell after packets got stuck; the reconnect itself was not captured");
 const MINUTE: Grade = Grade::low("the minute alone");
+
+const AFTER_A_MINUTE: &str = "after a minute the client reconnects to lower its MTU";
+/// Traffic inside begins some time after the tunnel, and again some time after the next one: so a minute may look, seconds.
+const ABOUT_A_MINUTE: RangeInclusive<f64> = 45.0..=75.0;
+const LOWERS: &str = "the client reconnects to lower its MTU";
 
 pub static DETECTOR: Detector = Detector {
     id: "reconnect-for-mtu",
@@ -30,7 +36,8 @@ see a pause and applications that have to start again.
 
 Found when a tunnel connection ends 55 to 65 s after it came up (or after its first unanswered ClientHello), DTLS not having \
 come up, and a new tunnel connection follows without a login. Where inner traffic was captured, the MSS in the client's inner \
-SYNs must be lower afterwards: that proves the new MTU without keys. From the inside alone only that drop is seen. A tunnel \
+SYNs must be lower afterwards: that proves the new MTU without keys. From the inside alone only that drop is seen, \
+and `after a minute` is said where about as much shows. A tunnel \
 that ended because the gateway stopped answering, or because the client's own link changed, is not this.",
     confidence: &[WHOLE, TWO, INSIDE, MINUTE],
     remedy: &[
@@ -169,9 +176,9 @@ fn finding(case: &Case<'_>, seam: &Reconnect) -> Finding {
         headline: if grade == MINUTE {
             "the tunnel was replaced after a minute without a login, as a client does to lower its MTU".to_owned()
         } else if seam.lived.is_none() {
-            "the client reconnects to lower its MTU".to_owned()
+            LOWERS.to_owned()
         } else {
-            "after a minute the client reconnects to lower its MTU".to_owned()
+            AFTER_A_MINUTE.to_owned()
         },
         summary,
         evidence,
@@ -197,10 +204,11 @@ fn inside_only(case: &Case<'_>) -> Outcome {
         );
     };
     let (InnerMss { before: (before, first), after: (after, second), at, .. }, [_, mtu]) = (mss, mss.mtus());
+    let is_minute = ABOUT_A_MINUTE.contains(&at.seconds_since(session.start));
     Outcome::Found(Box::new(Finding {
         severity: Severity::Medium,
         grade: INSIDE,
-        headline: "after a minute the client reconnects to lower its MTU".to_owned(),
+        headline: if is_minute { AFTER_A_MINUTE } else { LOWERS }.to_owned(),
         follows: Some("oversized-df"),
         summary: format!(
             "The client's inner SYNs carried MSS {before} at first and {after} from {:.1} s on, after packets toward it had got stuck: its adapter was given MTU {mtu}. The reconnect itself is not in this capture.",
