@@ -36,7 +36,8 @@ see a pause and applications that have to start again.
 
 Found when a tunnel connection ends 55 to 65 s after it came up (or after its first unanswered ClientHello), DTLS not having \
 come up, and a new tunnel connection follows without a login. Where inner traffic was captured, the MSS in the client's inner \
-SYNs must be lower afterwards: that proves the new MTU without keys. From the inside alone only that drop is seen, \
+SYNs must be lower afterwards: that proves the new MTU without keys. Where packets as large as the adapter's MTU, or as any DTLS of a \
+1500-byte link carries, had passed the old TLS tunnel, there was nothing to lower. From the inside alone only that drop is seen, \
 and `after a minute` is said where about as much shows. A tunnel \
 that ended because the gateway stopped answering, or because the client's own link changed, is not this.",
     confidence: &[WHOLE, TWO, INSIDE, MINUTE],
@@ -79,6 +80,15 @@ fn check(case: &Case<'_>) -> Outcome {
         );
         let wanted = Wanted { vantage: Vantage::VirtualAdapter, why: "which MSS the client's own SYNs carry" };
         return Outcome::cannot_tell(why, Some(wanted));
+    }
+    let mut needless = session.reconnects.iter().filter(|seam| seam.after_a_minute() && seam.carried_all);
+    if let Some(bytes) = needless.find_map(|seam| seam.carried) {
+        return case.clear(|| {
+            format!(
+                "the client replaced its tunnel after a minute, but packets of {bytes} B, as large as any of its adapter, had passed the \
+                 old one: there was nothing to lower"
+            )
+        });
     }
     // How an old tunnel ended its data alone does not tell.
     if let Some(why) = case.part_of_tcp(true, false).filter(|_| !session.reconnects.is_empty()) {
