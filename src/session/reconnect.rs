@@ -246,8 +246,12 @@ pub fn find(session: &Session, points: &[Point]) -> Vec<Reconnect> {
 
 fn seam(session: &Session, points: &[Point], old: usize, new: usize) -> Option<Reconnect> {
     let (before, after) = (session.connections.get(old)?, session.connections.get(new)?);
-    let closed = before.views.iter().filter_map(|v| v.closed()).min_by_key(|c| c.at);
+    let closing = before.views.iter().filter_map(|v| Some((v.point, v.closed()?))).min_by_key(|(_, c)| c.at);
+    let closed = closing.map(|(_, closed)| closed);
     let start = after.start();
+    // Which of the two came first tells one point that saw both.
+    let there = |(point, _): (PointId, Closed)| after.views.iter().find(|v| v.point == point);
+    let opened = closing.and_then(there).map_or(start, |v| v.opened.first);
     let until = closed.map_or(start, |c| start.min(c.at)).max(before.start().plus_seconds(1.0));
     // DTLS of a tunnel that opened before the capture may be heard before it.
     let is_first = session.tunnels().next().is_some_and(|first| std::ptr::eq(first, before));
@@ -264,7 +268,7 @@ fn seam(session: &Session, points: &[Point], old: usize, new: usize) -> Option<R
         frame: after.best().opened.first_frame,
         old,
         new,
-        gap: start.seconds_since(end),
+        gap: opened.seconds_since(end),
         lived: before.begins_here().then(|| end.seconds_since(before.start())),
         is_closed: closed.is_some(),
         opened_after: before.begins_here().then(|| start.seconds_since(before.start())),
@@ -272,7 +276,7 @@ fn seam(session: &Session, points: &[Point], old: usize, new: usize) -> Option<R
         dtls_worked: flows.iter().any(|d| d.worked()),
         without_data: without_data(session, before, &flows, after),
         unheard: unheard(before, &flows),
-        quiet: quiet(points, before, &flows, closed, start),
+        quiet: quiet(points, before, &flows, closed, opened),
         syn_wait: after.best().syn_wait().filter(is_long),
         hello_wait: after.best().hello_wait().filter(is_long),
         reset,
@@ -338,6 +342,8 @@ fn cause(session: &Session, points: &[Point], seam: &Reconnect, closed: Option<C
     }
     match seam.unheard.filter(|unheard| unheard.is_dpd(before)) {
         Some(unheard) if !unheard.tcp_lives(before) => return Cause::PathLost,
+        // What never came to the gateway it could not answer.
+        Some(unheard) if !unheard.over_tls && is_lost_over_dtls(session, points, &unheard) => {}
         // Where DTLS alone went unanswered, and does on the new tunnel, it is DTLS that died.
         Some(unheard) if unheard.over_tls || !session.is_dtls_unanswered_from(seam.at) => return Cause::DpdUnanswered,
         _ => {}
@@ -381,6 +387,20 @@ fn most_over_dtls() -> Option<u32> {
     let sealed = mtu::Protection::new(Class::GCM, Version::DTLS_1_2, false);
     let terms = sealed.dtls_mtu(mtu::LinkMtu(1500), mtu::OuterIp::V4)?;
     Some(u32::from(terms.result.0))
+}
+
+/// Does the gateway's end show that the client's DTLS records did not come there in that silence?
+fn is_lost_over_dtls(session: &Session, points: &[Point], unheard: &Unheard) -> bool {
+    let until = unheard.since.plus_seconds(unheard.seconds);
+    let is_there = |view: &&View| {
+        let point = points.get(usize::from(view.point.0));
+        vantage(points, view.point) == Some(Vantage::Outside)
+            && point.is_some_and(|point| point.was_capturing(unheard.since, until))
+    };
+    let came =
+        |view: &View| view.last_packet(Direction::ToServer).is_some_and(|at| at.seconds_since(unheard.since) >= LOST);
+    let mut there = session.dtls.iter().flat_map(|flow| &flow.views).filter(is_there).peekable();
+    there.peek().is_some() && !there.any(came)
 }
 
 /// Was the adapter's MTU the same before and after: as keys show that both channels have it, or SYNs of two IP versions?
