@@ -435,6 +435,8 @@ impl Run<'_> {
                 point.saw_udp |= protocols.udp;
                 point.saw_fragments |= protocols.fragments;
                 point.saw_bare_tcp |= protocols.bare_tcp;
+                point.saw_beyond_tcp |= protocols.beyond_tcp;
+                point.common_ends.keep(protocols.ends);
             }
         }
         let losses = set.dissector.finish(&mut |event: &Event<'_>| tracker.observe(event));

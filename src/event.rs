@@ -39,6 +39,43 @@ impl PointId {
     }
 }
 
+/// The addresses that are an end of every packet of a capture point, as a filter by host leaves one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CommonEnds {
+    /// There was no packet yet.
+    #[default]
+    Any,
+    /// These; none where there is no such address.
+    Only([Option<IpAddr>; 2]),
+}
+
+impl CommonEnds {
+    /// There is a frame without any such end.
+    pub const NONE: CommonEnds = CommonEnds::Only([None, None]);
+
+    /// Another packet has these ends.
+    pub fn note(&mut self, src: IpAddr, dst: IpAddr) {
+        self.keep(CommonEnds::Only([Some(src), Some(dst)]));
+    }
+
+    /// Keeps what both have in common.
+    pub fn keep(&mut self, other: CommonEnds) {
+        match (*self, other) {
+            (_, CommonEnds::Any) => {}
+            (CommonEnds::Any, other) => *self = other,
+            (CommonEnds::Only(ends), CommonEnds::Only(others)) => {
+                *self = CommonEnds::Only(ends.map(|end| end.filter(|_| others.contains(&end))));
+            }
+        }
+    }
+
+    /// They.
+    pub fn addresses(self) -> impl Iterator<Item = IpAddr> {
+        let ends = if let CommonEnds::Only(ends) = self { ends } else { [None, None] };
+        ends.into_iter().flatten()
+    }
+}
+
 /// Something seen.
 #[derive(Debug)]
 pub struct Event<'a> {
@@ -312,7 +349,8 @@ pub struct Ended {
     pub packets: [u32; 2],
     /// TCP segments sent again, each way: seen twice, or filling a hole though they left after what waited behind it.
     pub retransmissions: [u32; 2],
-    /// Small segments sent again each way since anything last came the other way (TCP only), up to 255; none behind FIN or RST.
+    /// Segments sent again each way since anything last came the other way (TCP only), from the first small one on, up to 255; none
+    /// behind FIN or RST.
     pub unheard: [u8; 2],
     /// The same since any new data came the other way: what is only acknowledged is no answer.
     pub in_vain: [u8; 2],

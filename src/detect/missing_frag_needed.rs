@@ -12,6 +12,8 @@ use crate::session::{Channel, Oversized, Session};
 /// How long after the packet the ICMP may come, seconds. Routers answer within a round trip.
 const PATIENCE: f64 = 1.0;
 
+const UNFILTERED: &str = "whether ICMP Fragmentation Needed leaves the gateway: with `or icmp or icmp6` in the capture filter, or without one";
+
 const REPEATED: Grade =
     Grade::high("one segment was sent three times or more, at an interface whose file shows that ICMP was captured");
 const LATE: Grade = Grade::high("both the packet and its late answer are in the capture");
@@ -36,7 +38,8 @@ Without it the sender goes on with the same size: a black hole.
 
 - `never`: packets toward the client never got through, were sent at least twice at the same size, and no Fragmentation Needed \
 quoting that flow came at the gateway's inside interface, which must have been able to show one: both directions of the flow seen \
-there, no capture filter that keeps ICMP out, no drop counter, and at least a second of capture after the packet
+there, no capture filter that keeps ICMP out (nor a file that does not tell its filter and shows nothing but TCP, or nothing but one \
+client's packets, as `tcp port 80` or `host` and its address leave them), no drop counter, and at least a second of capture after the packet
 - `late`: one came, but more than a second after the first packet it was due for; meanwhile the transfer stood
 
 Whether the gateway did not send it or something before the capture point filtered it, this capture cannot say; the gateway's \
@@ -87,7 +90,7 @@ fn check(case: &Case<'_>) -> Outcome {
     match window(over) {
         Err(why) => Outcome::cannot_tell(
             format!("none was seen, but {why}"),
-            Some(Wanted { vantage: Vantage::Inside, why: DETECTOR.question }),
+            Some(Wanted { vantage: Vantage::Inside, why: UNFILTERED }),
         ),
         Ok(window) if window.seconds() < PATIENCE => {
             Outcome::cannot_tell("the capture ends within a second of the packet", None)

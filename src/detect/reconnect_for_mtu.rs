@@ -8,6 +8,7 @@ use crate::finding::{
 use crate::session::limits::{lowered, lowered_after_trouble};
 use crate::session::reconnect::{Cause, InnerMss, Reconnect};
 use crate::session::{Connection, Session, vanished};
+use std::ops::RangeInclusive;
 
 const WHOLE: Grade = Grade::high(
     "unanswered ClientHellos, the minute, and the lower inner MSS; or the MTUs that keys show the gateway named",
@@ -19,6 +20,11 @@ const ADAPTER: Grade = Grade::low(
     "the inner MSS fell at the client's adapter, while a question had no answer; the reconnect itself was not captured",
 );
 const MINUTE: Grade = Grade::low("the minute alone");
+
+const AFTER_A_MINUTE: &str = "after a minute the client reconnects to lower its MTU";
+/// Traffic inside begins some time after the tunnel, and again some time after the next one: so a minute may look, seconds.
+const ABOUT_A_MINUTE: RangeInclusive<f64> = 45.0..=75.0;
+const LOWERS: &str = "the client reconnects to lower its MTU";
 
 pub static DETECTOR: Detector = Detector {
     id: "reconnect-for-mtu",
@@ -35,8 +41,10 @@ see a pause and applications that have to start again.
 
 Found when a tunnel connection ends 55 to 65 s after it came up (or after its first unanswered ClientHello), DTLS not having \
 come up, and a new tunnel connection follows without a login. Where inner traffic was captured, the MSS in the client's inner \
-SYNs must be lower afterwards: that proves the new MTU without keys. From the inside alone only that drop is seen, and \
-from the client's adapter alone it counts (low) where a question was acknowledged and had no answer meanwhile. A tunnel \
+SYNs must be lower afterwards: that proves the new MTU without keys. Where packets as large as the adapter's MTU, or as any DTLS of a \
+1500-byte link carries, had passed the old TLS tunnel, there was nothing to lower. From the inside alone only that drop is seen, \
+and `after a minute` is said where about as much shows; from the client's adapter alone it counts (low) where a question was \
+acknowledged and had no answer meanwhile. A tunnel \
 that ended because the gateway stopped answering, or because the client's own link changed, is not this.",
     confidence: &[WHOLE, TWO, INSIDE, ADAPTER, MINUTE],
     remedy: &[
@@ -78,6 +86,15 @@ fn check(case: &Case<'_>) -> Outcome {
         );
         let wanted = Wanted { vantage: Vantage::VirtualAdapter, why: "which MSS the client's own SYNs carry" };
         return Outcome::cannot_tell(why, Some(wanted));
+    }
+    let mut needless = session.reconnects.iter().filter(|seam| seam.after_a_minute() && seam.carried_all);
+    if let Some(bytes) = needless.find_map(|seam| seam.carried) {
+        return case.clear(|| {
+            format!(
+                "the client replaced its tunnel after a minute, but packets of {bytes} B, as large as any of its adapter, had passed the \
+                 old one: there was nothing to lower"
+            )
+        });
     }
     // How an old tunnel ended its data alone does not tell.
     if let Some(why) = case.part_of_tcp(true, false).filter(|_| !session.reconnects.is_empty()) {
@@ -175,9 +192,9 @@ fn finding(case: &Case<'_>, seam: &Reconnect) -> Finding {
         headline: if grade == MINUTE {
             "the tunnel was replaced after a minute without a login, as a client does to lower its MTU".to_owned()
         } else if seam.lived.is_none() {
-            "the client reconnects to lower its MTU".to_owned()
+            LOWERS.to_owned()
         } else {
-            "after a minute the client reconnects to lower its MTU".to_owned()
+            AFTER_A_MINUTE.to_owned()
         },
         summary,
         evidence,
@@ -206,10 +223,11 @@ fn inside_only(case: &Case<'_>) -> Outcome {
         );
     };
     let (InnerMss { before: (before, first), after: (after, second), at, .. }, [_, mtu]) = (mss, mss.mtus());
+    let is_minute = ABOUT_A_MINUTE.contains(&at.seconds_since(session.start));
     Outcome::Found(Box::new(Finding {
         severity: Severity::Medium,
         grade: INSIDE,
-        headline: "after a minute the client reconnects to lower its MTU".to_owned(),
+        headline: if is_minute { AFTER_A_MINUTE } else { LOWERS }.to_owned(),
         follows: Some("oversized-df"),
         summary: format!(
             "The client's inner SYNs carried MSS {before} at first and {after} from {:.1} s on, after packets toward it had got stuck: its adapter was given MTU {mtu}. The reconnect itself is not in this capture.",

@@ -9,8 +9,8 @@ mod stream;
 use crate::capture::{Frame, LinkType};
 use crate::decrypt::Keyring;
 use crate::event::{
-    Direction, Ended, Endpoints, Ends, Event, FlowId, FrameRef, IcmpSeen, LARGE, Large, Opened, PointId, Refused,
-    Rejection, SeldomInEnded, Syn, TcpHandshake, Timestamp, TunnelPacket, What,
+    CommonEnds, Direction, Ended, Endpoints, Ends, Event, FlowId, FrameRef, IcmpSeen, LARGE, Large, Opened, PointId,
+    Refused, Rejection, SeldomInEnded, Syn, TcpHandshake, Timestamp, TunnelPacket, What,
 };
 use crate::flow::table::{Flow, Table};
 use crate::flow::{self, table, tcp};
@@ -76,11 +76,17 @@ pub struct Protocols {
     pub fragments: bool,
     /// TCP segments without data.
     pub bare_tcp: bool,
+    /// Frames of anything but TCP.
+    pub beyond_tcp: bool,
+    /// What all its packets have in common.
+    pub ends: CommonEnds,
 }
 
 impl Protocols {
     fn note(&mut self, packet: &Packet<'_>) {
         self.fragments |= packet.fragments > 0;
+        self.ends.note(packet.ip.src, packet.ip.dst);
+        self.beyond_tcp |= !matches!(packet.transport, Transport::Tcp(_));
         match packet.transport {
             Transport::Fragment { .. } => self.fragments = true,
             Transport::Udp(_) => self.udp = true,
@@ -256,6 +262,10 @@ impl Dissector {
             take(table, &mut bench, place, &packet, sink);
         });
         if let Err(reason) = decoded {
+            // A filter by host or for TCP lets no ARP or LLDP pass.
+            if matches!(reason, Undecoded::NotIp | Undecoded::EtherType(_)) {
+                (seen.ends, seen.beyond_tcp) = (CommonEnds::NONE, true);
+            }
             *self.losses.undecoded.entry(reason).or_default() += 1;
         }
         if !self.carried.packets.is_empty() {

@@ -29,7 +29,8 @@ pub(super) struct Tcp {
     closed: bool,
     /// The way of the first alert that is encrypted: it ends the connection.
     alert: Option<Direction>,
-    /// Small segments sent again each way since anything came the other way, until one side closes: no path MTU holds those up.
+    /// Segments sent again each way since anything came the other way, from the first small one on, until one side closes: no path MTU
+    /// holds those up.
     unheard: [u8; 2],
     seldom: Option<Box<Seldom>>,
     streams: [TcpStream; 2],
@@ -192,14 +193,18 @@ impl ClosedWindow {
 struct Deaf {
     since: (Timestamp, FrameRef),
     longest: Option<Lapse>,
-    /// Small segments sent again since anything new came the other way.
+    /// Such segments since anything new came the other way.
     in_vain: u8,
 }
 
 impl Tcp {
-    /// A small segment was sent again that way.
-    fn sent_again(&mut self, way: Direction, place: Place) {
+    /// A segment was sent again that way. A large one may be too large for the path: it counts behind a small one, which would have been
+    /// answered had it arrived.
+    fn sent_again(&mut self, way: Direction, is_small: bool, place: Place) {
         let unheard = way.of_mut(&mut self.unheard);
+        if !is_small && *unheard == 0 {
+            return;
+        }
         *unheard = unheard.saturating_add(1);
         let deaf = way.of_mut(&mut self.seldom.get_or_insert_default().deaf);
         deaf.in_vain = deaf.in_vain.saturating_add(1);
@@ -520,8 +525,8 @@ pub(super) fn take(
     let is_small = packet.ip.total_len < LARGE;
     // What a client has left need not answer it; a gateway's FIN is answered wherever there is a client.
     let is_awaited = !tcp.closed || direction == Direction::ToClient;
-    if again && is_small && is_awaited {
-        tcp.sent_again(direction, place);
+    if again && is_awaited {
+        tcp.sent_again(direction, is_small, place);
     }
     if tcp.seldom.is_some() || direction.of(&tcp.streams).has_hole() {
         tcp.watch_holes(direction, segment, is_small, place);
@@ -872,6 +877,27 @@ mod tests {
         assert_eq!(vanished(&[(9.0, segment(9500, 0, TcpSegment::RST))], 1500), None, "whose number may be any");
         assert_eq!(vanished(&[behind], 9500), None, "the capture alone missed them");
         assert_eq!(vanished(&[behind, (9.2, segment(1500, 800, ack))], 2300), None, "they were late");
+    }
+
+    #[test]
+    fn large_segments_sent_again_tell_of_silence_behind_a_small_one_alone() {
+        let place =
+            Place { at: Timestamp::default(), frame: FrameRef::default(), point: Default::default(), carrier: None };
+        let (large, small) = (false, true);
+        let unheard = |resent: &[bool], heard_behind: usize| {
+            let mut tcp = Tcp::default();
+            for (n, is_small) in resent.iter().enumerate() {
+                tcp.sent_again(Direction::ToClient, *is_small, place);
+                if n == heard_behind {
+                    tcp.heard(Direction::ToClient, place);
+                }
+            }
+            tcp.unheard
+        };
+        assert_eq!(unheard(&[small, large, large, large], 9), [0, 4]);
+        assert_eq!(unheard(&[large, large, large, large], 9), [0, 0], "they may be too large for the path");
+        assert_eq!(unheard(&[small, large, large, large], 0), [0, 0], "the small one was answered");
+        assert_eq!(unheard(&[large, small, large], 9), [0, 2]);
     }
 
     #[test]

@@ -2,10 +2,11 @@
 //! the client turned away when it comes back.
 
 use super::facts::{Closed, FlowFacts, View};
+use super::reconnect::LOST;
 use super::{Connection, Entry, Session, group, shape};
 use crate::event::{Direction, Endpoints, FrameRef, Incomplete, PointId, Refused, Rejection, Timestamp};
 use crate::maps::HashMap;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 
 /// Frames kept of each.
@@ -32,6 +33,8 @@ pub struct Neighbourhood {
     /// The client's connections to the gateway that brought no new tunnel, once that had closed the last one or fallen silent, or the
     /// client had closed it to come back at once.
     pub turned_away: Vec<TurnedAway>,
+    /// Nothing comes from the client any more, and something of another session that had begun at its address before.
+    pub others_go_on: bool,
 }
 
 impl Neighbourhood {
@@ -41,6 +44,7 @@ impl Neighbourhood {
         strangers: Vec::new(),
         incomplete: Vec::new(),
         turned_away: Vec::new(),
+        others_go_on: false,
     };
 
     fn is_nothing(&self) -> bool {
@@ -48,6 +52,7 @@ impl Neighbourhood {
             && self.strangers.is_empty()
             && self.incomplete.is_empty()
             && self.turned_away.is_empty()
+            && !self.others_go_on
     }
 }
 
@@ -151,7 +156,8 @@ pub fn attach(
         }
     }
     let came_back = |s: &Session| s.connections.last().is_some_and(|c| !c.role.is_tunnel());
-    if !sessions.iter().any(|session| came_back(session))
+    let lives = Lives::of(sessions);
+    if !sessions.iter().any(|session| came_back(session) || is_left(session))
         && quic.is_empty()
         && unasked.is_empty()
         && vain.is_empty()
@@ -183,7 +189,63 @@ pub fn attach(
         };
         beside.incomplete.extend(incomplete.iter().filter(between));
         beside.turned_away = turned_away(session, &vain);
+        beside.others_go_on = is_left(session) && lives.goes_on(session);
         session.beside = (!beside.is_nothing()).then(|| Box::new(beside));
+    }
+}
+
+/// The gateway sends again in vain on its last tunnel.
+fn is_left(session: &Session) -> bool {
+    session.tunnels().last().is_some_and(|last| *Direction::ToClient.of(&last.best().ended.unheard) > 0)
+}
+
+/// Of each client address at each point, the sessions in order of start, and until when it was heard in those begun by then.
+struct Lives(HashMap<(PointId, IpAddr), Vec<(Timestamp, Timestamp)>>);
+
+impl Lives {
+    fn of(sessions: &[Entry]) -> Lives {
+        let mut lives: HashMap<_, Vec<_>> = HashMap::default();
+        if !sessions.iter().any(|session| is_left(session)) {
+            return Lives(lives);
+        }
+        for session in sessions {
+            for (place, heard) in Lives::heard(session) {
+                lives.entry(place).or_default().push((session.start, heard));
+            }
+        }
+        for all in lives.values_mut() {
+            all.sort_unstable();
+            let mut latest = Timestamp::default();
+            for (_, heard) in all {
+                latest = latest.max(*heard);
+                *heard = latest;
+            }
+        }
+        Lives(lives)
+    }
+
+    /// When a session's client was last heard at each point.
+    fn heard(session: &Session) -> BTreeMap<(PointId, IpAddr), Timestamp> {
+        let mut all = BTreeMap::new();
+        for view in session.outer_views() {
+            let place = (view.point, view.opened.endpoints().client.ip());
+            if let Some(at) = view.last_packet(Direction::ToServer) {
+                let latest = all.entry(place).or_insert(at);
+                *latest = at.max(*latest);
+            }
+        }
+        all
+    }
+
+    /// Does another session that had begun by then outlive it for long, from the address it was last heard from?
+    fn goes_on(&self, session: &Session) -> bool {
+        let last = Lives::heard(session).into_iter().max_by_key(|(_, at)| *at);
+        last.is_some_and(|(place, at)| {
+            let all = self.0.get(&place).map_or(&[][..], Vec::as_slice);
+            let begun = all.partition_point(|(start, _)| *start <= at);
+            let latest = begun.checked_sub(1).and_then(|i| all.get(i));
+            latest.is_some_and(|(_, heard)| heard.seconds_since(at) >= LOST)
+        })
     }
 }
 
@@ -310,5 +372,32 @@ impl Stranger {
     fn of(flow: &FlowFacts) -> Option<Stranger> {
         let (messages, first) = flow.dtls.as_ref()?.seldom().unasked;
         Some(Stranger { from: flow.opened.endpoints().server, messages, frame: first?.1 })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::session::timing::tests::{at, client};
+    use crate::session::{Proof, Role};
+
+    #[test]
+    fn a_session_whose_client_falls_silent_is_outlived_by_another_of_its_address_that_had_begun_before() {
+        let session = |start: f64, heard: f64, resent: u8| {
+            let mut view = client([192, 0, 2, 1], 1, &[start], 9).flows.remove(0).facts;
+            *Direction::ToServer.of_mut(&mut view.ended.last_by_direction) = Some(at(heard));
+            view.ended.unheard = [0, resent];
+            let new = Session::new([192, 0, 2, 1].into(), None, 443, Proof::Inside);
+            let tunnel = Connection { role: Role::Tunnel, views: vec![view].into() };
+            Box::new(Session { start: at(start), connections: vec![tunnel].into(), ..new })
+        };
+        let goes_on = |other: (f64, f64)| {
+            let mut all = vec![session(0.0, 12.0, 7), session(other.0, other.1, 0)];
+            attach(&mut all, &[], &[], &[]);
+            all.iter().map(|session| session.beside().others_go_on).collect::<Vec<_>>()
+        };
+        assert_eq!(goes_on((4.0, 50.0)), [true, false]);
+        assert_eq!(goes_on((4.0, 13.0)), [false, false], "hardly longer");
+        assert_eq!(goes_on((20.0, 50.0)), [false, false], "it may be the same client, back again");
     }
 }

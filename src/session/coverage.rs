@@ -3,7 +3,7 @@
 use super::facts::View;
 use super::filter::{Asked, Passes, names_others, passes};
 use super::{Point, TcpSeen};
-use crate::event::{PointId, Protocol};
+use crate::event::{PointId, Protocol, Vantage};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
@@ -67,6 +67,11 @@ pub fn hides(point: &Point, sight: Sight, times: u32) -> Option<String> {
             return Some(format!("the capture filter on {name} (`{filter}`) {verb} {what} out"));
         }
     }
+    if let Sight::Icmp { to: Some(to), .. } = sight
+        && let Some(why) = may_be_picked(point, to)
+    {
+        return Some(why);
+    }
     if matches!(sight, Sight::Udp(_)) {
         let unknown = !point.tells_filter && !point.saw_udp;
         if unknown {
@@ -79,6 +84,23 @@ pub fn hides(point: &Point, sight: Sight, times: u32) -> Option<String> {
         }
     }
     None
+}
+
+/// At a gateway's inside others than one client and TCP pass as well. Where none of them shows, a filter that the file does not tell may
+/// have picked what does, and ICMP to anybody else, which comes from the gateway, goes unseen.
+fn may_be_picked(point: &Point, receiver: IpAddr) -> Option<String> {
+    if point.vantage != Some(Vantage::Inside) || point.tells_filter {
+        return None;
+    }
+    let name = &point.name;
+    if !point.saw_beyond_tcp {
+        return Some(format!("{name} shows nothing but TCP, and its file does not tell the capture filter"));
+    }
+    let host = point.common_ends.addresses().find(|end| *end != receiver)?;
+    Some(format!(
+        "every packet on {name} is from or to {host}, and its file does not tell the capture filter: `host {host}` would keep out ICMP \
+         to {receiver}"
+    ))
 }
 
 /// Why a point that saw only a part of TCP cannot tell.
@@ -190,7 +212,7 @@ pub fn settle(points: &mut [Point], flows: &[View]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::LinkType;
+    use crate::event::{CommonEnds, LinkType};
 
     #[test]
     fn filters_and_what_they_let_pass() {
@@ -228,6 +250,32 @@ mod tests {
             assert_eq!(passing(filter, udp).1 == Passes::Yes, shows_udp, "UDP through `{filter}`");
             assert_eq!(passing(filter, icmp).0 == Passes::Yes, shows_icmp, "ICMP through `{filter}`");
         }
+    }
+
+    #[test]
+    fn where_only_tcp_or_only_one_host_shows_inside_a_filter_may_have_picked_it() {
+        let [client, server, other] = [[10, 9, 0, 7], [10, 0, 0, 1], [10, 0, 0, 2]].map(IpAddr::from);
+        let icmp = Sight::Icmp { v6: false, to: Some(server) };
+        let point = |packets: &[(IpAddr, IpAddr)], saw_beyond_tcp| {
+            let mut point = Point::unknown(PointId(0), 0, LinkType::ETHERNET);
+            (point.vantage, point.saw_beyond_tcp) = (Some(Vantage::Inside), saw_beyond_tcp);
+            packets.iter().for_each(|(src, dst)| point.common_ends.note(*src, *dst));
+            point
+        };
+        let one_client = [(client, server), (other, client)];
+        let words = hides(&point(&one_client, true), icmp, 1).unwrap();
+        assert!(words.contains("`host 10.9.0.7` would keep out ICMP to 10.0.0.1"), "{words}");
+        assert!(hides(&point(&one_client[..1], true), icmp, 1).is_some(), "one client, one server");
+        let others = [(client, server), (other, server)];
+        assert!(hides(&point(&others, false), icmp, 1).is_some(), "nothing but TCP");
+        assert!(hides(&point(&others, true), icmp, 1).is_none(), "it is the server that was picked");
+        let told = Point { tells_filter: true, ..point(&one_client, true) };
+        assert!(hides(&told, icmp, 1).is_none(), "there was no filter");
+        let at_client = Point { vantage: Some(Vantage::Client), ..point(&one_client, true) };
+        assert!(hides(&at_client, icmp, 1).is_none(), "its own interface shows nobody else");
+        let mut chatter = point(&one_client, true);
+        chatter.common_ends.keep(CommonEnds::NONE);
+        assert!(hides(&chatter, icmp, 1).is_none(), "others show too");
     }
 
     #[test]

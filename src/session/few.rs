@@ -12,6 +12,13 @@ impl<T> Few<T> {
         self.extend([item]);
     }
 
+    /// Takes the item at that place out, which there must be.
+    pub fn remove(&mut self, place: usize) {
+        let mut list = std::mem::take(&mut self.0).into_vec();
+        list.remove(place);
+        self.0 = list.into_boxed_slice();
+    }
+
     /// Adds items at the end.
     pub fn extend(&mut self, items: impl IntoIterator<Item = T>) {
         let items = items.into_iter();
@@ -155,9 +162,10 @@ mod tests {
     fn items_stand_in_the_order_they_came() {
         let mut list = Few::default();
         (0..5).for_each(|item| list.push(item));
+        list.remove(1);
         list.iter_mut().for_each(|item| *item += 10);
-        assert_eq!(*list, [10, 11, 12, 13, 14]);
-        assert!((&list).into_iter().eq(&[10, 11, 12, 13, 14]));
+        assert_eq!(*list, [10, 12, 13, 14]);
+        assert!((&list).into_iter().eq(&[10, 12, 13, 14]));
         assert_eq!(size_of_val(&list), 16);
     }
 

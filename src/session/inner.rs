@@ -94,7 +94,7 @@ pub(super) fn holder(had: &[(Timestamp, usize)], at: Timestamp) -> Option<usize>
 }
 
 /// An address that several sessions had one after the other, as keys show or because there is but one client: its flows apart by session.
-fn apart(sessions: &[Entry], clients: Vec<Client>) -> Vec<Client> {
+pub(super) fn apart(sessions: &[Entry], clients: Vec<Client>) -> Vec<Client> {
     /// Sessions told apart: a bound on the work thousands of them can cause.
     const MOST: usize = 64;
     let holders = holders(sessions, |_| true);

@@ -227,9 +227,10 @@ fn mss_limits(session: &Session, limits: &mut Vec<Limit>) {
 
 /// Is this the MTU a client lowered its adapter to, with DTLS never up: then it is the TLS tunnel's, and held before too.
 fn is_lowered(session: &Session, bytes: u32) -> bool {
-    let by_reconnect = session.reconnects.iter().any(|r| {
-        !r.dtls_worked && r.after_a_minute() && r.lowered() && r.inner_mss.is_some_and(|mss| mss.mtus()[1] == bytes)
-    });
+    let by_reconnect = session
+        .reconnects
+        .iter()
+        .any(|r| r.after_a_minute() && r.lowered_in_need() && r.inner_mss.is_some_and(|mss| mss.mtus()[1] == bytes));
     by_reconnect
         || session.connections.is_empty() && lowered_after_trouble(session).is_some_and(|mss| mss.mtus()[1] == bytes)
 }
@@ -263,7 +264,7 @@ pub fn stuck_toward_client(flow: &InnerFlow) -> Option<&crate::event::Stuck> {
 }
 
 /// The largest size toward the client of that flow that got through.
-fn passed_toward_client(flow: &InnerFlow) -> Option<Passed> {
+pub(super) fn passed_toward_client(flow: &InnerFlow) -> Option<Passed> {
     flow.facts.ended.sizes.toward(flow.toward_client).largest_passed
 }
 

@@ -47,6 +47,7 @@ pub fn part(
         (clients, rest) = clients.into_iter().partition(is_inside);
     }
     others.extend(rest.into_iter().flat_map(|client| client.flows).map(|flow| flow.facts));
+    let clients = inner::apart(sessions, clients);
     let has_adapter = |client: &Client| client.points().iter().any(|point| with_adapter.contains(point));
     let guesses = if clients.iter().all(has_adapter) { Guesses::Any } else { Guesses::Neighbours };
     let homes = timing::homes(sessions, &clients, icmp, meetings, pace, guesses);
@@ -56,9 +57,10 @@ pub fn part(
             client.points().into_iter().for_each(|point| *proofs.entry(point).or_default() += 1);
         }
     }
-    let enough = PROOF.min(sessions.len());
+    // Where the adapter tells as well, one is no chance, and may have had all sessions one after the other.
+    let enough = |point: &PointId| if with_adapter.contains(point) { 1 } else { PROOF.min(sessions.len()) };
     let mut inside: BTreeMap<PointId, PointId> = BTreeMap::new();
-    for (at, _) in proofs.into_iter().filter(|(_, proofs)| *proofs >= enough) {
+    for (at, _) in proofs.into_iter().filter(|(point, proofs)| *proofs >= enough(point)) {
         let id = PointId(points.len() as u16);
         let Some(point) = points.get_mut(usize::from(at.0)).filter(|_| !id.is_inside()) else { continue };
         let other_side = point.other_side(id);
@@ -92,7 +94,7 @@ mod tests {
     use super::*;
     use crate::event::{Direction, LinkType};
     use crate::session::outer_addresses;
-    use crate::session::timing::tests::{client, sessions};
+    use crate::session::timing::tests::{at, client, sessions};
 
     /// Where flows of clients that are busy at those moments end up, all captured at the outside with forty sessions.
     fn parted(busy: &[&[f64]]) -> (usize, Vec<PointId>) {
@@ -131,5 +133,12 @@ mod tests {
         let (outside, inside) = (PointId(0), PointId(1));
         assert_eq!(parted_of(&[&a, &stranger], one(), |n| n == 0), (2, vec![inside, outside]));
         assert_eq!(parted_of(&[&a, &stranger], one(), |_| false), (1, vec![outside, outside]));
+        // One client, whose session ended and who logged in again.
+        let twice: Vec<Entry> = one().into_iter().chain(one()).collect();
+        let mut twice = twice.into_iter().zip([(0.0, 100.0), (150.0, 1000.0)]).map(|(mut session, (start, end))| {
+            (session.start, session.end) = (at(start), at(end));
+            session
+        });
+        assert_eq!(parted_of(&[&a], twice.by_ref().collect(), |_| true), (2, vec![inside]));
     }
 }

@@ -4,8 +4,8 @@
 //! together, [`inner`] finds the traffic inside the tunnels, [`limits`] says what a packet may measure.
 
 use crate::event::{
-    CipherSuite, Direction, Endpoints, FrameRef, Incomplete, Interface, LinkType, PointId, Refused, Timestamp,
-    TunnelAnswer, Vantage, Version,
+    CipherSuite, CommonEnds, Direction, Endpoints, FrameRef, Incomplete, Interface, LinkType, PointId, Refused,
+    Timestamp, TunnelAnswer, Vantage, Version,
 };
 use crate::maps::HashSet;
 use facts::{AttemptFacts, FlowFacts, IcmpFacts, View};
@@ -118,6 +118,10 @@ pub struct Point {
     pub saw_fragments: bool,
     /// TCP segments without data were seen here: SYN, ACK, FIN, RST.
     pub saw_bare_tcp: bool,
+    /// Frames of anything but TCP were seen here.
+    pub saw_beyond_tcp: bool,
+    /// What all packets seen here have in common.
+    pub common_ends: CommonEnds,
     /// The file format tells the capture filter (pcapng does, pcap does not).
     pub tells_filter: bool,
     /// It holds packets of two places, whose captures were merged: what it shows of places and directions may be either's.
@@ -182,6 +186,8 @@ impl Point {
             saw_udp: false,
             saw_fragments: false,
             saw_bare_tcp: false,
+            saw_beyond_tcp: false,
+            common_ends: CommonEnds::Any,
             tells_filter: false,
             is_merged: false,
             one_way: false,
@@ -228,6 +234,8 @@ impl Point {
             saw_udp: false,
             saw_fragments: false,
             saw_bare_tcp: false,
+            saw_beyond_tcp: false,
+            common_ends: CommonEnds::Any,
             decrypted_at: Some(self.id),
             ..self.clone()
         }

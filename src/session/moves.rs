@@ -1,9 +1,11 @@
-//! Sessions that moved: DTLS that goes on from another port or address, a client that roamed, a client that changed gateways.
+//! Sessions that moved: DTLS that goes on from another port or address, a client that roamed, a client that changed gateways; and one
+//! that only its own capture shows by its own address.
 //!
 //! Record numbers are the proof: they go on where they stopped, without a handshake (RFC 6347 §4.1); or a handshake that names the same
 //! DTLS session. Without them a client that moved is only believed where the capture stood on the client itself.
 
 use super::facts::{AttemptFacts, FlowFacts, RecordNumber, View};
+use super::join::{REPLACED, logged_in};
 use super::proof::Beside;
 use super::{Connection, DtlsFlow, Entry, Point, Proof, Session, vantage};
 use crate::event::{Direction, FrameRef, PointId, Timestamp, Token, Vantage};
@@ -52,6 +54,7 @@ pub fn settle(sessions: &mut Vec<Entry>, others: &mut Vec<View>, points: &[Point
     name_the_same(sessions);
     show_the_same_token(sessions);
     past_the_proxy(sessions);
+    behind_nat(sessions, points);
     roam(sessions, points);
     hop(sessions);
 }
@@ -215,6 +218,107 @@ fn past_the_proxy(sessions: &mut Vec<Entry>) {
         }
     }
     merge_all(sessions, merge);
+}
+
+/// A tunnel captured at both ends tells the address that a NAT gives its client. The one before or behind it, of which the client's own
+/// capture shows nothing because it was not running, is known at the gateway's end by that address: it is closed as the other opens.
+fn behind_nat(sessions: &mut Vec<Entry>, points: &[Point]) {
+    type Outside = (IpAddr, Option<IpAddr>);
+    // Of clients captured at both ends, by the address that others see: when each begins, and when its first and last tunnels are closed.
+    let mut beyond: HashMap<Outside, [BTreeSet<(Timestamp, usize)>; 3]> = HashMap::default();
+    let mut near_ones: HashSet<usize> = HashSet::default();
+    for (near, session) in sessions.iter().enumerate() {
+        let Some((_, address)) = session.nat().filter(|(own, _)| *own == session.client) else { continue };
+        let [begins, rests, ends] = beyond.entry((address, session.gateway)).or_default();
+        begins.extend(begins_at(session).map(|at| (at, near)));
+        rests.extend(session.tunnels().next().and_then(closed_at).map(|at| (at, near)));
+        ends.extend(session.tunnels().last().and_then(closed_at).map(|at| (at, near)));
+        near_ones.insert(near);
+    }
+    if beyond.is_empty() {
+        return;
+    }
+    let mut pairs = Vec::new();
+    for (far, session) in sessions.iter().enumerate() {
+        let Some([begins, rests, ends]) = beyond.get(&(session.client, session.gateway)) else { continue };
+        let around = |at: Timestamp| (at.plus_seconds(-REPLACED), 0)..(at.plus_seconds(REPLACED), usize::MAX);
+        let known = |(_, near): &(Timestamp, usize)| Some((*near, &**sessions.get(*near)?));
+        let unseen = |of_client: &Session| unseen_by_client(session, of_client, points);
+        let closed = session.tunnels().last().and_then(closed_at);
+        let same = closed.into_iter().flat_map(|at| rests.range(around(at)).take(MOST));
+        let shown = same.filter_map(known).filter(|(_, of_client)| shows_rest(session, of_client));
+        pairs.extend(shown.map(|(near, _)| (0.0, far, near)));
+        let behind = closed.into_iter().flat_map(|at| begins.range(around(at)).take(MOST));
+        for (near, next) in behind.filter_map(known) {
+            pairs.extend(replaced_in(session, next).filter(|_| unseen(next)).map(|gap| (gap, far, near)));
+        }
+        let before = begins_at(session).into_iter().flat_map(|at| ends.range(around(at)).take(MOST));
+        for (near, last) in before.filter_map(known) {
+            pairs.extend(replaced_in(last, session).filter(|_| unseen(last)).map(|gap| (gap, near, far)));
+        }
+    }
+    let into_near = |(a, b): (usize, usize)| if near_ones.contains(&b) { (a, b) } else { (b, a) };
+    let merge = nearest(&mut pairs).into_iter().map(into_near).collect();
+    merge_all(sessions, merge);
+    sessions.iter_mut().for_each(|session| join_rest(session));
+}
+
+/// When a tunnel was closed.
+fn closed_at(tunnel: &Connection) -> Option<Timestamp> {
+    tunnel.views.iter().filter_map(|view| view.closed()).map(|closed| closed.at).min()
+}
+
+/// Does the client's own capture begin in the middle of the other session's last tunnel?
+fn shows_rest(session: &Session, of_client: &Session) -> bool {
+    let tunnels = session.tunnels().last().zip(of_client.tunnels().next());
+    tunnels.is_some_and(|(whole, rest)| is_rest(whole, rest))
+}
+
+/// Is the second connection the rest of the first, as another point shows it: of the same port, and closed at the same moment?
+fn is_rest(whole: &Connection, rest: &Connection) -> bool {
+    let port = |connection: &Connection| connection.best().opened.endpoints().client.port();
+    let closed = closed_at(whole).zip(closed_at(rest));
+    let is_elsewhere = || rest.views.iter().all(|view| whole.views.iter().all(|other| other.point != view.point));
+    whole.begins_here()
+        && !rest.begins_here()
+        && whole.start() < rest.start()
+        && port(whole) == port(rest)
+        && closed.is_some_and(|(a, b)| a.seconds_since(b).abs() < SOONER)
+        && is_elsewhere()
+}
+
+/// Makes one connection of a tunnel and its rest.
+fn join_rest(session: &mut Session) {
+    let pairs = session.connections.iter().enumerate().zip(session.connections.iter().skip(1));
+    let found = pairs.filter(|((_, whole), rest)| is_rest(whole, rest)).map(|((place, _), _)| place).next();
+    let Some(place) = found else { return };
+    let views = session.connections.get_mut(place + 1).map(|rest| std::mem::take(&mut rest.views));
+    if let (Some(whole), Some(views)) = (session.connections.get_mut(place), views) {
+        whole.views.extend(views);
+        session.connections.remove(place + 1);
+    }
+}
+
+/// How far from the end of the first's last tunnel the second's first one began, where the same program replaced it without a login,
+/// seconds.
+fn replaced_in(first: &Session, second: &Session) -> Option<f64> {
+    let (old, new) = (first.tunnels().last()?, second.connections.first()?);
+    let gap = begins_at(second)?.seconds_since(closed_at(old)?).abs();
+    let program = |tunnel: &Connection| super::group::program(tunnel.best());
+    let is_same = program(old).is_some_and(|old| program(new) == Some(old));
+    let is_login = logged_in(old.best(), (old.start(), old.left()), new.best());
+    (gap < REPLACED && is_same && !is_login).then_some(gap)
+}
+
+/// Was the client's own capture not running when each tunnel of the first session opened?
+fn unseen_by_client(session: &Session, of_client: &Session, points: &[Point]) -> bool {
+    let own = of_client.outer_views().filter(|view| view.opened.endpoints().client.ip() == of_client.client);
+    let own: BTreeSet<PointId> = own.map(|view| view.point).collect();
+    let was_capturing = |at: Timestamp| {
+        let mut own = own.iter().filter_map(|point| points.get(usize::from(point.0)));
+        own.any(|point| point.was_capturing(at, at))
+    };
+    !session.tunnels().any(|tunnel| was_capturing(tunnel.start()))
 }
 
 /// The tunnel that a moved client opened from its new address belongs to the session its DTLS came from.
@@ -444,8 +548,8 @@ impl Session {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::{Syn, TcpHandshake};
-    use crate::session::facts::TlsFacts;
+    use crate::event::{LinkType, Syn, TcpHandshake};
+    use crate::session::facts::{Closed, TlsFacts};
     use crate::session::timing::tests::{at, client};
     use crate::session::{Connection, Role};
 
@@ -472,6 +576,70 @@ mod tests {
         assert!(!joined("[2001:db8::1]:443", [203, 0, 113, 2], 1.0));
         assert!(joined("vpn.example.com:443", [203, 0, 113, 2], 1.0));
         assert!(!joined("vpn.example.com:443", [203, 0, 113, 2], 100.0));
+    }
+
+    #[test]
+    fn the_tunnel_beside_one_that_tells_of_a_nat_is_of_the_same_client_where_its_own_capture_was_not_running() {
+        let (own, outside) = ([192, 168, 0, 9], [192, 0, 2, 1]);
+        let gateway = IpAddr::from([203, 0, 113, 2]);
+        // As that point shows it, of a program, closed at its end.
+        let view = |address: [u8; 4], point: u16, program: u64, (from, until): (f64, f64)| {
+            let frame = FrameRef::default();
+            let mut view = client(address, 1, &[from], 9).flows.remove(0).facts;
+            view.point = PointId(point);
+            let hello = Some((at(from), frame, None));
+            view.tls = Some(Box::new(TlsFacts { client_hello: hello, hello_shape: program, ..TlsFacts::default() }));
+            let mut handshake = TcpHandshake::default();
+            handshake.note(Direction::ToServer, Syn { at: at(from), frame, mss: None, timestamps: false });
+            view.opened.handshake = Some(Box::new(handshake));
+            view.opened.first = at(from);
+            let way = Direction::ToServer;
+            let closed = Closed { at: at(until), frame, direction: way, by: way, reset: false, ttl: 64 };
+            view.closed = Some(Box::new(closed));
+            view
+        };
+        let session = |address: [u8; 4], views: Vec<View>| {
+            let mut session = Session::new(address.into(), Some(gateway), 443, Proof::Cstp);
+            session.start = views.iter().map(|view| view.opened.first).min().unwrap();
+            session.connections.push(Connection { role: Role::Tunnel, views: views.into() });
+            Box::new(session)
+        };
+        // The client's own capture runs from the first moment to the second.
+        let joined = |captured: (f64, f64), near: (f64, f64), others: &[(u64, f64, f64)]| {
+            let mut points: Vec<Point> = [0, 1].map(|n| Point::unknown(PointId(n), n, LinkType::ETHERNET)).into();
+            points[0].span = Some((at(captured.0), at(captured.1)));
+            points[1].span = Some((at(0.0), at(200.0)));
+            let mut all = vec![session(own, vec![view(own, 0, 1, near), view(outside, 1, 1, near)])];
+            let other = |(program, from, until)| session(outside, vec![view(outside, 1, program, (from, until))]);
+            all.extend(others.iter().copied().map(other));
+            all.sort_by_key(|session| session.order());
+            behind_nat(&mut all, &points);
+            let first = all.iter().find(|session| session.client == IpAddr::from(own));
+            (all.len(), first.map_or(0, |session| session.connections.len()))
+        };
+        assert_eq!(joined((0.0, 30.0), (1.0, 60.0), &[(1, 60.01, 120.0)]), (1, 2), "its capture had ended");
+        assert_eq!(joined((57.0, 90.0), (60.01, 120.0), &[(1, 1.0, 60.0)]), (1, 2), "or had yet to begin");
+        assert_eq!(joined((0.0, 90.0), (1.0, 60.0), &[(1, 60.01, 120.0)]), (2, 1), "it would have shown it");
+        assert_eq!(joined((0.0, 30.0), (1.0, 60.0), &[(2, 60.01, 120.0)]), (2, 1), "another program");
+        assert_eq!(joined((0.0, 30.0), (1.0, 60.0), &[(1, 70.0, 120.0)]), (2, 1), "not at once");
+        let late = |from: f64| {
+            let mut all = vec![session(own, vec![view(own, 0, 1, (from, 60.0))])];
+            let late = &mut all[0].connections[0].views[0];
+            (late.opened.handshake, late.tls) = (None, Some(Box::default()));
+            all[0].connections.push(Connection {
+                role: Role::Tunnel,
+                views: vec![view(own, 0, 1, (60.01, 90.0)), view(outside, 1, 1, (60.02, 90.0))].into(),
+            });
+            all.insert(0, session(outside, vec![view(outside, 1, 1, (1.0, 60.0))]));
+            behind_nat(&mut all, &[]);
+            all.iter()
+                .map(|session| session.connections.iter().map(|c| c.views.len()).collect())
+                .collect::<Vec<Vec<_>>>()
+        };
+        assert_eq!(late(57.0), [[2, 2]], "from its middle on");
+        assert_eq!(late(0.5), [vec![1], vec![1, 2]], "another of the same port");
+        let two = [(1, 60.01, 120.0), (1, 61.0, 130.0)];
+        assert_eq!(joined((0.0, 30.0), (1.0, 60.0), &two), (2, 2), "the nearest");
     }
 
     #[test]

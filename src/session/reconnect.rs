@@ -1,9 +1,9 @@
 //! The seam between two tunnel connections of one session: what ended the first, what the user lost, what the MTU was.
 
 use super::facts::{Activity, Closed, FlowFacts, Stretch, View};
-use super::limits::headers;
-use super::{Connection, DtlsFlow, InnerFlow, Point, Session, vantage};
-use crate::event::{Direction, FrameRef, PointId, Timestamp, Vantage};
+use super::limits::{headers, passed_toward_client};
+use super::{Connection, DtlsFlow, InnerFlow, Point, Session, mtu, vantage};
+use crate::event::{Class, Direction, FrameRef, PointId, Timestamp, Vantage, Version};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
@@ -104,6 +104,10 @@ pub struct Reconnect {
     pub outer_mss: Option<(u16, u16)>,
     /// Largest inner packet before and after as full records tell, bytes: windows where padding hides the length.
     pub ceiling: Option<(RangeInclusive<u16>, RangeInclusive<u16>)>,
+    /// The largest inner packets toward the client that the old tunnel's TLS carried in one piece, bytes; where DTLS was not up.
+    pub carried: Option<u32>,
+    /// They were as large as the adapter's MTU or, where that is not known, as any DTLS of a 1500-byte link carries.
+    pub carried_all: bool,
     /// The client's address before and after, when it changed.
     pub moved: Option<(IpAddr, IpAddr)>,
     /// Why.
@@ -208,6 +212,12 @@ impl Reconnect {
         self.inner_mss.is_some_and(|mss| mss.after.0 < mss.before.0)
     }
 
+    /// Was the inner MSS lowered, DTLS not being up, and had nothing larger than it leaves now got through in one piece?
+    pub fn lowered_in_need(&self) -> bool {
+        let after = self.inner_mss.map(|mss| mss.mtus()[1]);
+        !self.dtls_worked && self.lowered() && self.carried.is_none_or(|bytes| Some(bytes) <= after)
+    }
+
     /// May it have come for a new MTU though inner SYNs carried the same MSS before and after: where that is clamped on the way?
     pub fn may_be_clamped(&self) -> Option<u16> {
         let mss = self.inner_mss.filter(|mss| mss.before.0 == mss.after.0)?;
@@ -236,8 +246,12 @@ pub fn find(session: &Session, points: &[Point]) -> Vec<Reconnect> {
 
 fn seam(session: &Session, points: &[Point], old: usize, new: usize) -> Option<Reconnect> {
     let (before, after) = (session.connections.get(old)?, session.connections.get(new)?);
-    let closed = before.views.iter().filter_map(|v| v.closed()).min_by_key(|c| c.at);
+    let closing = before.views.iter().filter_map(|v| Some((v.point, v.closed()?))).min_by_key(|(_, c)| c.at);
+    let closed = closing.map(|(_, closed)| closed);
     let start = after.start();
+    // Which of the two came first tells one point that saw both.
+    let there = |(point, _): (PointId, Closed)| after.views.iter().find(|v| v.point == point);
+    let opened = closing.and_then(there).map_or(start, |v| v.opened.first);
     let until = closed.map_or(start, |c| start.min(c.at)).max(before.start().plus_seconds(1.0));
     // DTLS of a tunnel that opened before the capture may be heard before it.
     let is_first = session.tunnels().next().is_some_and(|first| std::ptr::eq(first, before));
@@ -254,7 +268,7 @@ fn seam(session: &Session, points: &[Point], old: usize, new: usize) -> Option<R
         frame: after.best().opened.first_frame,
         old,
         new,
-        gap: start.seconds_since(end),
+        gap: opened.seconds_since(end),
         lived: before.begins_here().then(|| end.seconds_since(before.start())),
         is_closed: closed.is_some(),
         opened_after: before.begins_here().then(|| start.seconds_since(before.start())),
@@ -262,16 +276,22 @@ fn seam(session: &Session, points: &[Point], old: usize, new: usize) -> Option<R
         dtls_worked: flows.iter().any(|d| d.worked()),
         without_data: without_data(session, before, &flows, after),
         unheard: unheard(before, &flows),
-        quiet: quiet(points, before, &flows, closed, start),
+        quiet: quiet(points, before, &flows, closed, opened),
         syn_wait: after.best().syn_wait().filter(is_long),
         hello_wait: after.best().hello_wait().filter(is_long),
         reset,
         inner_mss: inner_mss(session, start),
         outer_mss: before.mss().first().copied().flatten().zip(after.mss().first().copied().flatten()),
         ceiling: ceiling(before, &flows).zip(ceiling(after, &later_flows(session, start))),
+        carried: None,
+        carried_all: false,
         moved: moved(before, after, is_thrown_out),
         cause: Cause::Unknown,
     };
+    if !seam.dtls_worked {
+        seam.carried = carried(session, before, seam.at);
+        seam.carried_all = seam.carried.is_some_and(|bytes| is_all(before, seam.inner_mss, bytes));
+    }
     seam.cause = cause(session, points, &seam, closed);
     Some(seam)
 }
@@ -314,7 +334,7 @@ fn cause(session: &Session, points: &[Point], seam: &Reconnect, closed: Option<C
     let in_time = seam.after_a_minute() || seam.lived.is_none() && seam.lowered();
     // A client that says why it goes leaves the FIN to the gateway.
     let by_client = closer != Some(Direction::ToClient) || seam.lowered();
-    if !seam.dtls_worked && in_time && by_client && mss_fits {
+    if !seam.dtls_worked && in_time && by_client && mss_fits && !seam.carried_all {
         return Cause::Mtu;
     }
     if seam.hello_wait.is_some() {
@@ -322,6 +342,8 @@ fn cause(session: &Session, points: &[Point], seam: &Reconnect, closed: Option<C
     }
     match seam.unheard.filter(|unheard| unheard.is_dpd(before)) {
         Some(unheard) if !unheard.tcp_lives(before) => return Cause::PathLost,
+        // What never came to the gateway it could not answer.
+        Some(unheard) if !unheard.over_tls && is_lost_over_dtls(session, points, &unheard) => {}
         // Where DTLS alone went unanswered, and does on the new tunnel, it is DTLS that died.
         Some(unheard) if unheard.over_tls || !session.is_dtls_unanswered_from(seam.at) => return Cause::DpdUnanswered,
         _ => {}
@@ -340,6 +362,45 @@ fn cause(session: &Session, points: &[Point], seam: &Reconnect, closed: Option<C
         Some(Direction::ToClient) => Cause::GatewayClosed,
         None => Cause::Unknown,
     }
+}
+
+/// The largest inner packets toward the client in its TLS, as the lengths of records tell; what got through besides was in pieces.
+fn carried(session: &Session, tunnel: &Connection, until: Timestamp) -> Option<u32> {
+    let (largest, count) = *Direction::ToClient.of(&tunnel.best().tls.as_deref()?.early.late());
+    let window = (count >= PLATEAU).then(|| tunnel.settled()?.protection()?.cstp_payload(largest))??;
+    let window = u32::from(*window.start())..=u32::from(*window.end());
+    let passed = session.inner.iter().filter_map(passed_toward_client);
+    let meanwhile = passed.filter(|p| tunnel.start() <= p.first && p.first < until).map(|p| p.ip_len);
+    // Where padding hides the length, what was acknowledged tells.
+    meanwhile.filter(|bytes| window.contains(bytes)).max().or(Some(*window.start()))
+}
+
+/// Is no packet larger: is it the adapter's MTU, or what any DTLS of a 1500-byte link carries?
+fn is_all(tunnel: &Connection, inner_mss: Option<InnerMss>, bytes: u32) -> bool {
+    let named = tunnel.granted().and_then(|(_, _, answer)| answer.dtls_mtu.filter(|_| answer.offers_dtls()));
+    let adapter = inner_mss.map(|mss| mss.mtus()[0]).max(named.map(u32::from));
+    adapter.or_else(most_over_dtls).is_some_and(|most| bytes >= most)
+}
+
+/// The largest inner packet that one datagram of a 1500-byte link carries, with the suite that costs least of those in wide use.
+fn most_over_dtls() -> Option<u32> {
+    let sealed = mtu::Protection::new(Class::GCM, Version::DTLS_1_2, false);
+    let terms = sealed.dtls_mtu(mtu::LinkMtu(1500), mtu::OuterIp::V4)?;
+    Some(u32::from(terms.result.0))
+}
+
+/// Does the gateway's end show that the client's DTLS records did not come there in that silence?
+fn is_lost_over_dtls(session: &Session, points: &[Point], unheard: &Unheard) -> bool {
+    let until = unheard.since.plus_seconds(unheard.seconds);
+    let is_there = |view: &&View| {
+        let point = points.get(usize::from(view.point.0));
+        vantage(points, view.point) == Some(Vantage::Outside)
+            && point.is_some_and(|point| point.was_capturing(unheard.since, until))
+    };
+    let came =
+        |view: &View| view.last_packet(Direction::ToServer).is_some_and(|at| at.seconds_since(unheard.since) >= LOST);
+    let mut there = session.dtls.iter().flat_map(|flow| &flow.views).filter(is_there).peekable();
+    there.peek().is_some() && !there.any(came)
 }
 
 /// Was the adapter's MTU the same before and after: as keys show that both channels have it, or SYNs of two IP versions?
@@ -529,14 +590,15 @@ fn without_data(session: &Session, before: &Connection, flows: &[&DtlsFlow], aft
     Some(new.seconds_since(old)).filter(|seconds| *seconds > 0.0)
 }
 
+/// A length of records seen less often is no plateau.
+const PLATEAU: u32 = 4;
+
 /// The largest inner packet as full records tell: DTLS where it carried some, else TLS.
 fn ceiling(connection: &Connection, flows: &[&DtlsFlow]) -> Option<RangeInclusive<u16>> {
-    /// A length seen less often is no plateau.
-    const PLATEAU: u32 = 4;
     let dtls = flows.iter().filter(|d| d.worked()).find_map(|d| {
         let facts = d.best().dtls.as_deref()?;
         let largest = *facts.largest.iter().max()?;
-        let sealed = super::mtu::Protection::new(d.suite()?.class()?, facts.version?, false);
+        let sealed = mtu::Protection::new(d.suite()?.class()?, facts.version?, false);
         (facts.records.iter().sum::<u32>() >= PLATEAU).then(|| sealed.dtls_payload(largest))?
     });
     let tls = || {
@@ -572,7 +634,8 @@ fn inner_mss(session: &Session, at: Timestamp) -> Option<InnerMss> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::{Ends, Syn, TcpHandshake};
+    use crate::event::{CipherSuite, Ends, Passed, Sizes, Syn, TcpHandshake};
+    use crate::session::facts::{ServerHelloFacts, TlsFacts};
     use crate::session::timing::tests::{at, client};
     use crate::session::{Proof, Role};
     use std::net::Ipv6Addr;
@@ -588,6 +651,46 @@ mod tests {
         assert!(unheard(0).is_dpd(&tunnel(10.0)), "not even TCP answers");
         assert!(!unheard(0).is_dpd(&tunnel(39.0)));
         assert!(unheard(3).is_dpd(&tunnel(39.0)));
+    }
+
+    #[test]
+    fn where_packets_as_large_as_the_adapter_takes_passed_over_tls_there_is_nothing_to_lower() {
+        let views = vec![client([192, 0, 2, 1], 2, &[0.0], 9).flows.remove(0).facts].into();
+        let tunnel = Connection { role: Role::Tunnel, views };
+        let mss = |mtu: u16| {
+            let announced = |mss: u16| (mss, FrameRef::default());
+            InnerMss { before: announced(mtu - 40), after: announced(1100), at: at(61.0), headers: 40 }
+        };
+        assert!(is_all(&tunnel, Some(mss(1300)), 1300));
+        assert!(!is_all(&tunnel, Some(mss(1434)), 1300), "larger ones may have been too large");
+        assert_eq!([1434, 1433].map(|bytes| is_all(&tunnel, None, bytes)), [true, false], "of an adapter nobody knows");
+    }
+
+    #[test]
+    fn what_tls_carried_in_one_piece_its_records_tell() {
+        let carried = |length: u16, suite: u16, passed: u32, first: f64| {
+            let mut session = Session::new([192, 0, 2, 1].into(), None, 443, Proof::Inside);
+            let mut flow = client([10, 9, 0, 7], 1, &[1.0], 9).flows.remove(0);
+            let largest_passed = Some(Passed { ip_len: passed, frame: 1, first: at(first), at: at(first) });
+            flow.facts.ended.sizes = [Sizes::default(), Sizes { largest_passed, ..Sizes::default() }].into();
+            session.inner.push(flow);
+            let mut view = client([192, 0, 2, 1], 2, &[0.0], 9).flows.remove(0).facts;
+            let mut tls = TlsFacts::default();
+            let (suite, frame) = (CipherSuite(suite), FrameRef::default());
+            let hello =
+                ServerHelloFacts { at: at(0.1), frame, suite, version: Version::TLS_1_2, encrypt_then_mac: false };
+            tls.server_hello = Some(hello);
+            (0..40).for_each(|n| tls.add_data(at(2.0 + f64::from(n)), frame, Direction::ToClient, length));
+            view.tls = Some(Box::new(tls));
+            self::carried(&session, &Connection { role: Role::Tunnel, views: vec![view].into() }, at(60.0))
+        };
+        const GCM: u16 = 0xc02f;
+        const CBC: u16 = 0x002f;
+        assert_eq!(carried(1466, GCM, 1434, 5.0), Some(1434));
+        assert_eq!(carried(1262, GCM, 1434, 5.0), Some(1230), "the larger ones went in pieces");
+        let padded = carried(1488, CBC, 1434, 62.0);
+        assert!(padded < Some(1434), "the least that the record may hold: {padded:?}");
+        assert_eq!(carried(1488, CBC, 1434, 5.0), Some(1434), "which of them");
     }
 
     #[test]

@@ -9,8 +9,9 @@ use crate::detect::remedy;
 use crate::event::{FrameRef, Timestamp};
 use crate::finding::{Case, Evidence, Filter, Finding, Grade, RuledOut, Severity, count};
 use crate::session::attempt::{AttemptOutcome, Judged, icmp_words};
+use crate::session::limits::stuck_uploads;
 use crate::session::reconnect::Reconnect;
-use crate::session::{Oversized, Session};
+use crate::session::{Oversized, Session, vanished};
 use std::collections::BTreeMap;
 
 pub const PLACED: Grade = Grade::high("captures at both ends place the loss");
@@ -20,7 +21,7 @@ pub const FEW: Grade = Grade::medium("fewer ClientHellos, or the gateway's end a
 
 pub fn finding(failure: &Failure<'_>) -> Finding {
     let (case, cause) = (failure.case, diagnose(failure));
-    let severity = severity(case.session);
+    let severity = severity(case);
     let wanted = case.other_end("how much of the DTLS handshake passes there").filter(|_| cause.is_loss());
     if case.in_brief {
         return Finding { severity, wanted, ..Finding::default() };
@@ -45,11 +46,14 @@ pub fn remedies(first: String, session: &Session) -> Vec<String> {
     [Some(first), remedy::equal_mtus(session), Some(remedy::TLS_ONLY.to_owned())].into_iter().flatten().collect()
 }
 
-/// Does it do harm that the tunnel's packets have to go through TCP?
-fn severity(session: &Session) -> Severity {
+/// Does it do harm that the tunnel's packets have to go through TCP: did any get stuck that the client then lowers its MTU for?
+fn severity(case: &Case<'_>) -> Severity {
+    let session = case.session;
     let stuck = |o: &Oversized| o.stuck_to_client > 0 && !o.is_beyond_dtls();
-    let lowered = |r: &Reconnect| r.lowered() && !r.dtls_worked;
-    let harms = session.oversized.iter().any(stuck) || session.reconnects.iter().any(lowered);
+    let lowered = || session.reconnects.iter().any(Reconnect::lowered_in_need);
+    let vanished =
+        || vanished::downloads(session, case.points).is_some() || stuck_uploads(session, case.points).next().is_some();
+    let harms = session.oversized.iter().any(stuck) || lowered() && vanished();
     if harms { Severity::High } else { Severity::Medium }
 }
 

@@ -131,7 +131,10 @@ impl<'a> Break<'a> {
             Some((_, silence)) => (Cause::PathLost, *silence),
             None => {
                 let (_, silence) = unheard(Direction::ToClient).next().filter(|(_, silence)| !silence.is_alone)?;
-                (Cause::ClientSilent, silence)
+                let [sends, hears] =
+                    [Direction::ToServer, Direction::ToClient].map(|way| shows_at_client(case, last, &silence, way));
+                // Where the client goes on hearing the gateway, the path is dead one way only.
+                (if sends && !hears { Cause::PathLost } else { Cause::ClientSilent }, silence)
             }
         };
         Some(Break { cause, old: Some(last), shown: Shown::Silence(silence) })
@@ -179,6 +182,13 @@ impl<'a> Break<'a> {
             Shown::Reset(reset) => Some(*reset),
             _ => None,
         }
+    }
+
+    /// Does the gateway wait in vain for what the client's own capture shows it to send?
+    pub fn is_lost_between(&self, case: &Case<'_>) -> bool {
+        let Shown::Silence(silence) = &self.shown else { return false };
+        let shows = |old| shows_at_client(case, old, silence, Direction::ToServer);
+        silence.sent == Direction::ToClient && self.old.is_some_and(shows)
     }
 
     /// Is it told by what did not come?
@@ -229,6 +239,13 @@ fn turned_away_at_end(case: &Case<'_>, last: &Connection) -> Option<Cause> {
         (false, true) => Some(Cause::PathLost),
         (false, false) => None,
     }
+}
+
+/// Does the client's own capture show that packets of the tunnel went that way, long after anything of it came to the gateway?
+fn shows_at_client(case: &Case<'_>, last: &Connection, silence: &Silence, way: Direction) -> bool {
+    let views = case.session.dtls_since(last).flat_map(|d| &d.views).chain(&last.views);
+    let mut own = views.filter(|view| case.vantage(view.point) == Some(Vantage::Client));
+    own.any(|view| view.last_packet(way).is_some_and(|at| at.seconds_since(silence.since) >= NOTICED))
 }
 
 /// The time without an answer to that side, as the first view shows it that does.

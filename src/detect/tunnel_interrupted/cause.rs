@@ -121,11 +121,11 @@ impl Cause {
             Cause::DpdUnanswered => {
                 "see on the gateway what it did at that moment (load, failover); syslog 722037 `DPD failure` is its side of it"
             }
+            Cause::ClientSilent | Cause::PathLost if is_placed => {
+                "find what lost the packets between the client's NIC and the gateway's outside interface at that moment: its access network, a carrier, a firewall in front of the gateway"
+            }
             Cause::ClientSilent => {
                 "capture at the client: only there shows whether its network was lost or its machine slept or was off"
-            }
-            Cause::PathLost if is_placed => {
-                "find what lost the packets between the client's NIC and the gateway's outside interface at that moment: its access network, a carrier, a firewall in front of the gateway"
             }
             Cause::PathLost => "look at the client's network at that moment: nothing at all came back from the gateway",
             Cause::GatewaySilent => {

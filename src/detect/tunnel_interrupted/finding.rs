@@ -21,7 +21,7 @@ pub const TIMING: Grade = Grade::medium("told from silence and timing");
 pub fn finding(found: &Break<'_>, case: &Case<'_>, seams: &[&Reconnect]) -> Finding {
     let seam = found.replaced();
     let connections = [found.old, seam.and_then(|seam| seam.new)];
-    let is_placed = seam.is_some_and(|seam| seam.waiting.is_some());
+    let is_placed = seam.is_some_and(|seam| seam.waiting.is_some()) || found.is_lost_between(case);
     let at_least = if recurs(found, seams) { Severity::Low } else { Severity::Info };
     Finding {
         severity: found.severity().max(at_least),

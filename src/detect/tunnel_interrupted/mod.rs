@@ -33,7 +33,7 @@ as long as no data flows. What ended it is told apart:
 - `reset-by-middlebox`: a RST whose TTL is not that of the connection's other packets, or that one end received and the other never sent
 - `reset-by-gateway`: the gateway's own RST
 - `dpd-unanswered`: the gateway's TCP lives, but for ten seconds or more nothing in the tunnel was answered, DPD included, or for five the new connection's ClientHello
-- `path-lost`: nothing came back at all: data was sent again and again, or the new connection's SYN waited for its answer; also where the tunnel then went on
+- `path-lost`: nothing came back at all: data was sent again and again, or the new connection's SYN waited for its answer; also where the tunnel then went on, or where the gateway hears nothing of a client whose own capture shows that it sends, and hears nothing either
 - `gateway-silent`: the same, while the client's packets are seen to reach the gateway's outside interface
 - `gateway-restarted`: the gateway fell silent, and then it refused new connections with a RST: its service, or its host, was down
 - `client-silent`: nothing came from the client any more, or for 20 s until it reconnected, as seen at the gateway's end: its network was lost, or its machine slept or was switched off

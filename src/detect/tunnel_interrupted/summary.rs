@@ -22,7 +22,13 @@ pub fn summary(found: &Break<'_>, case: &Case<'_>, seams: &[&Reconnect]) -> Stri
         }
         Shown::Hop(hop) => hop_words(hop, session),
         Shown::Reset(reset) => reset.words() + &alone_words(found, case),
-        Shown::Silence(silence) => silence_words(silence, session) + &alone_words(found, case),
+        Shown::Silence(silence) => {
+            let sent = match found.is_lost_between(case) {
+                true => ", though its own capture shows that it sent: lost on the way",
+                false => "",
+            };
+            silence_words(silence, session) + sent + &alone_words(found, case)
+        }
         Shown::Outage(outage) => {
             let came_back = outage.closed.map_or_else(String::new, |_| turned_away_words(case));
             format!("{}{came_back}.", outage_words(outage, session))
@@ -44,6 +50,12 @@ fn alone_words(found: &Break<'_>, case: &Case<'_>) -> String {
     let vantage = found.old.and_then(|old| case.vantage(old.best().point));
     // A client that moved comes back from another address, which only its own capture shows to be the same client.
     let from = if vantage == Some(Vantage::Client) { "" } else { " from the client's address" };
+    if found.cause == Cause::ClientSilent && case.session.beside().others_go_on {
+        let came_back = turned_away_words(case);
+        return format!(
+            ". No new tunnel is known to be its{came_back}; another session from its address went on meanwhile: the path of that site works."
+        );
+    }
     let none = if found.cause == Cause::Refused { "No tunnel" } else { "No new tunnel" };
     format!(". {none}{from} followed{}.", turned_away_words(case))
 }
