@@ -12,7 +12,8 @@ use crate::session::{Channel, Oversized, Session};
 /// How long after the packet the ICMP may come, seconds. Routers answer within a round trip.
 const PATIENCE: f64 = 1.0;
 
-const UNFILTERED: &str = "whether ICMP Fragmentation Needed leaves the gateway: with `or icmp or icmp6` in the capture filter, or without one";
+const UNFILTERED: &str = "whether ICMP Fragmentation Needed leaves the gateway: with `or icmp or icmp6` in the filter, or without one; \
+ping a server from the gateway meanwhile, so that the file shows that ICMP passes";
 
 const REPEATED: Grade =
     Grade::high("one segment was sent three times or more, at an interface whose file shows that ICMP was captured");
