@@ -51,9 +51,12 @@ fn severity(case: &Case<'_>) -> Severity {
     let session = case.session;
     let stuck = |o: &Oversized| o.stuck_to_client > 0 && !o.is_beyond_dtls();
     let lowered = || session.reconnects.iter().any(Reconnect::lowered_in_need);
-    let vanished =
-        || vanished::downloads(session, case.points).is_some() || stuck_uploads(session, case.points).next().is_some();
-    let harms = session.oversized.iter().any(stuck) || lowered() && vanished();
+    let hangs = || {
+        vanished::downloads(session, case.points).is_some()
+            || vanished::unanswered(session, case.points).is_some()
+            || stuck_uploads(session, case.points).next().is_some()
+    };
+    let harms = session.oversized.iter().any(stuck) || lowered() && hangs();
     if harms { Severity::High } else { Severity::Medium }
 }
 
