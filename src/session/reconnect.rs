@@ -273,7 +273,7 @@ fn seam(session: &Session, points: &[Point], old: usize, new: usize) -> Option<R
         is_closed: closed.is_some(),
         opened_after: before.begins_here().then(|| start.seconds_since(before.start())),
         since_hello: first_hello.map(|hello| end.seconds_since(hello)),
-        dtls_worked: flows.iter().any(|d| d.worked()),
+        dtls_worked: flows.iter().any(|d| d.worked() || d.is_half_seen()),
         without_data: without_data(session, before, &flows, after),
         unheard: unheard(before, &flows),
         quiet: quiet(points, before, &flows, closed, opened),
@@ -300,6 +300,14 @@ fn later_flows(session: &Session, start: Timestamp) -> Vec<&DtlsFlow> {
     session.dtls.iter().filter(|d| d.start() >= start).collect()
 }
 
+/// Did the client itself end its tunnel with a RST, as a machine does when data still waits to be read? Its own capture shows it leave.
+fn resets_itself(points: &[Point], tunnel: &Connection) -> bool {
+    tunnel.views.iter().any(|view| {
+        vantage(points, view.point) == Some(Vantage::Client)
+            && view.closed().is_some_and(|closed| closed.reset && closed.direction == Direction::ToServer)
+    })
+}
+
 fn cause(session: &Session, points: &[Point], seam: &Reconnect, closed: Option<Closed>) -> Cause {
     let (Some(before), Some(after)) = (session.connections.get(seam.old), session.connections.get(seam.new)) else {
         return Cause::Unknown;
@@ -315,7 +323,11 @@ fn cause(session: &Session, points: &[Point], seam: &Reconnect, closed: Option<C
     if seam.outer_mss.is_some_and(|(before, after)| before != after) {
         return Cause::LinkMtuChanged;
     }
-    if seam.reset.is_some_and(|c| c.at <= seam.at) {
+    // The minute, and what it is for, tell a client's own RST from one in its name.
+    let is_own = is_due
+        && (seam.lowered() && seam.reset.is_some_and(|c| c.direction == Direction::ToServer)
+            || resets_itself(points, before));
+    if seam.reset.is_some_and(|c| c.at <= seam.at) && !is_own {
         return Cause::Reset;
     }
     if lost(before, after) {
@@ -634,7 +646,7 @@ fn inner_mss(session: &Session, at: Timestamp) -> Option<InnerMss> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::{CipherSuite, Ends, Passed, Sizes, Syn, TcpHandshake};
+    use crate::event::{CipherSuite, Ends, LinkType, Passed, Sizes, Syn, TcpHandshake};
     use crate::session::facts::{ServerHelloFacts, TlsFacts};
     use crate::session::timing::tests::{at, client};
     use crate::session::{Proof, Role};
@@ -651,6 +663,22 @@ mod tests {
         assert!(unheard(0).is_dpd(&tunnel(10.0)), "not even TCP answers");
         assert!(!unheard(0).is_dpd(&tunnel(39.0)));
         assert!(unheard(3).is_dpd(&tunnel(39.0)));
+    }
+
+    #[test]
+    fn a_reset_that_leaves_the_client_is_its_own() {
+        let is_own = |vantage, direction, reset| {
+            let mut point = Point::unknown(PointId(0), 0, LinkType::ETHERNET);
+            point.vantage = Some(vantage);
+            let mut view = client([192, 0, 2, 1], 2, &[0.0], 9).flows.remove(0).facts;
+            let frame = FrameRef::default();
+            view.closed = Some(Box::new(Closed { at: at(60.0), frame, direction, by: direction, reset, ttl: 64 }));
+            resets_itself(&[point], &Connection { role: Role::Tunnel, views: vec![view].into() })
+        };
+        assert!(is_own(Vantage::Client, Direction::ToServer, true));
+        assert!(!is_own(Vantage::Client, Direction::ToClient, true), "another's, in whatever name");
+        assert!(!is_own(Vantage::Outside, Direction::ToServer, true), "there it may be anybody's on the way");
+        assert!(!is_own(Vantage::Client, Direction::ToServer, false), "a FIN");
     }
 
     #[test]
