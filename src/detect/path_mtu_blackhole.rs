@@ -181,7 +181,7 @@ fn stuck(view: &FlowFacts) -> Vec<Hole> {
     let hole = |direction: Direction| {
         let sizes = view.ended.sizes.toward(direction);
         let stuck = sizes.smallest_stuck.as_ref().filter(|s| s.ip_len > ALWAYS && s.times >= SENDINGS)?;
-        let back = view.last_packet(direction.reverse());
+        let back = last_said(view, direction.reverse());
         let goes_on = back.is_some_and(|at| at.seconds_since(stuck.first) > 1.0);
         // Who gets nothing has nothing to answer; what overtook the segment shows that the path lives.
         if !goes_on && stuck.overtaken < OVERTAKEN {
@@ -202,6 +202,15 @@ fn stuck(view: &FlowFacts) -> Vec<Hole> {
         })
     };
     [Direction::ToServer, Direction::ToClient].into_iter().filter_map(hole).collect()
+}
+
+/// When that side was last heard; a machine that ends a connection with a RST, as when it wakes, shows only by its records that it had
+/// heard anything before.
+fn last_said(view: &FlowFacts, way: Direction) -> Option<Timestamp> {
+    match view.closed() {
+        Some(closed) if closed.reset && closed.direction == way => Some(way.of(&view.tls.as_deref()?.data).last?.0),
+        _ => view.last_packet(way),
+    }
 }
 
 /// Bytes of the TLS tunnel that never came while small segments sent behind them did: their resends do not show where they got lost
