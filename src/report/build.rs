@@ -408,6 +408,7 @@ pub(super) fn detail(judged: &Judged<'_>) -> String {
             let from = if *direction == crate::event::Direction::ToClient { "gateway" } else { "client" };
             format!("an encrypted alert from the {from} just after Finished")
         }
+        AttemptOutcome::Abandoned => "the client closed the tunnel it belongs to within a second".to_owned(),
         AttemptOutcome::NotObservable(why) => why.clone(),
         AttemptOutcome::CutShort => "the capture ends within 12 s of the first ClientHello".to_owned(),
     }

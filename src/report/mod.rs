@@ -410,7 +410,7 @@ pub struct DtlsAttempt {
     pub hello_verify_requests: u32,
     /// ServerHellos seen.
     pub server_hellos: u32,
-    /// `completed`, `no-reply`, `refused`, `stalled-after-hello-verify`, `stalled-after-server-hello`, `client-did-not-finish`, `finished-lost`, `alert`, `cut-short`, `not-observable` (an answer would not have shown here).
+    /// `completed`, `no-reply`, `refused`, `stalled-after-hello-verify`, `stalled-after-server-hello`, `client-did-not-finish`, `finished-lost`, `alert`, `cut-short`, `abandoned` (the client closed the tunnel it belongs to within a second), `not-observable` (an answer would not have shown here).
     pub outcome: String,
     /// The outcome in words with its numbers: ICMP type, code and sender; alert number.
     pub outcome_detail: String,

@@ -35,6 +35,8 @@ pub enum AttemptOutcome {
     Alert(Alert, Direction),
     /// An alert nobody can read ended it just after Finished: who sent it.
     SealedAlert(Direction),
+    /// The client closed the tunnel it belongs to before anything could have come of it.
+    Abandoned,
     /// Whether an answer came would not have shown here: the reason.
     NotObservable(String),
     /// The capture ends too soon to tell.
@@ -53,6 +55,7 @@ impl AttemptOutcome {
             AttemptOutcome::ClientDidNotFinish => "client-did-not-finish",
             AttemptOutcome::FinishedLost => "finished-lost",
             AttemptOutcome::Alert(..) | AttemptOutcome::SealedAlert(_) => "alert",
+            AttemptOutcome::Abandoned => "abandoned",
             AttemptOutcome::NotObservable(_) => "not-observable",
             AttemptOutcome::CutShort => "cut-short",
         }
@@ -61,7 +64,7 @@ impl AttemptOutcome {
     /// How far the handshake got: more is further.
     pub fn stage(&self) -> u8 {
         match self {
-            AttemptOutcome::CutShort | AttemptOutcome::NotObservable(_) => 0,
+            AttemptOutcome::CutShort | AttemptOutcome::Abandoned | AttemptOutcome::NotObservable(_) => 0,
             AttemptOutcome::NoReply => 1,
             AttemptOutcome::Refused(..) => 2,
             AttemptOutcome::StalledAfterHelloVerify => 3,
@@ -81,8 +84,8 @@ impl AttemptOutcome {
 
     /// Did it fail?
     pub fn failed(&self) -> bool {
-        use AttemptOutcome::{Completed, CutShort, NotObservable};
-        !matches!(self, Completed | CutShort | NotObservable(_))
+        use AttemptOutcome::{Abandoned, Completed, CutShort, NotObservable};
+        !matches!(self, Abandoned | Completed | CutShort | NotObservable(_))
     }
 }
 
@@ -131,11 +134,29 @@ pub fn judge<'a>(session: &'a Session, flow: &'a DtlsFlow, points: &'a [Point]) 
         let port = view.opened.endpoints().server.port();
         let unseen = || hides(point?, Sight::Udp(port), facts.hellos);
         let outcome = match outcome {
-            failed if failed.failed() && !failed.is_told() => unseen().map_or(failed, AttemptOutcome::NotObservable),
+            failed if failed.failed() && !failed.is_told() => match is_abandoned(session, flow, facts) {
+                true => AttemptOutcome::Abandoned,
+                false => unseen().map_or(failed, AttemptOutcome::NotObservable),
+            },
             other => other,
         };
         Judged { view, facts, outcome }
     })
+}
+
+/// Does some point show that the client closed its tunnel, and DTLS with it, before it would have said hello again?
+fn is_abandoned(session: &Session, flow: &DtlsFlow, attempt: &AttemptFacts) -> bool {
+    let mut seen = flow.attempts().filter(|(_, facts)| facts.random == attempt.random);
+    seen.any(|(view, facts)| is_abandoned_at(session, view, facts))
+}
+
+fn is_abandoned_at(session: &Session, view: &FlowFacts, attempt: &AttemptFacts) -> bool {
+    /// A client says hello again after so long (RFC 6347 §4.2.4.1): until then silence tells nothing, seconds.
+    const FIRST_WAIT: f64 = 1.0;
+    let here = session.tunnels().filter_map(|c| c.views.iter().find(|tls| tls.point == view.point));
+    let tunnel = here.filter(|tls| tls.opened.first <= attempt.first).last();
+    let closed = tunnel.and_then(|tls| tls.closed()).filter(|closed| closed.by == Direction::ToServer);
+    closed.is_some_and(|closed| (0.0..FIRST_WAIT).contains(&closed.at.seconds_since(attempt.first)))
 }
 
 /// What one tunnel connection tried: a client names a new DTLS session with each.

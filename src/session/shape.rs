@@ -22,6 +22,11 @@ const HUNG_UP: f64 = 300.0;
 /// and a DISCONNECT carries text.
 const MOST_ODD: u32 = 3;
 
+/// Length of the CSTP header, bytes.
+const CSTP_HEADER: u32 = 8;
+/// Length of a KeyUpdate with its header, which TLS 1.3 hides among data (RFC 8446 §4.6.3), bytes.
+const KEY_UPDATE: u32 = 5;
+
 /// What the record lengths say.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Shape {
@@ -65,6 +70,12 @@ impl Shape {
             tls.early.small().filter(|(l, _)| wanted(u32::from(*l))).map(|(_, n)| n).sum::<u32>()
         };
         let control = len(0);
+        let key_updates = match tls.server_hello.is_some_and(|hello| hello.version.is_1_3()) {
+            true => count(&|l| l == control - CSTP_HEADER + KEY_UPDATE),
+            false => 0,
+        };
+        // Block ciphers round lengths up, so that no length is odd.
+        let odd = count(&|l| l < control || (control + 1..len(SHORTEST_IP)).contains(&l));
         let began_with_http = begins_with_http(tls);
         let late = tls.early.late();
         let full = || late.iter().filter(|(largest, _)| *largest > FULL).map(|(_, count)| *count);
@@ -84,8 +95,7 @@ impl Shape {
             against: !began_with_http
                 || speaks_ppp(tls, &len)
                 || late.iter().any(|(largest, _)| *largest > MAX_CSTP_RECORD)
-                // Block ciphers round lengths up, so that no length is odd.
-                || count(&|l| l < control || (control + 1..len(SHORTEST_IP)).contains(&l)) > MOST_ODD,
+                || odd.saturating_sub(of_rekeys(key_updates, records)) > MOST_ODD,
         }
     }
 
@@ -115,6 +125,13 @@ impl Shape {
         let bulk = self.full >= 8 && self.acks >= 24 && told * 10 >= u64::from(self.records) * 9;
         !self.against && self.records >= 8 && (acks || told_before || bulk || self.control >= 1 && self.full >= 8)
     }
+}
+
+/// How many records of the length of a KeyUpdate are taken for such: keys are renewed now and then, not all the time.
+fn of_rekeys(key_updates: u32, records: u32) -> u32 {
+    /// Between two renewals of the keys pass at least so many records on average.
+    const SELDOM: u32 = 100;
+    if key_updates <= records / SELDOM { key_updates } else { 0 }
 }
 
 /// Early records between a control frame and the shortest IP packet, in both directions: LCP.
@@ -202,6 +219,12 @@ mod tests {
         assert!(!shape(150, 700).is_cstp(), "too much is neither");
         assert!(!shape(20, 980).is_cstp(), "hardly any ACK");
         assert!(!Shape { against: true, ..shape(150, 800) }.is_cstp());
+    }
+
+    #[test]
+    fn keys_are_renewed_now_and_then() {
+        assert_eq!(of_rekeys(8, 8923), 8);
+        assert_eq!(of_rekeys(8, 700), 0, "that often it is something else");
     }
 
     #[test]

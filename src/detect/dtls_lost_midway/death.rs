@@ -22,6 +22,8 @@ pub struct Death<'a> {
     pub is_moved: bool,
     /// What the client sent since.
     pub unanswered: Unanswered,
+    /// What the gateway sent since the client's last record, where only its own end shows.
+    pub in_vain: Option<Unanswered>,
     /// ClientHellos on the same tunnel since.
     pub retries: Vec<FrameRef>,
     /// Those of the next tunnel go unanswered, from the first one on.
@@ -59,6 +61,7 @@ impl<'a> Death<'a> {
             carries: carries(case, flow),
             is_moved: !after.onward.is_empty(),
             unanswered,
+            in_vain: said_in_vain(case, flow),
             retries: after.retries(),
             is_dead_on_next: after.until.is_some_and(|until| case.session.is_dtls_unanswered_from(until)),
             answers_reach: after.answers_reach(),
@@ -103,6 +106,12 @@ impl<'a> Death<'a> {
     /// It came up in the capture, and data never went both ways over it.
     pub fn is_unheard_of(&self) -> bool {
         !self.flow.was_up() && (!self.is_heard || !self.carries)
+    }
+
+    /// When it is last known to carry data.
+    pub fn carried_until(&self) -> Timestamp {
+        let heard = self.in_vain.filter(|_| self.unanswered.records == 0).and_then(|said| said.after);
+        heard.unwrap_or(self.answered.0)
     }
 
     /// It carried data no longer than it takes to notice that it does, and to drop it.
@@ -289,6 +298,18 @@ pub fn said(view: &FlowFacts) -> Option<(Timestamp, FrameRef)> {
 /// The last one that the client got.
 pub fn last_answer(case: &Case<'_>, flow: &DtlsFlow) -> Option<(Timestamp, FrameRef)> {
     client_views(case, flow).filter_map(said).max()
+}
+
+/// What the gateway said behind the client's last record, as its own end alone shows it: nobody knows whether that arrived.
+fn said_in_vain(case: &Case<'_>, flow: &DtlsFlow) -> Option<Unanswered> {
+    let is_outside = |view: &FlowFacts| case.vantage(view.point) == Some(Vantage::Outside);
+    if !flow.views.iter().all(|view| is_outside(view)) {
+        return None;
+    }
+    let said = flow.best().dtls.as_ref()?.unanswered(Direction::ToClient);
+    // An answer takes a moment: what went just behind the client's last record may be part of the same exchange.
+    let waited = said.last.0.seconds_since(said.after?);
+    (said.data() > 0 && waited >= PATIENCE).then_some(said)
 }
 
 /// Did data go both ways over it?

@@ -86,7 +86,7 @@ impl<'a> Story<'a> {
     }
 
     fn worked(&self) -> String {
-        let into = self.death.answered.0.seconds_since(self.case.session.start).max(0.0);
+        let into = self.death.carried_until().seconds_since(self.case.session.start).max(0.0);
         match (self.death.is_heard, self.death.is_unheard_of()) {
             (true, true) => {
                 format!("DTLS came up and carried data only toward the client, until {into:.1} s into the session")
@@ -100,6 +100,7 @@ impl<'a> Story<'a> {
     /// What the seconds are counted from.
     fn since(&self) -> &'static str {
         match (self.death.is_heard, self.death.is_unheard_of()) {
+            (true, _) if self.death.carried_until() < self.death.answered.0 => "the client's last record",
             (true, _) => "the last answer",
             (false, true) => "its ClientHello",
             (false, false) => "its first record",
@@ -109,7 +110,7 @@ impl<'a> Story<'a> {
     fn went_unanswered(&self) -> String {
         let (answered, said) = (self.death.answered.0, self.death.unanswered);
         if said.records == 0 {
-            return String::new();
+            return self.gateway_in_vain();
         }
         let wait = said.first.0.seconds_since(answered);
         let (later, from) = if wait >= SILENT {
@@ -121,16 +122,23 @@ impl<'a> Story<'a> {
         format!("; then {records} of the client{later} went unanswered for {:.1} s", said.last.0.seconds_since(from))
     }
 
+    fn gateway_in_vain(&self) -> String {
+        let Some(said) = self.death.in_vain else { return String::new() };
+        let records = count(u64::from(said.records), "DTLS record");
+        let seconds = said.last.0.seconds_since(self.death.carried_until());
+        format!("; then {records} of the gateway went unanswered for {seconds:.1} s")
+    }
+
     fn back_on_tls(&self) -> String {
         let Some(back) = &self.death.back else { return String::new() };
-        let after = back.first.seconds_since(self.death.answered.0);
+        let after = back.first.seconds_since(self.death.carried_until());
         format!("; {after:.1} s after {} data was back on the TLS tunnel", self.since())
     }
 
     fn set_up_anew(&self) -> String {
-        let Death { flow, answered, retries, .. } = self.death;
+        let Death { flow, retries, .. } = self.death;
         if let Some(next) = self.death.again {
-            let after = up(next).seconds_since(answered.0);
+            let after = up(next).seconds_since(self.death.carried_until());
             let port = |d: &DtlsFlow| d.best().opened.endpoints().client.port();
             let from = if port(next) != port(flow) { " from another port" } else { "" };
             let works = if self.is_mended { ", and works" } else { "" };

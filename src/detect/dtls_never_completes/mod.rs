@@ -65,7 +65,8 @@ security software
 - `finished-rejected`: both Finished went, and an encrypted alert answered: the two ends do not share the secret
 
 An attempt whose capture ends less than 12 s after its first ClientHello, with fewer than five of them, is `cut-short`; one whose \
-answers this capture could not show (one direction only, a filter, cut frames) is `not-observable`. Neither is a failure. A \
+answers this capture could not show (one direction only, a filter, cut frames) is `not-observable`; one whose tunnel the client \
+closes within a second of the ClientHello, before it would say hello again, is `abandoned`. None of these is a failure. A \
 gateway-side capture without any ClientHello cannot tell a blocked client from one that never tried.",
     confidence: &[PLACED, TOLD_WHY, MANY, FEW, OFFERED],
     remedy: &[
@@ -99,7 +100,8 @@ fn check(case: &Case<'_>) -> Outcome {
     match hidden {
         Some(why) => not_observable(&judged, why),
         None if judged.is_empty() => untried(case),
-        None => cut_short(),
+        None if judged.iter().any(|j| j.outcome == AttemptOutcome::CutShort) => cut_short(),
+        None => abandoned(),
     }
 }
 
@@ -131,6 +133,12 @@ fn not_observable(judged: &[&Judged<'_>], why: &str) -> Outcome {
         true => Outcome::unsettled(why, wanted, "DTLS is not seen to come up; what the gateway answered does not show"),
         false => Outcome::cannot_tell(why, wanted),
     }
+}
+
+/// The tunnel it was for is gone: the next one tries anew.
+fn abandoned() -> Outcome {
+    let why = "the client closed the tunnel within a second of its ClientHello: nothing could have come of it";
+    Outcome::cannot_tell(why, None)
 }
 
 fn cut_short() -> Outcome {

@@ -73,7 +73,8 @@ impl GatewayEnd {
             return GatewayEnd::Seen { point, seen, is_whole: tries.whole_window(case, point).is_ok() };
         }
         // an attempt that the capture's end cut short there, for one
-        if let Some(judged) = episode.judged.iter().find(|j| outside.contains(&j.view.point)) {
+        let mut waited = episode.judged.iter().filter(|j| j.outcome != AttemptOutcome::Abandoned);
+        if let Some(judged) = waited.find(|j| outside.contains(&j.view.point)) {
             let why = "the capture there ends too soon after the first that did";
             return GatewayEnd::Unknown(judged.view.point, why.to_owned());
         }

@@ -16,10 +16,11 @@ pub fn summary(failure: &Failure<'_>, cause: &Cause) -> String {
         _ => String::new(),
     };
     format!(
-        "{}{over}{tries} from the client, seen at {}: {}.{}{}",
+        "{}{over}{tries} from the client, seen at {}: {}.{}{}{}",
         count(u64::from(here.hellos), "ClientHello"),
         failure.case.place(failure.near),
         stage_words(failure),
+        unanswered_words(failure),
         gateway_words(failure),
         cause.words(failure)
     )
@@ -44,7 +45,21 @@ fn stage_words(failure: &Failure<'_>) -> String {
         AttemptOutcome::SealedAlert(by) => {
             format!("both Finished went, and the {} answered with an encrypted alert", name(by))
         }
-        AttemptOutcome::Completed | AttemptOutcome::CutShort | AttemptOutcome::NotObservable(_) => String::new(),
+        AttemptOutcome::Abandoned
+        | AttemptOutcome::Completed
+        | AttemptOutcome::CutShort
+        | AttemptOutcome::NotObservable(_) => String::new(),
+    }
+}
+
+/// Attempts that got no answer, beside the one that got furthest.
+fn unanswered_words(failure: &Failure<'_>) -> String {
+    let here = || failure.failed.iter().filter(|j| j.view.point == failure.near);
+    let silent = here().filter(|j| j.outcome == AttemptOutcome::NoReply).count();
+    match (silent, here().count()) {
+        (0, _) => String::new(),
+        (silent, all) if silent == all => String::new(),
+        (silent, all) => format!(" {silent} of the {all} attempts got no answer at all."),
     }
 }
 

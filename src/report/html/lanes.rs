@@ -244,7 +244,7 @@ fn attempt(session: &Session, attempt: &DtlsAttempt) -> Option<Mark> {
     let until = from + attempt.completed_after_seconds.unwrap_or(attempt.span_seconds);
     let class = match attempt.outcome.as_str() {
         "completed" => "good",
-        "cut-short" | "not-observable" => "open",
+        "abandoned" | "cut-short" | "not-observable" => "open",
         _ => "bad",
     };
     let words = format!(

@@ -87,7 +87,8 @@ impl<'a> Ends<'a> {
 /// What the gateway's end saw going back and the client's end did not; false when there is no such thing.
 fn answers_lost(ends: &Ends<'_>, told: &Judged<'_>, rungs: &mut Rungs<'_>) -> bool {
     let Some((point, Some(there))) = ends.gateway else { return false };
-    if matches!(told.outcome, AttemptOutcome::NotObservable(_) | AttemptOutcome::CutShort) {
+    use AttemptOutcome::{Abandoned, CutShort, NotObservable};
+    if matches!(told.outcome, NotObservable(_) | CutShort | Abandoned) {
         return false;
     }
     let here = |m: &Message| !told.facts.messages().any(|h| (h.kind, h.direction) == (m.kind, m.direction));
