@@ -61,7 +61,8 @@ impl<'a> Death<'a> {
             carries: carries(case, flow),
             is_moved: !after.onward.is_empty(),
             unanswered,
-            in_vain: said_in_vain(case, flow),
+            // An alert tells more of its end.
+            in_vain: said_in_vain(case, flow).filter(|_| closed.is_none() && carries(case, flow)),
             retries: after.retries(),
             is_dead_on_next: after.until.is_some_and(|until| case.session.is_dtls_unanswered_from(until)),
             answers_reach: after.answers_reach(),
