@@ -55,12 +55,15 @@ pub(super) fn attach(
 /// Flows by the address that is a VPN client's.
 pub(super) fn clients(flows: Vec<View>, icmp: &[IcmpFacts], points: &[Point]) -> Vec<Client> {
     let weights = weigh(&flows, icmp, points);
+    let servers = servers_of_many(&flows, points);
     let mut clients: BTreeMap<IpAddr, Vec<InnerFlow>> = BTreeMap::new();
     for flow in flows {
         let weight = |address: IpAddr| weights.get(&(flow.point, address)).copied().unwrap_or(0);
         let Endpoints { client, server } = flow.opened.endpoints();
         let (a, b) = (client.ip(), server.ip());
-        let toward_client = if weight(b) > weight(a) { Direction::ToServer } else { Direction::ToClient };
+        let is_server = |address: IpAddr| servers.contains(&(flow.point, address));
+        let is_client_b = if is_server(a) == is_server(b) { weight(b) > weight(a) } else { is_server(a) };
+        let toward_client = if is_client_b { Direction::ToServer } else { Direction::ToClient };
         let address = if toward_client == Direction::ToServer { b } else { a };
         let flows = clients.entry(address).or_insert_with(|| Vec::with_capacity(1));
         flows.push(InnerFlow { facts: flow, toward_client });
@@ -148,6 +151,32 @@ fn attach_carried(sessions: &mut [Entry], flows: Vec<View>, points: &[Point]) {
             session.inner.extend(flows);
         }
     }
+}
+
+/// Addresses that answer the connections of more hosts than they turn to, per point inside: servers, however much their number of
+/// flows would weigh.
+fn servers_of_many(flows: &[View], points: &[Point]) -> HashSet<(PointId, IpAddr)> {
+    /// Hosts answered: one may be the server that opens toward a client.
+    const LEAST: usize = 2;
+    let mut answered: HashMap<(PointId, IpAddr), HashSet<IpAddr>> = HashMap::default();
+    let mut turned_to: HashMap<(PointId, IpAddr), HashSet<IpAddr>> = HashMap::default();
+    let is_inside = |flow: &View| vantage(points, flow.point).is_none_or(|v| v == Vantage::Inside);
+    // Whoever sees the adapter knows better.
+    for flow in flows.iter().filter(|flow| is_inside(flow) && flow.opened.from_adapter.is_none()) {
+        let Endpoints { client, server } = flow.opened.endpoints();
+        turned_to.entry((flow.point, client.ip())).or_default().insert(server.ip());
+        let mss = |syn: Option<crate::event::Syn>| syn.and_then(|syn| syn.mss);
+        let (syn, syn_ack) = (flow.opened.syn(), flow.opened.syn_ack());
+        // Who answers with less may be a client that servers open toward.
+        let answers_less = mss(syn).zip(mss(syn_ack)).is_some_and(|(syn, syn_ack)| syn_ack < syn);
+        if syn.is_some() && syn_ack.is_some() && !answers_less {
+            answered.entry((flow.point, server.ip())).or_default().insert(client.ip());
+        }
+    }
+    let is_server = |end: &(PointId, IpAddr), openers: &HashSet<IpAddr>| {
+        openers.len() >= LEAST && openers.len() > turned_to.get(end).map_or(0, HashSet::len)
+    };
+    answered.iter().filter(|(end, openers)| is_server(end, openers)).map(|(end, _)| *end).collect()
 }
 
 /// How much speaks for an address being a VPN client's, per point: the end beyond the tunnel's adapter, the small MSS, the receiving
@@ -323,7 +352,7 @@ pub fn attach_icmp(sessions: &mut [Entry], icmp: Vec<IcmpFacts>) -> Vec<IcmpFact
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::{FrameRef, IcmpError, LinkType, Syn, TcpHandshake};
+    use crate::event::{Ends, FrameRef, IcmpError, LinkType, Syn, TcpHandshake};
     use crate::session::timing::tests::{at, client};
 
     #[test]
@@ -349,6 +378,48 @@ mod tests {
             opener,
             "at the client's end servers stand beyond it"
         );
+    }
+
+    /// A connection seen to open at the gateway's inside.
+    fn connection([opener, server]: [[u8; 4]; 2], id: u32, mss: [u16; 2], ttl: [u8; 2]) -> View {
+        let mut flow = client(opener, id, &[1.0], 9).flows.remove(0).facts;
+        let syn = |mss| Syn { at: at(1.0), frame: FrameRef::default(), mss: Some(mss), timestamps: false };
+        let mut handshake = TcpHandshake::default();
+        handshake.note(Direction::ToServer, syn(mss[0]));
+        handshake.note(Direction::ToClient, syn(mss[1]));
+        let ends =
+            Endpoints { client: (IpAddr::from(opener), 50_000).into(), server: (IpAddr::from(server), 443).into() };
+        (flow.opened.ends, flow.opened.ttl, flow.opened.handshake) = (Ends::new(ends), ttl, Some(Box::new(handshake)));
+        flow
+    }
+
+    fn found_inside(flows: Vec<View>) -> Vec<IpAddr> {
+        let mut point = Point::unknown(PointId(0), 0, LinkType::LINUX_SLL2);
+        point.vantage = Some(Vantage::Inside);
+        clients(flows, &[], &[point]).into_iter().map(|client| client.address).collect()
+    }
+
+    #[test]
+    fn a_busy_server_is_not_taken_for_the_client_of_those_it_answers() {
+        let (server, users) = ([10, 0, 0, 1], [[10, 9, 0, 1], [10, 9, 0, 2]]);
+        for mss in [[1378, 1460], [1380, 1380]] {
+            // The gateway passes the clients' packets on with their initial TTL.
+            let of_one = (0..30).map(|id| connection([users[0], server], id, mss, [128, 63]));
+            let of_other = connection([users[1], server], 30, mss, [128, 63]);
+            assert_eq!(found_inside(of_one.chain([of_other]).collect()), users.map(IpAddr::from));
+        }
+    }
+
+    #[test]
+    fn a_client_that_servers_open_toward_stays_the_client() {
+        let user = [10, 9, 0, 1];
+        let servers = [2, 3, 4].map(|last| [10, 0, 0, last]);
+        let pushed = |mss| (0..).zip(servers).map(move |(id, server)| connection([server, user], id, mss, [64, 127]));
+        assert_eq!(found_inside(pushed([1460, 1378]).collect()), [IpAddr::from(user)], "its SYN-ACKs tell less");
+        let others = [5, 6, 7].map(|last| [10, 0, 0, last]);
+        let own = (9..).zip(others).map(|(id, server)| connection([user, server], id, [1380, 1380], [127, 64]));
+        let both = pushed([1380, 1380]).chain(own).collect();
+        assert_eq!(found_inside(both), [IpAddr::from(user)], "it turns to as many as it answers");
     }
 
     #[test]
