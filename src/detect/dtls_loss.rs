@@ -5,7 +5,7 @@ use crate::finding::{
     BothWays, Case, Detector, Evidence, Filter, Finding, Grade, Outcome, RuledOut, Severity, Wanted, are, count,
     elapsed,
 };
-use crate::session::facts::{FlowFacts, Pace, Rate, Run, Runs, Sequence};
+use crate::session::facts::{FlowFacts, Pace, Rate, Run, Sequence};
 use crate::session::limits::{is_swallowed_over_dtls, stuck_toward_client};
 use crate::session::{Basis, Channel};
 
@@ -153,7 +153,7 @@ impl<'a> Loss<'a> {
             return false;
         };
         let meanwhile = |run: &&Run| run.first < outage.until && run.last > outage.from;
-        let sent: u32 = large(sender, self.direction).filter(meanwhile).map(|run| run.count).sum();
+        let sent: u32 = sender.large_datagrams(self.direction).filter(meanwhile).map(|run| run.count).sum();
         f64::from(sent) < FEW * f64::from(outage.missing)
     }
 
@@ -161,7 +161,7 @@ impl<'a> Loss<'a> {
     fn is_large_again(&self, outage: &Outage) -> bool {
         /// Media comes in smaller ones (WebRTC: 1200 B), and says nothing of larger ones; IP bytes.
         const FULL: u32 = 1300;
-        let runs = || large(self.view, self.direction);
+        let runs = || self.view.large_datagrams(self.direction);
         let before = || runs().filter(|run| run.first <= outage.from);
         let behind = || runs().filter(|run| run.last >= outage.until);
         let Some(largest) = before().map(|run| run.size).max().filter(|size| *size >= FULL) else { return false };
@@ -173,7 +173,7 @@ impl<'a> Loss<'a> {
     /// Did many large datagrams come though records were missing?
     fn large_came(&self) -> bool {
         let Some((first_gap, _)) = self.sequence.seldom().gaps else { return false };
-        let came = large(self.view, self.direction).filter(|run| run.last >= first_gap);
+        let came = self.view.large_datagrams(self.direction).filter(|run| run.last >= first_gap);
         came.map(|run| run.count).sum::<u32>() >= MANY
     }
 
@@ -348,12 +348,6 @@ impl Search {
     }
 }
 
-/// The large datagrams of a view, with DF and without: a router on the way may clear it.
-fn large(view: &FlowFacts, direction: Direction) -> impl Iterator<Item = &Run> {
-    let fragmentable = view.dtls.iter().flat_map(move |dtls| direction.of(&dtls.seldom().fragmentable).iter());
-    direction.of(&view.large).iter().chain(fragmentable)
-}
-
 /// What the receiving end alone shows of the sizes that are lost.
 enum OneEnd {
     /// Since records are missing none above the second size came, up to the first before.
@@ -365,7 +359,7 @@ enum OneEnd {
 impl OneEnd {
     fn of(case: &Case<'_>, loss: &Loss<'_>) -> Option<OneEnd> {
         let (first_gap, _) = loss.sequence.seldom().gaps?;
-        let came: Vec<&Run> = large(loss.view, loss.direction).collect();
+        let came: Vec<&Run> = loss.view.large_datagrams(loss.direction).collect();
         // Where many large ones came all the same, their sender had learned to send what passes.
         let still: u32 = came.iter().filter(|run| run.last >= first_gap).map(|run| run.count).sum();
         if still >= loss.total.missing {
@@ -428,7 +422,7 @@ struct Gone {
 
 impl Gone {
     /// Those of a run, beside all that left and all that arrived.
-    fn of(run: &Run, left: &Runs, arrived: &[&Run]) -> Option<Gone> {
+    fn of(run: &Run, left: &[&Run], arrived: &[&Run]) -> Option<Gone> {
         let Run { size, count, first, last, .. } = *run;
         let came = || arrived.iter().filter(|came| came.size >= size);
         let Some(last_came) = came().map(|came| came.last).max().filter(|came| *came >= first) else {
@@ -447,8 +441,10 @@ impl Gone {
 struct BySize {
     /// First and last datagram of those sizes.
     times: Option<(Timestamp, Timestamp)>,
-    /// Datagrams with DF of sizes of which none came any more, and the least of these sizes, IP bytes; none where they left in fragments.
+    /// Datagrams of sizes of which none came any more, and the least of these sizes, IP bytes; none where they left in fragments.
     whole: Option<(u64, u32)>,
+    /// Large ones left with DF: without it a router cuts them and owes no ICMP.
+    has_df: bool,
     /// The largest datagram that was sent, IP bytes, and the largest that came.
     sent: u32,
     came: u32,
@@ -471,22 +467,32 @@ impl BySize {
             Some(bytes.get())
         };
         let (sent, came) = (largest(sender)?, largest(loss.view)?);
-        let left = loss.direction.of(&sender.large);
-        let arrived: Vec<&Run> = large(loss.view, loss.direction).collect();
+        let left: Vec<&Run> = sender.large_datagrams(loss.direction).collect();
+        let arrived: Vec<&Run> = loss.view.large_datagrams(loss.direction).collect();
         // What left while nobody captured where it should arrive is not missing there.
         let receiver = case.point(loss.view.point)?;
         let awaited = || left.iter().filter(|run| receiver.was_capturing(run.first, run.last));
-        let gone = || awaited().filter_map(|run| Gone::of(run, left, &arrived));
+        let gone = || awaited().filter_map(|run| Gone::of(run, &left, &arrived));
         let (count, least) =
             (gone().map(|gone| u64::from(gone.count)).sum::<u64>(), gone().map(|gone| gone.size).min());
-        let whole = Some(count).zip(least).filter(|_| count as f64 >= MOST * f64::from(loss.total.missing));
+        let has_df = !loss.direction.of(&sender.large).is_empty();
         // One that came in fragments would be the largest that came.
-        let in_fragments = left.is_empty() && sent > came && case.point(sender.point).is_some_and(|p| p.saw_fragments);
+        let in_fragments = !has_df && sent > came && case.point(sender.point).is_some_and(|p| p.saw_fragments);
+        let is_most = count as f64 >= MOST * f64::from(loss.total.missing);
+        let whole = Some(count).zip(least).filter(|_| is_most && !in_fragments);
         let since = gone().map(|gone| gone.first).min();
         let still = arrived.iter().filter(|run| since.is_some_and(|since| run.last >= since));
         let passes = still.map(|run| run.size).filter(|size| least.is_some_and(|least| *size < least)).max();
         let times = since.zip(gone().map(|gone| gone.last).max());
-        (whole.is_some() || in_fragments).then_some(BySize { whole, times, sent, came, passes, sender: sender.point })
+        (whole.is_some() || in_fragments).then_some(BySize {
+            whole,
+            has_df,
+            times,
+            sent,
+            came,
+            passes,
+            sender: sender.point,
+        })
     }
 
     /// Are they too few to count as loss, and yet no chance: sent again and again, while smaller ones came?
@@ -506,8 +512,9 @@ impl BySize {
         let pass = match self.whole {
             None => "let IP fragments of UDP pass on every firewall and NAT between client and gateway".to_owned(),
             Some((_, least)) => format!(
-                "find the link or box between client and gateway that drops UDP {}, and why its ICMP does not come",
-                self.passes.map_or(format!("of {least} B"), |passes| format!("above {passes} B"))
+                "find the link or box between client and gateway that drops UDP {}, {}",
+                self.passes.map_or(format!("of {least} B"), |passes| format!("above {passes} B")),
+                if self.has_df { "and why its ICMP does not come" } else { "whole or in fragments" }
             ),
         };
         vec![pass, SMALLER.to_owned()]
@@ -523,8 +530,10 @@ impl BySize {
                 let sizes = if least == sent { format!("{sent} B") } else { format!("{least} to {sent} B") };
                 let datagrams = count(*datagrams, "datagram");
                 let passes = self.passes.map_or(String::new(), |passes| format!(", while up to {passes} B did"));
+                let without = if self.has_df { "" } else { " without DF" };
                 format!(
-                    " {datagrams} of {sizes} left {from}, and none of them arrived{passes}: it is the large ones that are lost."
+                    " {datagrams} of {sizes} left {from}{without}, and none of them arrived{passes}: it is the large \
+                     ones that are lost."
                 )
             }
         }

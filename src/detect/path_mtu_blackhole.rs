@@ -34,6 +34,12 @@ const BEHIND: Grade =
     Grade::medium("captured where the packets should arrive: what came from behind them tells that they did not");
 const ELSEWHERE: Grade = Grade::medium("captured elsewhere");
 
+const PASS_ICMP: &str = "let ICMP type 3 code 4 pass along the path between client and gateway";
+const SMALLER_DTLS: &str = "`anyconnect mtu` to a value below the path's, for the DTLS tunnel";
+/// What helps where datagrams left without DF, or in fragments.
+pub(super) const PASS_FRAGMENTS: &str =
+    "let IP fragments of UDP pass on every firewall and NAT between client and gateway";
+
 pub static DETECTOR: Detector = Detector {
     id: "path-mtu-blackhole",
     title: "Large packets of the tunnel itself vanish on the way",
@@ -59,9 +65,9 @@ this; nor is offload, whose super-frames were never on the wire.
 Packets inside the tunnel that get stuck at the same time are its victims: their size is not to blame.",
     confidence: &[PROBED, AT_SENDER, TAKEN, BEHIND, ELSEWHERE],
     remedy: &[
-        "let ICMP type 3 code 4 pass along the path between client and gateway",
+        PASS_ICMP,
         "lower the gateway's MSS for the outer connection (`sysopt connection tcpmss`), which TCP at both ends will heed; affects all TCP through the gateway",
-        "`anyconnect mtu` to a value below the path's, for the DTLS tunnel",
+        SMALLER_DTLS,
     ],
     references: &["RFC 2923 §2.1", "RFC 4821", "RFC 8899", "RFC 1191"],
     since: "0.1.0",
@@ -100,7 +106,7 @@ fn check(case: &Case<'_>) -> Outcome {
 
 /// Packets inside the tunnel that the gateway sent on toward the client, and nobody acknowledged, for their size.
 fn in_vain(case: &Case<'_>, taken: &Taken<'_>) -> Finding {
-    let Taken { stuck, count: all, outer, datagram, passed } = *taken;
+    let Taken { stuck, count: all, outer, datagram, may_be_cut, passed } = *taken;
     let place = case.place(outer.point);
     let (since, until) = (stuck.first, stuck.last.plus_seconds(1.0));
     let icmp = outer.icmp(Direction::ToClient);
@@ -128,6 +134,10 @@ fn in_vain(case: &Case<'_>, taken: &Taken<'_>) -> Finding {
     let shows = "the first datagram that carried it";
     let mut evidence = vec![Evidence::Frames(frames.clone(), shows.to_owned())];
     match case.window(outer.point, icmp, since, until) {
+        // Nobody owes an ICMP for what may be cut.
+        _ if may_be_cut => summary.push_str(
+            " They left without DF: a router may cut what is too large for its link, without an ICMP, and then the fragments are lost.",
+        ),
         Ok(window) => {
             summary.push_str(&format!(" No ICMP that would say what fits came to {place}."));
             evidence.push(Evidence::Absence(window, format!("no Fragmentation Needed at {place}")));
@@ -149,8 +159,7 @@ fn in_vain(case: &Case<'_>, taken: &Taken<'_>) -> Finding {
         ],
         evidence,
         filters: frame_filters(&frames, shows),
-        // The MSS of the outer connection is none of DTLS.
-        remedy: DETECTOR.remedy.iter().filter(|r| !r.contains("MSS")).map(|r| (*r).to_owned()).collect(),
+        remedy: [if may_be_cut { PASS_FRAGMENTS } else { PASS_ICMP }, SMALLER_DTLS].map(str::to_owned).into(),
         wanted: case.other_end(ARRIVE),
         ..Finding::default()
     }

@@ -309,10 +309,10 @@ fn took(session: &Session, (dtls, view): (&DtlsFlow, &View), flow: &InnerFlow, s
     const MOST: f64 = 0.8;
     let meanwhile = |run: &&Run| run.size == stuck.ip_len && run.last >= stuck.first && run.first <= stuck.last;
     let fits = carried_in(session, dtls, stuck.ip_len);
-    let datagrams = Direction::ToClient.of(&view.large);
     let beside = |run: &Run| {
         let near = |d: &&Run| run.first.seconds_since(d.last) < BESIDE && d.first.seconds_since(run.last) < BESIDE;
-        datagrams.iter().filter(|d| fits.contains(&d.size)).filter(near).map(|d| d.count).sum::<u32>()
+        let datagrams = view.large_datagrams(Direction::ToClient);
+        datagrams.filter(|d| fits.contains(&d.size)).filter(near).map(|d| d.count).sum::<u32>()
     };
     let came = || flow.large_toward_client().filter(meanwhile);
     let all: u32 = came().map(|run| run.count).sum();
@@ -354,6 +354,8 @@ pub struct Taken<'a> {
     pub outer: &'a View,
     /// The datagram that carried it first, if it is known: IP bytes, and its frame.
     pub datagram: Option<(u32, FrameRef)>,
+    /// It came without DF, or in fragments: no ICMP is owed where it is too large.
+    pub may_be_cut: bool,
     /// The largest inner packet above 576 bytes that got through.
     pub passed: Option<u32>,
 }
@@ -383,13 +385,16 @@ pub fn taken_in_vain(session: &Session, vantage: impl Fn(PointId) -> Option<Vant
         })?;
         let fits = carried_in(session, dtls, stuck.ip_len);
         let carried = |run: &&Run| fits.contains(&run.size) && run.last >= stuck.first && run.first <= stuck.last;
-        let datagram = Direction::ToClient.of(&outer.large).iter().find(carried).map(|run| (run.size, run.frame));
+        let whole = Direction::ToClient.of(&outer.large).iter().find(carried);
+        let first = whole.or_else(|| outer.large_datagrams(Direction::ToClient).find(carried));
+        let may_be_cut = whole.is_none() && first.is_some();
+        let datagram = first.map(|run| (run.size, run.frame));
         let is_beside = |f: &&InnerFlow| f.facts.point == flow.facts.point && f.facts.opened.protocol == Protocol::Tcp;
         let here = session.inner.iter().filter(is_beside);
         let alike = here.flat_map(InnerFlow::large_toward_client).filter(|run| run.size == stuck.ip_len);
         let count = alike.map(|run| run.count).sum();
         let passed = largest_passed_to_client(session).map(|(bytes, _)| bytes);
-        Some(Taken { stuck, count, outer, datagram, passed })
+        Some(Taken { stuck, count, outer, datagram, may_be_cut, passed })
     });
     taken.max_by_key(|taken| taken.stuck.times)
 }

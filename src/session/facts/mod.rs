@@ -119,6 +119,12 @@ impl FlowFacts {
         *way.of(&self.ended.last_by_direction)
     }
 
+    /// The large datagrams of DTLS that went that way, with DF and without: not every gateway sets it, and a router on the way may clear it.
+    pub fn large_datagrams(&self, direction: Direction) -> impl Iterator<Item = &Run> {
+        let fragmentable = self.dtls.iter().flat_map(move |dtls| direction.of(&dtls.seldom().fragmentable).iter());
+        direction.of(&self.large).iter().chain(fragmentable)
+    }
+
     /// ICMP errors about packets of it that went that way, to their sender.
     pub fn icmp(&self, about: Direction) -> Sight {
         let Endpoints { client, server } = self.opened.endpoints();
