@@ -479,7 +479,10 @@ impl BySize {
         // One that came in fragments would be the largest that came.
         let in_fragments = !has_df && sent > came && case.point(sender.point).is_some_and(|p| p.saw_fragments);
         let is_most = count as f64 >= MOST * f64::from(loss.total.missing);
-        let whole = Some(count).zip(least).filter(|_| is_most && !in_fragments);
+        // Where first pieces came the others may have come too: they name no port, so that a filter by port leaves them out.
+        let pieces_came = || case.session.beside().incomplete.iter().any(|(point, _)| *point == loss.view.point);
+        let is_whole = is_most && !in_fragments && (has_df || !pieces_came());
+        let whole = Some(count).zip(least).filter(|_| is_whole);
         let since = gone().map(|gone| gone.first).min();
         let still = arrived.iter().filter(|run| since.is_some_and(|since| run.last >= since));
         let passes = still.map(|run| run.size).filter(|size| least.is_some_and(|least| *size < least)).max();
