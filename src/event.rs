@@ -54,8 +54,12 @@ impl CommonEnds {
     pub const NONE: CommonEnds = CommonEnds::Only([None, None]);
 
     /// Another packet has these ends.
+    #[inline]
     pub fn note(&mut self, src: IpAddr, dst: IpAddr) {
-        self.keep(CommonEnds::Only([Some(src), Some(dst)]));
+        // With most captures that is soon the end of it.
+        if !matches!(self, CommonEnds::Only([None, None])) {
+            self.keep(CommonEnds::Only([Some(src), Some(dst)]));
+        }
     }
 
     /// Keeps what both have in common.

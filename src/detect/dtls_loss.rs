@@ -1,5 +1,6 @@
 //! DTLS records are lost on the way, as their numbers tell.
 
+use super::remedy;
 use crate::event::{Direction, LARGE, PointId, Timestamp, Vantage};
 use crate::finding::{
     BothWays, Case, Detector, Evidence, Filter, Finding, Grade, Outcome, RuledOut, Severity, Wanted, are, count,
@@ -513,7 +514,7 @@ impl BySize {
 
     fn remedy(&self) -> Vec<String> {
         let pass = match self.whole {
-            None => "let IP fragments of UDP pass on every firewall and NAT between client and gateway".to_owned(),
+            None => remedy::PASS_FRAGMENTS.to_owned(),
             Some((_, least)) => format!(
                 "find the link or box between client and gateway that drops UDP {}, {}",
                 self.passes.map_or(format!("of {least} B"), |passes| format!("above {passes} B")),

@@ -1,5 +1,6 @@
 //! On the outer path large packets of the tunnel never get through while small ones do.
 
+use super::remedy;
 use crate::event::{self, Direction, FrameRef, LARGE, PointId, Protocol, Timestamp, Vantage};
 use crate::finding::{
     BothWays, Case, Detector, Evidence, Finding, Grade, Outcome, RuledOut, Severity, Sight, count, elapsed,
@@ -36,9 +37,6 @@ const ELSEWHERE: Grade = Grade::medium("captured elsewhere");
 
 const PASS_ICMP: &str = "let ICMP type 3 code 4 pass along the path between client and gateway";
 const SMALLER_DTLS: &str = "`anyconnect mtu` to a value below the path's, for the DTLS tunnel";
-/// What helps where datagrams left without DF, or in fragments.
-pub(super) const PASS_FRAGMENTS: &str =
-    "let IP fragments of UDP pass on every firewall and NAT between client and gateway";
 
 pub static DETECTOR: Detector = Detector {
     id: "path-mtu-blackhole",
@@ -159,7 +157,7 @@ fn in_vain(case: &Case<'_>, taken: &Taken<'_>) -> Finding {
         ],
         evidence,
         filters: frame_filters(&frames, shows),
-        remedy: [if may_be_cut { PASS_FRAGMENTS } else { PASS_ICMP }, SMALLER_DTLS].map(str::to_owned).into(),
+        remedy: [if may_be_cut { remedy::PASS_FRAGMENTS } else { PASS_ICMP }, SMALLER_DTLS].map(str::to_owned).into(),
         wanted: case.other_end(ARRIVE),
         ..Finding::default()
     }

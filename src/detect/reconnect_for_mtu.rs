@@ -182,10 +182,7 @@ fn finding(case: &Case<'_>, seam: &Reconnect) -> Finding {
         evidence.push(Evidence::Frames(vec![closed.frame], "the old tunnel is closed".to_owned()));
     }
     evidence.push(Evidence::Frames(vec![seam.frame], "the new tunnel connection opens".to_owned()));
-    if let Some(InnerMss { before: (before, first), after: (after, second), .. }) = seam.inner_mss {
-        evidence.push(Evidence::Frames(vec![first], format!("inner SYN with MSS {before}")));
-        evidence.push(Evidence::Frames(vec![second], format!("inner SYN with MSS {after}")));
-    }
+    evidence.extend(seam.inner_mss.into_iter().flat_map(syns));
     Finding {
         severity: Severity::Medium,
         grade,
@@ -222,7 +219,7 @@ fn inside_only(case: &Case<'_>) -> Outcome {
             Some(Wanted { vantage: Vantage::Outside, why: DETECTOR.question }),
         );
     };
-    let (InnerMss { before: (before, first), after: (after, second), at, .. }, [_, mtu]) = (mss, mss.mtus());
+    let (InnerMss { before: (before, _), after: (after, _), at, .. }, [_, mtu]) = (mss, mss.mtus());
     let is_minute = ABOUT_A_MINUTE.contains(&at.seconds_since(session.start));
     Outcome::Found(Box::new(Finding {
         severity: Severity::Medium,
@@ -233,13 +230,7 @@ fn inside_only(case: &Case<'_>) -> Outcome {
             "The client's inner SYNs carried MSS {before} at first and {after} from {:.1} s on, after packets toward it had got stuck: its adapter was given MTU {mtu}. The reconnect itself is not in this capture.",
             at.seconds_since(session.start)
         ),
-        evidence: vec![
-            Evidence::Frames(vec![first], format!("inner SYN with MSS {before}")),
-            Evidence::Frames(vec![second], format!("inner SYN with MSS {after}")),
-        ],
-        filters: frame_filters(&[first, second], "the two SYNs"),
-        remedy: remedy::equal_mtus(session).into_iter().collect(),
-        ..Finding::default()
+        ..by_syns(session, mss)
     }))
 }
 
@@ -248,7 +239,7 @@ fn at_adapter(case: &Case<'_>) -> Option<Outcome> {
     let session = case.session;
     let waited = vanished::unanswered(session, case.points)?;
     let mss = lowered(session).find(|mss| (waited.since..waited.until).contains(&mss.at))?;
-    let (InnerMss { before: (before, first), after: (after, second), at, .. }, [mtu, lower]) = (mss, mss.mtus());
+    let (InnerMss { before: (before, _), after: (after, _), at, .. }, [mtu, lower]) = (mss, mss.mtus());
     Some(Outcome::Found(Box::new(Finding {
         severity: Severity::Low,
         grade: ADAPTER,
@@ -261,13 +252,21 @@ fn at_adapter(case: &Case<'_>) -> Option<Outcome> {
             at.seconds_since(waited.since).round(),
             waited.flow.ends().1
         ),
-        evidence: vec![
-            Evidence::Frames(vec![first], format!("inner SYN with MSS {before}")),
-            Evidence::Frames(vec![second], format!("inner SYN with MSS {after}")),
-        ],
-        filters: frame_filters(&[first, second], "the two SYNs"),
-        remedy: remedy::equal_mtus(session).into_iter().collect(),
         wanted: Some(Wanted { vantage: Vantage::Outside, why: DETECTOR.question }),
-        ..Finding::default()
+        ..by_syns(session, mss)
     })))
+}
+
+/// What the two SYNs show by which alone the fall of the MSS is known.
+fn by_syns(session: &Session, mss: InnerMss) -> Finding {
+    Finding {
+        evidence: syns(mss).into(),
+        filters: frame_filters(&[mss.before.1, mss.after.1], "the two SYNs"),
+        remedy: remedy::equal_mtus(session).into_iter().collect(),
+        ..Finding::default()
+    }
+}
+
+fn syns(mss: InnerMss) -> [Evidence; 2] {
+    [mss.before, mss.after].map(|(mss, frame)| Evidence::Frames(vec![frame], format!("inner SYN with MSS {mss}")))
 }

@@ -48,6 +48,9 @@ pub fn let_icmp_reach(hosts: &str) -> String {
     )
 }
 
+/// For datagrams that are cut on their way, or leave in pieces.
+pub const PASS_FRAGMENTS: &str = "let IP fragments of UDP pass on every firewall and NAT between client and gateway";
+
 /// Let DTLS pass between the clients and that gateway.
 pub fn permit_udp(gateway: IpAddr, port: u16) -> String {
     format!("permit udp/{port} to {gateway} and back, on every firewall between the client and the gateway")

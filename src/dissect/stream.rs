@@ -415,6 +415,7 @@ impl Tcp {
         ended.unheard = self.unheard;
         let is_whole = self.closed && opened.syn().is_some();
         ended.numbers = (!is_whole).then(|| Box::new(self.streams.each_ref().map(TcpStream::numbers)));
+        let mut shown = SeldomInEnded { unanswered: self.unanswered(ended), ..SeldomInEnded::default() };
         if let Some(seldom) = &self.seldom {
             let zero_windows = seldom.closed.map(|closed| closed.total(ended.last));
             let lapses = seldom.deaf.map(|deaf| deaf.longest);
@@ -422,13 +423,9 @@ impl Tcp {
             let holes = seldom.holes.map(|holes| holes.total());
             let vanished = seldom.vanished.map(|vanished| vanished.map(|(_, vanished)| vanished));
             let two_places = seldom.elsewhere.is_sure(ended.packets.iter().sum());
-            let seldom =
-                SeldomInEnded { zero_windows, lapses, holes, vanished, two_places, ..SeldomInEnded::default() };
-            ended.add(seldom);
+            shown = SeldomInEnded { zero_windows, lapses, holes, vanished, two_places, ..shown };
         }
-        if let unanswered @ Some(_) = self.unanswered(ended) {
-            ended.add(SeldomInEnded { unanswered, ..ended.seldom().clone() });
-        }
+        ended.add(shown);
         ended.silence = u32::from(self.silence);
         ended.sizes = SizesByDirection::of(&self.probes);
     }

@@ -54,15 +54,16 @@ impl<'a> Death<'a> {
         if !after.is_heard && !flow.was_up() && unanswered.data() < 2 {
             return None;
         }
+        let carries = carries(case, flow);
         let death = Death {
             flow,
             answered: after.answered,
             is_heard: after.is_heard,
-            carries: carries(case, flow),
+            carries,
             is_moved: !after.onward.is_empty(),
             unanswered,
             // An alert tells more of its end.
-            in_vain: said_in_vain(case, flow).filter(|_| closed.is_none() && carries(case, flow)),
+            in_vain: if carries && closed.is_none() { said_in_vain(case, flow) } else { None },
             retries: after.retries(),
             is_dead_on_next: after.until.is_some_and(|until| case.session.is_dtls_unanswered_from(until)),
             answers_reach: after.answers_reach(),
