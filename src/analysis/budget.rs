@@ -92,7 +92,7 @@ mod tests {
     #[test]
     fn what_the_caps_allow_is_what_there_is() {
         for memory in [32_u64 << 20, 256 << 20, 1 << 30] {
-            let remembered = [None, Some(200)].map(|max_told| {
+            let remembered = [None, Some(50)].map(|max_told| {
                 let options = Options { max_told, ..Options::default() }.within(memory);
                 let [flows, _, fragments, _, _, remembered, icmp, _] = caps(&options).map(|n| n as u64);
                 let told = max_told.map_or(remembered, |most| remembered.min(FLOWS * most as u64));

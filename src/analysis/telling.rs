@@ -10,8 +10,12 @@ use crate::report::{Every, List, Piece, Report, Severity};
 use crate::session::limits::Told;
 use crate::session::{Entry, Point, Session};
 use std::cmp::Reverse;
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 use std::slice;
+
+/// Sessions asked about at once. One question after the other, each to all of them, finds its code in the processor's cache; more of
+/// them would crowd out each other's facts.
+const AT_ONCE: usize = 32;
 
 /// The sessions of a run, to be told one after the other.
 #[derive(Debug, Default)]
@@ -34,8 +38,8 @@ impl Sessions {
         let most = options.max_told.unwrap_or(usize::MAX);
         let (mut tally, mut wishes) = (Tally::default(), Wishes::default());
         let mut worst: Vec<(Rank, usize)> = Vec::new();
-        for index in 0..self.all.len() {
-            self.ask(index, true, |id, session, _, answers| {
+        for some in self.lots() {
+            let _ = self.ask(some, true, |index, id, session, _, answers| {
                 let severity = severity(&answers);
                 let is_unsure = answers.iter().any(|(_, outcome)| outcome.answer() == Answer::CannotTell);
                 let words = answers.iter().map(|(detector, outcome)| (detector.id, outcome.answer(), outcome.reason()));
@@ -44,6 +48,7 @@ impl Sessions {
                     wishes.add(&id, session, severity, &answers);
                 }
                 worst.push((Reverse((severity, is_unsure)), index));
+                ControlFlow::Continue(())
             });
             if worst.len() / 2 > most {
                 keep_worst(&mut worst, most);
@@ -54,7 +59,7 @@ impl Sessions {
         worst.sort_unstable_by_key(|(_, index)| *index);
         // Answers are not kept for all: of those that are told they are asked again.
         for (_, index) in worst {
-            self.ask(index, false, |id, session, points, answers| {
+            let _ = self.ask(index..index + 1, false, |_, id, session, points, answers| {
                 if !options.keeps_sessions {
                     wishes.add(&id, session, severity(&answers), &answers);
                 }
@@ -62,32 +67,48 @@ impl Sessions {
                 report.sessions.push(session);
                 report.findings.extend(findings);
                 report.checks.extend(checks);
+                ControlFlow::Continue(())
             });
         }
         report.next_captures = wishes.into_list();
     }
 
-    /// Judges a session, asks every detector about it, and forgets all that again.
-    fn ask<T>(
+    /// All of them, in the lots they are asked in.
+    fn lots(&self) -> impl Iterator<Item = Range<usize>> + use<> {
+        let all = self.all.len();
+        (0..all).step_by(AT_ONCE).map(move |first| first..all.min(first + AT_ONCE))
+    }
+
+    /// Judges some sessions, asks every detector about them, and forgets all that again.
+    fn ask(
         &mut self,
-        index: usize,
+        some: Range<usize>,
         in_brief: bool,
-        take: impl FnOnce(String, &Session, &[Point], Answers) -> T,
-    ) -> Option<T> {
-        let session = self.all.get_mut(index)?;
-        session.judge(self.told, &self.points);
-        let case = Case { session, points: &self.points, in_brief };
-        let answers = DETECTORS.iter().map(|detector| (*detector, detect::ask(detector, &case))).collect();
-        let taken = take((index + 1).to_string(), session, &self.points, answers);
-        session.forget();
-        Some(taken)
+        mut take: impl FnMut(usize, String, &Session, &[Point], Answers) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
+        let (first, points) = (some.start, &self.points);
+        let Some(sessions) = self.all.get_mut(some) else { return ControlFlow::Continue(()) };
+        for session in &mut *sessions {
+            session.judge(self.told, points);
+        }
+        let mut answers: Vec<_> = sessions.iter().map(|_| Answers::with_capacity(DETECTORS.len())).collect();
+        for detector in DETECTORS {
+            for (session, answers) in sessions.iter().zip(&mut answers) {
+                answers.push((*detector, detect::ask(detector, &Case { session, points, in_brief })));
+            }
+        }
+        let mut asked = (first..).zip(&*sessions).zip(answers);
+        let flow = asked
+            .try_for_each(|((index, session), answers)| take(index, (index + 1).to_string(), session, points, answers));
+        sessions.iter_mut().for_each(|session| session.forget());
+        flow
     }
 }
 
 impl Every for Sessions {
     fn each(&mut self, list: List, take: &mut dyn FnMut(Piece<'_>) -> ControlFlow<()>) {
-        for index in 0..self.all.len() {
-            let flow = self.ask(index, false, |id, session, points, answers| match list {
+        for some in self.lots() {
+            let flow = self.ask(some, false, |_, id, session, points, answers| match list {
                 List::Sessions => {
                     let (session, findings, checks) = build::session(id, session, points, answers);
                     take(Piece { sessions: slice::from_ref(&session), findings: &findings, checks: &checks })
@@ -97,7 +118,7 @@ impl Every for Sessions {
                 }
                 List::Checks => take(Piece { checks: &build::checks(&id, &answers), ..Piece::default() }),
             });
-            if flow.is_some_and(|flow| flow.is_break()) {
+            if flow.is_break() {
                 return;
             }
         }

@@ -14,7 +14,7 @@ use std::collections::{HashMap, HashSet};
 use std::io::{self, Write};
 
 /// Sessions with findings told in full, and sessions without given a line; more are counted.
-pub const MAX_SESSIONS: usize = 200;
+pub const MAX_SESSIONS: usize = 50;
 /// Timeline rows before and after the fold.
 const TIMELINE_HEAD: usize = 24;
 const TIMELINE_TAIL: usize = 12;
