@@ -117,8 +117,8 @@ pub struct Run {
     pub again: u32,
     /// Frame of the first packet.
     pub frame: FrameRef,
-    /// Further frames; most runs have none.
-    more: Rare<FrameRef>,
+    /// Numbers of further frames of the same file; most runs have none.
+    more: Rare<u32>,
 }
 
 impl Run {
@@ -134,17 +134,18 @@ impl Run {
         }
     }
 
-    /// Their frames, at most [`MAX_FRAMES`]; fewer where there are many runs.
+    /// Their frames, at most [`MAX_FRAMES`]; fewer where there are many runs, and none of the next file of a ring.
     pub fn frames(&self) -> impl Iterator<Item = FrameRef> {
-        std::iter::once(self.frame).chain(self.more.iter().copied())
+        let capture = self.frame.capture;
+        std::iter::once(self.frame).chain(self.more.iter().map(move |number| FrameRef { capture, number: *number }))
     }
 
     fn add(&mut self, at: Timestamp, frame: FrameRef, again: bool, room: usize) {
         self.first = self.first.min(at);
         self.last = self.last.max(at);
         // Room never grows: as long as there was some, all frames were kept.
-        if (self.count as usize) < room {
-            self.more.push(frame);
+        if (self.count as usize) < room && frame.capture == self.frame.capture {
+            self.more.push(frame.number);
         }
         self.count = self.count.saturating_add(1);
         self.again = self.again.saturating_add(u32::from(again));
