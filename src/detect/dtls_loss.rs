@@ -7,7 +7,7 @@ use crate::finding::{
     elapsed,
 };
 use crate::session::facts::{FlowFacts, Pace, Rate, Run, Sequence};
-use crate::session::limits::{is_swallowed_over_dtls, stuck_toward_client};
+use crate::session::stuck::{is_swallowed_over_dtls, stuck_toward_client};
 use crate::session::{Basis, Channel};
 
 /// So many records must be missing before anybody speaks of it.

@@ -6,7 +6,7 @@ use crate::finding::{
     BothWays, Case, Detector, Evidence, Filter, Finding, Grade, Outcome, RuledOut, Severity, Wanted, count,
     frame_filters,
 };
-use crate::session::limits::{may_have_left, standstill, stuck_toward_client};
+use crate::session::stuck::{may_have_left, standstill, stuck_toward_client};
 use crate::session::{Channel, Oversized, Session};
 
 /// How long after the packet the ICMP may come, seconds. Routers answer within a round trip.

@@ -7,7 +7,7 @@ use crate::finding::{
     frame_filters,
 };
 use crate::session::heed::is_ignored;
-use crate::session::limits::{
+use crate::session::stuck::{
     StuckUpload, largest_inside, largest_passed_to_client, lost_behind_gateway, may_have_left, standstill,
     stuck_beside_passing, stuck_beyond, stuck_toward_client, stuck_uploads, taken_in_vain,
 };

@@ -8,8 +8,8 @@ use crate::finding::{
 };
 use crate::session::Icmp;
 use crate::session::facts::{FlowFacts, IcmpFacts, Probe, Sequence};
-use crate::session::limits::{Taken, taken_in_vain};
 use crate::session::mtu::LinkMtu;
+use crate::session::stuck::{Taken, taken_in_vain};
 
 /// Sendings of one segment, or of one size of probe, without an answer before it counts as a black hole.
 const SENDINGS: u32 = 3;

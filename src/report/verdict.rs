@@ -2,7 +2,7 @@
 
 use crate::finding::Case;
 use crate::session::coverage::{Sight, hides};
-use crate::session::limits::{standstill, stuck_beside_passing};
+use crate::session::stuck::{standstill, stuck_beside_passing};
 use crate::session::{Connection, DtlsFlow, Session, TcpSeen};
 
 /// Tells the story the faults make together, each with its clause; `headlines` in the order they are told. Without any, how things

@@ -1,9 +1,10 @@
 //! Traffic inside the tunnels, seen in the clear: which end is the VPN client, and whose session it belongs to.
 
 use super::facts::{FlowFacts, IcmpFacts, View};
-use super::limits::{lowered_after_trouble, stuck_toward_client};
+use super::limits::lowered_after_trouble;
 use super::meetings::Meeting;
 use super::pace::Pace;
+use super::stuck::stuck_toward_client;
 use super::timing::{self, Client, Guesses, Home};
 use super::{Entry, InnerFlow, Point, Proof, Session, vantage};
 use crate::event::{Direction, Endpoints, FlowId, PointId, Quoted, Timestamp, Vantage};

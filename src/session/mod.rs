@@ -1,7 +1,8 @@
 //! Events to sessions: what a VPN session was, as its user lived it. Everything a detector may know, and nothing it must decide.
 //!
 //! [`tracker`] folds events into [`facts`] about single flows; when the captures end, [`join`] puts flows seen at several points
-//! together, [`inner`] finds the traffic inside the tunnels, [`limits`] says what a packet may measure.
+//! together, [`inner`] finds the traffic inside the tunnels, [`limits`] says what a packet may measure,
+//! [`stuck`] which packets never got through.
 
 use crate::event::{
     CipherSuite, CommonEnds, Direction, Endpoints, FrameRef, Incomplete, Interface, LinkType, PointId, Refused,
@@ -10,11 +11,12 @@ use crate::event::{
 use crate::maps::HashSet;
 use facts::{AttemptFacts, FlowFacts, IcmpFacts, View};
 use few::{Few, Rare};
+pub use oversized::Oversized;
 pub use proof::Proof;
 use reconnect::Announced;
 use schemars::JsonSchema;
 use serde::Serialize;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use unrecognised::Unrecognised;
 
@@ -36,6 +38,7 @@ mod mirror;
 pub mod moves;
 pub mod mtu;
 mod openings;
+mod oversized;
 mod owners;
 mod pace;
 mod packed;
@@ -49,6 +52,7 @@ mod runs;
 pub mod shape;
 pub mod silence;
 mod stretches;
+pub mod stuck;
 mod timing;
 pub mod tracker;
 pub mod unrecognised;
@@ -448,67 +452,6 @@ impl Limit {
     /// Nobody says it: it is what sizes that passed and sizes that never did leave.
     pub fn is_bracket(&self) -> bool {
         self.source.starts_with("at most")
-    }
-}
-
-/// Packets above the limit in force, at one point, on one channel.
-#[derive(Clone, Debug)]
-pub struct Oversized {
-    /// Where.
-    pub point: PointId,
-    /// `Inner`, `OuterTcp` or `OuterUdp`.
-    pub channel: Channel,
-    /// The limit, bytes.
-    pub limit: u32,
-    /// Nobody says the limit: nothing of that size and above got through.
-    pub is_bracketed: bool,
-    /// How many, to the server side and to the client.
-    pub packets: [u64; 2],
-    /// There may have been more: of so many sizes some are not kept.
-    pub is_least: bool,
-    /// How many distinct ones: packets less TCP repeats, to the server side and to the client.
-    pub segments: [u64; 2],
-    /// Size → how many.
-    pub sizes: BTreeMap<u32, u64>,
-    /// Most often one TCP segment was sent, when it never got through.
-    pub most_repeats: u32,
-    /// How long it was sent again, seconds.
-    pub repeat_seconds: f64,
-    /// Packets toward the client that never got through (as TCP's acknowledgments tell).
-    pub stuck_to_client: u64,
-    /// Packets above the limit that got through all the same.
-    pub delivered: u64,
-    /// First one, and its frame.
-    pub first: (Timestamp, FrameRef),
-    /// Last one.
-    pub last: Timestamp,
-    /// Frames, the ones toward the client first.
-    pub frames: Vec<FrameRef>,
-    /// Fragmentation Needed quoting these flows at this point.
-    pub frag_needed: u32,
-}
-
-impl Oversized {
-    /// No tunnel over a 1500-byte link carries packets this large (the largest of the DTLS sums is 1449): then the adapter's
-    /// own MTU is at fault, and DTLS that works would not help.
-    pub fn is_beyond_dtls(&self) -> bool {
-        const MOST: u32 = 1449;
-        self.channel == Channel::Inner && self.sizes.keys().all(|size| *size > MOST)
-    }
-
-    /// How many toward the client.
-    pub fn to_client(&self) -> u64 {
-        *Direction::ToClient.of(&self.packets)
-    }
-
-    /// How many toward the server side.
-    pub fn to_server(&self) -> u64 {
-        *Direction::ToServer.of(&self.packets)
-    }
-
-    /// All of them.
-    pub fn total(&self) -> u64 {
-        self.packets.iter().sum()
     }
 }
 

@@ -1,7 +1,7 @@
 //! Where each capture point stood: told, named, or inferred from what it saw.
 
 use super::facts::FlowFacts;
-use super::limits::stuck_toward_client;
+use super::stuck::stuck_toward_client;
 use super::{Entry, InnerFlow, Point};
 use crate::event::{Direction, LinkType, ONE_PLACE, PointId, Protocol, Vantage};
 use std::collections::BTreeMap;

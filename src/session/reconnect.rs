@@ -1,7 +1,8 @@
 //! The seam between two tunnel connections of one session: what ended the first, what the user lost, what the MTU was.
 
 use super::facts::{Activity, Closed, FlowFacts, Stretch, View};
-use super::limits::{headers, passed_toward_client};
+use super::limits::headers;
+use super::stuck::passed_toward_client;
 use super::{Connection, DtlsFlow, InnerFlow, Point, Session, mtu, vantage};
 use crate::event::{Class, Direction, FrameRef, PointId, Timestamp, Vantage, Version};
 use std::collections::BTreeMap;

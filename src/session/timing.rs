@@ -4,9 +4,9 @@
 use super::eliminate::{SLACK, eliminate};
 use super::facts::{IcmpFacts, Runs};
 use super::inner::{holder, holders};
-use super::limits::stuck_toward_client;
 use super::meetings::{Meeting, Place};
 use super::pace::{Pace, Paces, TOGETHER};
+use super::stuck::stuck_toward_client;
 use super::{Entry, InnerFlow, Session};
 use crate::event::{PointId, Timestamp};
 use crate::maps::{HashMap, HashSet};

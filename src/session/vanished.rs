@@ -1,7 +1,8 @@
 //! Downloads that hang, seen at their receiver's end: bytes that a server sent, as a later segment of it without data shows, and of
 //! which none ever came.
 
-use super::limits::{headers, is_behind_tunnel};
+use super::limits::headers;
+use super::stuck::is_behind_tunnel;
 use super::{InnerFlow, Point, Session};
 use crate::event::{Direction, LARGE, Timestamp, Vanished};
 

@@ -9,8 +9,8 @@ use crate::detect::remedy;
 use crate::event::{FrameRef, Timestamp};
 use crate::finding::{Case, Evidence, Filter, Finding, Grade, RuledOut, Severity, count};
 use crate::session::attempt::{AttemptOutcome, Judged, icmp_words};
-use crate::session::limits::stuck_uploads;
 use crate::session::reconnect::Reconnect;
+use crate::session::stuck::stuck_uploads;
 use crate::session::{Oversized, Session, vanished};
 use std::collections::BTreeMap;
 
