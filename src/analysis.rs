@@ -765,7 +765,10 @@ fn point(points: &mut Vec<Point>, first_point: usize, capture: u16, frame: &Fram
     }
     if let Some(point) = points.get_mut(place) {
         point.frames += 1;
-        point.cut += u64::from(cut);
+        if cut {
+            point.cut += 1;
+            point.cut_to = point.cut_to.max(frame.data.len() as u32);
+        }
         match widen(&mut point.span, frame.at) {
             Some((before, at)) => {
                 if at.seconds_since(before) > session::QUIET && point.quiet.len() < MAX_QUIET {

@@ -517,6 +517,8 @@ pub struct DtlsRecordSeen {
     pub ip_len: u32,
     /// A handshake message of this direction still lacks a piece.
     pub unfinished: bool,
+    /// The snap length cut off what stands behind it in its datagram.
+    pub cut_behind: bool,
 }
 
 /// A large packet.

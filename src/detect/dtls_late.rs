@@ -6,7 +6,7 @@ use crate::finding::{
     BothWays, Case, Detector, Evidence, Finding, Grade, Outcome, RuledOut, Severity, count, elapsed, frame_filters,
 };
 use crate::session::attempt::{AttemptOutcome, Episode, PATIENCE, episodes};
-use crate::session::facts::DtlsFacts;
+use crate::session::facts::{AttemptFacts, DtlsFacts};
 use crate::session::{DtlsFlow, Session};
 use std::collections::BTreeMap;
 
@@ -60,7 +60,12 @@ struct Late<'a> {
 impl<'a> Late<'a> {
     fn of(case: &'a Case<'a>, episode: &Episode<'a>) -> Option<Late<'a>> {
         let facts = || episode.judged.iter().map(|judged| judged.facts);
-        let done = facts().filter_map(|attempt| attempt.completed_at()).min()?;
+        // Where the snap length cut off the end of a handshake, it shows too late: it may have been done with the ServerHello.
+        let done = |attempt: &AttemptFacts| match attempt.is_cut() {
+            true => attempt.completed_at().and(attempt.server_hello()),
+            false => attempt.completed_at(),
+        };
+        let done = facts().filter_map(done).min()?;
         let early = || episode.judged.iter().filter(|judged| judged.facts.first < done.0);
         let answers = early().flat_map(|j| [j.facts.hello_verify(), j.facts.server_hello()]).flatten();
         let answered = answers.map(|(at, _)| at).min().unwrap_or(done.0);

@@ -178,7 +178,9 @@ fn records(
     if let Some(named) = session_of(datagram.payload) {
         *session = named;
     }
+    let mut left = datagram.payload_len as usize;
     parse_datagram(datagram.payload, &mut |record| {
+        left = left.saturating_sub(dtls::HEADER_LEN + usize::from(record.length));
         let is_of_handshake = matches!(
             record.content_type,
             ContentType::CHANGE_CIPHER_SPEC | ContentType::ALERT | ContentType::HANDSHAKE
@@ -224,6 +226,7 @@ fn records(
             length: record.length,
             ip_len: packet.ip.total_len,
             unfinished: readers.as_deref().is_some_and(|readers| direction.of(readers).is_unfinished()),
+            cut_behind: left > 0 && record.fragment.len() < usize::from(record.length),
         };
         told.tell(What::DtlsRecord(flow, direction, seen));
         if let Some(opened) = opened.as_mut().filter(|_| record.epoch > 0) {

@@ -1,6 +1,6 @@
 //! How a DTLS handshake attempt went, as one point saw it and as all of them together tell.
 
-use super::coverage::{Sight, hides};
+use super::coverage::{Sight, hides, keeps_out};
 use super::facts::{AttemptFacts, FlowFacts, IcmpFacts};
 use super::{Confidence, DtlsFlow, Icmp, Point, Session};
 use crate::event::{Alert, Class, Direction, FrameRef, IcmpError, Protocol, Timestamp, Version};
@@ -132,6 +132,9 @@ pub fn judge<'a>(session: &'a Session, flow: &'a DtlsFlow, points: &'a [Point]) 
         let end = point.and_then(|p| p.span).map_or(view.ended.last, |(_, last)| last);
         let outcome = judge_one(view, facts, &session.icmp, end);
         let port = view.opened.endpoints().server.port();
+        // What came was read, unless nothing is known of it; that nothing came shows however short frames are cut.
+        let is_unread = outcome == AttemptOutcome::NoReply && *Direction::ToClient.of(&view.ended.packets) > 0;
+        let hides = if is_unread { hides } else { keeps_out };
         let unseen = || hides(point?, Sight::Udp(port), facts.hellos);
         let outcome = match outcome {
             failed if failed.failed() && !failed.is_told() => match is_abandoned(session, flow, facts) {
@@ -202,6 +205,10 @@ fn judge_one(view: &FlowFacts, attempt: &AttemptFacts, icmp: &[Icmp], capture_en
     }
     if capture_end.seconds_since(attempt.first) < PATIENCE && attempt.hellos < PERSISTENT {
         return AttemptOutcome::CutShort;
+    }
+    if attempt.is_cut() {
+        let why = "the snap length cut off records of the handshake, behind others in their datagrams";
+        return AttemptOutcome::NotObservable(why.to_owned());
     }
     if attempt.server_hellos() == 0 {
         return match attempt.was_heard() {

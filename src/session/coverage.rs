@@ -28,9 +28,22 @@ pub enum Sight {
     },
 }
 
-/// Why that point may have missed it; `None` when it would have shown. It would have come `times` times, seconds apart:
-/// a capture that drops few frames does not drop all of them. ICMP comes at once with the load that makes a capture drop.
+/// Why that point may have missed it, or not shown what it is; `None` when it would have shown. It would have come `times` times,
+/// seconds apart: a capture that drops few frames does not drop all of them. ICMP comes at once with the load that makes a capture drop.
 pub fn hides(point: &Point, sight: Sight, times: u32) -> Option<String> {
+    keeps_out(point, sight, times).or_else(|| cuts(point).filter(|_| matches!(sight, Sight::Udp(_))))
+}
+
+/// Why DTLS may not be known there for what it is.
+fn cuts(point: &Point) -> Option<String> {
+    /// A frame of Ethernet, IPv6 and UDP with the DTLS headers and a hello's random fits into so many bytes.
+    const READABLE: u32 = 160;
+    let is_cut = point.cut > 0 && point.cut_to < READABLE;
+    is_cut.then(|| format!("frames on {} are cut to {} bytes", point.name, point.cut_to))
+}
+
+/// Why that point may have missed it, whether it would have been known for what it is or not.
+pub fn keeps_out(point: &Point, sight: Sight, times: u32) -> Option<String> {
     let name = &point.name;
     if point.one_way || point.tcp != TcpSeen::Whole && !matches!(sight, Sight::Udp(_) | Sight::Fragments { .. }) {
         return Some(partly(point));
@@ -76,11 +89,6 @@ pub fn hides(point: &Point, sight: Sight, times: u32) -> Option<String> {
         let unknown = !point.tells_filter && !point.saw_udp;
         if unknown {
             return Some(format!("{name} shows no UDP at all, and its file does not tell the capture filter"));
-        }
-        /// A frame of Ethernet, IPv6 and UDP with the DTLS headers and a hello's random fits into so many bytes.
-        const READABLE: u32 = 160;
-        if point.cut > 0 && (1..READABLE).contains(&point.interface.snap_len) {
-            return Some(format!("frames on {name} are cut to {} bytes", point.interface.snap_len));
         }
     }
     None

@@ -671,6 +671,7 @@ mod tests {
                 length: 100,
                 ip_len: 141,
                 unfinished: false,
+                cut_behind: false,
             };
             let mut events = vec![(span.0, What::DtlsHandshake(id, ToServer, 0, message))];
             events.extend((1..).zip(data).map(|(number, at)| (*at, What::DtlsRecord(id, ToServer, record(number)))));
@@ -702,6 +703,7 @@ mod tests {
                 length: 100,
                 ip_len: 141,
                 unfinished: false,
+                cut_behind: false,
             };
             let numbered =
                 (700..).zip(data).map(|(sequence, (at, way))| (*at, *way, DtlsRecordSeen { sequence, ..record }));

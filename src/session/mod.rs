@@ -108,6 +108,8 @@ pub struct Point {
     pub frames: u64,
     /// Frames cut by the snap length.
     pub cut: u64,
+    /// Bytes kept of the longest of them; the file may not tell, where they were cut later.
+    pub cut_to: u32,
     /// Earliest and latest frame.
     pub span: Option<(Timestamp, Timestamp)>,
     /// Where it stood, when known.
@@ -183,6 +185,7 @@ impl Point {
             name: String::new(),
             frames: 0,
             cut: 0,
+            cut_to: 0,
             span: None,
             vantage: None,
             vantage_basis: String::new(),

@@ -467,6 +467,11 @@ fn observe_record(dtls: &mut DtlsFacts, at: Timestamp, frame: FrameRef, directio
         *largest = Some((bytes, frame));
     }
     if record.epoch == 0 {
+        if record.cut_behind
+            && let Some(attempt) = dtls.attempts.last_mut()
+        {
+            attempt.seldom.get_or_insert_default().is_cut = true;
+        }
         if direction == Direction::ToClient
             && record.content_type == 22
             && let Some(attempt) = dtls.attempts.last_mut()
@@ -639,6 +644,7 @@ mod tests {
                     length: 40,
                     ip_len: 100,
                     unfinished: false,
+                    cut_behind: false,
                 };
                 observe_record(&mut dtls, Timestamp::default(), frame(number), Direction::ToServer, &record);
             }
@@ -662,6 +668,7 @@ mod tests {
                 length: length as u16,
                 ip_len: 100,
                 unfinished: false,
+                cut_behind: false,
             }
         };
         let mut dtls = DtlsFacts::default();

@@ -28,11 +28,15 @@ pub struct Seen {
 }
 
 impl Seen {
-    /// Those that failed there, and those of which that point cannot show whether they did.
+    /// Those that failed there, or else those of which that point cannot show whether they did.
     pub fn at(point: PointId, episode: &Episode<'_>) -> Option<Seen> {
-        let is_told =
-            |outcome: &AttemptOutcome| outcome.failed() || matches!(outcome, AttemptOutcome::NotObservable(_));
-        let here = || episode.judged.iter().filter(|j| j.view.point == point && is_told(&j.outcome));
+        let all = || episode.judged.iter().filter(|j| j.view.point == point);
+        let has_failed = all().any(|j| j.outcome.failed());
+        let is_told = |outcome: &AttemptOutcome| match has_failed {
+            true => outcome.failed(),
+            false => matches!(outcome, AttemptOutcome::NotObservable(_)),
+        };
+        let here = || all().filter(|j| is_told(&j.outcome));
         let facts = || here().map(|j| j.facts);
         Some(Seen {
             hellos: facts().map(|f| f.hellos).sum(),

@@ -75,6 +75,8 @@ pub struct SeldomInAttempt {
     pub(in crate::session) repeats: Few<Repeats>,
     /// ClientHellos that are not on the list of messages, being repeats: their frames and times.
     pub(in crate::session) hellos: Packed<(FrameRef, Timestamp), 2>,
+    /// The snap length cut off records of it, behind others in their datagrams.
+    pub(in crate::session) is_cut: bool,
 }
 
 /// A message that came more than once.
@@ -336,6 +338,11 @@ impl AttemptFacts {
     /// Did an answer reach the client? It echoes the cookie of a HelloVerifyRequest that was not captured.
     pub fn was_heard(&self) -> bool {
         self.hello_verify().is_some() || self.server_hello().is_some() || self.with_cookie > 0
+    }
+
+    /// Did the snap length cut off records of it, behind others in their datagrams?
+    pub fn is_cut(&self) -> bool {
+        self.seldom.as_ref().is_some_and(|seldom| seldom.is_cut)
     }
 
     /// Did nothing come back?
