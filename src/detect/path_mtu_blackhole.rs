@@ -220,7 +220,7 @@ fn undecided(case: &Case<'_>) -> Option<Outcome> {
     if let Some(LargeAlone { sent, stuck, .. }) = alone().next().filter(|_| alone().all(|large| large.may_be_size())) {
         let to = if sent == Direction::ToServer { "gateway" } else { "client" };
         let why = format!(
-            "a packet of {} B toward the {to} was sent {} in vain, and nothing small beside it: the path drops what is large, or it is lost",
+            "a packet of {} B toward the {to} was sent {} in vain, and nothing tells whether small ones pass: the path drops what is large, or it is lost",
             stuck.ip_len,
             count(u64::from(stuck.times), "time"),
         );
