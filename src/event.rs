@@ -429,8 +429,10 @@ pub struct Hole {
     pub behind: u32,
     /// As large ones came a second after the first or later.
     pub large_came: bool,
-    /// Acknowledgments of their receiver meanwhile, which end before them.
+    /// Acknowledgments of their receiver, which end before them.
     pub missed: u32,
+    /// None of them came until the end.
+    pub is_left: bool,
 }
 
 impl Hole {

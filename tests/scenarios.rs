@@ -13,6 +13,7 @@ mod frames;
 mod lab;
 
 use acpcap::analysis::{self, Options, Source};
+use acpcap::detect::DETECTORS;
 use acpcap::report::{Answer, Report, Summary, note, text};
 use lab::Tap;
 use lab::scenario::{Expect, Scenario};
@@ -170,7 +171,7 @@ fn differences(report: &Report, expect: &Expect) -> Vec<String> {
 }
 
 /// What of a report does not keep to its measure: 100 columns of text; 40 lines of 80 columns of ASCII as a note; what is summed up is
-/// what is told.
+/// what is told, and each cause is explained.
 fn misfits(report: &Report) -> Vec<String> {
     let mut wrong = Vec::new();
     let mut page = Vec::new();
@@ -187,6 +188,10 @@ fn misfits(report: &Report) -> Vec<String> {
     }
     let odd = page.lines().filter(|line| line.len() > note::WIDTH || !line.is_ascii());
     wrong.extend(odd.map(|line| format!("not a line of a note: {line}")));
+    let explained =
+        |id: &str, word: &str| DETECTORS.iter().any(|d| d.id == id && d.explanation.contains(&format!("`{word}`")));
+    let causes = report.findings.iter().filter_map(|f| Some((f.detector.as_str(), f.likely_cause.as_deref()?)));
+    wrong.extend(causes.filter(|(id, word)| !explained(id, word)).map(|(id, word)| format!("{id} explains no {word}")));
     let told = Summary::of(&report.sessions, &report.checks).severities;
     if report.summary.severities != told {
         wrong.push(format!("summed up {:?}, told {told:?}", report.summary.severities));

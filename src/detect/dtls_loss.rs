@@ -45,12 +45,13 @@ end sent are missing at its own interface, or the record numbers of both sides j
 nobody knows where it stood, about the same loss both ways is taken for its own.
 
 - `rate-limited`: most seconds in which so much was sent lose, at least four times the share of quieter ones, and nine tenths of what is \
-missing are missing from them, from five or more: policing or shaping of UDP
+missing are missing from them, from five or more: policing or shaping of UDP, whatever sizes came before where twenty or more are \
+missing from each
 - `large-datagrams-lost`: captures at both ends, and nothing above a certain size arrives, of which as much was sent as is missing: \
 a path MTU that nobody tells (high)
 - `fragments-lost`: the same, where the sender's datagrams leave in IP fragments (high)
 - `large-datagrams-missing`: the receiving end alone, where since the first is missing none came as large as many before, or none \
-above what an ICMP on that path named
+above what an ICMP on that path named; not where the sending end shows that hardly any large one left
 - `outage`: nearly all are missing from silences of three seconds or more, in which many a second were sent; or from three such silences \
 at most, in which captures at both ends show that little large was sent, or before and behind which many full datagrams came: the path, \
 or UDP on it, was down so long (low)
@@ -169,6 +170,19 @@ impl<'a> Loss<'a> {
         let many = |came: u32| came >= MANY;
         many(before().filter(|run| run.size == largest).map(|run| run.count).sum())
             && many(behind().filter(|run| run.size >= largest).map(|run| run.count).sum())
+    }
+
+    /// Where the sender's end was captured too: did so many large ones leave it since the first is missing that they may be most of
+    /// what is?
+    fn may_be_large(&self, case: &Case<'_>) -> Option<bool> {
+        /// So many of those missing, 1 = all.
+        const MOST: f64 = 0.8;
+        let (sender, (first_gap, last_gap)) = (self.sender(case)?, self.sequence.seldom().gaps?);
+        case.point(sender.point).filter(|point| point.was_capturing(first_gap, last_gap.plus_seconds(-IN_VAIN)))?;
+        // What is missing may have left a moment before that showed.
+        let left = sender.large_datagrams(self.direction).filter(|run| run.last >= first_gap.plus_seconds(-IN_VAIN));
+        let left: u32 = left.map(|run| run.count).sum();
+        Some(f64::from(left) >= MOST * f64::from(self.total.missing))
     }
 
     /// Did many large datagrams come though records were missing?
@@ -360,6 +374,9 @@ enum OneEnd {
 impl OneEnd {
     fn of(case: &Case<'_>, loss: &Loss<'_>) -> Option<OneEnd> {
         let (first_gap, _) = loss.sequence.seldom().gaps?;
+        if loss.may_be_large(case) == Some(false) {
+            return None;
+        }
         let came: Vec<&Run> = loss.view.large_datagrams(loss.direction).collect();
         // Where many large ones came all the same, their sender had learned to send what passes.
         let still: u32 = came.iter().filter(|run| run.last >= first_gap).map(|run| run.count).sum();
@@ -594,13 +611,14 @@ impl<'a> Cause<'a> {
         if let Some(outage) = loss.outage(case) {
             return Cause::Outage(outage);
         }
-        if let Some(one_end) = OneEnd::of(case, loss) {
+        let untimed = case.untimed();
+        let rate = untimed.is_none().then(|| by_rate(&loss.sequence.paces(), loss.large_came()));
+        let is_steady = matches!(&rate, Some(ByRate::Grows(limit)) if limit.is_steady());
+        if let Some(one_end) = OneEnd::of(case, loss).filter(|_| !is_steady) {
             return Cause::OneEnd(one_end);
         }
-        if let Some(why) = case.untimed() {
-            return Cause::Unknown(Some(why));
-        }
-        match by_rate(&loss.sequence.paces(), loss.large_came()) {
+        let Some(rate) = rate else { return Cause::Unknown(untimed) };
+        match rate {
             ByRate::Grows(limit) => Cause::Rate(limit),
             ByRate::Bursts(bursts) => Cause::Bursts(bursts),
             ByRate::Same => Cause::Unknown(None),
@@ -713,12 +731,15 @@ fn swallowed(case: &Case<'_>, loss: &Loss<'_>, cause: &Cause<'_>) -> String {
     let stuck = case.session.inner.iter().filter_map(stuck_toward_client).filter(|stuck| stuck.times > 2);
     let worst = stuck.filter(|stuck| is_swallowed_over_dtls(case.session, stuck)).max_by_key(|stuck| stuck.times);
     let Some(stuck) = worst.filter(|_| loss.direction == Direction::ToClient) else { return String::new() };
-    let is_told = matches!(cause, Cause::Size(_) | Cause::OneEnd(_));
+    // Where others as large came, or hardly any large one was sent, it is not the size.
+    let came = |run: &Run| run.size >= stuck.ip_len && run.last >= stuck.first;
+    let is_size = || loss.may_be_large(case) != Some(false) && !loss.view.large_datagrams(loss.direction).any(came);
+    let blames_size = matches!(cause, Cause::Unknown(_)) && is_size();
     format!(
         " Inside, a segment of {} B toward the client was sent {} times in vain{}.",
         stuck.ip_len,
         stuck.times,
-        if is_told { "" } else { ": it is large records that vanish" }
+        if blames_size { ": it is large records that vanish" } else { "" }
     )
 }
 
@@ -785,6 +806,11 @@ impl RateLimit {
         /// So many do.
         const SECONDS: u32 = 5;
         self.busy.losing >= SECONDS
+    }
+
+    /// Do they lose so much each that no sender goes on like that whose large packets all vanish (RFC 6298 §5)?
+    fn is_steady(&self) -> bool {
+        self.busy.all.missing >= MANY.saturating_mul(self.busy.losing)
     }
 
     fn steepness(&self) -> f64 {

@@ -9,14 +9,17 @@ use crate::finding::{
 use crate::session::Icmp;
 use crate::session::facts::{FlowFacts, IcmpFacts, Probe, Sequence};
 use crate::session::mtu::LinkMtu;
+use crate::session::silence::{LargeAlone, goes_on, stuck_for_its_size};
 use crate::session::stuck::{Taken, taken_in_vain};
 
 /// Sendings of one segment, or of one size of probe, without an answer before it counts as a black hole.
 const SENDINGS: u32 = 3;
-/// So many small segments that overtake one are no chance.
-const OVERTAKEN: u32 = 2;
 /// A search for the path MTU sends each size no more often than this (openconnect: six times).
 const MOST_PROBES: u32 = 12;
+/// In this time a sender sends what is missing again four times or more (RFC 6298), seconds.
+const LONG: f64 = 10.0;
+/// So many small ones that came later are no chance.
+const CAME: u32 = 3;
 /// Packets up to this size must pass everywhere (RFC 791 §3.1); nothing this small is a path-MTU matter.
 const ALWAYS: u32 = 576;
 
@@ -34,6 +37,7 @@ const TAKEN: Grade = Grade::high(
 const BEHIND: Grade =
     Grade::medium("captured where the packets should arrive: what came from behind them tells that they did not");
 const ELSEWHERE: Grade = Grade::medium("captured elsewhere");
+const FEW_BEHIND: Grade = Grade::low("captured where the packets should arrive: only one or two came from behind them");
 
 const PASS_ICMP: &str = "let ICMP type 3 code 4 pass along the path between client and gateway";
 const SMALLER_DTLS: &str = "`anyconnect mtu` to a value below the path's, for the DTLS tunnel";
@@ -52,16 +56,17 @@ The outer path (client to gateway) carries small packets and drops large ones wi
 
 Found in the TLS tunnel (`tls`) when a TCP segment was sent at least three times at the same size without being acknowledged, \
 smaller packets of the same direction were acknowledged (or, where the connection then fell silent, two or more sent right behind it arrived, as selective acknowledgments tell), and nothing as large got through later; or, captured behind the place where they vanish (medium), when more than 576 bytes did not come for ten seconds or more while \
-three or more small segments from behind them did, and the receiver's acknowledgments end before them. Found in the DTLS tunnel (`dtls`) \
+three or more small segments from behind them did, or one where they were never filled in (low), and the receiver's acknowledgments end before them. Found in the DTLS tunnel (`dtls`) \
 when the client's search for the path MTU sent records of one size three times or more without an answer, not even by ICMP, and a \
 smaller size was answered by a record as long; or when packets inside the tunnel, seen beside the gateway's outside interface or with \
 keys there, were sent three times or more toward the client, left in datagrams of just their length each time, and were never \
 acknowledged, while smaller ones were and none as large ever was. Where the client then sent nothing as large, but many large \
 packets that pass, and hardly anything was missing, its search did what it is for: worth knowing, and no fault. Sizes up to 576 bytes never count. A path that died altogether loses small packets too and is not \
-this; nor is offload, whose super-frames were never on the wire.
+this: so it is told where the other side only sends again what was acknowledged, for it hears no acknowledgment; and where nothing small \
+was sent that would tell, the answer is that it cannot be told. Nor is it offload, whose super-frames were never on the wire.
 
 Packets inside the tunnel that get stuck at the same time are its victims: their size is not to blame.",
-    confidence: &[PROBED, AT_SENDER, TAKEN, BEHIND, ELSEWHERE],
+    confidence: &[PROBED, AT_SENDER, TAKEN, BEHIND, ELSEWHERE, FEW_BEHIND],
     remedy: &[
         PASS_ICMP,
         "lower the gateway's MSS for the outer connection (`sysopt connection tcpmss`), which TCP at both ends will heed; affects all TCP through the gateway",
@@ -91,6 +96,9 @@ fn check(case: &Case<'_>) -> Outcome {
     }
     if let Some(hole) = worst {
         return Outcome::Found(Box::new(hole.finding(case)));
+    }
+    if let Some(open) = undecided(case) {
+        return open;
     }
     let sizes = session.connections.iter().flat_map(|c| &c.views).flat_map(|v| v.ended.sizes.iter());
     match sizes.filter_map(|s| s.largest_passed.as_ref()).map(|p| p.ip_len).max() {
@@ -186,14 +194,7 @@ struct Hole {
 fn stuck(view: &FlowFacts) -> Vec<Hole> {
     let capture = view.opened.first_frame.capture;
     let hole = |direction: Direction| {
-        let sizes = view.ended.sizes.toward(direction);
-        let stuck = sizes.smallest_stuck.as_ref().filter(|s| s.ip_len > ALWAYS && s.times >= SENDINGS)?;
-        let back = last_said(view, direction.reverse());
-        let goes_on = back.is_some_and(|at| at.seconds_since(stuck.first) > 1.0);
-        // Who gets nothing has nothing to answer; what overtook the segment shows that the path lives.
-        if !goes_on && stuck.overtaken < OVERTAKEN {
-            return None;
-        }
+        let stuck = stuck_for_its_size(view, direction)?;
         Some(Hole {
             point: view.point,
             icmp: view.icmp(direction),
@@ -202,8 +203,9 @@ fn stuck(view: &FlowFacts) -> Vec<Hole> {
             bytes: stuck.ip_len,
             times: stuck.times,
             span: (stuck.first, stuck.last),
-            passed: sizes.largest_passed.map(|p| p.ip_len),
-            overtaken: if goes_on { 0 } else { stuck.overtaken },
+            passed: view.ended.sizes.toward(direction).largest_passed.map(|p| p.ip_len),
+            // Who gets nothing has nothing to answer; what overtook the segment shows that the path lives.
+            overtaken: if goes_on(view, stuck, direction) { 0 } else { stuck.overtaken },
             adapted: false,
             frames: [stuck.first_frame, stuck.last_frame].map(|number| FrameRef { capture, number }).into(),
         })
@@ -211,12 +213,68 @@ fn stuck(view: &FlowFacts) -> Vec<Hole> {
     [Direction::ToServer, Direction::ToClient].into_iter().filter_map(hole).collect()
 }
 
-/// When that side was last heard; a machine that ends a connection with a RST, as when it wakes, shows only by its records that it had
-/// heard anything before.
-fn last_said(view: &FlowFacts, way: Direction) -> Option<Timestamp> {
-    match view.closed() {
-        Some(closed) if closed.reset && closed.direction == way => Some(way.of(&view.tls.as_deref()?.data).last?.0),
-        _ => view.last_packet(way),
+/// What got stuck in the last tunnel though nobody knows whether for its size.
+fn undecided(case: &Case<'_>) -> Option<Outcome> {
+    let last = case.session.tunnels().last()?;
+    let alone = || LargeAlone::all(case.session, last);
+    if let Some(LargeAlone { sent, stuck, .. }) = alone().next().filter(|_| alone().all(|large| large.may_be_size())) {
+        let to = if sent == Direction::ToServer { "gateway" } else { "client" };
+        let why = format!(
+            "a packet of {} B toward the {to} was sent {} in vain, and nothing tells whether small ones pass: the path drops what is large, or it is lost",
+            stuck.ip_len,
+            count(u64::from(stuck.times), "time"),
+        );
+        return Some(Outcome::cannot_tell(why, case.other_end(WANTED)));
+    }
+    let left =
+        last.views.iter().filter_map(|view| Left::of(case, view)).max_by(|a, b| a.seconds.total_cmp(&b.seconds))?;
+    Some(left.outcome(case))
+}
+
+/// Bytes of the TLS tunnel that their receiver misses when nothing more comes of their sender.
+struct Left {
+    to: &'static str,
+    bytes: u32,
+    /// For how long the capture goes on.
+    seconds: f64,
+}
+
+impl Left {
+    /// As the receiver's end shows it.
+    fn of(case: &Case<'_>, view: &FlowFacts) -> Option<Left> {
+        let (direction, to) = match case.vantage(view.point)? {
+            Vantage::Client => (Direction::ToClient, "client"),
+            Vantage::Outside => (Direction::ToServer, "gateway"),
+            _ => return None,
+        };
+        let hole = (*direction.of(&view.ended.seldom().holes)).filter(|hole| hole.is_left && hole.behind == 0)?;
+        let (_, until) = case.point(view.point)?.span?;
+        let heard = case
+            .session
+            .outer_views()
+            .filter(|v| v.point == view.point)
+            .filter_map(|v| v.last_packet(direction))
+            .max()?;
+        let is_silent = heard.seconds_since(hole.since.0) <= 1.0 && view.closed().is_none();
+        let seconds = until.seconds_since(hole.since.0);
+        (is_silent && hole.bytes > ALWAYS).then_some(Left { to, bytes: hole.bytes, seconds })
+    }
+
+    fn outcome(&self, case: &Case<'_>) -> Outcome {
+        let Left { to, bytes, seconds } = *self;
+        let from = if to == "gateway" { "client" } else { "gateway" };
+        let wanted = case.other_end(WANTED);
+        if seconds < LONG {
+            let why = format!(
+                "{bytes} B of the TLS tunnel toward the {to} are missing when the capture ends, {seconds:.1} s later"
+            );
+            return Outcome::cannot_tell(why, wanted);
+        }
+        let why = format!(
+            "{bytes} B of the TLS tunnel toward the {to} never came, the {to} asked for them, and in {} nothing more came of the {from}:              the path drops what is large, or it is lost, or the {from} is gone",
+            elapsed(seconds)
+        );
+        Outcome::unsettled(why, wanted, "data of the TLS tunnel was missing, and nothing more came of its sender")
     }
 }
 
@@ -230,13 +288,10 @@ struct Missing<'a> {
 
 impl Missing<'_> {
     fn of(view: &FlowFacts) -> Vec<Missing<'_>> {
-        /// In this time a sender sends what is missing again four times or more (RFC 6298), seconds.
-        const LONG: f64 = 10.0;
-        /// So many small ones that came later are no chance.
-        const CAME: u32 = 3;
         let missing = |direction: Direction| {
             let hole = (*direction.of(&view.ended.seldom().holes))?;
-            let vanishes = hole.seconds() >= LONG && hole.behind >= CAME && !hole.large_came && hole.bytes > ALWAYS;
+            let shows = hole.behind >= CAME || hole.is_left && hole.behind > 0;
+            let vanishes = hole.seconds() >= LONG && shows && !hole.large_came && hole.bytes > ALWAYS;
             vanishes.then_some(Missing { view, direction, hole })
         };
         [Direction::ToServer, Direction::ToClient].into_iter().filter_map(missing).collect()
@@ -251,7 +306,7 @@ impl Missing<'_> {
         let shows = "the first segment behind the missing bytes";
         Finding {
             severity: Severity::Medium,
-            grade: BEHIND,
+            grade: if self.hole.behind >= CAME { BEHIND } else { FEW_BEHIND },
             headline: format!("data of the TLS tunnel toward the {to} never arrives, while small packets do"),
             summary: format!(
                 "{} B of the TLS tunnel toward the {to} never came to {} in {}, while {} of the {by} from behind them came. The {to} \

@@ -125,9 +125,10 @@ impl Holes {
         if self.now.map(|(seq, _)| seq) == hole.map(|(seq, _)| seq) {
             return;
         }
-        self.longest = self.total();
+        self.longest = self.longest.into_iter().chain(self.told()).reduce(Holes::longer);
         let since = (place.at, place.frame);
-        let begun = |bytes| Hole { since, until: place.at, bytes, behind: 0, large_came: false, missed: 0 };
+        let begun =
+            |bytes| Hole { since, until: place.at, bytes, behind: 0, large_came: false, missed: 0, is_left: false };
         self.now = hole.map(|(seq, bytes)| (seq, begun(bytes)));
     }
 
@@ -147,17 +148,26 @@ impl Holes {
     }
 
     /// Its receiver acknowledges everything before that number.
-    fn acknowledged(&mut self, ack: u32, place: Place) {
-        if let Some((_, hole)) = self.late(place).filter(|(first, _)| *first == ack) {
+    fn acknowledged(&mut self, ack: u32) {
+        if let Some((_, hole)) = self.now.as_mut().filter(|(first, _)| *first == ack) {
             hole.missed = hole.missed.saturating_add(1);
         }
     }
 
-    /// The longest of which its receiver knew.
-    fn total(&self) -> Option<Hole> {
-        let now = self.now.map(|(_, hole)| hole).filter(|hole| hole.missed > 0 && hole.behind > 0);
-        let longer = |a: Hole, b: Hole| if a.seconds() < b.seconds() { b } else { a };
-        self.longest.into_iter().chain(now).reduce(longer)
+    /// The hole there is, where its receiver knew of it and something came from behind it later.
+    fn told(&self) -> Option<Hole> {
+        self.now.map(|(_, hole)| hole).filter(|hole| hole.missed > 0 && hole.behind > 0)
+    }
+
+    fn longer(a: Hole, b: Hole) -> Hole {
+        if a.seconds() < b.seconds() { b } else { a }
+    }
+
+    /// At the end: the longest of which its receiver knew; without one, what it misses still.
+    fn total(self) -> Option<Hole> {
+        let left = self.now.map(|(_, hole)| Hole { is_left: true, ..hole }).filter(|hole| hole.missed > 0);
+        let told = left.filter(|hole| hole.behind > 0);
+        self.longest.into_iter().chain(told).reduce(Holes::longer).or(left)
     }
 }
 
@@ -275,7 +285,7 @@ impl Tcp {
         direction.of_mut(holes).stands(hole, place);
         direction.of_mut(holes).came(segment.seq, is_small, place);
         if segment.has(TcpSegment::ACK) {
-            direction.reverse().of_mut(holes).acknowledged(segment.ack, place);
+            direction.reverse().of_mut(holes).acknowledged(segment.ack);
         }
     }
 
@@ -420,7 +430,7 @@ impl Tcp {
             let zero_windows = seldom.closed.map(|closed| closed.total(ended.last));
             let lapses = seldom.deaf.map(|deaf| deaf.longest);
             ended.in_vain = seldom.deaf.map(|deaf| deaf.in_vain);
-            let holes = seldom.holes.map(|holes| holes.total());
+            let holes = seldom.holes.map(Holes::total);
             let vanished = seldom.vanished.map(|vanished| vanished.map(|(_, vanished)| vanished));
             let two_places = seldom.elsewhere.is_sure(ended.packets.iter().sum());
             shown = SeldomInEnded { zero_windows, lapses, holes, vanished, two_places, ..shown };
@@ -813,7 +823,7 @@ mod tests {
             for seconds in [2.0, 5.0, 12.0] {
                 holes.stands(Some((1000, 1400)), place(seconds));
                 holes.came(2500, !large, place(seconds));
-                holes.acknowledged(ack, place(seconds));
+                holes.acknowledged(ack);
             }
             holes.stands(None, place(13.0));
             holes.total()
@@ -823,6 +833,12 @@ mod tests {
         assert!((found.seconds() - 12.0).abs() < 1e-6);
         assert!(hole(false, 900).is_none(), "nobody says that they are missing");
         assert!(hole(true, 1000).is_none_or(|hole| hole.large_came));
+        let mut holes = Holes::default();
+        holes.stands(Some((1000, 1400)), place(0.0));
+        holes.came(2400, true, place(0.0));
+        assert!(holes.total().is_none());
+        holes.acknowledged(1000);
+        assert!(holes.total().is_some_and(|hole| hole.is_left && hole.behind == 0));
     }
 
     #[test]

@@ -35,6 +35,10 @@ struct Probe {
     progress: Option<Timestamp>,
     /// Everything before it is acknowledged, once there was progress.
     acked: u32,
+    /// Resends of what was acknowledged, since anything new was.
+    needless: u8,
+    /// The same was acknowledged again since: something may have come behind what is next.
+    repeated: bool,
     largest_passed: Option<Passed>,
     /// The smallest that is stuck and how many are: boxed, for hardly anything gets stuck.
     stuck: Option<Box<(Stuck, u32)>>,
@@ -106,7 +110,8 @@ impl SizesByDirection {
 
     /// What was learned that way.
     pub fn toward(&self, way: Direction) -> &Sizes {
-        const NONE: &Sizes = &Sizes { largest_passed: None, smallest_stuck: None, segments_stuck: 0, progress: None };
+        const NONE: &Sizes =
+            &Sizes { largest_passed: None, smallest_stuck: None, segments_stuck: 0, needless: 0, progress: None };
         match self.0.as_deref() {
             Some(Learned::One(known, sizes)) if *known == way => sizes,
             Some(Learned::Both(sizes)) => way.of(sizes),
@@ -151,6 +156,8 @@ pub struct Sizes {
     pub smallest_stuck: Option<Box<Stuck>>,
     /// How many segments were stuck.
     pub segments_stuck: u32,
+    /// Segments sent again though they were acknowledged, up to 255, since anything new was: their sender does not hear it.
+    pub needless: u32,
     /// When data of any size was last acknowledged, once a packet above [`WATCHED_ABOVE`] had been sent.
     pub progress: Option<Timestamp>,
 }
@@ -188,6 +195,8 @@ pub struct Stuck {
     pub last: Timestamp,
     /// Small segments sent behind it that arrived, as selective acknowledgments tell (RFC 2018).
     pub overtaken: u32,
+    /// Small segments sent behind it, up to 255, where none of them was answered by as much as the same acknowledgment once more.
+    pub behind: u32,
 }
 
 impl SizeProbe {
@@ -248,8 +257,11 @@ impl SizeProbe {
 impl Probe {
     fn sent(&mut self, mut segment: Segment, is_new: bool) {
         if self.has_acknowledged(segment.end()) {
-            return; // a needless resend says nothing about sizes
+            // A needless resend says nothing about sizes; one byte alone keeps the connection alive (RFC 9293 §3.8.4).
+            self.needless = self.needless.saturating_add(u8::from(segment.len > 1));
+            return;
         }
+        self.repeated &= !is_new || segment.seq != self.acked;
         let known = !is_new && self.resent(&mut segment);
         if !known && u32::from(segment.ip_len) > WATCHED_ABOVE {
             self.watch(segment);
@@ -306,9 +318,10 @@ impl Probe {
 
     fn acknowledged(&mut self, ack: u32, at: Timestamp) {
         if self.has_acknowledged(ack) {
+            self.repeated |= ack == self.acked;
             return;
         }
-        (self.acked, self.progress) = (ack, Some(at));
+        (self.acked, self.progress, self.needless, self.repeated) = (ack, Some(at), 0, false);
         let mut passed: Option<Passed> = None;
         let stuck = &mut self.stuck;
         self.watched.take_before(ack, |segment| {
@@ -340,11 +353,15 @@ impl Probe {
         for segment in self.watched.iter().filter(|segment| segment.times >= 2) {
             note_stuck(&mut stuck, segment.stuck());
         }
-        let (smallest_stuck, segments_stuck) = stuck.map(|stuck| *stuck).unzip();
+        let (mut smallest_stuck, segments_stuck) = stuck.map(|stuck| *stuck).unzip();
+        if let Some(stuck) = smallest_stuck.as_mut().filter(|_| self.repeated) {
+            stuck.behind = 0;
+        }
         Sizes {
             largest_passed: self.largest_passed,
             smallest_stuck: smallest_stuck.map(Box::new),
             segments_stuck: segments_stuck.unwrap_or(0),
+            needless: u32::from(self.needless),
             progress: self.progress,
         }
     }
@@ -365,6 +382,7 @@ impl Segment {
             first: self.first,
             last: self.last,
             overtaken: u32::from(self.overtaken),
+            behind: u32::from(self.behind),
         }
     }
 }
@@ -460,6 +478,37 @@ mod tests {
         lab.send(60, 1500);
         let stuck = lab.probe.sizes().smallest_stuck.unwrap();
         assert_eq!((stuck.ip_len, stuck.times, stuck.overtaken), (1500, 2, 2), "two were behind it");
+    }
+
+    #[test]
+    fn what_is_sent_again_though_it_was_acknowledged_tells_that_its_sender_hears_nothing() {
+        let mut lab = Lab::default();
+        lab.send(0, 1418);
+        lab.acknowledge(1378);
+        for _ in 0..3 {
+            lab.send(0, 1418);
+            lab.acknowledge(1378);
+        }
+        lab.send(1377, 41);
+        assert_eq!(lab.probe.sizes().needless, 3, "a keep-alive is none");
+        lab.send(1378, 100);
+        lab.acknowledge(1438);
+        assert_eq!(lab.probe.sizes().needless, 0, "something new was heard");
+    }
+
+    #[test]
+    fn small_segments_behind_a_stuck_one_count_until_anything_answers_them() {
+        let mut lab = Lab::default();
+        lab.send(0, 1000);
+        lab.acknowledge(960);
+        lab.acknowledge(960);
+        for (seq, ip_len) in [(960, 1500), (2420, 94), (2474, 94), (960, 1500)] {
+            lab.send(seq, ip_len);
+        }
+        let behind = |lab: &Lab| lab.probe.sizes().smallest_stuck.unwrap().behind;
+        assert_eq!(behind(&lab), 2);
+        lab.acknowledge(960);
+        assert_eq!(behind(&lab), 0);
     }
 
     #[test]

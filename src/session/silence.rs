@@ -3,7 +3,7 @@
 use super::facts::{Closed, DtlsFacts, FlowFacts, Stretch, View};
 use super::reconnect::LOST;
 use super::{Connection, Session};
-use crate::event::{Direction, FrameRef, Timestamp};
+use crate::event::{Direction, FrameRef, Passed, Stuck, Timestamp};
 
 /// So many segments are sent again where a path is lost, and nothing comes back for [`LOST`].
 const RESENT: u8 = 3;
@@ -56,6 +56,97 @@ impl Silence {
         let unanswered = dtls.filter_map(|v| Some(v.dtls.as_ref()?.unanswered(sent).records));
         let records = if is_alone { 0 } else { unanswered.sum() };
         Some(Silence { sent, since, seconds, resent, records, is_alone, frame: view.ended.last_frame })
+    }
+}
+
+/// So many small segments that went the same way tell of all of them.
+const SMALL: u32 = 2;
+
+/// The smallest large segment that was sent in vain that way, where smaller ones arrive: the other side goes on talking, and hears
+/// what is acknowledged; or segments behind it arrived, as selective acknowledgments tell.
+pub fn stuck_for_its_size(view: &FlowFacts, sent: Direction) -> Option<&Stuck> {
+    let stuck = view.ended.sizes.toward(sent).smallest_stuck.as_deref()?;
+    let is_one = stuck.times >= u32::from(RESENT) && (goes_on(view, stuck, sent) || stuck.overtaken >= SMALL);
+    is_one.then_some(stuck)
+}
+
+/// Did the other side go on talking, and not only to say again what had been acknowledged?
+pub fn goes_on(view: &FlowFacts, stuck: &Stuck, sent: Direction) -> bool {
+    last_said(view, sent.reverse()).is_some_and(|at| at.seconds_since(stuck.first) > SAME_MOMENT)
+}
+
+/// When that side last said something; where it says again and again what was acknowledged, when it last said something new. A machine
+/// that ends a connection with a RST, as when it wakes, shows only by its records that it had heard anything before.
+fn last_said(view: &FlowFacts, way: Direction) -> Option<Timestamp> {
+    let new = || Some(way.of(&view.tls.as_deref()?.data).last?.0);
+    match view.closed() {
+        Some(closed) if closed.reset && closed.direction == way => new(),
+        _ if view.ended.sizes.toward(way).needless >= u32::from(RESENT) => new(),
+        _ => view.last_packet(way),
+    }
+}
+
+/// Large segments of a tunnel connection alone were sent again and again in vain until the capture ended, and nothing new came back: a
+/// path that is lost looks like one that drops what is large.
+#[derive(Clone, Copy, Debug)]
+pub struct LargeAlone<'a> {
+    /// The way they went.
+    pub sent: Direction,
+    /// The smallest of them.
+    pub stuck: &'a Stuck,
+    /// The largest that had arrived.
+    pub passed: Option<Passed>,
+    /// Segments that the other side sent again meanwhile though they had been acknowledged.
+    pub needless: u32,
+    /// The connection, where it was seen.
+    pub view: &'a FlowFacts,
+}
+
+impl<'a> LargeAlone<'a> {
+    /// As the views of that tunnel show it.
+    pub fn all(session: &'a Session, tunnel: &'a Connection) -> impl Iterator<Item = LargeAlone<'a>> {
+        let ways = [Direction::ToServer, Direction::ToClient].into_iter();
+        let ways = ways.filter(|sent| !tunnel.views.iter().any(|view| stuck_for_its_size(view, *sent).is_some()));
+        ways.flat_map(move |sent| {
+            tunnel.views.iter().filter_map(move |view| LargeAlone::of(session, tunnel, view, sent))
+        })
+    }
+
+    fn of(session: &Session, tunnel: &Connection, view: &'a FlowFacts, sent: Direction) -> Option<LargeAlone<'a>> {
+        /// A sender sends again five times in it (RFC 6298), seconds.
+        const LONG: f64 = 10.0;
+        /// So often, it was not merely lost.
+        const OFTEN: u32 = 4;
+        let sizes = view.ended.sizes.toward(sent);
+        let stuck = sizes.smallest_stuck.as_deref()?;
+        let back = sent.reverse();
+        let flows = session.dtls_since(tunnel).flat_map(|d| &d.views).filter(|v| v.point == view.point);
+        let heard = last_said(view, back).into_iter().chain(flows.filter_map(|v| v.last_packet(back))).max()?;
+        let is_long = stuck.last.seconds_since(stuck.first.max(heard)) >= LONG;
+        // What small ones sent again tell is told by them; who closes it says something.
+        let is_alone =
+            *sent.of(&view.ended.unheard) < RESENT && view.closed().is_none_or(|closed| closed.direction == sent);
+        // What another capture shows to arrive after this one's end was no longer in vain.
+        let progress = tunnel.views.iter().filter_map(|v| v.ended.sizes.toward(sent).progress).max();
+        let is_last = progress.is_none_or(|at| at <= stuck.last);
+        let needless = view.ended.sizes.toward(back).needless;
+        let found = LargeAlone { sent, stuck, passed: sizes.largest_passed, needless, view };
+        (stuck.times >= OFTEN && is_long && is_alone && is_last).then_some(found)
+    }
+
+    /// The other side hears no acknowledgment either, and those are small.
+    pub fn is_echoed(&self) -> bool {
+        self.needless >= u32::from(RESENT)
+    }
+
+    /// Nor were small ones answered that had been sent behind them.
+    pub fn has_small_behind(&self) -> bool {
+        self.stuck.behind >= SMALL
+    }
+
+    /// May it be their size?
+    pub fn may_be_size(&self) -> bool {
+        !self.is_echoed() && !self.has_small_behind()
     }
 }
 

@@ -355,12 +355,21 @@ pub(super) mod tests {
             let smallest_stuck = sent.err().and_then(|sent| {
                 let [first, last] = [*sent.first()?, *sent.last()?].map(at);
                 let times = sent.len() as u32;
-                let stuck =
-                    Stuck { ip_len: 1347, seq: 1, times, first_frame: 1, last_frame: times, first, last, overtaken: 0 };
+                let stuck = Stuck {
+                    ip_len: 1347,
+                    seq: 1,
+                    times,
+                    first_frame: 1,
+                    last_frame: times,
+                    first,
+                    last,
+                    overtaken: 0,
+                    behind: 0,
+                };
                 Some(stuck.into())
             });
             let progress = largest_passed.map(|passed| passed.at);
-            let sizes = Sizes { largest_passed, smallest_stuck, segments_stuck: 0, progress };
+            let sizes = Sizes { largest_passed, smallest_stuck, segments_stuck: 0, needless: 0, progress };
             flow.facts.ended.sizes = [Sizes::default(), sizes].into();
             session.inner.push(flow);
         }
@@ -406,8 +415,17 @@ pub(super) mod tests {
         };
         let stuck = |seconds: f64| {
             let (first, last) = (at(2.0), at(2.0 + seconds));
-            let stuck =
-                Stuck { ip_len: 1400, seq: 1, times: 5, first_frame: 1, last_frame: 5, first, last, overtaken: 0 };
+            let stuck = Stuck {
+                ip_len: 1400,
+                seq: 1,
+                times: 5,
+                first_frame: 1,
+                last_frame: 5,
+                first,
+                last,
+                overtaken: 0,
+                behind: 0,
+            };
             Sizes { smallest_stuck: Some(stuck.into()), ..Sizes::default() }
         };
         let passed = |seconds: f64| {

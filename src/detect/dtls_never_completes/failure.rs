@@ -28,6 +28,8 @@ pub struct Failure<'a> {
     pub is_stale: bool,
     /// On another tunnel of the session DTLS came up.
     pub works_elsewhere: bool,
+    /// On how many others it did not either, and with how many ClientHellos.
+    pub elsewhere: (usize, u32),
 }
 
 impl<'a> Failure<'a> {
@@ -45,7 +47,13 @@ impl<'a> Failure<'a> {
         let later = episode.tunnel.filter(|_| !is_first).map(|at| at.seconds_since(case.session.start));
         let is_stale = names_an_earlier_session(&failed, episode, all);
         let works_elsewhere = all.iter().any(|e| e.worked);
-        Some(Failure { case, failed, asked, near, here, gateway, later, is_stale, works_elsewhere })
+        let others = all.iter().filter(|e| {
+            let failed = e.judged.iter().any(|j| j.view.point == near && j.outcome.failed());
+            failed && !e.worked && e.tunnel != episode.tunnel
+        });
+        let elsewhere: Vec<u32> = others.filter_map(|e| Some(Seen::at(near, e)?.hellos)).collect();
+        let elsewhere = (elsewhere.len(), elsewhere.into_iter().sum());
+        Some(Failure { case, failed, asked, near, here, gateway, later, is_stale, works_elsewhere, elsewhere })
     }
 
     /// How the attempt went that got furthest.

@@ -52,6 +52,8 @@ The likely cause is told apart by what else was seen:
 - `answers-from-other-address`: an address or a port the client did not ask answers to its port
 - `hello-verify-loop`: the gateway asks for a new cookie each time it is given one; a load balancer or a NAT changes what it is made of
 - `gateway-silent-after-cookie`: the cookie was given back, and nothing followed
+- `gateway-silent-after-server-hello`: a ServerHello came, and not the rest, or no answer to what the client said to it
+- `never-arrived`: keys at the gateway's outside interface show that DTLS was offered, and for 12 s no ClientHello came
 - `large-datagrams-lost`, `fragments-lost`: the small parts of the server's flight arrive, the large ones or their fragments do not
 - `fragments-unseen`: the same, but the capture filter keeps later fragments out, which carry no ports: they may have arrived
 - `full-handshake`: the gateway does not resume the session named in the tunnel but shows a certificate, which the client refuses

@@ -16,14 +16,25 @@ pub fn summary(failure: &Failure<'_>, cause: &Cause) -> String {
         _ => String::new(),
     };
     format!(
-        "{}{over}{tries} from the client, seen at {}: {}.{}{}{}",
+        "{}{over}{tries} from the client, seen at {}: {}.{}{}{}{}",
         count(u64::from(here.hellos), "ClientHello"),
         failure.case.place(failure.near),
         stage_words(failure),
         unanswered_words(failure),
         gateway_words(failure),
-        cause.words(failure)
+        cause.words(failure),
+        elsewhere_words(failure)
     )
+}
+
+/// The other tunnels on which it did not come up.
+fn elsewhere_words(failure: &Failure<'_>) -> String {
+    let (tunnels, hellos) = failure.elsewhere;
+    if tunnels == 0 {
+        return String::new();
+    }
+    let (tunnels, hellos) = (count(tunnels as u64, "other tunnel"), count(u64::from(hellos), "ClientHello"));
+    format!(" On {tunnels} of the session DTLS did not come up either, with {hellos}.")
 }
 
 fn stage_words(failure: &Failure<'_>) -> String {
@@ -52,15 +63,21 @@ fn stage_words(failure: &Failure<'_>) -> String {
     }
 }
 
-/// Attempts that got no answer, beside the one that got furthest.
+/// Attempts that did not come so far as the one that got furthest.
 fn unanswered_words(failure: &Failure<'_>) -> String {
     let here = || failure.failed.iter().filter(|j| j.view.point == failure.near);
+    let all = here().count();
+    let furthest = failure.outcome().stage();
     let silent = here().filter(|j| j.outcome == AttemptOutcome::NoReply).count();
-    match (silent, here().count()) {
-        (0, _) => String::new(),
-        (silent, all) if silent == all => String::new(),
-        (silent, all) => format!(" {silent} of the {all} attempts got no answer at all."),
+    let behind = here().filter(|j| j.outcome.stage() < furthest).count().saturating_sub(silent);
+    let mut words = String::new();
+    if silent > 0 && silent < all {
+        words.push_str(&format!(" {silent} of the {all} attempts got no answer at all."));
     }
+    if behind > 0 && silent < all {
+        words.push_str(&format!(" {behind} of the {all} did not get so far."));
+    }
+    words
 }
 
 fn hello_verify_words(failure: &Failure<'_>) -> &'static str {

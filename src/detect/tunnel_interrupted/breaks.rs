@@ -10,7 +10,7 @@ use crate::session::beside::Refusal;
 use crate::session::facts::View;
 use crate::session::moves::Hop;
 use crate::session::reconnect::{self, Reconnect};
-use crate::session::silence::{Outage, Silence};
+use crate::session::silence::{LargeAlone, Outage, Silence};
 use crate::session::{Connection, Session};
 
 /// Seconds without a tunnel that users notice.
@@ -38,6 +38,8 @@ pub enum Shown<'a> {
     Silence(Silence),
     /// It did for a while.
     Outage(Outage),
+    /// Its large segments alone went unanswered.
+    Large(LargeAlone<'a>),
     /// Its end, and nothing followed.
     End,
 }
@@ -90,6 +92,7 @@ impl<'a> Break<'a> {
             .or_else(|| Break::closed_after_silence(case, last))
             .or_else(|| Break::reset_at_end(case, last))
             .or_else(|| Break::silence_at_end(case, last))
+            .or_else(|| Break::large_alone_at_end(case, last))
             .or_else(|| Some(ended(turned_away_at_end(case, last)?)))
             .or_else(|| dismissal(last).map(|_| ended(Cause::Dismissed)))
     }
@@ -138,6 +141,27 @@ impl<'a> Break<'a> {
             }
         };
         Some(Break { cause, old: Some(last), shown: Shown::Silence(silence) })
+    }
+
+    /// The last tunnel is still open, and large segments alone are sent in vain.
+    fn large_alone_at_end(case: &Case<'a>, last: &'a Connection) -> Option<Break<'a>> {
+        let cause = |large: &LargeAlone<'a>| match (large.sent, case.vantage(large.view.point)) {
+            // It arrived, and its receiver's own capture shows no answer.
+            (Direction::ToServer, Some(Vantage::Outside)) => Some(Cause::GatewaySilent),
+            (Direction::ToClient, Some(Vantage::Client)) => None,
+            _ if large.may_be_size() => Some(Cause::PathLostOrTooLarge),
+            (Direction::ToClient, _) if !large.is_echoed() => Some(Cause::ClientSilent),
+            _ => Some(Cause::PathLost),
+        };
+        let all = LargeAlone::all(case.session, last).filter_map(|large| Some((cause(&large)?, large)));
+        // What is known goes before what is not.
+        let (cause, large) = all.min_by_key(|(cause, large)| match cause {
+            Cause::GatewaySilent => 0,
+            Cause::PathLostOrTooLarge => 3,
+            _ if large.is_echoed() => 1,
+            _ => 2,
+        })?;
+        Some(Break { cause, old: Some(last), shown: Shown::Large(large) })
     }
 
     /// Times without an answer that a tunnel survived.
@@ -193,7 +217,7 @@ impl<'a> Break<'a> {
 
     /// Is it told by what did not come?
     pub fn is_silence(&self) -> bool {
-        matches!(self.shown, Shown::Silence(_))
+        matches!(self.shown, Shown::Silence(_) | Shown::Large(_))
             || matches!(self.cause, Cause::PathLost | Cause::GatewaySilent | Cause::ClientSilent)
     }
 
@@ -208,6 +232,9 @@ impl<'a> Break<'a> {
             (_, Cause::ResetByMiddlebox | Cause::ResetByGateway | Cause::DpdUnanswered | Cause::RekeyFailed) => {
                 Severity::Medium
             }
+            // Where the gateway sends in vain its client has most often just left.
+            (Shown::Large(large), Cause::PathLostOrTooLarge) if large.sent == Direction::ToClient => Severity::Low,
+            (_, Cause::PathLostOrTooLarge) => Severity::Medium,
             (_, Cause::PathLost | Cause::GatewaySilent | Cause::GatewayRestarted) => Severity::Medium,
             (_, Cause::Refused | Cause::TurnedAway) => Severity::Medium,
             (_, Cause::ClientSilent | Cause::TlsLost | Cause::Dismissed) => Severity::Low,

@@ -16,6 +16,8 @@ pub enum Cause {
     LinkMtuChanged,
     Optimising,
     PathLost,
+    /// Nobody knows which.
+    PathLostOrTooLarge,
     Refused,
     Rekey,
     RekeyFailed,
@@ -66,6 +68,7 @@ impl Cause {
             Cause::LinkMtuChanged => "link-mtu-changed",
             Cause::Optimising => "optimising",
             Cause::PathLost => "path-lost",
+            Cause::PathLostOrTooLarge => "path-lost-or-too-large",
             Cause::Refused => "refused",
             Cause::Rekey => "rekey",
             Cause::RekeyFailed => "rekey-failed",
@@ -91,6 +94,9 @@ impl Cause {
             Cause::GatewaySilent if is_replaced => "the gateway says nothing for a while, and the client reconnects",
             Cause::PathLost if is_replaced => "the path to the gateway is lost for a while, and the client reconnects",
             Cause::GatewaySilent | Cause::PathLost => "nothing comes back from the gateway any more",
+            Cause::PathLostOrTooLarge => {
+                "large packets of the tunnel go unanswered: the path is lost, or it drops what is large"
+            }
             Cause::Refused => "the gateway grants no tunnel",
             Cause::RekeyFailed => "a rekey fails and takes the tunnel with it",
             Cause::ResetByGateway => "the gateway resets the tunnel",
@@ -128,6 +134,9 @@ impl Cause {
                 "capture at the client: only there shows whether its network was lost or its machine slept or was off"
             }
             Cause::PathLost => "look at the client's network at that moment: nothing at all came back from the gateway",
+            Cause::PathLostOrTooLarge => {
+                "when it happens again, ping through the path with small and with full packets, and capture at both ends: if only small ones come back, the path drops what is large (see `path-mtu-blackhole`), and if none do it is lost"
+            }
             Cause::GatewaySilent => {
                 "see what the gateway did at that moment (crash, failover, load): packets reach it, and it says nothing"
             }

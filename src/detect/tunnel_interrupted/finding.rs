@@ -3,12 +3,13 @@
 use super::breaks::{Break, NOTICED, Shown};
 use super::cause::Cause;
 use super::ended::turned_away;
-use super::summary::{period, sides, summary};
+use super::summary::{names, period, sides, summary};
 use crate::event::FrameRef;
-use crate::finding::{Case, Evidence, Filter, Finding, Grade, RuledOut, Severity, elapsed};
+use crate::finding::{Case, Evidence, Filter, Finding, Grade, RuledOut, Severity, count, elapsed};
 use crate::session::Connection;
 use crate::session::beside::MAX_FRAMES;
 use crate::session::reconnect::Reconnect;
+use crate::session::silence::LargeAlone;
 
 pub const SEEN: Grade = Grade::high("the packets that ended it, and the new connection, are in the capture");
 pub const BOTH_ENDS: Grade = Grade::high("one end's capture shows a reset the other end never sent");
@@ -17,11 +18,17 @@ pub const SILENCE: Grade =
     Grade::high("small segments are sent again and again, and nothing comes back in any channel");
 pub const TIMING: Grade = Grade::medium("told from silence and timing");
 
+pub const LARGE: Grade =
+    Grade::medium("large segments are sent again and again, and what is small beside them goes unanswered too");
+pub const EITHER: Grade =
+    Grade::low("large segments alone are sent again and again: a lost path and one that drops them look alike");
+
 /// `seams` are all reconnects of the session, of which this may be one.
 pub fn finding(found: &Break<'_>, case: &Case<'_>, seams: &[&Reconnect]) -> Finding {
     let seam = found.replaced();
     let connections = [found.old, seam.and_then(|seam| seam.new)];
-    let is_placed = seam.is_some_and(|seam| seam.waiting.is_some()) || found.is_lost_between(case);
+    let is_placed =
+        seam.is_some_and(|seam| seam.waiting.is_some()) || found.is_lost_between(case) || echoed(found).is_some();
     let at_least = if recurs(found, seams) { Severity::Low } else { Severity::Info };
     Finding {
         severity: found.severity().max(at_least),
@@ -29,7 +36,11 @@ pub fn finding(found: &Break<'_>, case: &Case<'_>, seams: &[&Reconnect]) -> Find
         headline: headline(found),
         summary: summary(found, case, seams),
         likely: Some(found.cause.word()),
-        ruled_out: seam.and_then(|seam| mtu_ruled_out(seam.reconnect)).into_iter().collect(),
+        ruled_out: seam
+            .and_then(|seam| mtu_ruled_out(seam.reconnect))
+            .or_else(|| size_ruled_out(found))
+            .into_iter()
+            .collect(),
         follows: is_of_a_stuck_segment(found).then_some("path-mtu-blackhole"),
         evidence: evidence(found, case),
         filters: connections.into_iter().flatten().map(Filter::tunnel).collect(),
@@ -52,8 +63,15 @@ fn is_lost_on_the_way(found: &Break<'_>) -> bool {
     found.is_silence() || matches!(found.cause, Cause::DpdUnanswered | Cause::TlsLost | Cause::ResetByMiddlebox)
 }
 
+/// What is sent in vain while the other side hears no acknowledgment either.
+fn echoed<'a>(found: &'a Break<'_>) -> Option<&'a LargeAlone<'a>> {
+    if let Shown::Large(large) = &found.shown { Some(large).filter(|large| large.is_echoed()) } else { None }
+}
+
 fn grade(found: &Break<'_>) -> Grade {
     match (found.reset(), &found.shown, found.cause) {
+        (.., Cause::PathLostOrTooLarge) => EITHER,
+        (_, Shown::Large(_), _) => LARGE,
         (Some(reset), ..) if reset.unsent => BOTH_ENDS,
         (Some(reset), ..) if reset.is_forged() => FORGED,
         (_, Shown::Outage(outage), _) if outage.resent == 0 => TIMING,
@@ -64,6 +82,10 @@ fn grade(found: &Break<'_>) -> Grade {
 }
 
 fn headline(found: &Break<'_>) -> String {
+    if let Some(large) = echoed(found) {
+        let (speaker, other) = names(large.sent);
+        return format!("nothing of the {speaker} reaches the {other} any more");
+    }
     match &found.shown {
         Shown::Outage(outage) if found.cause != Cause::GatewayRestarted => {
             let (_, silent) = sides(outage.sent);
@@ -97,6 +119,17 @@ fn mtu_ruled_out(seam: &Reconnect) -> Option<RuledOut> {
     Some(RuledOut { what: "a reconnect for the MTU", why })
 }
 
+fn size_ruled_out(found: &Break<'_>) -> Option<RuledOut> {
+    let Shown::Large(large) = &found.shown else { return None };
+    let why = match found.cause {
+        Cause::PathLostOrTooLarge => return None,
+        Cause::GatewaySilent => "they reached the gateway's outside interface",
+        _ if large.is_echoed() => "acknowledgments, which are small, do not arrive either",
+        _ => "small segments sent right behind got no answer either",
+    };
+    Some(RuledOut { what: "a black hole for large packets", why: why.to_owned() })
+}
+
 fn evidence(found: &Break<'_>, case: &Case<'_>) -> Vec<Evidence> {
     let one = |frame, note: &str| Some(Evidence::Frames(vec![frame], note.to_owned()));
     let reset = found.reset().and_then(|reset| one(reset.closed.frame, "the reset"));
@@ -111,6 +144,13 @@ fn evidence(found: &Break<'_>, case: &Case<'_>) -> Vec<Evidence> {
         Shown::Outage(outage) => [one(outage.frame, "first DTLS record without an answer"), None, None],
         Shown::Silence(silence) => {
             [closed(), one(silence.frame, "last packet of the tunnel connection"), came_back(case)]
+        }
+        Shown::Large(LargeAlone { stuck, view, .. }) => {
+            let capture = view.opened.first_frame.capture;
+            let frames = [stuck.first_frame, stuck.last_frame].map(|number| FrameRef { capture, number });
+            let sendings = count(u64::from(stuck.times), "sending");
+            let shown = Evidence::Frames(frames.into(), format!("first and last of {sendings} at {} B", stuck.ip_len));
+            [Some(shown), closed(), came_back(case)]
         }
         Shown::Reset(_) | Shown::End => [ended(), came_back(case), None],
     };

@@ -9,7 +9,7 @@ use crate::finding::{Case, count, elapsed};
 use crate::session::beside::{Refusal, is_abrupt};
 use crate::session::moves::Hop;
 use crate::session::reconnect::{Reconnect, Unheard};
-use crate::session::silence::{Outage, Silence};
+use crate::session::silence::{LargeAlone, Outage, Silence};
 use crate::session::{Connection, Session};
 
 /// `seams` are all reconnects of the session, of which this may be one.
@@ -29,6 +29,7 @@ pub fn summary(found: &Break<'_>, case: &Case<'_>, seams: &[&Reconnect]) -> Stri
             };
             silence_words(silence, session) + sent + &alone_words(found, case)
         }
+        Shown::Large(large) => large_words(large, found.cause) + &alone_words(found, case),
         Shown::Outage(outage) => {
             let came_back = outage.closed.map_or_else(String::new, |_| turned_away_words(case));
             format!("{}{came_back}.", outage_words(outage, session))
@@ -86,6 +87,49 @@ pub fn sides(sent: Direction) -> (&'static str, &'static str) {
         Direction::ToServer => ("client", "back from the gateway"),
         Direction::ToClient => ("gateway", "from the client"),
     }
+}
+
+/// Who sends that way, and to whom.
+pub fn names(sent: Direction) -> (&'static str, &'static str) {
+    match sent {
+        Direction::ToServer => ("client", "gateway"),
+        Direction::ToClient => ("gateway", "client"),
+    }
+}
+
+fn large_words(large: &LargeAlone<'_>, cause: Cause) -> String {
+    let (speaker, other) = names(large.sent);
+    let stuck = large.stuck;
+    let sent = format!(
+        "A segment of {} B toward the {other} was sent {} over {} and never acknowledged",
+        stuck.ip_len,
+        times(stuck.times as usize),
+        elapsed(stuck.last.seconds_since(stuck.first)),
+    );
+    if large.is_echoed() {
+        let again = times(large.needless as usize);
+        return format!(
+            "{sent}. The {other} said nothing new, and sent again {again} what the {speaker} had acknowledged: nothing of the {speaker} \
+             reaches it, small or large"
+        );
+    }
+    let silent = format!("{sent}, and nothing at all came from the {other} from then on");
+    if cause == Cause::GatewaySilent {
+        return format!("{silent}, though it reached the gateway's outside interface each time");
+    }
+    if large.has_small_behind() {
+        let small = if stuck.behind < 255 { stuck.behind.to_string() } else { "255 or more".to_owned() };
+        return format!("{silent}, nor any answer to {small} small segments sent behind it");
+    }
+    let speaks = match large.passed.filter(|passed| passed.ip_len >= stuck.ip_len) {
+        Some(_) => "; as large ones had passed before, which speaks for the path".to_owned(),
+        None => large
+            .passed
+            .map_or_else(String::new, |passed| format!("; before, packets up to {} B had passed", passed.ip_len)),
+    };
+    format!(
+        "{silent}. That does not tell whether the path is lost, or the {other} gone, or whether the path drops what is large{speaks}"
+    )
 }
 
 fn outage_words(outage: &Outage, session: &Session) -> String {
