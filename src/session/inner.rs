@@ -7,7 +7,7 @@ use super::pace::Pace;
 use super::stuck::stuck_toward_client;
 use super::timing::{self, Client, Guesses, Home};
 use super::{Entry, InnerFlow, Point, Proof, Session, vantage};
-use crate::event::{Direction, Endpoints, FlowId, PointId, Protocol, Quoted, Timestamp, Vantage};
+use crate::event::{Direction, Endpoints, FlowId, PointId, Quoted, Timestamp, Vantage};
 use crate::maps::{HashMap, HashSet};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -215,23 +215,13 @@ fn weigh(flows: &[View], icmp: &[IcmpFacts], points: &[Point]) -> HashMap<(Point
                 add(flow.point, receiver, 4);
             }
         }
-        let initial = flow.opened.ttl().map(|ttl| ttl.map(|ttl| matches!(ttl, 64 | 128 | 255)));
-        if at_adapter {
-            // There the client's packets still have their initial TTL, and no other's have.
-            let ends = [ends.client.ip(), ends.server.ip()];
-            for (is_initial, [sender, receiver]) in initial.into_iter().zip([ends, [ends[1], ends[0]]]) {
-                if let Some(is_initial) = is_initial {
-                    add(flow.point, if is_initial { sender } else { receiver }, 3);
-                }
-            }
-        } else {
-            // At the gateway's inside a near server's have, and a client's where the gateway counts as no hop; who opened a UDP flow of
-            // one direction is a guess.
-            let is_udp = flow.opened.protocol == Protocol::Udp;
-            match initial {
-                [Some(false), Some(true)] => add(flow.point, ends.client.ip(), 2),
-                [None, Some(true)] if is_udp => add(flow.point, ends.client.ip(), 2),
-                [Some(true), None] if is_udp => add(flow.point, ends.server.ip(), 2),
+        // At the adapter the client's packets still have their initial TTL; at the gateway's inside only a near server's have.
+        let senders = [(ends.client.ip(), ends.server.ip()), (ends.server.ip(), ends.client.ip())];
+        for (ttl, (sender, receiver)) in flow.opened.ttl().into_iter().zip(senders) {
+            match ttl.map(|ttl| matches!(ttl, 64 | 128 | 255)) {
+                Some(true) if at_adapter => add(flow.point, sender, 3),
+                Some(false) if at_adapter => add(flow.point, receiver, 3),
+                Some(true) => add(flow.point, receiver, 2),
                 _ => {}
             }
         }
@@ -418,16 +408,6 @@ mod tests {
             let of_one = (0..30).map(|id| connection([users[0], server], id, mss, [128, 63]));
             let of_other = connection([users[1], server], 30, mss, [128, 63]);
             assert_eq!(found_inside(of_one.chain([of_other]).collect()), users.map(IpAddr::from));
-        }
-    }
-
-    #[test]
-    fn a_client_whose_ttl_the_gateway_leaves_alone_is_not_taken_for_a_near_server() {
-        let (user, server) = ([10, 9, 0, 1], [10, 0, 0, 1]);
-        // Both ways, with the server behind another router; one way alone.
-        for ttl in [[128, 63], [128, 0], [0, 63]] {
-            let found = found_inside(vec![connection([user, server], 1, [1380, 1380], ttl)]);
-            assert_eq!(found, [IpAddr::from(user)], "{ttl:?}");
         }
     }
 
