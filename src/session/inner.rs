@@ -159,7 +159,7 @@ enum Sign {
     /// At the gateway, its packets alone have passed a router. Less than opening: not every gateway counts as one.
     FartherFromGateway,
     Opens,
-    /// At the adapter, its packets alone have passed no router.
+    /// At the adapter, the other host's packets alone have passed a router.
     AtAdapter,
     LessMss,
     /// Packets toward it are too big.
@@ -222,14 +222,15 @@ fn weigh(flows: &[View], icmp: &[IcmpFacts], points: &[Point]) -> HashMap<(Point
                 add(to_opener, Sign::TooBig);
             }
         }
-        // One TTL alone tells nothing: the other host's may be an initial one too, or lowered too.
-        if let [Some(a), Some(b)] = flow.opened.ttl().map(|ttl| ttl.map(|ttl| matches!(ttl, 64 | 128 | 255)))
-            && a != b
-        {
-            match vantage == Some(Vantage::VirtualAdapter) {
-                true => add(a, Sign::AtAdapter),
-                false => add(b, Sign::FartherFromGateway),
-            }
+        let is_initial = |ttl: Option<u8>| ttl.map(|ttl| matches!(ttl, 64 | 128 | 255));
+        match (flow.opened.ttl().map(is_initial), vantage == Some(Vantage::VirtualAdapter)) {
+            // What came from afar is not the client's.
+            ([Some(true), Some(false)] | [None, Some(false)], true) => add(true, Sign::AtAdapter),
+            ([Some(false), Some(true)] | [Some(false), None], true) => add(false, Sign::AtAdapter),
+            // One TTL alone tells nothing: many a gateway leaves it as it is.
+            ([Some(false), Some(true)], false) => add(true, Sign::FartherFromGateway),
+            ([Some(true), Some(false)], false) => add(false, Sign::FartherFromGateway),
+            _ => {}
         }
     }
     for IcmpFacts { point, quoted, .. } in icmp.iter().filter(|i| i.error.is_frag_needed()) {
@@ -419,6 +420,16 @@ mod tests {
             let of_other = connection([users[1], server], 30, mss, [128, 63]);
             assert_eq!(found_inside(of_one.chain([of_other]).collect()), users.map(IpAddr::from));
         }
+    }
+
+    #[test]
+    fn what_came_from_afar_at_the_adapter_is_not_the_clients() {
+        let (user, server) = ([10, 9, 0, 1], [10, 0, 0, 1]);
+        let mut pushed = connection([server, user], 0, [1380, 1380], [63, 0]);
+        pushed.opened.handshake = None;
+        let mut point = Point::unknown(PointId(0), 0, LinkType::RAW);
+        point.vantage = Some(Vantage::VirtualAdapter);
+        assert_eq!(clients(vec![pushed], &[], &[point]).remove(0).address, IpAddr::from(user));
     }
 
     #[test]
