@@ -1,7 +1,7 @@
 //! Traffic inside the tunnels, seen in the clear: which end is the VPN client, and whose session it belongs to.
 
 use super::facts::{FlowFacts, IcmpFacts, View};
-use super::limits::lowered_after_trouble;
+use super::limits::{headers, lowered_after_trouble};
 use super::meetings::Meeting;
 use super::pace::Pace;
 use super::stuck::stuck_toward_client;
@@ -274,6 +274,13 @@ fn assign(
     }
     let mut unclaimed = Vec::new();
     let refused = timing::refused(icmp);
+    let with_users: HashSet<PointId> =
+        left.iter().flat_map(announced).filter(|(_, fits)| *fits).map(|(point, _)| point).collect();
+    let is_host = |client: &Client| {
+        let mut all = announced(client).peekable();
+        all.peek().is_some() && all.all(|(point, fits)| !fits && with_users.contains(&point))
+    };
+    left.retain(|client| client.is_faulty(&refused) || !is_host(client));
     for client in left {
         let stuck = stuck(&client);
         if let Some(session) = inside_only(client, &refused, points, outer_sessions == 0) {
@@ -289,6 +296,17 @@ fn assign(
         sessions.sort_unstable_by_key(|session| session.order());
     }
     unclaimed
+}
+
+/// Where a client announced an MSS, and whether a tunnel's adapter may have it: one that fills an Ethernet frame is that of a host
+/// beside the gateway, which uses the same servers as its users.
+fn announced(client: &Client) -> impl Iterator<Item = (PointId, bool)> {
+    /// Bytes, IP header included.
+    const ETHERNET: u32 = 1500;
+    client.flows.iter().filter_map(|flow| {
+        let mss = u32::from(flow.client_mss()?.0);
+        Some((flow.facts.point, mss + headers(flow.ends().0.ip()) < ETHERNET))
+    })
 }
 
 /// The smallest size toward the client that never got through.
@@ -430,6 +448,25 @@ mod tests {
         let mut point = Point::unknown(PointId(0), 0, LinkType::RAW);
         point.vantage = Some(Vantage::VirtualAdapter);
         assert_eq!(clients(vec![pushed], &[], &[point]).remove(0).address, IpAddr::from(user));
+    }
+
+    #[test]
+    fn a_host_beside_the_gateway_is_no_user_where_users_announce_less() {
+        let (server, user, host) = ([10, 0, 0, 1], [10, 9, 0, 1], [10, 1, 0, 1]);
+        let found = |mss: &[([u8; 4], u16)]| {
+            let mut point = Point::unknown(PointId(0), 0, LinkType::ETHERNET);
+            point.vantage = Some(Vantage::Inside);
+            let flows =
+                (0..).zip(mss).map(|(id, (from, mss))| connection([*from, server], id, [*mss, 1460], [128, 63]));
+            let mut sessions = Vec::new();
+            let (meetings, pace) = (Vec::new(), Pace::default());
+            attach(&mut sessions, HashSet::default(), flows.collect(), &[], &meetings, &pace, &[point]);
+            sessions.iter().map(|session| session.client).collect::<Vec<_>>()
+        };
+        assert_eq!(found(&[(user, 1378), (host, 1460)]), [IpAddr::from(user)]);
+        assert_eq!(found(&[(host, 1460)]), [IpAddr::from(host)], "nobody announces less");
+        let behind_user = found(&[(user, 1378), (host, 1460), (host, 1378)]);
+        assert_eq!(behind_user.len(), 2, "a machine behind a user's adapter shares its address");
     }
 
     #[test]
