@@ -1,7 +1,7 @@
 //! Traffic inside the tunnels, seen in the clear: which end is the VPN client, and whose session it belongs to.
 
 use super::facts::{FlowFacts, IcmpFacts, View};
-use super::limits::lowered_after_trouble;
+use super::limits::{headers, lowered_after_trouble};
 use super::meetings::Meeting;
 use super::pace::Pace;
 use super::stuck::stuck_toward_client;
@@ -56,14 +56,12 @@ pub(super) fn attach(
 /// Flows by the address that is a VPN client's.
 pub(super) fn clients(flows: Vec<View>, icmp: &[IcmpFacts], points: &[Point]) -> Vec<Client> {
     let weights = weigh(&flows, icmp, points);
-    let servers = servers_of_many(&flows, points);
     let mut clients: BTreeMap<IpAddr, Vec<InnerFlow>> = BTreeMap::new();
     for flow in flows {
         let weight = |address: IpAddr| weights.get(&(flow.point, address)).copied().unwrap_or(0);
         let Endpoints { client, server } = flow.opened.endpoints();
         let (a, b) = (client.ip(), server.ip());
-        let is_server = |address: IpAddr| servers.contains(&(flow.point, address));
-        let is_client_b = if is_server(a) == is_server(b) { weight(b) > weight(a) } else { is_server(a) };
+        let is_client_b = weight(b) > weight(a);
         let toward_client = if is_client_b { Direction::ToServer } else { Direction::ToClient };
         let address = if toward_client == Direction::ToServer { b } else { a };
         let flows = clients.entry(address).or_insert_with(|| Vec::with_capacity(1));
@@ -154,85 +152,98 @@ fn attach_carried(sessions: &mut [Entry], flows: Vec<View>, points: &[Point]) {
     }
 }
 
-/// Addresses that answer the connections of more hosts than they turn to, per point inside: servers, however much their number of
-/// flows would weigh.
-fn servers_of_many(flows: &[View], points: &[Point]) -> HashSet<(PointId, IpAddr)> {
-    /// Hosts answered: one may be the server that opens toward a client.
-    const LEAST: usize = 2;
-    let mut answered: HashMap<(PointId, IpAddr), HashSet<IpAddr>> = HashMap::default();
-    let mut turned_to: HashMap<(PointId, IpAddr), HashSet<IpAddr>> = HashMap::default();
-    let is_inside = |flow: &View| vantage(points, flow.point).is_none_or(|v| v == Vantage::Inside);
-    // Whoever sees the adapter knows better.
-    for flow in flows.iter().filter(|flow| is_inside(flow) && flow.opened.from_adapter.is_none()) {
-        let Endpoints { client, server } = flow.opened.endpoints();
-        turned_to.entry((flow.point, client.ip())).or_default().insert(server.ip());
-        let mss = |syn: Option<crate::event::Syn>| syn.and_then(|syn| syn.mss);
-        let (syn, syn_ack) = (flow.opened.syn(), flow.opened.syn_ack());
-        // Who answers with less may be a client that servers open toward.
-        let answers_less = mss(syn).zip(mss(syn_ack)).is_some_and(|(syn, syn_ack)| syn_ack < syn);
-        if syn.is_some() && syn_ack.is_some() && !answers_less {
-            answered.entry((flow.point, server.ip())).or_default().insert(client.ip());
-        }
-    }
-    let is_server = |end: &(PointId, IpAddr), openers: &HashSet<IpAddr>| {
-        openers.len() >= LEAST && openers.len() > turned_to.get(end).map_or(0, HashSet::len)
-    };
-    answered.iter().filter(|(end, openers)| is_server(end, openers)).map(|(end, _)| *end).collect()
+/// What speaks for one of two hosts being the VPN client, and how much.
+#[derive(Clone, Copy)]
+#[repr(u8)]
+enum Sign {
+    /// At the gateway, its packets alone have passed a router. Less than opening: not every gateway counts as one.
+    FartherFromGateway,
+    Opens,
+    /// At the adapter, the other host's packets alone have passed a router.
+    AtAdapter,
+    LessMss,
+    /// Packets toward it are too big.
+    TooBig,
+    /// Its packets come out of the tunnel's adapter at the gateway: more than all the rest.
+    BeyondAdapter,
 }
 
-/// How much speaks for an address being a VPN client's, per point: the end beyond the tunnel's adapter, the small MSS, the receiving
-/// end of what is too big, the opener.
-fn weigh(flows: &[View], icmp: &[IcmpFacts], points: &[Point]) -> HashMap<(PointId, IpAddr), u32> {
-    /// More than all the rest of a flow.
-    const BEYOND_ADAPTER: u32 = 100;
-    let mut weights: HashMap<(PointId, IpAddr), u32> = HashMap::default();
-    let mut add = |point: PointId, address: IpAddr, by: u32| *weights.entry((point, address)).or_default() += by;
+impl Sign {
+    const ALL: [(Sign, i32); 6] = [
+        (Sign::FartherFromGateway, 1),
+        (Sign::Opens, 2),
+        (Sign::AtAdapter, 6),
+        (Sign::LessMss, 6),
+        (Sign::TooBig, 8),
+        (Sign::BeyondAdapter, 200),
+    ];
+
+    fn bit(self) -> u8 {
+        1 << self as u8
+    }
+
+    fn weight(signs: u8) -> i32 {
+        Sign::ALL.iter().filter(|(sign, _)| signs & sign.bit() != 0).map(|(_, weight)| weight).sum()
+    }
+}
+
+/// How much speaks for an address being a VPN client's rather than its peers, per point. Each sign counts once per peer, however
+/// many flows they have: who answers many hosts is a server, however busy one of them is.
+fn weigh(flows: &[View], icmp: &[IcmpFacts], points: &[Point]) -> HashMap<(PointId, IpAddr), i32> {
+    // Of two hosts, the lower address first.
+    let mut pairs: HashMap<(PointId, [IpAddr; 2]), [u8; 2]> = HashMap::default();
+    let mut add = |point: PointId, address: IpAddr, peer: IpAddr, sign: Sign| {
+        let is_high = address > peer;
+        let [low, high] = pairs.entry((point, if is_high { [peer, address] } else { [address, peer] })).or_default();
+        *(if is_high { high } else { low }) |= sign.bit();
+    };
     for flow in flows {
         let ends = flow.opened.endpoints();
-        let at_adapter = points.get(flow.point.0 as usize).is_some_and(|p| p.vantage == Some(Vantage::VirtualAdapter));
+        let (opener, answerer) = (ends.client.ip(), ends.server.ip());
+        let mut add = |is_opener: bool, sign: Sign| match is_opener {
+            true => add(flow.point, opener, answerer, sign),
+            false => add(flow.point, answerer, opener, sign),
+        };
+        add(true, Sign::Opens);
         // What comes out of the tunnel's adapter is from the client at the gateway, and from a server at the client's end.
         let vantage = vantage(points, flow.point);
         let at_gateway = vantage.map(|vantage| matches!(vantage, Vantage::Outside | Vantage::Inside));
         if let Some((way, at_gateway)) = flow.opened.from_adapter.zip(at_gateway) {
-            let from_opener = way == Direction::ToServer;
-            add(
-                flow.point,
-                if from_opener == at_gateway { ends.client.ip() } else { ends.server.ip() },
-                BEYOND_ADAPTER,
-            );
+            add((way == Direction::ToServer) == at_gateway, Sign::BeyondAdapter);
         }
         let mss = |syn: Option<crate::event::Syn>| syn.and_then(|s| s.mss);
-        add(flow.point, ends.client.ip(), 1);
-        if let (Some(a), Some(b)) = (mss(flow.opened.syn()), mss(flow.opened.syn_ack())) {
-            match a.cmp(&b) {
-                std::cmp::Ordering::Less => add(flow.point, ends.client.ip(), 3),
-                std::cmp::Ordering::Greater => add(flow.point, ends.server.ip(), 3),
-                std::cmp::Ordering::Equal => {}
-            }
+        if let (Some(a), Some(b)) = (mss(flow.opened.syn()), mss(flow.opened.syn_ack()))
+            && a != b
+        {
+            add(a < b, Sign::LessMss);
         }
-        for (sizes, receiver) in flow.ended.sizes.iter().zip([ends.server.ip(), ends.client.ip()]) {
+        for (sizes, to_opener) in flow.ended.sizes.iter().zip([false, true]) {
             if sizes.smallest_stuck.is_some() {
-                add(flow.point, receiver, 4);
+                add(to_opener, Sign::TooBig);
             }
         }
-        // At the adapter the client's packets still have their initial TTL; at the gateway's inside only a near server's have.
-        let senders = [(ends.client.ip(), ends.server.ip()), (ends.server.ip(), ends.client.ip())];
-        for (ttl, (sender, receiver)) in flow.opened.ttl().into_iter().zip(senders) {
-            match ttl.map(|ttl| matches!(ttl, 64 | 128 | 255)) {
-                Some(true) if at_adapter => add(flow.point, sender, 3),
-                Some(false) if at_adapter => add(flow.point, receiver, 3),
-                Some(true) => add(flow.point, receiver, 2),
-                _ => {}
-            }
-        }
-        // On the VPN adapter every flow has the client's address: the common one wins by number.
-        if at_adapter {
-            add(flow.point, ends.client.ip(), 1);
-            add(flow.point, ends.server.ip(), 1);
+        let is_initial = |ttl: Option<u8>| ttl.map(|ttl| matches!(ttl, 64 | 128 | 255));
+        match (flow.opened.ttl().map(is_initial), vantage == Some(Vantage::VirtualAdapter)) {
+            // What came from afar is not the client's.
+            ([Some(true), Some(false)] | [None, Some(false)], true) => add(true, Sign::AtAdapter),
+            ([Some(false), Some(true)] | [Some(false), None], true) => add(false, Sign::AtAdapter),
+            // One TTL alone tells nothing: many a gateway leaves it as it is.
+            ([Some(false), Some(true)], false) => add(true, Sign::FartherFromGateway),
+            ([Some(true), Some(false)], false) => add(false, Sign::FartherFromGateway),
+            _ => {}
         }
     }
-    for error in icmp.iter().filter(|i| i.error.is_frag_needed()) {
-        add(error.point, error.quoted.dst, 4);
+    for IcmpFacts { point, quoted, .. } in icmp.iter().filter(|i| i.error.is_frag_needed()) {
+        add(*point, quoted.dst, quoted.src, Sign::TooBig);
+    }
+    /// On the VPN adapter every flow has the client's address: the common one wins by the number of its peers.
+    const PEER: i32 = 2;
+    let mut weights: HashMap<(PointId, IpAddr), i32> = HashMap::default();
+    for ((point, [low, high]), signs) in pairs {
+        let each = if vantage(points, point) == Some(Vantage::VirtualAdapter) { PEER } else { 0 };
+        let [for_low, for_high] = signs.map(Sign::weight);
+        *weights.entry((point, low)).or_default() += each + for_low - for_high;
+        *weights.entry((point, high)).or_default() += each + for_high - for_low;
     }
     weights
 }
@@ -263,6 +274,13 @@ fn assign(
     }
     let mut unclaimed = Vec::new();
     let refused = timing::refused(icmp);
+    let with_users: HashSet<PointId> =
+        left.iter().flat_map(announced).filter(|(_, fits)| *fits).map(|(point, _)| point).collect();
+    let is_host = |client: &Client| {
+        let mut all = announced(client).peekable();
+        all.peek().is_some() && all.all(|(point, fits)| !fits && with_users.contains(&point))
+    };
+    left.retain(|client| client.is_faulty(&refused) || !is_host(client));
     for client in left {
         let stuck = stuck(&client);
         if let Some(session) = inside_only(client, &refused, points, outer_sessions == 0) {
@@ -278,6 +296,17 @@ fn assign(
         sessions.sort_unstable_by_key(|session| session.order());
     }
     unclaimed
+}
+
+/// Where a client announced an MSS, and whether a tunnel's adapter may have it: one that fills an Ethernet frame is that of a host
+/// beside the gateway, which uses the same servers as its users.
+fn announced(client: &Client) -> impl Iterator<Item = (PointId, bool)> {
+    /// Bytes, IP header included.
+    const ETHERNET: u32 = 1500;
+    client.flows.iter().filter_map(|flow| {
+        let mss = u32::from(flow.client_mss()?.0);
+        Some((flow.facts.point, mss + headers(flow.ends().0.ip()) < ETHERNET))
+    })
 }
 
 /// The smallest size toward the client that never got through.
@@ -408,6 +437,72 @@ mod tests {
             let of_one = (0..30).map(|id| connection([users[0], server], id, mss, [128, 63]));
             let of_other = connection([users[1], server], 30, mss, [128, 63]);
             assert_eq!(found_inside(of_one.chain([of_other]).collect()), users.map(IpAddr::from));
+        }
+    }
+
+    #[test]
+    fn what_came_from_afar_at_the_adapter_is_not_the_clients() {
+        let (user, server) = ([10, 9, 0, 1], [10, 0, 0, 1]);
+        let mut pushed = connection([server, user], 0, [1380, 1380], [63, 0]);
+        pushed.opened.handshake = None;
+        let mut point = Point::unknown(PointId(0), 0, LinkType::RAW);
+        point.vantage = Some(Vantage::VirtualAdapter);
+        assert_eq!(clients(vec![pushed], &[], &[point]).remove(0).address, IpAddr::from(user));
+    }
+
+    #[test]
+    fn a_host_beside_the_gateway_is_no_user_where_users_announce_less() {
+        let (server, user, host) = ([10, 0, 0, 1], [10, 9, 0, 1], [10, 1, 0, 1]);
+        let found = |mss: &[([u8; 4], u16)]| {
+            let mut point = Point::unknown(PointId(0), 0, LinkType::ETHERNET);
+            point.vantage = Some(Vantage::Inside);
+            let flows =
+                (0..).zip(mss).map(|(id, (from, mss))| connection([*from, server], id, [*mss, 1460], [128, 63]));
+            let mut sessions = Vec::new();
+            let (meetings, pace) = (Vec::new(), Pace::default());
+            attach(&mut sessions, HashSet::default(), flows.collect(), &[], &meetings, &pace, &[point]);
+            sessions.iter().map(|session| session.client).collect::<Vec<_>>()
+        };
+        assert_eq!(found(&[(user, 1378), (host, 1460)]), [IpAddr::from(user)]);
+        assert_eq!(found(&[(host, 1460)]), [IpAddr::from(host)], "nobody announces less");
+        let behind_user = found(&[(user, 1378), (host, 1460), (host, 1378)]);
+        assert_eq!(behind_user.len(), 2, "a machine behind a user's adapter shares its address");
+    }
+
+    #[test]
+    fn a_busy_pair_counts_once() {
+        let user = [10, 9, 0, 1];
+        let servers = [2, 3, 4].map(|last| [10, 0, 0, last]);
+        let own = (0..).zip(servers).map(|(id, server)| connection([user, server], id, [1380, 1380], [128, 64]));
+        let pushed = (9..40).map(|id| connection([servers[0], user], id, [1380, 1380], [64, 128]));
+        assert_eq!(found_inside(own.chain(pushed).collect()), [IpAddr::from(user)]);
+    }
+
+    #[test]
+    fn of_one_direction_the_ttl_tells_nothing() {
+        let (user, server) = ([10, 9, 0, 1], [10, 0, 0, 1]);
+        for ttl in [[128, 0], [127, 0], [0, 64], [0, 63]] {
+            let mut flow = connection([user, server], 0, [1380, 1380], ttl);
+            flow.opened.handshake = None;
+            assert_eq!(found_inside(vec![flow]), [IpAddr::from(user)], "{ttl:?}");
+        }
+    }
+
+    #[test]
+    fn who_is_asked_by_several_hosts_over_udp_is_no_client() {
+        let (server, users) = ([10, 0, 0, 53], [1, 2, 3].map(|last| [10, 9, 0, last]));
+        let upstream = [192, 0, 2, 53];
+        // The gateway passes the clients' packets on with their initial TTL; or it does not.
+        for ttl in [[128, 64], [128, 63], [127, 64]] {
+            let asked = (0..).zip(users).map(|(id, user)| ([user, server], id, ttl));
+            let flows = asked.chain([([server, upstream], 9, [64, 57])]).map(|(ends, id, ttl)| {
+                let mut flow = connection(ends, id, [1380, 1380], ttl);
+                (flow.opened.protocol, flow.opened.handshake) = (crate::event::Protocol::Udp, None);
+                flow
+            });
+            let found = found_inside(flows.collect());
+            assert!(users.iter().all(|user| found.contains(&IpAddr::from(*user))), "{ttl:?}: {found:?}");
+            assert!(!found.contains(&IpAddr::from(server)), "{ttl:?}: {found:?}");
         }
     }
 
