@@ -12,8 +12,8 @@ impl<T, const BYTES: usize> Default for Chunks<T, BYTES> {
 }
 
 impl<T, const BYTES: usize> Chunks<T, BYTES> {
-    /// Items of a chunk: a power of two, by which places are divided fastest.
-    const ITEMS: usize = if size_of::<T>() < BYTES { 1 << (BYTES / size_of::<T>()).ilog2() } else { 1 };
+    /// Items of a chunk.
+    const ITEMS: usize = if size_of::<T>() < BYTES { BYTES / size_of::<T>() } else { 1 };
 
     pub(crate) fn len(&self) -> usize {
         self.0.last().map_or(0, |last| (self.0.len() - 1) * Self::ITEMS + last.len())
@@ -56,11 +56,11 @@ impl<T, const BYTES: usize> Chunks<T, BYTES> {
         &mut self.0[chunk][place]
     }
 
-    /// The chunk and the place in it.
+    /// The chunk and the place in it: 32 bits are divided faster than 64.
     #[inline]
     fn split(place: u32) -> (usize, usize) {
-        let place = place as usize;
-        (place / Self::ITEMS, place % Self::ITEMS)
+        let items = Self::ITEMS as u32;
+        ((place / items) as usize, (place % items) as usize)
     }
 
     /// The items, in order; what was given is freed on the way.

@@ -271,7 +271,8 @@ impl Left {
             return Outcome::cannot_tell(why, wanted);
         }
         let why = format!(
-            "{bytes} B of the TLS tunnel toward the {to} never came, the {to} asked for them, and in {} nothing more came of the {from}:              the path drops what is large, or it is lost, or the {from} is gone",
+            "{bytes} B of the TLS tunnel toward the {to} never came, the {to} asked for them, and in {} nothing more came of the {from}: \
+             the path drops what is large, or it is lost, or the {from} is gone",
             elapsed(seconds)
         );
         Outcome::unsettled(why, wanted, "data of the TLS tunnel was missing, and nothing more came of its sender")

@@ -122,7 +122,7 @@ fn large_words(large: &LargeAlone<'_>, cause: Cause) -> String {
         return format!("{silent}, nor any answer to {small} small segments sent behind it");
     }
     let speaks = match large.passed.filter(|passed| passed.ip_len >= stuck.ip_len) {
-        Some(_) => "; as large ones had passed before, which speaks for the path".to_owned(),
+        Some(_) => "; packets as large had passed before, which speaks against the size".to_owned(),
         None => large
             .passed
             .map_or_else(String::new, |passed| format!("; before, packets up to {} B had passed", passed.ip_len)),
