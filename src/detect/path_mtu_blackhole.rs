@@ -9,15 +9,13 @@ use crate::finding::{
 use crate::session::Icmp;
 use crate::session::facts::{FlowFacts, IcmpFacts, Probe, Sequence};
 use crate::session::mtu::LinkMtu;
-use crate::session::silence::{LargeAlone, goes_on, stuck_for_its_size};
+use crate::session::silence::{LONG, LargeAlone, goes_on, stuck_for_its_size};
 use crate::session::stuck::{Taken, taken_in_vain};
 
 /// Sendings of one segment, or of one size of probe, without an answer before it counts as a black hole.
 const SENDINGS: u32 = 3;
 /// A search for the path MTU sends each size no more often than this (openconnect: six times).
 const MOST_PROBES: u32 = 12;
-/// In this time a sender sends what is missing again four times or more (RFC 6298), seconds.
-const LONG: f64 = 10.0;
 /// So many small ones that came later are no chance.
 const CAME: u32 = 3;
 /// Packets up to this size must pass everywhere (RFC 791 §3.1); nothing this small is a path-MTU matter.

@@ -1,7 +1,7 @@
 //! Traffic inside the tunnels, seen in the clear: which end is the VPN client, and whose session it belongs to.
 
 use super::facts::{FlowFacts, IcmpFacts, View};
-use super::limits::{headers, lowered_after_trouble};
+use super::limits::lowered_after_trouble;
 use super::meetings::Meeting;
 use super::pace::Pace;
 use super::stuck::stuck_toward_client;
@@ -304,8 +304,8 @@ fn announced(client: &Client) -> impl Iterator<Item = (PointId, bool)> {
     /// Bytes, IP header included.
     const ETHERNET: u32 = 1500;
     client.flows.iter().filter_map(|flow| {
-        let mss = u32::from(flow.client_mss()?.0);
-        Some((flow.facts.point, mss + headers(flow.ends().0.ip()) < ETHERNET))
+        let (mss, ..) = flow.client_mss()?;
+        Some((flow.facts.point, flow.mtu_for(mss) < ETHERNET))
     })
 }
 

@@ -186,7 +186,7 @@ fn mss_limits(session: &Session, limits: &mut Vec<Limit>) {
     let mut announced: Vec<_> = session.announced().collect();
     announced.sort_by_key(|((_, _, at), _)| *at);
     for ((mss, frame, at), flow) in announced {
-        let bytes = u32::from(mss) + headers(flow.ends().0.ip());
+        let bytes = flow.mtu_for(mss);
         if let Some((_, _, frames, _)) = values.iter_mut().find(|(b, ..)| *b == bytes) {
             if frames.len() < 8 {
                 frames.push(frame);
@@ -261,7 +261,7 @@ struct Bracket {
 
 /// What got through and what never did: the limit lies between.
 fn bracket(session: &Session, points: &[Point]) -> Option<Bracket> {
-    let Some((stuck, flow)) = smallest_for_its_size(session) else { return vanished(session, points) };
+    let Some((flow, stuck)) = smallest_for_its_size(session) else { return vanished(session, points) };
     let capture = flow.facts.opened.first_frame.capture;
     let passed = largest_passed_to_client(session).filter(|(bytes, _)| *bytes < stuck.ip_len);
     let upper = stuck.ip_len.saturating_sub(1);

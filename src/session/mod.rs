@@ -380,6 +380,11 @@ impl InnerFlow {
         self.toward_client.of(&self.facts.large).iter()
     }
 
+    /// The MTU of an adapter that announces that MSS in this flow, bytes.
+    pub fn mtu_for(&self, mss: u16) -> u32 {
+        u32::from(mss) + limits::headers(self.ends().0.ip())
+    }
+
     /// MSS the VPN client's side announced in its SYN or SYN-ACK, bytes.
     pub fn client_mss(&self) -> Option<(u16, FrameRef, Timestamp)> {
         let opened = &self.facts.opened;

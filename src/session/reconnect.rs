@@ -427,7 +427,7 @@ fn keeps_mtu(session: &Session, before: &Connection, after: &Connection) -> bool
     let mut announced: Vec<_> = session.announced().collect();
     announced.sort_by_key(|((_, _, at), _)| *at);
     let (old, new): (Vec<_>, Vec<_>) = announced.into_iter().partition(|((_, _, at), _)| *at < after.start());
-    let mtu = |&((mss, ..), flow): &(Announced, &InnerFlow)| u32::from(mss) + headers(flow.ends().0.ip());
+    let mtu = |&((mss, ..), flow): &(Announced, &InnerFlow)| flow.mtu_for(mss);
     let named = granted(before).is_some_and(|mtu| granted(after) == Some(mtu));
     named || old.last().map(mtu).is_some_and(|old| new.first().map(mtu) == Some(old))
 }

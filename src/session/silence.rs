@@ -59,6 +59,8 @@ impl Silence {
     }
 }
 
+/// In this time a sender sends what is missing again four times or more (RFC 6298), seconds.
+pub const LONG: f64 = 10.0;
 /// So many small segments that went the same way tell of all of them.
 const SMALL: u32 = 2;
 
@@ -113,8 +115,6 @@ impl<'a> LargeAlone<'a> {
     }
 
     fn of(session: &Session, tunnel: &Connection, view: &'a FlowFacts, sent: Direction) -> Option<LargeAlone<'a>> {
-        /// A sender sends again five times in it (RFC 6298), seconds.
-        const LONG: f64 = 10.0;
         /// So often, it was not merely lost.
         const OFTEN: u32 = 4;
         let sizes = view.ended.sizes.toward(sent);

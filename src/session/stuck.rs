@@ -16,6 +16,11 @@ pub fn stuck_toward_client(flow: &InnerFlow) -> Option<&Stuck> {
     flow.facts.ended.sizes.toward(flow.toward_client).smallest_stuck.as_deref()
 }
 
+/// The flows in which a size toward the client never got through, each with the smallest.
+fn stuck_flows(session: &Session) -> impl Iterator<Item = (&InnerFlow, &Stuck)> {
+    session.inner.iter().filter_map(|flow| Some((flow, stuck_toward_client(flow)?)))
+}
+
 /// The largest size toward the client of that flow that got through.
 pub(super) fn passed_toward_client(flow: &InnerFlow) -> Option<Passed> {
     flow.facts.ended.sizes.toward(flow.toward_client).largest_passed
@@ -91,8 +96,8 @@ fn carried_in(session: &Session, flow: &DtlsFlow, inner: u32) -> RangeInclusive<
 
 /// The packet toward the client that was sent most often in vain, though each time the tunnel took it.
 pub fn lost_behind_gateway(session: &Session) -> Option<&Stuck> {
-    let stuck = session.inner.iter().filter_map(|f| Some((f, stuck_toward_client(f)?)));
-    let lost = stuck.filter(|(flow, stuck)| stuck.times >= OFTEN && left_in_datagrams(session, flow, stuck));
+    let lost =
+        stuck_flows(session).filter(|(flow, stuck)| stuck.times >= OFTEN && left_in_datagrams(session, flow, stuck));
     lost.map(|(_, stuck)| stuck).max_by_key(|stuck| stuck.times)
 }
 
@@ -122,13 +127,12 @@ pub fn taken_in_vain(session: &Session, vantage: impl Fn(PointId) -> Option<Vant
     if session.frag_needed().any(is_told) || session.seen_at().any(|id| vantage(id) == Some(Vantage::Client)) {
         return None;
     }
-    let flows = || session.inner.iter().filter_map(|f| Some((f, stuck_toward_client(f)?)));
     let for_its_size = |(flow, stuck): &(&InnerFlow, &Stuck)| {
         let passed = session.inner.iter().filter_map(passed_toward_client).any(|p| p.ip_len >= stuck.ip_len);
         let from = stuck.first.plus_seconds(UNDER_WAY);
         stuck.times >= OFTEN && !passed && passes_between(session, flow, from, stuck.last)
     };
-    let taken = flows().filter(for_its_size).filter_map(|(flow, stuck)| {
+    let taken = stuck_flows(session).filter(for_its_size).filter_map(|(flow, stuck)| {
         let (dtls, outer) = dtls_views(session).find(|(dtls, view)| {
             vantage(view.point) == Some(Vantage::Outside)
                 && match flow.facts.opened.carrier {
@@ -171,13 +175,12 @@ pub fn is_swallowed_over_dtls(session: &Session, stuck: &Stuck) -> bool {
 }
 
 /// The smallest packet toward the client that got stuck where nothing but its size explains it.
-pub(super) fn smallest_for_its_size(session: &Session) -> Option<(&Stuck, &InnerFlow)> {
+pub(super) fn smallest_for_its_size(session: &Session) -> Option<(&InnerFlow, &Stuck)> {
     // What was read out of the tunnel was not too big for it.
-    let seen_inside = session.inner.iter().filter(|f| f.facts.opened.carrier.is_none());
-    let stuck = seen_inside.filter_map(|f| Some((stuck_toward_client(f)?, f)));
-    let for_its_size = stuck
-        .filter(|(s, f)| !outer_swallowed(session, f, s) && !passed_later(session, s) && !stood_still(session, f, s));
-    for_its_size.min_by_key(|(s, _)| s.ip_len)
+    let seen_inside = stuck_flows(session).filter(|(flow, _)| flow.facts.opened.carrier.is_none());
+    let for_its_size = seen_inside
+        .filter(|(f, s)| !outer_swallowed(session, f, s) && !passed_later(session, s) && !stood_still(session, f, s));
+    for_its_size.min_by_key(|(_, s)| s.ip_len)
 }
 
 /// Inner packets toward the client got stuck in a tunnel that may have stood still altogether: as large ones had passed
@@ -192,10 +195,9 @@ pub struct Standstill {
 
 /// The first standstill of the session.
 pub fn standstill(session: &Session) -> Option<Standstill> {
-    let stuck = session.inner.iter().filter_map(|f| Some((stuck_toward_client(f)?, f)));
-    let still =
-        stuck.filter(|(stuck, flow)| !outer_swallowed(session, flow, stuck) && stood_still(session, flow, stuck));
-    let (first, _) = still.min_by_key(|(stuck, _)| stuck.first)?;
+    let still = stuck_flows(session)
+        .filter(|(flow, stuck)| !outer_swallowed(session, flow, stuck) && stood_still(session, flow, stuck));
+    let (_, first) = still.min_by_key(|(_, stuck)| stuck.first)?;
     Some(Standstill { ip_len: first.ip_len, since: first.first })
 }
 
@@ -228,7 +230,7 @@ pub fn may_have_left(session: &Session, over: &Oversized) -> bool {
 
 /// Did no TCP or UDP come from the client where packets to it got stuck, from then on, nor a packet of its tunnel?
 fn falls_silent(session: &Session) -> bool {
-    let mut stuck = session.inner.iter().filter_map(|f| Some((f, stuck_toward_client(f)?))).peekable();
+    let mut stuck = stuck_flows(session).peekable();
     let is_heard = |(of, stuck): (&InnerFlow, &Stuck)| {
         let beside = session.inner.iter().filter(|f| f.facts.point == of.facts.point);
         let inner = beside.filter_map(|f| f.facts.last_packet(f.toward_client.reverse()));
@@ -256,8 +258,8 @@ fn passed_later(session: &Session, stuck: &Stuck) -> bool {
 
 /// The segment toward the client that was sent most often in vain, while others as large got through.
 pub fn stuck_beside_passing(session: &Session) -> Option<(&InnerFlow, &Stuck)> {
-    let stuck = session.inner.iter().filter_map(|f| Some((f, stuck_toward_client(f)?)));
-    stuck.filter(|(_, s)| s.times >= OFTEN && passed_later(session, s)).max_by_key(|(_, s)| s.times)
+    let beside_passing = stuck_flows(session).filter(|(_, s)| s.times >= OFTEN && passed_later(session, s));
+    beside_passing.max_by_key(|(_, s)| s.times)
 }
 
 /// The segment toward the client, read out of the tunnel at the gateway's end, that was sent most often in vain: the tunnel took it.

@@ -467,21 +467,15 @@ fn observe_record(dtls: &mut DtlsFacts, at: Timestamp, frame: FrameRef, directio
         *largest = Some((bytes, frame));
     }
     if record.epoch == 0 {
-        if record.cut_behind
-            && let Some(attempt) = dtls.attempts.last_mut()
-        {
+        let Some(attempt) = dtls.attempts.last_mut() else { return };
+        if record.cut_behind {
             attempt.seldom.get_or_insert_default().is_cut = true;
         }
-        if direction == Direction::ToClient
-            && record.content_type == 22
-            && let Some(attempt) = dtls.attempts.last_mut()
-        {
+        if direction == Direction::ToClient && record.content_type == 22 {
             attempt.unfinished = record.unfinished;
             attempt.largest_flight = attempt.largest_flight.max(record.ip_len);
         }
-        if record.content_type == 20
-            && let Some(attempt) = dtls.attempts.last_mut()
-        {
+        if record.content_type == 20 {
             *direction.of_mut(&mut attempt.ccs) = true;
             attempt.note(MessageKind::ChangeCipherSpec, direction, at, frame);
         }

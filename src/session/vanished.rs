@@ -1,7 +1,6 @@
 //! Downloads that hang, seen at their receiver's end: bytes that a server sent, as a later segment of it without data shows, and of
 //! which none ever came.
 
-use super::limits::headers;
 use super::stuck::is_behind_tunnel;
 use super::{InnerFlow, Point, Session};
 use crate::event::{Direction, LARGE, Timestamp, Vanished};
@@ -75,7 +74,7 @@ pub fn downloads<'a>(session: &'a Session, points: &[Point]) -> Option<Downloads
     let opened = &flow.facts.opened;
     let mss = [opened.syn(), opened.syn_ack()].map(|syn| syn?.mss);
     let allowed = match mss {
-        [Some(a), Some(b)] => Some(u32::from(a.min(b)) + headers(flow.ends().0.ip())),
+        [Some(a), Some(b)] => Some(flow.mtu_for(a.min(b))),
         _ => None,
     };
     let meanwhile = |at: Timestamp| gone.since.plus_seconds(1.0) < at && at < gone.told.0;
