@@ -44,6 +44,10 @@ impl Udp {
         self.midway || session_of(datagram.payload).is_some_and(is_other)
     }
 
+    pub(super) fn is_dtls(&self) -> bool {
+        self.dtls.is_some()
+    }
+
     pub(super) fn unsealed(&self) -> Option<Unsealed> {
         let counts = self.dtls.as_ref()?.opened.as_ref()?.counts();
         Some(Unsealed { opened: counts.opened, failed: counts.failed, misframed: 0 })
@@ -181,13 +185,6 @@ fn records(
     let mut left = datagram.payload_len as usize;
     parse_datagram(datagram.payload, &mut |record| {
         left = left.saturating_sub(dtls::HEADER_LEN + usize::from(record.length));
-        let is_of_handshake = matches!(
-            record.content_type,
-            ContentType::CHANGE_CIPHER_SPEC | ContentType::ALERT | ContentType::HANDSHAKE
-        );
-        if is_of_handshake && bench.copies.has(told.place.at, flow, direction, &record) {
-            return;
-        }
         if record.epoch == 0 && record.content_type == ContentType::HANDSHAKE {
             let version = record.version;
             // Kept only while a message lacks a piece, as hardly any does.

@@ -355,6 +355,10 @@ fn take(
                 let Some(renewed) = table.renew(point, place.at, ip, datagram) else { return };
                 flow = renewed;
             }
+            let is_dtls = matches!(&flow.state.body, Body::Udp(udp) if udp.is_dtls());
+            if bench.copies.has_datagram(place.at, place.id(flow.id), direction, ip, datagram, is_dtls) {
+                return;
+            }
             let direction = count(&mut flow.state, place, packet, direction);
             let mut udp = match std::mem::take(&mut flow.state.body) {
                 Body::Udp(udp) => udp,
@@ -365,6 +369,9 @@ fn take(
         }
         // What a host tells itself, as on its loopback interface, never was on the wire.
         Transport::IcmpError(error) if ip.src != ip.dst => {
+            if bench.copies.has_error(place.at, place.point, ip, error) {
+                return;
+            }
             let quotes = error.quoted.as_ref().and_then(|quoted| table.quoted(point, quoted));
             let quotes = quotes.map(|(direction, flow)| {
                 let direction = if flow.state.swapped { direction.reverse() } else { direction };

@@ -513,7 +513,14 @@ pub(super) fn take(
     }
     let twice = tcp.captured_twice(direction, segment, packet.ip.id, place.at, is_new);
     let is_old = !is_new && segment.payload_len > 0 && !twice;
-    let twice = twice || is_old && copies.has_segment(place.at, flow, direction, segment, packet.ip.id);
+    let may_be_copy = match kind {
+        Kind::Retransmission => is_old,
+        Kind::OutOfOrder => true,
+        // Whoever does not count ids may well send the same acknowledgment twice at once.
+        Kind::Empty => packet.ip.id != 0,
+        Kind::New | Kind::KeepAlive => false,
+    };
+    let twice = twice || may_be_copy && copies.has_segment(place.at, flow, direction, segment, packet.ip.id);
     let ttl = direction.of_mut(&mut tcp.ttl);
     // Nobody sends again with another TTL than what is new: it was captured on another place of its way.
     let is_elsewhere = is_old && !twice && *ttl != 0 && *ttl != packet.ip.ttl;
@@ -525,6 +532,10 @@ pub(super) fn take(
         *data = data.saturating_add(1);
     }
     let twice = twice || is_elsewhere;
+    if twice {
+        let packets = direction.of_mut(&mut seen.told.flow.state.packets);
+        *packets = packets.saturating_sub(1);
+    }
     let again = is_old && !twice;
     let is_late = segment.payload_len > 0 && tcp.comes_late(direction, segment, packet.ip.id, place.at, kind, waiting);
     let resent = direction.of_mut(&mut tcp.again);
@@ -535,7 +546,7 @@ pub(super) fn take(
     if again && is_awaited {
         tcp.sent_again(direction, is_small, place);
     }
-    if tcp.seldom.is_some() || direction.of(&tcp.streams).has_hole() {
+    if !twice && (tcp.seldom.is_some() || direction.of(&tcp.streams).has_hole()) {
         tcp.watch_holes(direction, segment, is_small, place);
     }
     if is_ack {

@@ -7,7 +7,7 @@ use super::layer::Layer;
 use super::transport;
 
 /// An ICMP or ICMPv6 error message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct IcmpError {
     /// ICMPv6 rather than ICMP.
     pub v6: bool,
@@ -29,7 +29,7 @@ impl IcmpError {
 }
 
 /// The packet an ICMP error quotes. Ports need only the first 4 transport bytes (RFC 792 guarantees 8).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Quoted {
     /// Source address of the quoted packet.
     pub src: IpAddr,

@@ -31,6 +31,15 @@ impl Tap {
         }
     }
 
+    /// Every frame captured twice, as by a port that mirrors both ends of a link.
+    pub fn mirrored(&self) -> Tap {
+        /// From a frame to its copy, nanoseconds.
+        const LATER: Time = 2_000;
+        let twice =
+            |(at, frame, len): &(Time, Vec<u8>, usize)| [0, LATER].map(|later| (at + later, frame.clone(), *len));
+        Tap { frames: self.frames.iter().flat_map(twice).collect(), ..self.clone() }
+    }
+
     fn is_raw(&self) -> bool {
         self.name == "virtual-adapter"
     }
