@@ -2,6 +2,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
+mod conversations;
+mod hand;
 pub mod probe;
 pub mod table;
 pub mod tcp;

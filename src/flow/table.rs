@@ -6,6 +6,8 @@
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 
+use super::conversations::{Conversations, Opening};
+use super::hand::{Hand, SAMPLE};
 use super::tuple::{Key, Tuple, hash_of};
 use super::{Direction, Endpoints, FlowId, Protocol};
 use crate::capture::Timestamp;
@@ -98,89 +100,16 @@ pub struct Table<S> {
     flows: Chunks<Flow<S>, 0x8000>,
     /// Slot of the flow last used or added: packets come in trains, and the next one is often of the same.
     latest: u32,
-    /// Slots of `conversations`, by 5-tuple.
-    by_tuple: HashTable<u32>,
-    conversations: Chunks<Conversation, 0x4000>,
+    conversations: Conversations,
     /// Is a flow in that state over at that time, so that its place can be given to another?
     is_over: fn(&S, Timestamp) -> bool,
     /// So many new flows are kept before any that are over are looked for again.
     rest: usize,
-    flow_hand: usize,
-    conversation_hand: usize,
+    hand: Hand,
     gone: Vec<Flow<S>>,
     evicted: u64,
     next_flow: u32,
-    next_conversation: u32,
-    next_stream: [u32; 2],
-    file: u16,
     packets: u32,
-    /// How often a conversation that flows may have found settled got another number or was forgotten: while it
-    /// stays the same a packet need not look at its conversation, which saves a cache miss.
-    changes: u32,
-    /// Near the cap every use of a conversation counts, for the idlest goes; before it need not be known who that is.
-    is_crowded: bool,
-}
-
-/// What tshark keeps of a 5-tuple to number it.
-#[derive(Debug)]
-struct Conversation {
-    key: Key,
-    /// First sequence number of the low and the high end.
-    base: [u32; 2],
-    number: u32,
-    stream: u32,
-    used: u32,
-    file: u16,
-    client_is_low: bool,
-    /// Of the low end's number, the high end's and the client a bit each.
-    certain: u8,
-}
-
-impl Conversation {
-    const BASES: u8 = 0b11;
-    const CLIENT: u8 = 0b100;
-
-    fn has_bases(&self) -> bool {
-        self.certain & Conversation::BASES == Conversation::BASES
-    }
-
-    /// First sequence number of the low end, or of the high one, once known.
-    fn base(&self, of_low: bool) -> Option<u32> {
-        let end = usize::from(!of_low);
-        self.base.get(end).copied().filter(|_| self.certain & 1 << end != 0)
-    }
-
-    /// Notes it, unless it is known.
-    fn settle_base(&mut self, of_low: bool, first: u32) {
-        let end = usize::from(!of_low);
-        if let Some(base) = self.base.get_mut(end).filter(|_| self.certain & 1 << end == 0) {
-            *base = first;
-            self.certain |= 1 << end;
-        }
-    }
-}
-
-/// What a packet says about its connection.
-#[derive(Clone, Copy)]
-struct Opening {
-    flags: u8,
-    seq: u32,
-    ack: u32,
-    /// Quoted in an ICMP error: tshark takes the number, but no sequence numbers from it.
-    quoted: bool,
-}
-
-impl Opening {
-    const UDP: Opening = Opening { flags: 0, seq: 0, ack: 0, quoted: true };
-
-    fn is_syn(self) -> bool {
-        self.flags & (TcpSegment::SYN | TcpSegment::ACK) == TcpSegment::SYN
-    }
-
-    /// SYN or SYN-ACK: is the sender the client?
-    fn sender_is_client(self) -> Option<bool> {
-        (self.flags & TcpSegment::SYN != 0).then_some(self.flags & TcpSegment::ACK == 0)
-    }
 }
 
 impl<S: Default> Default for Table<S> {
@@ -205,21 +134,14 @@ impl<S: Default> Table<S> {
             by_point: HashTable::new(),
             flows: Chunks::default(),
             latest: 0,
-            by_tuple: HashTable::new(),
-            conversations: Chunks::default(),
+            conversations: Conversations::new(limits.max_conversations),
             is_over,
             rest: 0,
-            flow_hand: 0,
-            conversation_hand: 0,
+            hand: Hand::default(),
             gone: Vec::new(),
             evicted: 0,
             next_flow: 0,
-            next_conversation: 0,
-            next_stream: [0; 2],
-            file: 0,
             packets: 0,
-            changes: 1,
-            is_crowded: false,
         }
     }
 
@@ -261,8 +183,8 @@ impl<S: Default> Table<S> {
         if quoted.is_readable {
             let (seq, flags) = (quoted.tcp_seq.unwrap_or(0), quoted.tcp_flags.unwrap_or(0));
             let opening = Opening { flags, seq, ack: 0, quoted: true };
-            let (conversation, is_fresh) = self.converse(&tuple, from_low, opening);
-            let Conversation { number, stream, .. } = *self.conversations.existing(conversation);
+            let (conversation, is_fresh) = self.conversations.converse(&tuple, from_low, opening, self.packets);
+            let (number, stream) = self.conversations.numbers(conversation);
             let flow = self.flows.get_mut(slot?)?;
             if is_fresh || flow.conversation == number {
                 flow.go_on(number, conversation, stream);
@@ -286,24 +208,21 @@ impl<S: Default> Table<S> {
     /// Takes out all flows, in the order of their ids as long as none had to go before. Conversations stay known.
     pub fn drain(&mut self, f: impl FnMut(Flow<S>)) {
         self.by_point.clear();
-        self.flow_hand = 0;
+        self.hand = Hand::default();
         std::mem::take(&mut self.flows).into_iter().for_each(f);
     }
 
     /// The same when nothing comes any more: forgets all else first, so that there is room for what is made of the flows.
     pub fn finish(&mut self, f: impl FnMut(Flow<S>)) {
-        self.by_tuple = HashTable::new();
         self.by_point = HashTable::new();
-        self.conversations = Chunks::default();
+        self.conversations = Conversations::new(self.limits.max_conversations);
         self.drain(f);
     }
 
     /// The next file of a rotated set begins: streams count from 0 again, as tshark would count that file
     /// alone, while flows go on.
     pub fn start_file(&mut self) {
-        self.file = self.file.wrapping_add(1);
-        self.changes = self.changes.wrapping_add(1);
-        self.next_stream = [0; 2];
+        self.conversations.start_file();
     }
 
     /// A flow that was over, or had to make room. Ask after every packet until `None`: the table keeps them until taken.
@@ -343,8 +262,8 @@ impl<S: Default> Table<S> {
     /// Nothing about this flow's conversation can change by this packet.
     #[inline]
     fn is_current(&mut self, slot: u32, opening: Opening) -> bool {
-        let is_settled = self.flows.get(slot).is_some_and(|flow| flow.settled == self.changes);
-        if is_settled && !self.is_crowded && opening.flags & TcpSegment::SYN == 0 {
+        let is_settled = self.flows.get(slot).is_some_and(|flow| flow.settled == self.conversations.changes());
+        if is_settled && !self.conversations.is_crowded() && opening.flags & TcpSegment::SYN == 0 {
             return true;
         }
         self.settle(slot, opening)
@@ -353,21 +272,12 @@ impl<S: Default> Table<S> {
     /// The same, looking at the conversation.
     #[inline(never)]
     fn settle(&mut self, slot: u32, opening: Opening) -> bool {
-        let (packets, file) = (self.packets, self.file);
         let Some(flow) = self.flows.get_mut(slot) else {
             return false;
         };
-        let Some(conversation) = self.conversations.get_mut(flow.conversation_slot) else {
-            return false;
-        };
-        if conversation.number != flow.conversation || conversation.file != file {
-            return false;
-        }
-        conversation.used = packets;
-        // UDP and quotes leave no numbers behind
-        let is_settled = opening.quoted || conversation.has_bases();
+        let is_settled = self.conversations.settle(flow.conversation_slot, flow.conversation, opening, self.packets);
         if is_settled {
-            flow.settled = self.changes;
+            flow.settled = self.conversations.changes();
         }
         is_settled && opening.flags & TcpSegment::SYN == 0
     }
@@ -383,9 +293,8 @@ impl<S: Default> Table<S> {
         from_low: bool,
         opening: Opening,
     ) -> u32 {
-        let (conversation_slot, is_fresh) = self.converse(tuple, from_low, opening);
-        let conversation = self.conversations.existing(conversation_slot);
-        let (number, stream) = (conversation.number, conversation.stream);
+        let (conversation_slot, is_fresh) = self.conversations.converse(tuple, from_low, opening, self.packets);
+        let (number, stream) = self.conversations.numbers(conversation_slot);
         if let Some(slot) = found {
             let flow = self.flows.existing(slot);
             // A forgotten conversation gets a new number, yet its flow goes on unless this opens another.
@@ -410,7 +319,8 @@ impl<S: Default> Table<S> {
 
     /// Keeps a new flow of that conversation and enters it in the index, in place of an older one of the same 5-tuple and point.
     fn add(&mut self, tuple: &Tuple, point: u32, at: Timestamp, conversation_slot: u32) -> u32 {
-        let &mut Conversation { number, stream, client_is_low, .. } = self.conversations.existing(conversation_slot);
+        let (number, stream) = self.conversations.numbers(conversation_slot);
+        let client_is_low = self.conversations.client_is_low(conversation_slot);
         let id = FlowId(self.next_flow);
         self.next_flow = self.next_flow.saturating_add(1);
         let slot = self.keep(Flow {
@@ -440,86 +350,6 @@ impl<S: Default> Table<S> {
         slot
     }
 
-    /// Finds or makes the conversation of a packet and numbers it as tshark does; was it unknown?
-    fn converse(&mut self, tuple: &Tuple, from_low: bool, opening: Opening) -> (u32, bool) {
-        let hash = self.hash(tuple, 0);
-        let conversations = &self.conversations;
-        let same = |&slot: &u32| conversations.get(slot).is_some_and(|known| known.key.is(tuple));
-        let found = self.by_tuple.find(hash, same).copied();
-        let slot = found.unwrap_or_else(|| self.meet(tuple, from_low, hash));
-        let file = self.file;
-        let protocol = tuple.protocol();
-        let conversation = self.conversations.existing(slot);
-        conversation.used = self.packets;
-
-        // Only a SYN without ACK opens anew, and only when its sender's first number is known and another:
-        // a retransmitted SYN, a SYN-ACK with a new number, a SYN after RST or FIN with the same number do not.
-        let reopens = opening.is_syn() && conversation.base(from_low).is_some_and(|base| base != opening.seq);
-        if reopens {
-            conversation.number = self.next_conversation;
-            self.next_conversation = self.next_conversation.saturating_add(1);
-            self.changes = self.changes.wrapping_add(1);
-            conversation.certain &= !Conversation::CLIENT;
-        }
-        // The next file knows nothing of this one's sequence numbers.
-        if reopens || conversation.file != file {
-            conversation.certain &= !Conversation::BASES;
-            conversation.file = file;
-            conversation.stream = take_next(&mut self.next_stream, protocol);
-        }
-        if opening.quoted {
-            return (slot, found.is_none()); // a quoted packet sets no first number
-        }
-        let is_syn_or_syn_ack = opening.flags & TcpSegment::SYN != 0;
-        let first = if is_syn_or_syn_ack { opening.seq } else { opening.seq.wrapping_sub(1) };
-        conversation.settle_base(from_low, first); // midway: as if the SYN stood just before
-        if opening.flags & TcpSegment::ACK != 0 {
-            conversation.settle_base(!from_low, opening.ack.wrapping_sub(1)); // an ack tells the other side's number as well
-        }
-        if let Some(sender_is_client) =
-            opening.sender_is_client().filter(|_| conversation.certain & Conversation::CLIENT == 0)
-        {
-            conversation.client_is_low = sender_is_client == from_low;
-            conversation.certain |= Conversation::CLIENT;
-        }
-        (slot, found.is_none())
-    }
-
-    /// A 5-tuple never met before (or forgotten).
-    fn meet(&mut self, tuple: &Tuple, from_low: bool, hash: u64) -> u32 {
-        let (low, high) = tuple.ends();
-        let conversation = Conversation {
-            key: Key::new(tuple),
-            base: [0; 2],
-            number: self.next_conversation,
-            stream: take_next(&mut self.next_stream, tuple.protocol()),
-            file: self.file,
-            used: self.packets,
-            client_is_low: if low.port() == high.port() { from_low } else { low.port() > high.port() },
-            certain: 0,
-        };
-        self.next_conversation = self.next_conversation.saturating_add(1);
-        let slot = if self.conversations.len() < self.limits.max_conversations {
-            self.is_crowded = self.conversations.len() > self.limits.max_conversations / 2;
-            self.conversations.push(conversation)
-        } else {
-            let packets = self.packets;
-            let age = |known: &Conversation| packets.wrapping_sub(known.used);
-            let slot = idlest(&self.conversations, &mut self.conversation_hand, age);
-            self.changes = self.changes.wrapping_add(1);
-            let old = std::mem::replace(self.conversations.existing(slot), conversation);
-            let old_hash = self.hash(&old.key.tuple(), 0);
-            if let Ok(entry) = self.by_tuple.find_entry(old_hash, |&other| other == slot) {
-                entry.remove();
-            }
-            slot
-        };
-        let (conversations, hasher) = (&self.conversations, &self.hasher);
-        let rehash = |&slot: &u32| conversations.get(slot).map_or(0, |known| hash_of(hasher, &known.key.tuple(), 0));
-        self.by_tuple.insert_unique(hash, slot, rehash);
-        slot
-    }
-
     /// Finds a place for a new flow: that of one that is over, or a fresh one, or that of an idle one when there is none.
     fn keep(&mut self, flow: Flow<S>) -> u32 {
         let known = self.flows.len();
@@ -530,7 +360,7 @@ impl<S: Default> Table<S> {
         let slot = over.unwrap_or_else(|| {
             self.evicted += 1;
             let packets = self.packets;
-            idlest(&self.flows, &mut self.flow_hand, |known| packets.wrapping_sub(known.used))
+            self.hand.idlest(&self.flows, |known| packets.wrapping_sub(known.used))
         });
         let old = std::mem::replace(self.flows.existing(slot), flow);
         let old_hash = self.hash(&old.key.tuple(), old.point);
@@ -548,10 +378,10 @@ impl<S: Default> Table<S> {
             return None;
         }
         let (flows, is_over) = (&self.flows, self.is_over);
-        let over = next_few(flows.len(), &mut self.flow_hand)
-            .find(|&slot| flows.get(slot).is_some_and(|flow| is_over(&flow.state, now)));
+        let over =
+            self.hand.next_few(flows.len()).find(|&slot| flows.get(slot).is_some_and(|flow| is_over(&flow.state, now)));
         match over {
-            Some(slot) => self.flow_hand = slot as usize + 1, // those behind it are looked at next
+            Some(slot) => self.hand.point_behind(slot), // those behind it are looked at next
             None => self.rest = SAMPLE,
         }
         over
@@ -574,30 +404,6 @@ impl<S: Default> Table<S> {
 
 /// Flows kept before the places of those that are over are given to others: two megabytes of them.
 const MANY: usize = 4096;
-
-/// Neighbours compared: enough to hit an idle one, few enough to be constant time.
-const SAMPLE: usize = 16;
-
-/// The next few places, to look for one that can be given up; the hand goes round.
-fn next_few(len: usize, hand: &mut usize) -> impl Iterator<Item = u32> + use<> {
-    let len = len.max(1);
-    let start = *hand % len;
-    *hand = (start + SAMPLE) % len;
-    (start..start + SAMPLE.min(len)).map(move |place| (place % len) as u32)
-}
-
-/// The place of the greatest age among the next few.
-fn idlest<T, const BYTES: usize>(all: &Chunks<T, BYTES>, hand: &mut usize, age: impl Fn(&T) -> u32) -> u32 {
-    next_few(all.len(), hand).max_by_key(|&place| all.get(place).map(&age)).unwrap_or(0)
-}
-
-fn take_next(next: &mut [u32; 2], protocol: Protocol) -> u32 {
-    let [tcp, udp] = next;
-    let next = if protocol == Protocol::Tcp { tcp } else { udp };
-    let taken = *next;
-    *next = next.saturating_add(1);
-    taken
-}
 
 #[cfg(test)]
 mod tests {
@@ -717,7 +523,6 @@ mod tests {
     #[test]
     fn sizes_are_small() {
         assert!(size_of::<Flow<()>>() <= 56, "{}", size_of::<Flow<()>>());
-        assert!(size_of::<Conversation>() <= 40, "{}", size_of::<Conversation>());
     }
 
     // Each of the following was measured on tshark 4.0.17 with made captures.
@@ -1027,7 +832,6 @@ mod tests {
         let (stream, id, direction) = lab.tcp(("10.0.0.2", 443), ("10.0.0.1", 40000), 500, 101, ACK);
         assert_eq!((stream, id, direction), (1, FlowId(0), Direction::ToClient));
         assert_eq!(lab.table.conversations.len(), 4);
-        assert_eq!(lab.table.by_tuple.len(), 4);
     }
 
     #[test]
