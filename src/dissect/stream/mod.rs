@@ -1,18 +1,20 @@
 //! TCP: segments to an ordered stream, the stream to TLS records and handshakes.
 
-use super::opened::{Keys, Stream};
-use super::proxy::Connect;
+mod reading;
+mod seldom;
+
+use super::opened::Keys;
 use super::{Bench, Carried, Limits, Losses, Place, Told, is_super_frame, syn};
 use crate::decrypt::Keyring;
 use crate::event::{
-    Direction, Ended, Event, FrameRef, Hole, LARGE, Lapse, ONE_PLACE, Opened, SeldomInEnded, Syn, TcpHandshake,
-    Timestamp, Unsealed, Vanished, What, ZeroWindow,
+    Direction, Ended, Event, LARGE, Lapse, ONE_PLACE, Opened, SeldomInEnded, Syn, TcpHandshake, Timestamp, Unsealed,
+    Vanished, What,
 };
 use crate::flow::probe::{SizeProbe, SizesByDirection};
-use crate::flow::tcp::{Chunk, Kind, Mark, TcpStream};
+use crate::flow::tcp::{Kind, Mark, TcpStream};
 use crate::packet::{Packet, TcpSegment};
-use crate::tls::record::{PATIENCE, Record, RecordScanner, Verdict, may_begin};
-use crate::tls::{Alert, ContentType, Handshake, HandshakeReader};
+use reading::{Reading, Seen, Tls, read};
+use seldom::{Deaf, Holes, Seldom};
 
 /// A TCP flow.
 #[derive(Debug, Default)]
@@ -59,152 +61,6 @@ struct Sent {
     age: u16,
     /// IP id.
     id: u16,
-}
-
-/// What is known of the bytes: [`Tcp::reading`] and [`Tcp::hunted`].
-struct Tls<'a> {
-    reading: &'a mut Option<Box<Reading>>,
-    hunted: &'a mut u32,
-}
-
-#[derive(Debug)]
-struct Reading {
-    scanners: [RecordScanner; 2],
-    /// What puts handshake messages together, until application data has gone both ways: from then on no alert is in the clear
-    /// either.
-    handshakes: Option<Box<[HandshakeReader; 2]>>,
-    /// Application data was seen, each way.
-    data: [bool; 2],
-    /// The connection began with an HTTP CONNECT.
-    connect: Option<Box<Connect>>,
-    /// There are keys, perhaps for it.
-    opened: Option<Box<Stream>>,
-}
-
-/// What few connections show, each way: kept apart, for there may be many.
-#[derive(Debug, Default, PartialEq)]
-struct Seldom {
-    deaf: [Deaf; 2],
-    closed: [ClosedWindow; 2],
-    holes: [Holes; 2],
-    elsewhere: Elsewhere,
-    /// What vanished, with the number of its first byte.
-    vanished: [Option<(u32, Vanished)>; 2],
-}
-
-/// Segments that were seen once more, and with another TTL: at another place on their way.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-struct Elsewhere {
-    syns: u16,
-    data: u32,
-}
-
-impl Elsewhere {
-    /// Were two places captured, rather than the way changed once?
-    fn is_sure(self, packets: u32) -> bool {
-        /// So many segments, and so large a share of all.
-        const MANY: u32 = 8;
-        const SHARE: u32 = 4;
-        self.syns > 0 || self.data >= MANY && self.data.saturating_mul(SHARE) >= packets
-    }
-}
-
-/// The hole there is, with the number of its first byte, and the longest one there was.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-struct Holes {
-    now: Option<(u32, Hole)>,
-    longest: Option<Hole>,
-}
-
-impl Holes {
-    /// What came at once behind the first was under way with it, nanoseconds.
-    const AT_ONCE: i64 = 1_000_000_000;
-
-    /// The hole is there, or none is.
-    fn stands(&mut self, hole: Option<(u32, u32)>, place: Place) {
-        if self.now.map(|(seq, _)| seq) == hole.map(|(seq, _)| seq) {
-            return;
-        }
-        self.longest = self.longest.into_iter().chain(self.told()).reduce(Holes::longer);
-        let since = (place.at, place.frame);
-        let begun =
-            |bytes| Hole { since, until: place.at, bytes, behind: 0, large_came: false, missed: 0, is_left: false };
-        self.now = hole.map(|(seq, bytes)| (seq, begun(bytes)));
-    }
-
-    /// It, where it stood for longer than a moment.
-    fn late(&mut self, place: Place) -> Option<&mut (u32, Hole)> {
-        self.now.as_mut().filter(|(_, hole)| place.at.nanos_since(hole.since.0) >= Holes::AT_ONCE)
-    }
-
-    /// A segment came from its sender.
-    fn came(&mut self, seq: u32, is_small: bool, place: Place) {
-        let Some((first, hole)) = self.late(place) else { return };
-        if (seq.wrapping_sub(*first) as i32) > 0 {
-            hole.behind = hole.behind.saturating_add(u32::from(is_small));
-            hole.large_came |= !is_small;
-            hole.until = place.at;
-        }
-    }
-
-    /// Its receiver acknowledges everything before that number.
-    fn acknowledged(&mut self, ack: u32) {
-        if let Some((_, hole)) = self.now.as_mut().filter(|(first, _)| *first == ack) {
-            hole.missed = hole.missed.saturating_add(1);
-        }
-    }
-
-    /// The hole there is, where its receiver knew of it and something came from behind it later.
-    fn told(&self) -> Option<Hole> {
-        self.now.map(|(_, hole)| hole).filter(|hole| hole.missed > 0 && hole.behind > 0)
-    }
-
-    fn longer(a: Hole, b: Hole) -> Hole {
-        if a.seconds() < b.seconds() { b } else { a }
-    }
-
-    /// At the end: the longest of which its receiver knew; without one, what it misses still.
-    fn total(self) -> Option<Hole> {
-        let left = self.now.map(|(_, hole)| Hole { is_left: true, ..hole }).filter(|hole| hole.missed > 0);
-        let told = left.filter(|hole| hole.behind > 0);
-        self.longest.into_iter().chain(told).reduce(Holes::longer).or(left)
-    }
-}
-
-/// One side's window: how often it was announced closed, since when it is, and how long it was before.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-struct ClosedWindow {
-    segments: u32,
-    since: Option<Timestamp>,
-    nanos: i64,
-}
-
-impl ClosedWindow {
-    /// Its side announces a window.
-    fn announced(&mut self, is_closed: bool, at: Timestamp) {
-        if is_closed {
-            self.segments = self.segments.saturating_add(1);
-            self.since.get_or_insert(at);
-        } else if let Some(since) = self.since.take() {
-            self.nanos = self.nanos.saturating_add(at.nanos_since(since));
-        }
-    }
-
-    fn total(mut self, last: Timestamp) -> ZeroWindow {
-        let segments = u16::try_from(self.segments).unwrap_or(u16::MAX);
-        self.announced(false, last);
-        let centiseconds = self.nanos.max(0) / 10_000_000;
-        ZeroWindow { segments, centiseconds: u16::try_from(centiseconds).unwrap_or(u16::MAX) }
-    }
-}
-
-/// Since when one side has been without an answer, and the longest such time that ended.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-struct Deaf {
-    since: (Timestamp, FrameRef),
-    longest: Option<Lapse>,
-    /// Such segments since anything new came the other way.
-    in_vain: u8,
 }
 
 impl Tcp {
@@ -581,15 +437,6 @@ pub(super) fn take(
     }
 }
 
-/// Where it goes what the bytes show.
-struct Seen<'a, 'f, S> {
-    told: &'a mut Told<'f, S>,
-    losses: &'a mut Losses,
-    /// The way of an encrypted alert.
-    alert: Option<Direction>,
-    carried: &'a mut Carried,
-}
-
 /// Orders the bytes and cuts them into records.
 fn feed(
     tcp: &mut Tcp,
@@ -627,140 +474,6 @@ fn feed(
     kind
 }
 
-fn read(
-    tls: &mut Tls<'_>,
-    direction: Direction,
-    from_start: bool,
-    chunk: &Chunk<'_>,
-    keys: &mut Keys<'_>,
-    seen: &mut Seen<'_, '_, impl FnMut(&Event<'_>)>,
-) {
-    let Tls { reading, hunted } = tls;
-    if reading.is_none() {
-        if **hunted > PATIENCE {
-            return;
-        }
-        let passed_over = match chunk {
-            _ if from_start => 0,
-            Chunk::Data(bytes) if may_begin(bytes) => 0,
-            Chunk::Data(bytes) => bytes.len() as u32,
-            Chunk::Missing(count) => *count,
-        };
-        if passed_over > 0 {
-            **hunted = hunted.saturating_add(passed_over);
-            return;
-        }
-        let scanner = || if from_start { RecordScanner::new() } else { RecordScanner::midway() };
-        **reading = Some(Box::new(Reading {
-            scanners: [scanner(), scanner()],
-            handshakes: Some(Box::new([HandshakeReader::new(), HandshakeReader::new()])),
-            data: [false, false],
-            connect: begins(direction, from_start, chunk),
-            opened: (!keys.keyring.is_empty()).then(|| Box::new(Stream::new(keys.keyring))),
-        }));
-    }
-    let Some(known) = reading.as_deref_mut() else { return };
-    let Reading { scanners, handshakes, data, connect, opened } = known;
-    let chunk = match (connect, chunk) {
-        (Some(connect), Chunk::Data(bytes)) => {
-            let flow = seen.told.id();
-            let rest = connect.strip(direction, bytes, &mut |to| seen.told.tell(What::ProxyConnect(flow, &to)));
-            if rest.is_empty() {
-                return;
-            }
-            Chunk::Data(rest)
-        }
-        (Some(connect), missing) => {
-            connect.missing(direction);
-            *missing
-        }
-        (None, chunk) => *chunk,
-    };
-    let scanner = direction.of_mut(scanners);
-    if opened.is_some() {
-        scanner.keep_data();
-    }
-    let before = scanner.lost_syncs();
-    let mut sink = |record: Record<'_>| {
-        let is_sealed = opened.as_ref().is_some_and(|opened| opened.is_sealed(direction, record.content_type));
-        clear(direction, &record, handshakes, data, seen);
-        let Some(stream) = opened else { return };
-        if is_sealed {
-            stream.take(direction, &record, keys, &mut |plain| seen.told.plain(direction, plain, seen.carried));
-        } else if !stream.clear(direction, &record, keys.keyring) {
-            // Nobody has keys for it.
-            *opened = None;
-        }
-    };
-    match chunk {
-        Chunk::Data(bytes) => scanner.push(bytes, &mut sink),
-        Chunk::Missing(count) => scanner.missing(count, &mut sink),
-    }
-    if scanner.lost_syncs() != before
-        && let Some(opened) = opened
-    {
-        opened.gap(direction);
-    }
-    seen.losses.lost_syncs += u64::from(scanner.lost_syncs().saturating_sub(before));
-    if scanner.verdict() == Verdict::NotTls {
-        (**reading, **hunted) = (None, u32::MAX);
-    }
-}
-
-/// An alert of TLS 1.3, bytes: its two, its content type, and the tag (RFC 8446 §5.2); no tunnel carries so little.
-const ALERT_OF_TLS13: u16 = 2 + 1 + 16;
-
-/// What a record shows without being opened.
-fn clear(
-    direction: Direction,
-    record: &Record<'_>,
-    handshakes: &mut Option<Box<[HandshakeReader; 2]>>,
-    data: &mut [bool; 2],
-    seen: &mut Seen<'_, '_, impl FnMut(&Event<'_>)>,
-) {
-    let flow = seen.told.id();
-    match record.content_type {
-        ContentType::HANDSHAKE if *direction.of(data) => seen.told.tell(What::TlsRenegotiation(flow, direction)),
-        ContentType::HANDSHAKE | ContentType::CHANGE_CIPHER_SPEC => {
-            if let Some(handshakes) = handshakes.as_deref_mut() {
-                let handshake = direction.of_mut(handshakes);
-                handshake.push(record, &mut |message| match &message {
-                    Handshake::ClientHello(hello) => seen.told.tell(What::ClientHello(flow, hello)),
-                    Handshake::ServerHello(hello) => seen.told.tell(What::ServerHello(flow, hello)),
-                    _ => {}
-                });
-            }
-        }
-        ContentType::ALERT => {
-            let is_clear = handshakes.as_deref().is_some_and(|readers| !direction.of(readers).is_encrypted());
-            if let Some(alert) = record.fragment.and_then(Alert::parse)
-                && record.length == 2
-                && is_clear
-            {
-                seen.told.tell(What::TlsAlert(flow, direction, alert));
-            } else {
-                seen.alert.get_or_insert(direction);
-            }
-        }
-        ContentType::APPLICATION_DATA => {
-            if record.length == ALERT_OF_TLS13 {
-                seen.alert.get_or_insert(direction);
-            }
-            *direction.of_mut(data) = true;
-            handshakes.take_if(|_| *data == [true; 2]);
-            seen.told.tell(What::TlsData(flow, direction, record.length));
-        }
-        _ => {}
-    }
-}
-
-fn begins(direction: Direction, from_start: bool, chunk: &Chunk<'_>) -> Option<Box<Connect>> {
-    match chunk {
-        Chunk::Data(bytes) if from_start && direction == Direction::ToServer => Connect::begins(bytes).map(Box::new),
-        _ => None,
-    }
-}
-
 /// End of the capture: what still waits behind holes.
 pub(super) fn finish(tcp: &mut Tcp, told: &mut Told<'_, impl FnMut(&Event<'_>)>, losses: &mut Losses) {
     if tcp.streams.iter().all(TcpStream::is_finished) {
@@ -783,6 +496,7 @@ pub(super) fn finish(tcp: &mut Tcp, told: &mut Told<'_, impl FnMut(&Event<'_>)>,
 mod tests {
     use super::super::State;
     use super::*;
+    use crate::event::FrameRef;
     use crate::flow::table::Flow;
 
     #[test]
@@ -791,14 +505,6 @@ mod tests {
         assert!(size_of::<Flow<State>>() <= 120, "{}", size_of::<Flow<State>>());
         assert!(size_of::<Tcp>() <= 192, "{}", size_of::<Tcp>());
         assert!(size_of::<TcpHandshake>() <= 48, "{}", size_of::<TcpHandshake>());
-    }
-
-    #[test]
-    fn two_places_show_by_syns_or_by_a_large_share_of_the_data() {
-        let is_sure = |syns, data, packets| Elsewhere { syns, data }.is_sure(packets);
-        assert!(is_sure(1, 0, 9) && is_sure(0, 30, 100));
-        assert!(!is_sure(0, 7, 14), "few");
-        assert!(!is_sure(0, 30, 1000), "the way changed once, and what had been lost came again");
     }
 
     #[test]
@@ -817,39 +523,6 @@ mod tests {
             tcp.silence(1000, at(earlier));
         }
         assert_eq!(tcp.silence, 380, "the longest counts, and no clock that jumped back");
-    }
-
-    #[test]
-    fn a_hole_tells_of_small_segments_from_behind_it_that_its_receiver_could_not_take() {
-        let place = |seconds: f64| Place {
-            at: Timestamp::default().plus_seconds(seconds),
-            frame: FrameRef::default(),
-            point: Default::default(),
-            carrier: None,
-        };
-        let hole = |large: bool, ack: u32| {
-            let mut holes = Holes::default();
-            holes.stands(Some((1000, 1400)), place(0.0));
-            holes.came(2400, true, place(0.1));
-            for seconds in [2.0, 5.0, 12.0] {
-                holes.stands(Some((1000, 1400)), place(seconds));
-                holes.came(2500, !large, place(seconds));
-                holes.acknowledged(ack);
-            }
-            holes.stands(None, place(13.0));
-            holes.total()
-        };
-        let found = hole(false, 1000).unwrap();
-        assert_eq!((found.bytes, found.behind, found.missed, found.large_came), (1400, 3, 3, false));
-        assert!((found.seconds() - 12.0).abs() < 1e-6);
-        assert!(hole(false, 900).is_none(), "nobody says that they are missing");
-        assert!(hole(true, 1000).is_none_or(|hole| hole.large_came));
-        let mut holes = Holes::default();
-        holes.stands(Some((1000, 1400)), place(0.0));
-        holes.came(2400, true, place(0.0));
-        assert!(holes.total().is_none());
-        holes.acknowledged(1000);
-        assert!(holes.total().is_some_and(|hole| hole.is_left && hole.behind == 0));
     }
 
     #[test]
