@@ -135,11 +135,8 @@ fn finding(case: &Case<'_>, seam: &Reconnect) -> Finding {
     if let Some(since) = seam.since_hello {
         summary.push_str(&format!(", {since:.1} s after the first unanswered ClientHello"));
     }
-    summary.push_str(&if seam.gap >= 0.0 {
-        format!("; a new one opened {} later without a login", elapsed(seam.gap))
-    } else {
-        "; a new one opened without a login".to_owned()
-    });
+    let later = if seam.gap >= 0.0 { format!(" {} later", elapsed(seam.gap)) } else { String::new() };
+    summary.push_str(&format!("; a new one opened{later} {}", case.without_login()));
     if let Some(InnerMss { before: (before, _), after: (after, _), .. }) = seam.inner_mss {
         summary.push_str(&format!(
             ". Inner SYN MSS {before} before, {after} after: the adapter's MTU fell by {}",

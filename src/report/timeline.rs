@@ -249,7 +249,8 @@ fn handshake(view: &FlowFacts, attempt: &AttemptFacts, lines: &mut Vec<Line>) {
     }
     let Some((frame, at)) = attempt.hello_frames().next() else { return };
     let port = view.opened.endpoints().server.port();
-    let hello = line(view, at, frame, "dtls", format!("DTLS ClientHello to udp/{port}, {}", attempt.spoken()));
+    let version = attempt.spoken().map_or(String::new(), |version| format!(", {version}"));
+    let hello = line(view, at, frame, "dtls", format!("DTLS ClientHello to udp/{port}{version}"));
     lines.push(hello.times(u64::from(attempt.hellos), attempt.last()));
 }
 

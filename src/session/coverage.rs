@@ -34,12 +34,16 @@ pub fn hides(point: &Point, sight: Sight, times: u32) -> Option<String> {
     keeps_out(point, sight, times).or_else(|| cuts(point).filter(|_| matches!(sight, Sight::Udp(_))))
 }
 
-/// Why DTLS may not be known there for what it is.
-fn cuts(point: &Point) -> Option<String> {
+/// Are frames cut there so short that hellos may not be known for what they are?
+pub(super) fn cuts_hellos(point: &Point) -> bool {
     /// A frame of Ethernet, IPv6 and UDP with the DTLS headers and a hello's random fits into so many bytes.
     const READABLE: u32 = 160;
-    let is_cut = point.cut > 0 && point.cut_to < READABLE;
-    is_cut.then(|| format!("frames on {} are cut to {} bytes", point.name, point.cut_to))
+    point.cut > 0 && point.cut_to < READABLE
+}
+
+/// Why DTLS may not be known there for what it is.
+fn cuts(point: &Point) -> Option<String> {
+    cuts_hellos(point).then(|| format!("frames on {} are cut to {} bytes", point.name, point.cut_to))
 }
 
 /// Why that point may have missed it, whether it would have been known for what it is or not.

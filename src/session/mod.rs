@@ -494,6 +494,11 @@ impl Connection {
     pub fn settled(&self) -> Option<facts::ServerHelloFacts> {
         self.views.iter().find_map(|v| v.tls.as_ref()?.server_hello)
     }
+    /// Are its frames cut too short to read any of its TLS?
+    pub fn is_unread(&self) -> bool {
+        self.views.iter().all(|view| view.tls.is_none())
+    }
+
 
     /// When the records of its set-up, which are no data of the user, are over.
     pub fn set_up_until(&self) -> Timestamp {
