@@ -70,7 +70,9 @@ fn check(case: &Case<'_>) -> Outcome {
     if let Some(seam) = session.reconnects.iter().find(|r| r.cause == Cause::Mtu) {
         return Outcome::Found(Box::new(finding(case, seam)));
     }
-    if session.reconnects.iter().any(Reconnect::may_be_for_mtu) {
+    if session.reconnects.iter().any(Reconnect::may_be_for_mtu)
+        || session.dtls_of_before().is_some_and(|flow| !flow.worked())
+    {
         return Outcome::cannot_tell(
             "a tunnel was replaced whose beginning or end was not captured; whether it had lived a minute is not known",
             Some(Wanted {
@@ -117,6 +119,9 @@ fn granted(session: &Session, connection: usize) -> Option<&TunnelAnswer> {
 }
 
 fn no_reconnect(session: &Session) -> String {
+    if session.dtls_of_before().is_some() {
+        return "DTLS had carried the tunnel that was replaced: there was nothing to lower".to_owned();
+    }
     let lived = session.tunnels().map(|t| t.end().seconds_since(t.start())).fold(0.0, f64::max);
     if lived < 65.0 {
         format!("no reconnect in the {lived:.1} s the tunnel was seen")

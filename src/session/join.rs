@@ -315,11 +315,14 @@ fn pair_sessions(mut connections: Vec<Group>, mut dtls: Vec<Group>, others: &mut
         *tunnel |= shape.may_be_cstp() && group.end().seconds_since(group.start) >= FETCHED && may_be(group);
     }
     let (mut drafts, homes) = chain(&connections, &is_tunnel, &last_over_dtls(&connections, &dtls, &owners));
+    adopt_parents(&mut drafts, &connections, &is_tunnel);
+    let resumed = resumed(&drafts, &connections, &dtls, &owners);
     let mut by_id: BTreeMap<&[u8], usize> = BTreeMap::new();
     for (i, ((owner, note), flow)) in owners.iter().zip(notes).zip(&dtls).enumerate() {
         let home = owner.and_then(|owner| *homes.get(owner)?);
         // Without a tunnel: the draft that already holds a DTLS flow with the same session id.
         let home = home.or_else(|| flow.session_ids().find_map(|id| by_id.get(id).copied()));
+        let home = home.or_else(|| resumed.get(&i).copied());
         let home = home.unwrap_or_else(|| {
             drafts.push(Draft::default());
             drafts.len() - 1
@@ -333,12 +336,9 @@ fn pair_sessions(mut connections: Vec<Group>, mut dtls: Vec<Group>, others: &mut
             draft.ambiguities.extend(note);
         }
     }
-    adopt_parents(&mut drafts, &connections, &is_tunnel);
     build(pair, drafts, connections, dtls, &shapes, others)
 }
 
-/// Chains tunnel connections into sessions: a new one continues the last one that is dead by then. With the draft of each connection
-/// that is a tunnel.
 /// Of connections whose TLS cannot be read those are tunnels as well that open as a tunnel is closed, and last longer than a login.
 fn mark_unread(connections: &[Group], is_tunnel: &mut [bool]) {
     let mut closed: Option<Timestamp> = None;
@@ -351,6 +351,8 @@ fn mark_unread(connections: &[Group], is_tunnel: &mut [bool]) {
     }
 }
 
+/// Chains tunnel connections into sessions: a new one continues the last one that is dead by then. With the draft of each connection
+/// that is a tunnel.
 fn chain(
     connections: &[Group],
     is_tunnel: &[bool],
@@ -520,6 +522,40 @@ fn adopt_parents(drafts: &mut [Draft], connections: &[Group], is_tunnel: &[bool]
             draft.parents.push(i);
         }
     }
+}
+
+/// The drafts in which clients go on whose DTLS was up before the capture, by that DTLS, where their TLS connection of that time does not
+/// show: they open a new tunnel, without a login, and say nothing more over the old DTLS.
+fn resumed(drafts: &[Draft], connections: &[Group], dtls: &[Group], owners: &[Option<usize>]) -> HashMap<usize, usize> {
+    let said = |flow: &Group| {
+        let last = |view: &View| Direction::ToServer.of(&view.dtls.as_ref()?.last()).map(|(at, _)| at);
+        flow.views.iter().filter_map(last).max()
+    };
+    let is_one = |flow: &Group| flow.views.iter().all(|view| late(view));
+    let orphans = dtls.iter().enumerate().zip(owners).filter(|((_, flow), owner)| owner.is_none() && is_one(flow));
+    let mut orphans: Vec<(Timestamp, usize)> = orphans.filter_map(|((i, flow), _)| Some((said(flow)?, i))).collect();
+    if orphans.is_empty() {
+        return HashMap::default();
+    }
+    let first = |draft: &Draft| draft.tunnels.first().and_then(|tunnel| connections.get(*tunnel));
+    let is_reconnect = |group: &&Group| group.begins_here() && group.exchanges() <= 1;
+    let mut free: BTreeSet<(Timestamp, usize)> = drafts
+        .iter()
+        .enumerate()
+        .filter(|(_, draft)| draft.parents.is_empty())
+        .filter_map(|(home, draft)| Some((alive_from(first(draft).filter(is_reconnect)?), home)))
+        .collect();
+    // Of several clients at one address who fell silent last has come back first.
+    orphans.sort_unstable();
+    let mut homes = HashMap::default();
+    for (last, flow) in orphans.into_iter().rev() {
+        let next = free.range((last, 0)..(last.plus_seconds(RECONNECT_WITHIN), 0)).next().copied();
+        if let Some(place @ (_, home)) = next {
+            free.remove(&place);
+            homes.insert(flow, home);
+        }
+    }
+    homes
 }
 
 /// Drafts become sessions; what is in none of them stays with the others.

@@ -706,6 +706,13 @@ impl Session {
     /// silent until later.
     pub fn tunnel_at(&self, at: Timestamp) -> Option<&Connection> {
         let first = || self.tunnels().next().filter(|c| !c.begins_here());
+    /// The DTLS of a tunnel that was there before the capture, and whose TLS connection does not show, where the client came back and
+    /// opened the first one that does.
+    pub fn dtls_of_before(&self) -> Option<&DtlsFlow> {
+        let tunnel = self.tunnels().next().filter(|tunnel| tunnel.begins_here())?;
+        self.dtls.first().filter(|flow| flow.was_up() && flow.continues.is_none() && flow.start() < tunnel.start())
+    }
+
         self.tunnels().filter(|c| c.start() <= at).last().or_else(first)
     }
 

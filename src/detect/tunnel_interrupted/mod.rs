@@ -10,7 +10,7 @@ mod unsettled;
 mod waiting;
 
 use crate::event::Vantage;
-use crate::finding::{BothWays, Case, Detector, Outcome, Severity};
+use crate::finding::{BothWays, Case, Detector, Outcome, Severity, Wanted};
 use crate::session::reconnect::{Cause, Reconnect};
 use breaks::Break;
 use ended::refusal;
@@ -78,10 +78,26 @@ fn check(case: &Case<'_>) -> Outcome {
     if let Some(worst) = worst {
         return Outcome::Found(Box::new(finding(&worst, case, &seams)));
     }
-    unsettled(case, last).unwrap_or_else(|| {
+    unsettled(case, last).or_else(|| came_back(case)).unwrap_or_else(|| {
         Outcome::clear(match session.reconnects.len() {
             0 => "one tunnel connection, ended by neither a reset nor silence",
             _ => "the only reconnect came for the MTU",
         })
     })
+}
+
+/// The client came back from a tunnel of which nothing shows but its DTLS.
+fn came_back(case: &Case<'_>) -> Option<Outcome> {
+    let (before, tunnel) = (case.session.dtls_of_before()?, case.session.tunnels().next()?);
+    let why = format!(
+        "the client opened a new tunnel {}, {:.1} s after the last DTLS record of one begun before the capture; what ended that does not show",
+        case.without_login(),
+        tunnel.start().seconds_since(before.end()),
+    );
+    let wanted = Wanted { vantage: Vantage::Client, why: "what ends the tunnel: from the start on" };
+    Some(Outcome::unsettled(
+        why,
+        Some(wanted),
+        "the client had to come back; what ended its tunnel before does not show",
+    ))
 }
