@@ -89,6 +89,12 @@ pub fn keeps_out(point: &Point, sight: Sight, times: u32) -> Option<String> {
     {
         return Some(why);
     }
+    if matches!(sight, Sight::Fragments { .. }) && !point.tells_filter && !point.saw_portless {
+        return Some(format!(
+            "{name} shows nothing without ports but ICMP, and its file does not tell the capture filter: one by port keeps later IP \
+             fragments out"
+        ));
+    }
     if matches!(sight, Sight::Udp(_)) {
         let unknown = !point.tells_filter && !point.saw_udp;
         if unknown {
