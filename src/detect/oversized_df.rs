@@ -336,10 +336,16 @@ fn absent(case: &Case<'_>) -> Outcome {
         );
     }
     if let Some(still) = standstill(session) {
+        let but = match still.is_deaf {
+            true => {
+                "but the client said again and again what its server had acknowledged: nothing small reached it either, and"
+            }
+            false => "but as large ones had passed before, and nothing is seen to pass meanwhile:",
+        };
         return Outcome::cannot_tell(
             format!(
-                "packets of {} B toward the client got stuck from {:.1} s on, but as large ones had passed before, and nothing is \
-                 seen to pass meanwhile: the tunnel itself may have stood still, which only the outer path shows",
+                "packets of {} B toward the client got stuck from {:.1} s on, {but} the tunnel itself may have stood still, which only \
+                 the outer path shows",
                 still.ip_len,
                 still.since.seconds_since(session.start)
             ),
