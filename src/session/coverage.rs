@@ -297,6 +297,15 @@ mod tests {
     }
 
     #[test]
+    fn a_filter_by_port_that_the_file_does_not_tell_hides_later_fragments() {
+        let sight = Sight::Fragments { v6: false };
+        let point = Point::unknown(PointId(0), 0, LinkType::ETHERNET);
+        assert!(hides(&point, sight, 9).is_some_and(|why| why.contains("does not tell the capture filter")));
+        assert!(hides(&Point { saw_portless: true, ..point.clone() }, sight, 9).is_none(), "ARP passes no such filter");
+        assert!(hides(&Point { tells_filter: true, ..point }, sight, 9).is_none(), "there was none");
+    }
+
+    #[test]
     fn what_a_filter_hides_is_put_into_words() {
         let filtered = |filter: &str, seen| {
             let mut point = Point::unknown(PointId(0), 0, LinkType::ETHERNET);

@@ -840,6 +840,29 @@ mod tests {
     }
 
     #[test]
+    fn dtls_of_before_is_of_the_client_that_comes_back_without_a_login() {
+        use Direction::{ToClient, ToServer};
+        let login = [(0.1, ToServer, 480), (0.2, ToClient, 1000)];
+        // Until when each client talks over DTLS that was up before; when a tunnel opens, after how many questions.
+        let found = |talks: &[f64], opens: f64, questions: usize| {
+            let mut told = Told::new();
+            for until in talks {
+                told.late_dtls_at((1, GATEWAY), &[(1.0, ToServer), (1.1, ToClient), (*until, ToServer)]);
+            }
+            let asked = (0..questions).flat_map(|n| login.map(|(at, way, len)| (opens + at + n as f64, way, len)));
+            told.tls((1, GATEWAY), 1, (opens, opens + 60.0), &asked.collect::<Vec<_>>());
+            told.dtls((1, GATEWAY), (opens + 5.0, opens + 60.0), &[opens + 6.0]);
+            told.sessions().iter().map(|s| (s.connections.len(), s.dtls.len())).collect::<Vec<_>>()
+        };
+        assert_eq!(found(&[5.0], 30.0, 1), [(1, 2)], "it comes back");
+        assert_eq!(found(&[5.0], 30.0, 3), [(0, 1), (1, 1)], "somebody logs in");
+        assert_eq!(found(&[60.0], 30.0, 1), [(0, 1), (1, 1)], "who talks on has another tunnel");
+        assert_eq!(found(&[5.0], 500.0, 1), [(0, 1), (1, 1)], "long after");
+        assert_eq!(found(&[5.0, 25.0], 30.0, 1).iter().map(|s| s.1).sum::<usize>(), 3, "one of two");
+        assert_eq!(found(&[5.0, 25.0], 30.0, 1).len(), 2);
+    }
+
+    #[test]
     fn what_carries_more_than_any_login_is_no_login_of_the_tunnel_that_replaces_it() {
         let roles = |records: u32| {
             let mut told = Told::new();
