@@ -436,6 +436,7 @@ impl Run<'_> {
                 point.saw_fragments |= protocols.fragments;
                 point.saw_bare_tcp |= protocols.bare_tcp;
                 point.saw_beyond_tcp |= protocols.beyond_tcp;
+                point.saw_portless |= protocols.portless;
                 point.common_ends.keep(protocols.ends);
             }
         }

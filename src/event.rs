@@ -476,8 +476,10 @@ pub struct Lapse {
     pub first: (Timestamp, FrameRef),
     /// When something came back.
     pub until: Timestamp,
-    /// Small segments sent again.
+    /// Segments sent again, from the first small one on; or large ones alone.
     pub resent: u8,
+    /// They were large ones of one size, of which one was acknowledged in the end.
+    pub is_large: bool,
 }
 
 impl Lapse {

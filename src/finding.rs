@@ -367,6 +367,9 @@ impl Case<'_> {
     pub fn without_login(&self) -> &'static str {
         match self.partly_seen(true, false, |point| point.tcp == TcpSeen::OneWay) {
             Some(_) => "with or without a login (one direction alone does not tell)",
+            None if self.session.tunnels().any(Connection::is_unread) => {
+                "with or without a login (frames are cut too short to tell)"
+            }
             None => "without a login",
         }
     }

@@ -3,11 +3,14 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test says what is wrong by panicking")]
 
 use acpcap::analysis::{self, Options, Source};
+use acpcap::capture::Item;
+use acpcap::capture::reader::{Limits, Reader};
 use acpcap::decrypt::Keyring;
 use acpcap::report::{Answer, Report, Severity, csv, md, note, text};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::fs::{self, File};
+use std::io::Cursor;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
@@ -142,6 +145,42 @@ fn every_case_gets_its_verdict() {
         }
     }
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+/// A capture of the client, as it is with that snap length: a pcap of Ethernet.
+fn cut_to(snap: usize, case: &str) -> Vec<u8> {
+    let input = Box::new(File::open(captures().join(case).join("client.pcapng")).unwrap());
+    let mut file = [0xa1b2_3c4d, 0x0004_0002, 0, 0, snap as u32, 1].map(u32::to_le_bytes).concat();
+    let mut reader = Reader::new(case, input, Limits::default()).unwrap();
+    let read = reader.for_each(|item| {
+        if let Item::Frame(frame) = item {
+            let (nanos, kept) = (frame.at.nanos(), frame.data.len().min(snap));
+            let time = [nanos / 1_000_000_000, nanos % 1_000_000_000].map(|part| part as u32);
+            file.extend([time[0], time[1], kept as u32, frame.original_len].map(u32::to_le_bytes).concat());
+            file.extend(frame.data.iter().take(kept));
+        }
+        ControlFlow::Continue(())
+    });
+    read.unwrap();
+    file
+}
+
+#[test]
+fn where_frames_are_cut_too_short_to_read_tls_its_connections_are_followed() {
+    for (case, stream, cause) in [("asa-anyconnect", 1, Some("mtu")), ("asa-dtls-stalls-after-hvr", 0, None)] {
+        let input = Box::new(Cursor::new(cut_to(68, case)));
+        let source = Source { path: "client.pcap".to_owned(), vantage: None, input, continues: false };
+        let outcome =
+            analysis::analyze([Ok(source)].into_iter(), &Options::default(), &mut |_| ControlFlow::Continue(()));
+        let [session] = &outcome.report.sessions[..] else { panic!("{case}: {:?}", outcome.report.sessions) };
+        let known = format!("(tcp.stream {stream}), whose frames are cut too short to read the TLS");
+        assert!(session.identified_by.ends_with(&known), "{case}: {}", session.identified_by);
+        assert_eq!(session.reconnects.first().map(|reconnect| reconnect.cause.as_str()), cause, "{case}");
+        let mut page = Vec::new();
+        text::render(&outcome.report, text::Look::default(), &mut page).unwrap();
+        let page = String::from_utf8(page).unwrap();
+        assert!(page.contains("DTLS 0.9 (0x0100)") && !page.contains("0x0000"), "{case}: {page}");
+    }
 }
 
 #[test]

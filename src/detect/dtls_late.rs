@@ -81,6 +81,11 @@ impl<'a> Late<'a> {
         let client = case.at(Vantage::Client).into_iter().find(|point| hellos.contains_key(point));
         let near = client.or_else(|| hellos.keys().next().copied())?;
         let first = early().filter(|j| j.view.point == near).map(|j| j.facts.first).min()?;
+        // On a tunnel that began before the capture it had been up already, and died.
+        let is_before = |flow: &DtlsFlow| flow.was_up() && flow.start() <= first;
+        if episode.tunnel.is_none() && case.session.dtls.iter().any(is_before) {
+            return None;
+        }
         let ended = early().filter(|j| matches!(j.outcome, AttemptOutcome::Alert(..)));
         let alert = ended.filter_map(|j| j.facts.alert()).min_by_key(|(at, ..)| *at);
         let alert = alert.map(|(_, frame, _, alert)| (frame, alert));

@@ -6,6 +6,7 @@ use crate::finding::{
     BothWays, Case, Detector, Evidence, Filter, Finding, Grade, Outcome, RuledOut, Severity, Wanted, are, count,
     elapsed,
 };
+use crate::session::coverage::{Sight, hides};
 use crate::session::facts::{FlowFacts, Pace, Rate, Run, Sequence};
 use crate::session::stuck::{is_swallowed_over_dtls, stuck_toward_client};
 use crate::session::{Basis, Channel};
@@ -96,7 +97,8 @@ impl<'a> Loss<'a> {
         let place = || case.place(view.point);
         let doubt = match gap.filter(|_| is_gap) {
             Some(gap) => Some(format!("the capture itself has a gap at {}: {gap}", place())),
-            None => doubt((total, of_other), direction.reverse(), at_receiver.then_some(place)),
+            None => doubt((total, of_other), direction.reverse(), at_receiver.then_some(place))
+                .or_else(|| unseen_pieces(case, view, direction, total)),
         };
         let total = if is_gap { all } else { total };
         let loss = Loss { view, direction, sequence: judged, total, at_receiver, by_size: None, doubt };
@@ -309,6 +311,24 @@ fn doubt(
             judged.share() * 100.0
         )
     })
+}
+
+/// What is missing may have come in IP fragments of which a capture shows the first alone: the later ones name no port.
+fn unseen_pieces(case: &Case<'_>, view: &FlowFacts, direction: Direction, total: Rate) -> Option<String> {
+    let (client, server) = view.opened.endpoints().addresses();
+    let sender = if direction == Direction::ToClient { server } else { client };
+    let here = case.session.beside().incomplete.iter().filter(|(point, _)| *point == view.point);
+    let datagrams: u32 = here.filter(|(_, some)| some.src == sender).map(|(_, some)| some.datagrams).sum();
+    let rest = Rate { missing: total.missing.saturating_sub(datagrams), ..total };
+    if datagrams == 0 || is_lossy(rest, direction) {
+        return None;
+    }
+    let why = hides(case.point(view.point)?, Sight::Fragments { v6: sender.is_ipv6() }, datagrams)?;
+    Some(format!(
+        "of {} some IP fragments came to {}, and whether the others did cannot be told: {why}",
+        count(u64::from(datagrams), "datagram"),
+        case.place(view.point)
+    ))
 }
 
 /// How long a client searches for the path MTU (openconnect: 10 s), seconds.

@@ -6,7 +6,7 @@ use crate::finding::{
     BothWays, Case, Detector, Evidence, Finding, Grade, Outcome, Severity, Wanted, count, frame_filters,
 };
 use crate::session::facts::IcmpFacts;
-use crate::session::heed::{Heed, Ignored, heed};
+use crate::session::heed::{AGAIN, Heed, Ignored, heed};
 use crate::session::limits::SMALLEST_V6;
 use crate::session::{Channel, Icmp};
 
@@ -32,7 +32,8 @@ bytes does, costs users speed only.
 A UDP sender that searches for the path MTU, as QUIC and openconnect's DTLS do, may go on with probes above it (RFC 8899 §4.6): no \
 size more than six times in a search, never a larger one after a smaller, while packets that fit go on behind them. They are no \
 more than a tenth of those, or their sizes fall. A search by halves goes up and down: four sizes or more within 12 seconds, hardly \
-one of them twice but for the last.",
+one of them twice but for the last. Where the capture ends within 30 seconds of what may be such a search, that cannot be told, \
+unless its sender had sent more above the MTU than below and nothing else afterwards.",
     confidence: &[USELESS, SEVERAL, ONE],
     remedy: &[
         "find the firewall between this capture point and the sender that drops ICMP 3/4, and let it pass",
@@ -50,11 +51,13 @@ fn check(case: &Case<'_>) -> Outcome {
         return unseen(case).unwrap_or(Outcome::clear("none came"));
     }
     let (mut worst, mut probes, mut guessed): (Option<Ignored<'_>>, bool, Option<&Icmp>) = (None, false, None);
+    let mut soon = None;
     for icmp in came.iter().copied() {
-        match heed(session, icmp) {
+        match heed(session, icmp, case.point(icmp.facts.point)) {
             Heed::Smaller => {}
             Heed::Guessed => guessed = guessed.or(Some(icmp)),
             Heed::Probes => probes = true,
+            Heed::TooSoon { after, seconds } => soon = Some((icmp, after, seconds)),
             Heed::Ignored(ignored) => {
                 worst = worst.into_iter().chain([ignored]).max_by_key(|i| i.after);
             }
@@ -64,6 +67,9 @@ fn check(case: &Case<'_>) -> Outcome {
         // Of IPv6 in a tunnel below 1280 another detector tells.
         if let Some(icmp) = guessed.filter(|icmp| !icmp.facts.error.v6) {
             return Outcome::Found(Box::new(useless(icmp)));
+        }
+        if let Some((icmp, after, seconds)) = soon {
+            return too_soon(&icmp.facts, after, seconds);
         }
         let total: u32 = came.iter().map(|i| i.facts.count).sum();
         let followed = if probes {
@@ -82,6 +88,22 @@ fn check(case: &Case<'_>) -> Outcome {
         found.severity = Severity::High;
     }
     Outcome::Found(Box::new(found))
+}
+
+/// What followed may be a search for the path MTU, and the capture ends before it would have shown that.
+fn too_soon(icmp: &IcmpFacts, after: u32, seconds: f64) -> Outcome {
+    let why = format!(
+        "{} above MTU {} followed the message from {}, as a UDP sender sends them too that searches for it, and the capture ends {seconds:.1} s \
+         after the message; one that goes on for {AGAIN:.0} s after the last of them tells",
+        count(u64::from(after), "packet"),
+        mtus(icmp),
+        icmp.sender,
+    );
+    Outcome::unsettled(
+        why,
+        None,
+        "Fragmentation Needed came, and the capture ends before it shows what its receiver makes of it",
+    )
 }
 
 /// The message names no MTU that its receiver could use. Costly at least: it has to guess.

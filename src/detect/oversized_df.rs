@@ -6,7 +6,7 @@ use crate::finding::{
     BothWays, Case, Detector, Evidence, Finding, Grade, Outcome, RuledOut, Severity, Wanted, count, elapsed,
     frame_filters,
 };
-use crate::session::heed::is_ignored;
+use crate::session::heed::is_heeded;
 use crate::session::stuck::{
     StuckUpload, largest_inside, largest_passed_to_client, lost_behind_gateway, may_have_left, standstill,
     stuck_beside_passing, stuck_beyond, stuck_toward_client, stuck_uploads, taken_in_vain,
@@ -336,10 +336,16 @@ fn absent(case: &Case<'_>) -> Outcome {
         );
     }
     if let Some(still) = standstill(session) {
+        let but = match still.is_deaf {
+            true => {
+                "but the client said again and again what its server had acknowledged: nothing small reached it either, and"
+            }
+            false => "but as large ones had passed before, and nothing is seen to pass meanwhile:",
+        };
         return Outcome::cannot_tell(
             format!(
-                "packets of {} B toward the client got stuck from {:.1} s on, but as large ones had passed before, and nothing is \
-                 seen to pass meanwhile: the tunnel itself may have stood still, which only the outer path shows",
+                "packets of {} B toward the client got stuck from {:.1} s on, {but} the tunnel itself may have stood still, which only \
+                 the outer path shows",
                 still.ip_len,
                 still.since.seconds_since(session.start)
             ),
@@ -468,10 +474,16 @@ fn summary(case: &Case<'_>, session: &Session, over: &Oversized, limit: Option<&
         });
     } else if over.frag_needed > 0 {
         let told = count(u64::from(over.frag_needed), "ICMP Fragmentation Needed message");
-        text.push_str(&match is_ignored(session, over.point, over.channel == Channel::Inner) {
-            true => format!(". {told} came and changed nothing (frag-needed-ignored)"),
-            false => format!(". {told} told the sender, which then sent smaller packets"),
-        });
+        let point = case.point(over.point);
+        text.push_str(
+            &match point.map_or(Some(true), |point| is_heeded(session, point, over.channel == Channel::Inner)) {
+                Some(false) => format!(". {told} came and changed nothing (frag-needed-ignored)"),
+                Some(true) => format!(". {told} told the sender, which then sent smaller packets"),
+                None => format!(
+                    ". {told} came; whether the sender then sent smaller packets the capture is too short to show"
+                ),
+            },
+        );
     } else if over.delivered == over.total() {
         text.push_str(". All of them got through all the same");
     }

@@ -70,7 +70,9 @@ fn check(case: &Case<'_>) -> Outcome {
     if let Some(seam) = session.reconnects.iter().find(|r| r.cause == Cause::Mtu) {
         return Outcome::Found(Box::new(finding(case, seam)));
     }
-    if session.reconnects.iter().any(Reconnect::may_be_for_mtu) {
+    if session.reconnects.iter().any(Reconnect::may_be_for_mtu)
+        || session.dtls_of_before().is_some_and(|flow| !flow.worked())
+    {
         return Outcome::cannot_tell(
             "a tunnel was replaced whose beginning or end was not captured; whether it had lived a minute is not known",
             Some(Wanted {
@@ -117,6 +119,9 @@ fn granted(session: &Session, connection: usize) -> Option<&TunnelAnswer> {
 }
 
 fn no_reconnect(session: &Session) -> String {
+    if session.dtls_of_before().is_some() {
+        return "DTLS had carried the tunnel that was replaced: there was nothing to lower".to_owned();
+    }
     let lived = session.tunnels().map(|t| t.end().seconds_since(t.start())).fold(0.0, f64::max);
     if lived < 65.0 {
         format!("no reconnect in the {lived:.1} s the tunnel was seen")
@@ -135,11 +140,8 @@ fn finding(case: &Case<'_>, seam: &Reconnect) -> Finding {
     if let Some(since) = seam.since_hello {
         summary.push_str(&format!(", {since:.1} s after the first unanswered ClientHello"));
     }
-    summary.push_str(&if seam.gap >= 0.0 {
-        format!("; a new one opened {} later without a login", elapsed(seam.gap))
-    } else {
-        "; a new one opened without a login".to_owned()
-    });
+    let later = if seam.gap >= 0.0 { format!(" {} later", elapsed(seam.gap)) } else { String::new() };
+    summary.push_str(&format!("; a new one opened{later} {}", case.without_login()));
     if let Some(InnerMss { before: (before, _), after: (after, _), .. }) = seam.inner_mss {
         summary.push_str(&format!(
             ". Inner SYN MSS {before} before, {after} after: the adapter's MTU fell by {}",

@@ -78,6 +78,8 @@ pub struct Protocols {
     pub bare_tcp: bool,
     /// Frames of anything but TCP.
     pub beyond_tcp: bool,
+    /// Frames without ports other than ICMP, which no filter by port lets pass.
+    pub portless: bool,
     /// What all its packets have in common.
     pub ends: CommonEnds,
 }
@@ -85,6 +87,7 @@ pub struct Protocols {
 impl Protocols {
     fn note(&mut self, packet: &Packet<'_>) {
         self.fragments |= packet.fragments > 0;
+        self.portless |= packet.fragments > 0;
         self.ends.note(packet.ip.src, packet.ip.dst);
         self.beyond_tcp |= !matches!(packet.transport, Transport::Tcp(_));
         match packet.transport {
@@ -264,7 +267,7 @@ impl Dissector {
         if let Err(reason) = decoded {
             // A filter by host or for TCP lets no ARP or LLDP pass.
             if matches!(reason, Undecoded::NotIp | Undecoded::EtherType(_)) {
-                (seen.ends, seen.beyond_tcp) = (CommonEnds::NONE, true);
+                (seen.ends, seen.beyond_tcp, seen.portless) = (CommonEnds::NONE, true, true);
             }
             *self.losses.undecoded.entry(reason).or_default() += 1;
         }

@@ -353,7 +353,7 @@ fn attempts(case: &Case<'_>) -> Vec<DtlsAttempt> {
                     stream: view.opened.stream,
                     capture,
                     vantage: word(case, view.point),
-                    version: facts.spoken().to_string(),
+                    version: facts.spoken().map_or(String::new(), |version| version.to_string()),
                     session_id: facts.session_id.to_string(),
                     cipher: facts.suite.or(offered).map(|s| s.to_string()),
                     client_hellos: facts.hellos,

@@ -398,7 +398,7 @@ pub struct DtlsAttempt {
     pub capture: u16,
     /// Vantage it was seen from.
     pub vantage: String,
-    /// Record version of the first ClientHello, as text.
+    /// Version agreed, or else offered, as text; empty where the snap length cut it off.
     pub version: String,
     /// ClientHello session id in hex (the X-DTLS-Session-ID or X-DTLS-App-ID); empty when none.
     pub session_id: String,

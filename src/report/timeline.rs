@@ -3,12 +3,12 @@
 use super::TimelineEntry;
 use super::build::rfc3339;
 use super::inside::answer_words;
-use crate::event::{Direction, FrameRef, PointId, Protocol, Timestamp};
+use crate::event::{Direction, FrameRef, Opened, PointId, Protocol, Timestamp};
 use crate::finding::{Case, count};
 use crate::session::attempt::icmp_words;
 use crate::session::beside::TurnedAway;
 use crate::session::facts::{AttemptFacts, FlowFacts, Packets, Stretches};
-use crate::session::{Connection, Point, Role, Session};
+use crate::session::{Connection, DtlsFlow, Point, Role, Session};
 
 /// Lines kept per session.
 pub const MAX_ENTRIES: usize = 200;
@@ -93,7 +93,7 @@ fn line(view: &FlowFacts, at: Timestamp, frame: FrameRef, kind: &'static str, te
 }
 
 fn outer(case: &Case<'_>, lines: &mut Vec<Line>) {
-    let mut tunnels = 0;
+    let mut tunnels = usize::from(case.session.dtls_of_before().is_some());
     for connection in &case.session.connections {
         // One view tells the story; the others only matter where they differ, which DTLS and inner lines show.
         let view = connection.best();
@@ -204,6 +204,16 @@ fn stretches(view: &FlowFacts, stretches: &Stretches, channel: &str, lines: &mut
 }
 
 fn dtls(case: &Case<'_>, lines: &mut Vec<Line>) {
+    if let Some(view) = case.session.dtls_of_before().map(DtlsFlow::best) {
+        let Opened { first, first_frame, .. } = view.opened;
+        lines.push(line(
+            view,
+            first,
+            first_frame,
+            "connection",
+            "DTLS of a tunnel begun before the capture".to_owned(),
+        ));
+    }
     for flow in &case.session.dtls {
         for (view, attempt) in flow.attempts() {
             handshake(view, attempt, lines);
@@ -249,7 +259,8 @@ fn handshake(view: &FlowFacts, attempt: &AttemptFacts, lines: &mut Vec<Line>) {
     }
     let Some((frame, at)) = attempt.hello_frames().next() else { return };
     let port = view.opened.endpoints().server.port();
-    let hello = line(view, at, frame, "dtls", format!("DTLS ClientHello to udp/{port}, {}", attempt.spoken()));
+    let version = attempt.spoken().map_or(String::new(), |version| format!(", {version}"));
+    let hello = line(view, at, frame, "dtls", format!("DTLS ClientHello to udp/{port}{version}"));
     lines.push(hello.times(u64::from(attempt.hellos), attempt.last()));
 }
 
@@ -273,18 +284,18 @@ fn inner(case: &Case<'_>, lines: &mut Vec<Line>) {
         let total = over.total();
         let sizes: Vec<String> = over.sizes.keys().rev().take(2).map(|s| format!("{s} B")).collect();
         let fate = if over.stuck_to_client > 0 && over.to_client() > 0 { ", never delivered" } else { "" };
+        let channel = over.channel.word();
+        let which = match total {
+            1 => format!("one {channel} packet"),
+            _ => format!("first of {}", count(total, &format!("{channel} packet"))),
+        };
         lines.push(Line {
             at,
             frame,
             point: over.point,
             stream: String::new(),
             kind: "oversized",
-            text: format!(
-                "first of {} with DF, {} above {} B{fate}",
-                count(total, &format!("{} packet", over.channel.word())),
-                sizes.join(", "),
-                over.limit
-            ),
+            text: format!("{which} with DF, {} above {} B{fate}", sizes.join(", "), over.limit),
             count: total,
             until: Some(over.last),
         });

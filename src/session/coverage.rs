@@ -34,12 +34,16 @@ pub fn hides(point: &Point, sight: Sight, times: u32) -> Option<String> {
     keeps_out(point, sight, times).or_else(|| cuts(point).filter(|_| matches!(sight, Sight::Udp(_))))
 }
 
-/// Why DTLS may not be known there for what it is.
-fn cuts(point: &Point) -> Option<String> {
+/// Are frames cut there so short that hellos may not be known for what they are?
+pub(super) fn cuts_hellos(point: &Point) -> bool {
     /// A frame of Ethernet, IPv6 and UDP with the DTLS headers and a hello's random fits into so many bytes.
     const READABLE: u32 = 160;
-    let is_cut = point.cut > 0 && point.cut_to < READABLE;
-    is_cut.then(|| format!("frames on {} are cut to {} bytes", point.name, point.cut_to))
+    point.cut > 0 && point.cut_to < READABLE
+}
+
+/// Why DTLS may not be known there for what it is.
+fn cuts(point: &Point) -> Option<String> {
+    cuts_hellos(point).then(|| format!("frames on {} are cut to {} bytes", point.name, point.cut_to))
 }
 
 /// Why that point may have missed it, whether it would have been known for what it is or not.
@@ -84,6 +88,12 @@ pub fn keeps_out(point: &Point, sight: Sight, times: u32) -> Option<String> {
         && let Some(why) = may_be_picked(point, to)
     {
         return Some(why);
+    }
+    if matches!(sight, Sight::Fragments { .. }) && !point.tells_filter && !point.saw_portless {
+        return Some(format!(
+            "{name} shows nothing without ports but ICMP, and its file does not tell the capture filter: one by port keeps later IP \
+             fragments out"
+        ));
     }
     if matches!(sight, Sight::Udp(_)) {
         let unknown = !point.tells_filter && !point.saw_udp;
@@ -284,6 +294,15 @@ mod tests {
         let mut chatter = point(&one_client, true);
         chatter.common_ends.keep(CommonEnds::NONE);
         assert!(hides(&chatter, icmp, 1).is_none(), "others show too");
+    }
+
+    #[test]
+    fn a_filter_by_port_that_the_file_does_not_tell_hides_later_fragments() {
+        let sight = Sight::Fragments { v6: false };
+        let point = Point::unknown(PointId(0), 0, LinkType::ETHERNET);
+        assert!(hides(&point, sight, 9).is_some_and(|why| why.contains("does not tell the capture filter")));
+        assert!(hides(&Point { saw_portless: true, ..point.clone() }, sight, 9).is_none(), "ARP passes no such filter");
+        assert!(hides(&Point { tells_filter: true, ..point }, sight, 9).is_none(), "there was none");
     }
 
     #[test]

@@ -73,6 +73,11 @@ impl Group {
         self.views.iter().any(|view| begins_here(view))
     }
 
+    /// Are its frames cut too short to read any of its TLS?
+    pub(super) fn is_unread(&self) -> bool {
+        self.views.iter().all(|view| view.tls.is_none())
+    }
+
     /// What its ClientHello looks like.
     pub(super) fn program(&self) -> Option<u64> {
         self.views.iter().find_map(|view| program(view))

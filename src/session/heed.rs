@@ -2,8 +2,8 @@
 
 use super::facts::{FlowFacts, MAX_FRAMES, Run};
 use super::limits::useful_mtus;
-use super::{Icmp, Session};
-use crate::event::{Direction, FrameRef, PointId, Protocol, Timestamp};
+use super::{Icmp, Point, Session};
+use crate::event::{Direction, FrameRef, Protocol, Timestamp};
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
@@ -12,14 +12,20 @@ const GRACE: f64 = 0.5;
 /// A search for the path MTU sends a size no more often than this (RFC 8899 §5.1.2: three times; openconnect: six).
 const SENDINGS: u64 = 6;
 /// It begins anew only after so long, seconds (RFC 8899 §5.1.1: 600; some sooner).
-const AGAIN: f64 = 30.0;
+pub const AGAIN: f64 = 30.0;
 /// Its packets above the limit are no more than one in so many that fit, or else their sizes fall.
 const FEW: u64 = 10;
 
-/// Was one about the inner or the outer path seen there, and its receiver went on as before?
-pub fn is_ignored(session: &Session, point: PointId, inner: bool) -> bool {
-    let mut there = session.frag_needed().filter(|icmp| icmp.facts.point == point && icmp.inner == inner);
-    there.any(|icmp| matches!(heed(session, icmp), Heed::Ignored(_)))
+/// Did the receivers of those about the inner or the outer path that were seen there send smaller packets? `None` where the capture ends
+/// too soon to show it.
+pub fn is_heeded(session: &Session, point: &Point, inner: bool) -> Option<bool> {
+    let there = session.frag_needed().filter(|icmp| icmp.facts.point == point.id && icmp.inner == inner);
+    let told = there.map(|icmp| match heed(session, icmp, Some(point)) {
+        Heed::Ignored(_) => Some(false),
+        Heed::TooSoon { .. } => None,
+        Heed::Smaller | Heed::Guessed | Heed::Probes => Some(true),
+    });
+    told.min_by_key(|heeded| (*heeded != Some(false), heeded.is_some())).unwrap_or(Some(true))
 }
 
 /// What its receiver did.
@@ -30,6 +36,13 @@ pub enum Heed<'a> {
     Guessed,
     /// What it still sent above the MTU were probes, which may get lost (RFC 8899 §4.6, RFC 9000 §14.4); its data fits.
     Probes,
+    /// So may what followed within so many seconds be: of too little after it tells the capture.
+    TooSoon {
+        /// Packets above the MTU that followed.
+        after: u32,
+        /// From the first message to the end of the capture, seconds.
+        seconds: f64,
+    },
     /// It went on as before.
     Ignored(Ignored<'a>),
 }
@@ -50,24 +63,34 @@ pub struct Ignored<'a> {
     pub frames: Vec<FrameRef>,
 }
 
-/// What followed it.
-pub fn heed<'a>(session: &'a Session, icmp: &'a Icmp) -> Heed<'a> {
+/// What followed it, at that point.
+pub fn heed<'a>(session: &'a Session, icmp: &'a Icmp, point: Option<&Point>) -> Heed<'a> {
     let facts = &icmp.facts;
     let useful = useful_mtus(facts).min();
     let limit = useful.unwrap_or_else(|| facts.refused.saturating_sub(1));
     let from = facts.first.plus_seconds(GRACE);
     let follows = |run: &&Run| run.size > limit && run.last >= from;
     let above = |(flow, way): &(&'a FlowFacts, Direction)| way.of(&flow.large).iter().any(|run| follows(&run));
-    let (probing, others): (Vec<_>, Vec<_>) =
-        quoted(session, icmp).filter(above).partition(|(flow, way)| probes(flow, *way, limit));
-    let runs: Vec<&Run> =
-        others.into_iter().flat_map(|(flow, way)| way.of(&flow.large).iter()).filter(follows).collect();
-    let after: u32 = runs.iter().map(|run| late(run, from)).sum();
+    let end = point.and_then(|point| point.span).map(|(_, end)| end);
+    let (mut probing, mut soon, mut others) = (Vec::new(), Vec::new(), Vec::new());
+    for (flow, way) in quoted(session, icmp).filter(above) {
+        let list = match probes(flow, way, limit, end) {
+            Probing::Yes => &mut probing,
+            Probing::Perhaps => &mut soon,
+            Probing::No => &mut others,
+        };
+        list.extend(way.of(&flow.large).iter().filter(follows));
+    }
+    let count = |runs: &[&Run]| -> u32 { runs.iter().map(|run| late(run, from)).sum() };
+    let runs: Vec<&Run> = others;
+    let after = count(&runs);
     let last: Option<Timestamp> = runs.iter().map(|r| r.last).max();
     if after == 0 {
         let goes_on =
             || quoted(session, icmp).any(|(flow, way)| flow.last_packet(way).is_some_and(|at| at > facts.last));
-        return if !probing.is_empty() {
+        return if let Some(end) = end.filter(|_| !soon.is_empty()) {
+            Heed::TooSoon { after: count(&soon), seconds: end.seconds_since(facts.first) }
+        } else if !probing.is_empty() {
             Heed::Probes
         } else if useful.is_none() && goes_on() {
             Heed::Guessed
@@ -85,22 +108,39 @@ pub fn heed<'a>(session: &'a Session, icmp: &'a Icmp) -> Heed<'a> {
     })
 }
 
-/// Does that side of a UDP flow search for the path MTU? Its data fits and goes on; what is above the limit is little beside it, or of
-/// falling sizes, and no size comes up again and again.
-fn probes(flow: &FlowFacts, way: Direction, limit: u32) -> bool {
-    if flow.opened.protocol != Protocol::Udp {
-        return false;
-    }
+/// Does that side of a UDP flow search for the path MTU?
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Probing {
+    /// Its data fits and goes on; what is above the limit is little beside it, or of falling sizes, and no size comes up again and again.
+    Yes,
+    /// It looks so as far as the capture goes, which ends before another search would have begun.
+    Perhaps,
+    No,
+}
+
+fn probes(flow: &FlowFacts, way: Direction, limit: u32, end: Option<Timestamp>) -> Probing {
     let mut runs: Vec<&Run> = way.of(&flow.large).iter().filter(|run| run.size > limit).collect();
     runs.sort_by_key(|run| run.first);
-    let Some(last) = runs.iter().map(|run| run.last).max() else { return false };
+    let (Some(first), Some(last)) = (runs.first().map(|run| run.first), runs.iter().map(|run| run.last).max()) else {
+        return Probing::No;
+    };
     let fits = u64::from(*way.of(&flow.ended.packets)).saturating_sub(sent(&runs));
-    let goes_on = flow.last_packet(way).is_some_and(|at| at > last);
     let mut searches = runs.chunk_by(|before, run| run.first.seconds_since(before.last) < AGAIN);
     let only_fall = searches.clone().all(falls);
     let falls = only_fall && runs.iter().any(|run| runs.iter().any(|other| other.size < run.size));
     let is_little = sent(&runs) * FEW <= fits || falls && sent(&runs) <= fits;
-    goes_on && is_little && (only_fall || searches.all(|search| self::falls(search) || halves(search)))
+    let searches = only_fall || searches.all(|search| self::falls(search) || halves(search));
+    if flow.opened.protocol != Protocol::Udp || !searches {
+        return Probing::No;
+    }
+    // Since when it has sent nothing but what fits, seconds.
+    let fitting = flow.last_packet(way).map_or(0.0, |at| at.seconds_since(last));
+    if fitting > 0.0 && is_little {
+        return Probing::Yes;
+    }
+    let is_cut_off = end.is_some_and(|end| end.seconds_since(last) < AGAIN);
+    let has_turned = fitting > last.seconds_since(first);
+    if is_cut_off && (has_turned || sent(&runs) <= fits) { Probing::Perhaps } else { Probing::No }
 }
 
 fn sent(runs: &[&Run]) -> u64 {
@@ -160,10 +200,16 @@ fn quoted<'a>(session: &'a Session, icmp: &Icmp) -> impl Iterator<Item = (&'a Fl
 mod tests {
     use super::super::facts::FlowNotes;
     use super::*;
-    use crate::event::{Ended, Endpoints, FlowId, Large, Opened};
+    use crate::event::{Ended, Endpoints, FlowId, Large, Opened, PointId};
 
-    /// Is that a search? Seconds, sizes and sendings of what is above 1406 bytes; packets of the side altogether; its last moment.
+    /// Is that a search? Seconds, sizes and sendings of what is above 1406 bytes; packets of the side altogether; its last moment. The
+    /// capture goes on for long.
     fn is_search(protocol: Protocol, above: &[(f64, u32, u32)], packets: u32, last: f64) -> bool {
+        probing(protocol, above, packets, (last, 2000.0)) == Probing::Yes
+    }
+
+    /// The same in a capture that ends at the second moment.
+    fn probing(protocol: Protocol, above: &[(f64, u32, u32)], packets: u32, (last, end): (f64, f64)) -> Probing {
         let ends = Endpoints { client: ([192, 0, 2, 1], 5000).into(), server: ([192, 0, 2, 2], 443).into() };
         let at = |seconds: f64| Timestamp::default().plus_seconds(seconds);
         let mut notes = FlowNotes::new(PointId(0));
@@ -176,7 +222,7 @@ mod tests {
         let ended =
             Ended { packets: [5, packets], last_by_direction: [Some(at(0.0)), Some(at(last))], ..Ended::default() };
         let flow = notes.take(FlowId(0), Opened::bare(protocol, ends, at(0.0)), ended);
-        probes(&flow, Direction::ToClient, 1406)
+        probes(&flow, Direction::ToClient, 1406, Some(at(end)))
     }
 
     #[test]
@@ -198,5 +244,18 @@ mod tests {
         assert!(!is_search(Protocol::Udp, &[&halves[..], &[(20.0, 1440, 1)]].concat(), 300, 30.0), "for too long");
         let data = halves.map(|(at, size, _)| (at, size, 4));
         assert!(!is_search(Protocol::Udp, &data, 1000, 30.0), "the same sizes again and again");
+    }
+
+    #[test]
+    fn what_may_be_a_search_is_settled_by_a_longer_capture() {
+        let udp = |above: &[(f64, u32, u32)], packets, last, end| probing(Protocol::Udp, above, packets, (last, end));
+        let sizes = [(5.0, 1418, 3), (7.0, 1410, 1)];
+        assert_eq!(udp(&sizes, 24, 7.0, 7.0), Probing::Perhaps, "beside more that fits, as far as it was captured");
+        assert_eq!(udp(&sizes, 24, 7.0, 40.0), Probing::No, "nothing that fits follows");
+        assert_eq!(udp(&sizes, 6, 7.0, 7.0), Probing::No, "hardly anything fits");
+        assert_eq!(udp(&sizes, 6, 12.0, 12.0), Probing::Perhaps, "but longer than before nothing else was sent");
+        assert_eq!(udp(&sizes, 6, 12.0, 40.0), Probing::No);
+        assert_eq!(udp(&[(5.0, 1418, 7)], 100, 5.6, 5.6), Probing::No, "the same data again and again");
+        assert_eq!(probing(Protocol::Tcp, &sizes, 24, (7.0, 7.0)), Probing::No);
     }
 }

@@ -1,6 +1,7 @@
 //! Flows to sessions: connections of one client to one gateway are parents, tunnels, DTLS attempts and reconnects of sessions.
 //! Without keys this is graded, and says so where it guesses (the rules are in `docs/protocol.md`).
 
+use super::coverage::cuts_hellos;
 use super::facts::{FlowFacts, TlsFacts, View};
 use super::group::{Group, MOST_CANDIDATES, Pair, begins_here, group, late, program};
 use super::owners::{LOGIN_AFTER, Owners, last_over_dtls, owners};
@@ -8,8 +9,9 @@ use super::proof::{Beside, Proof};
 use super::reconnect::MINUTE;
 use super::replaced;
 use super::shape::{Shape, asks_again, converses, exchanges};
+use super::unrecognised::HTTPS;
 use super::{Confidence, Connection, DtlsFlow, Entry, Point, Role, Session, attempt};
-use crate::event::{Direction, PointId, Timestamp, Token};
+use crate::event::{Direction, PointId, Protocol, Timestamp, Token};
 use crate::maps::{HashMap, HashSet};
 use std::collections::{BTreeMap, BTreeSet};
 use std::iter::Peekable;
@@ -65,7 +67,8 @@ pub(super) fn is_late_talk(flow: &FlowFacts) -> bool {
 pub fn sessions(flows: Vec<View>, points: &[Point]) -> Joined {
     let (outer, mut others): (Vec<_>, Vec<_>) = flows.into_iter().partition(|flow| may_be_outer(flow));
     let (dtls, tls): (Vec<_>, Vec<_>) = outer.into_iter().partition(|f| f.dtls.is_some());
-    let tls = without_readdressed(tls, &mut others);
+    let mut tls = without_readdressed(tls, &mut others);
+    tls.extend(take_unread(&tls, &dtls, &mut others, points));
     // Pairs in order of appearance: what they showed then lies in memory in the order in which it is asked for.
     let mut places: HashMap<Pair, usize> = HashMap::default();
     let mut tls = by_pair(group(tls, points), &mut places);
@@ -116,6 +119,26 @@ fn without_readdressed(tls: Vec<View>, others: &mut Vec<View>) -> Vec<View> {
     let (readdressed, own): (Vec<View>, Vec<View>) = tls.into_iter().partition(goes_on);
     others.extend(readdressed);
     own
+}
+
+/// Takes the TCP connections beside DTLS that only AnyConnect speaks, to whose server no TLS shows because frames are cut too short.
+fn take_unread(tls: &[View], dtls: &[View], others: &mut Vec<View>, points: &[Point]) -> Vec<View> {
+    if !points.iter().any(cuts_hellos) {
+        return Vec::new();
+    }
+    let ends = |flow: &View| flow.opened.endpoints();
+    let read: HashSet<Pair> = tls.iter().map(|flow| ends(flow).addresses()).collect();
+    let proven = dtls.iter().filter(|flow| is_unmistakable(flow) && !read.contains(&ends(flow).addresses()));
+    let ports = proven.flat_map(|flow| [ends(flow).server.port(), HTTPS].map(|port| (ends(flow).addresses(), port)));
+    let ports: HashSet<(Pair, u16)> = ports.collect();
+    let is_one = |flow: &View| {
+        flow.opened.protocol == Protocol::Tcp
+            && points.get(usize::from(flow.point.0)).is_some_and(cuts_hellos)
+            && ports.contains(&(ends(flow).addresses(), ends(flow).server.port()))
+    };
+    let (unread, rest): (Vec<View>, Vec<View>) = std::mem::take(others).into_iter().partition(is_one);
+    *others = rest;
+    unread
 }
 
 /// Nobody types a password this fast, seconds.
@@ -283,6 +306,7 @@ fn pair_sessions(mut connections: Vec<Group>, mut dtls: Vec<Group>, others: &mut
         }
     }
     replaced::mark(&connections, &mut shapes, &mut is_tunnel);
+    mark_unread(&connections, &mut is_tunnel);
     if dtls.is_empty() && !is_tunnel.contains(&true) {
         others.extend(connections.into_iter().flat_map(|g| g.views));
         return Vec::new();
@@ -291,11 +315,14 @@ fn pair_sessions(mut connections: Vec<Group>, mut dtls: Vec<Group>, others: &mut
         *tunnel |= shape.may_be_cstp() && group.end().seconds_since(group.start) >= FETCHED && may_be(group);
     }
     let (mut drafts, homes) = chain(&connections, &is_tunnel, &last_over_dtls(&connections, &dtls, &owners));
+    adopt_parents(&mut drafts, &connections, &is_tunnel);
+    let resumed = resumed(&drafts, &connections, &dtls, &owners);
     let mut by_id: BTreeMap<&[u8], usize> = BTreeMap::new();
     for (i, ((owner, note), flow)) in owners.iter().zip(notes).zip(&dtls).enumerate() {
         let home = owner.and_then(|owner| *homes.get(owner)?);
         // Without a tunnel: the draft that already holds a DTLS flow with the same session id.
         let home = home.or_else(|| flow.session_ids().find_map(|id| by_id.get(id).copied()));
+        let home = home.or_else(|| resumed.get(&i).copied());
         let home = home.unwrap_or_else(|| {
             drafts.push(Draft::default());
             drafts.len() - 1
@@ -309,8 +336,19 @@ fn pair_sessions(mut connections: Vec<Group>, mut dtls: Vec<Group>, others: &mut
             draft.ambiguities.extend(note);
         }
     }
-    adopt_parents(&mut drafts, &connections, &is_tunnel);
     build(pair, drafts, connections, dtls, &shapes, others)
+}
+
+/// Of connections whose TLS cannot be read those are tunnels as well that open as a tunnel is closed, and last longer than a login.
+fn mark_unread(connections: &[Group], is_tunnel: &mut [bool]) {
+    let mut closed: Option<Timestamp> = None;
+    for (group, tunnel) in connections.iter().zip(is_tunnel) {
+        let follows = closed.is_some_and(|at| group.start.seconds_since(at).abs() <= REPLACED);
+        *tunnel |= follows && group.is_unread() && group.end().seconds_since(group.start) >= KNOWN_TUNNEL;
+        if *tunnel {
+            closed = group.closed();
+        }
+    }
 }
 
 /// Chains tunnel connections into sessions: a new one continues the last one that is dead by then. With the draft of each connection
@@ -486,6 +524,40 @@ fn adopt_parents(drafts: &mut [Draft], connections: &[Group], is_tunnel: &[bool]
     }
 }
 
+/// The drafts in which clients go on whose DTLS was up before the capture, by that DTLS, where their TLS connection of that time does not
+/// show: they open a new tunnel, without a login, and say nothing more over the old DTLS.
+fn resumed(drafts: &[Draft], connections: &[Group], dtls: &[Group], owners: &[Option<usize>]) -> HashMap<usize, usize> {
+    let said = |flow: &Group| {
+        let last = |view: &View| Direction::ToServer.of(&view.dtls.as_ref()?.last()).map(|(at, _)| at);
+        flow.views.iter().filter_map(last).max()
+    };
+    let is_one = |flow: &Group| flow.views.iter().all(|view| late(view));
+    let orphans = dtls.iter().enumerate().zip(owners).filter(|((_, flow), owner)| owner.is_none() && is_one(flow));
+    let mut orphans: Vec<(Timestamp, usize)> = orphans.filter_map(|((i, flow), _)| Some((said(flow)?, i))).collect();
+    if orphans.is_empty() {
+        return HashMap::default();
+    }
+    let first = |draft: &Draft| draft.tunnels.first().and_then(|tunnel| connections.get(*tunnel));
+    let is_reconnect = |group: &&Group| group.begins_here() && group.exchanges() <= 1;
+    let mut free: BTreeSet<(Timestamp, usize)> = drafts
+        .iter()
+        .enumerate()
+        .filter(|(_, draft)| draft.parents.is_empty())
+        .filter_map(|(home, draft)| Some((alive_from(first(draft).filter(is_reconnect)?), home)))
+        .collect();
+    // Of several clients at one address who fell silent last has come back first.
+    orphans.sort_unstable();
+    let mut homes = HashMap::default();
+    for (last, flow) in orphans.into_iter().rev() {
+        let next = free.range((last, 0)..(last.plus_seconds(RECONNECT_WITHIN), 0)).next().copied();
+        if let Some(place @ (_, home)) = next {
+            free.remove(&place);
+            homes.insert(flow, home);
+        }
+    }
+    homes
+}
+
 /// Drafts become sessions; what is in none of them stays with the others.
 fn build(
     (client, gateway): Pair,
@@ -524,7 +596,7 @@ fn build(
             false if cstp.is_none() && flows.is_empty() && draft.tunnels.iter().any(is_replaced) => {
                 (Proof::Replaced, Confidence::Low)
             }
-            false => identify(&flows, !all.is_empty(), cstp),
+            false => identify(&flows, all.iter().find(|c| c.role.is_tunnel()).or(all.first()), cstp),
         };
         let starts = all.iter().map(Connection::start).chain(flows.iter().map(DtlsFlow::start));
         let ends = all.iter().map(Connection::end).chain(flows.iter().map(DtlsFlow::end));
@@ -548,17 +620,20 @@ fn build(
     sessions
 }
 
-/// What says that this is AnyConnect; `cstp` tells of tunnels known by their shape whether all of them are CBC.
-fn identify(dtls: &[DtlsFlow], has_tls: bool, cstp: Option<bool>) -> (Proof, Confidence) {
+/// What says that this is AnyConnect, beside that TLS connection; `cstp` tells of tunnels known by their shape whether all of them are CBC.
+fn identify(dtls: &[DtlsFlow], tls: Option<&Connection>, cstp: Option<bool>) -> (Proof, Confidence) {
     let prints = dtls.iter().flat_map(DtlsFlow::attempts).filter_map(|(_, a)| attempt::fingerprint(a));
     let print = prints.reduce(|a, b| if b.1 > a.1 { b } else { a });
-    match (print, has_tls, cstp) {
-        (Some((print, _)), true, Some(_)) => (Proof::Dtls(print, Beside::Tunnel), Confidence::High),
-        (Some((print, sure)), true, None) => (Proof::Dtls(print, Beside::Tls), sure),
-        (Some((print, _)), false, _) => (Proof::Dtls(print, Beside::Nothing), Confidence::Medium),
+    match (print, tls, cstp) {
+        (Some((print, _)), Some(_), Some(_)) => (Proof::Dtls(print, Beside::Tunnel), Confidence::High),
+        (Some((print, _)), Some(tls), None) if tls.is_unread() => {
+            (Proof::Dtls(print, Beside::Unread(tls.best().opened.stream)), Confidence::Medium)
+        }
+        (Some((print, sure)), Some(_), None) => (Proof::Dtls(print, Beside::Tls), sure),
+        (Some((print, _)), None, _) => (Proof::Dtls(print, Beside::Nothing), Confidence::Medium),
         (None, _, Some(true)) => (Proof::CoarseCstp, Confidence::Low),
         (None, _, Some(false)) => (Proof::Cstp, Confidence::Medium),
-        (None, has_tls, None) => (Proof::LateDtls { has_tls }, Confidence::Low),
+        (None, tls, None) => (Proof::LateDtls { has_tls: tls.is_some() }, Confidence::Low),
     }
 }
 
@@ -762,6 +837,29 @@ mod tests {
         assert_eq!(connections(LOGIN, 84, Next { program: 2, ..next() }), [0; 0], "another program");
         assert_eq!(connections(LOGIN, 84, Next { from: 70.0, ..next() }), [0; 0], "ten seconds later");
         assert_eq!(connections(LOGIN, 84, Next { requests: LOGIN, from: 70.0, ..next() }), [0; 0], "with a login");
+    }
+
+    #[test]
+    fn dtls_of_before_is_of_the_client_that_comes_back_without_a_login() {
+        use Direction::{ToClient, ToServer};
+        let login = [(0.1, ToServer, 480), (0.2, ToClient, 1000)];
+        // Until when each client talks over DTLS that was up before; when a tunnel opens, after how many questions.
+        let found = |talks: &[f64], opens: f64, questions: usize| {
+            let mut told = Told::new();
+            for until in talks {
+                told.late_dtls_at((1, GATEWAY), &[(1.0, ToServer), (1.1, ToClient), (*until, ToServer)]);
+            }
+            let asked = (0..questions).flat_map(|n| login.map(|(at, way, len)| (opens + at + n as f64, way, len)));
+            told.tls((1, GATEWAY), 1, (opens, opens + 60.0), &asked.collect::<Vec<_>>());
+            told.dtls((1, GATEWAY), (opens + 5.0, opens + 60.0), &[opens + 6.0]);
+            told.sessions().iter().map(|s| (s.connections.len(), s.dtls.len())).collect::<Vec<_>>()
+        };
+        assert_eq!(found(&[5.0], 30.0, 1), [(1, 2)], "it comes back");
+        assert_eq!(found(&[5.0], 30.0, 3), [(0, 1), (1, 1)], "somebody logs in");
+        assert_eq!(found(&[60.0], 30.0, 1), [(0, 1), (1, 1)], "who talks on has another tunnel");
+        assert_eq!(found(&[5.0], 500.0, 1), [(0, 1), (1, 1)], "long after");
+        assert_eq!(found(&[5.0, 25.0], 30.0, 1).iter().map(|s| s.1).sum::<usize>(), 3, "one of two");
+        assert_eq!(found(&[5.0, 25.0], 30.0, 1).len(), 2);
     }
 
     #[test]

@@ -126,6 +126,8 @@ pub struct Point {
     pub saw_bare_tcp: bool,
     /// Frames of anything but TCP were seen here.
     pub saw_beyond_tcp: bool,
+    /// Frames without ports other than ICMP were seen here: later fragments among them, or no IP at all.
+    pub saw_portless: bool,
     /// What all packets seen here have in common.
     pub common_ends: CommonEnds,
     /// The file format tells the capture filter (pcapng does, pcap does not).
@@ -194,6 +196,7 @@ impl Point {
             saw_fragments: false,
             saw_bare_tcp: false,
             saw_beyond_tcp: false,
+            saw_portless: false,
             common_ends: CommonEnds::Any,
             tells_filter: false,
             is_merged: false,
@@ -242,6 +245,7 @@ impl Point {
             saw_fragments: false,
             saw_bare_tcp: false,
             saw_beyond_tcp: false,
+            saw_portless: false,
             common_ends: CommonEnds::Any,
             decrypted_at: Some(self.id),
             ..self.clone()
@@ -490,6 +494,11 @@ impl Connection {
         self.views.iter().any(|view| group::begins_here(view))
     }
 
+    /// Are its frames cut too short to read any of its TLS?
+    pub fn is_unread(&self) -> bool {
+        self.views.iter().all(|view| view.tls.is_none())
+    }
+
     /// Version and suite, when a ServerHello was seen.
     pub fn settled(&self) -> Option<facts::ServerHelloFacts> {
         self.views.iter().find_map(|v| v.tls.as_ref()?.server_hello)
@@ -695,6 +704,13 @@ impl Session {
     /// Tunnel connections (not the parents), in order of start.
     pub fn tunnels(&self) -> impl Iterator<Item = &Connection> {
         self.connections.iter().filter(|c| c.role.is_tunnel())
+    }
+
+    /// The DTLS of a tunnel that was there before the capture, and whose TLS connection does not show, where the client came back and
+    /// opened the first one that does.
+    pub fn dtls_of_before(&self) -> Option<&DtlsFlow> {
+        let tunnel = self.tunnels().next().filter(|tunnel| tunnel.begins_here())?;
+        self.dtls.first().filter(|flow| flow.was_up() && flow.continues.is_none() && flow.start() < tunnel.start())
     }
 
     /// The tunnel connection in force at that moment: the last one begun by then, or else one that began before the capture and was

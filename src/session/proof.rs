@@ -38,6 +38,8 @@ pub enum Beside {
     Tunnel,
     /// TLS to it.
     Tls,
+    /// TCP to it, of which frames are cut too short to read the TLS: its `tcp.stream`.
+    Unread(u32),
     /// Nothing that was captured.
     Nothing,
 }
@@ -49,6 +51,10 @@ impl fmt::Display for Proof {
             Proof::Connect => f.write_str("CONNECT /CSCOSSLC/tunnel, read with keys"),
             Proof::Dtls(print, Beside::Tunnel) => write!(f, "{print}, beside a TLS tunnel to the same gateway"),
             Proof::Dtls(print, Beside::Tls) => write!(f, "{print}, beside TLS to the same gateway"),
+            Proof::Dtls(print, Beside::Unread(stream)) => write!(
+                f,
+                "{print}, beside TCP to the same gateway (tcp.stream {stream}), whose frames are cut too short to read the TLS"
+            ),
             Proof::Dtls(print, Beside::Nothing) => write!(f, "{print}; its TLS connection was not captured"),
             Proof::Cstp => f.write_str(CSTP),
             Proof::CoarseCstp => write!(f, "{CSTP}, as far as CBC padding lets tell"),
@@ -90,6 +96,8 @@ mod tests {
         assert!(quiet(true, true).contains("that do not all fit CSTP") && quiet(true, true).ends_with("tunnels there"));
         let hello = "DTLS ClientHello that resumes a session";
         assert!(Proof::Dtls(hello, Beside::Nothing).to_string().ends_with("its TLS connection was not captured"));
+        let unread = Proof::Dtls(hello, Beside::Unread(3)).to_string();
+        assert!(unread.contains("(tcp.stream 3), whose frames are cut too short"), "{unread}");
         assert_ne!(Proof::Dtls(hello, Beside::Tunnel).to_string(), Proof::Dtls(hello, Beside::Tls).to_string());
         assert!(Proof::CoarseCstp.to_string().starts_with(&Proof::Cstp.to_string()));
     }

@@ -179,7 +179,9 @@ pub struct Outage {
     pub resent: u8,
     /// The client's DTLS records that went unanswered beside them.
     pub records: u32,
-    /// How many of them have the length of DPD and keepalive.
+    /// Those segments were large ones alone, of a size that got through in the end.
+    pub is_large: bool,
+    /// How many of those records have the length of DPD and keepalive.
     pub control: u32,
     /// The first segment sent again, or the first record that went unanswered.
     pub frame: FrameRef,
@@ -201,6 +203,7 @@ impl Outage {
             until: *answered,
             resent: 0,
             records: said.records,
+            is_large: false,
             control: said.control,
             frame,
             closed: closed_by(view, *answered),
@@ -233,8 +236,17 @@ impl Outage {
         let dtls = || dtls_here(session, tunnel, view);
         let ((from, frame), until) = (lapse.first, lapse.until);
         let closed = closed_by(view, until);
-        let mut outage =
-            Outage { sent, since: from, until, resent: lapse.resent, records: 0, control: 0, frame, closed };
+        let mut outage = Outage {
+            sent,
+            since: from,
+            until,
+            resent: lapse.resent,
+            records: 0,
+            is_large: lapse.is_large,
+            control: 0,
+            frame,
+            closed,
+        };
         // Where DTLS goes on the path lives.
         let silent = sent.reverse();
         let records = dtls().flat_map(|d| {

@@ -184,28 +184,36 @@ pub(super) fn smallest_for_its_size(session: &Session) -> Option<(&InnerFlow, &S
 }
 
 /// Inner packets toward the client got stuck in a tunnel that may have stood still altogether: as large ones had passed
-/// before, and nothing else is seen to pass meanwhile.
+/// before, and nothing else is seen to pass meanwhile; or the client did not hear what is small either.
 #[derive(Clone, Copy, Debug)]
 pub struct Standstill {
     /// The packet.
     pub ip_len: u32,
     /// When it was first sent.
     pub since: Timestamp,
+    /// Nothing small reached the client either.
+    pub is_deaf: bool,
 }
 
 /// The first standstill of the session.
 pub fn standstill(session: &Session) -> Option<Standstill> {
     let still = stuck_flows(session)
         .filter(|(flow, stuck)| !outer_swallowed(session, flow, stuck) && stood_still(session, flow, stuck));
-    let (_, first) = still.min_by_key(|(_, stuck)| stuck.first)?;
-    Some(Standstill { ip_len: first.ip_len, since: first.first })
+    let (flow, first) = still.min_by_key(|(_, stuck)| stuck.first)?;
+    Some(Standstill { ip_len: first.ip_len, since: first.first, is_deaf: is_deaf(flow) })
 }
 
 fn stood_still(session: &Session, stuck_flow: &InnerFlow, stuck: &Stuck) -> bool {
     let beside = session.inner.iter().filter(|f| f.facts.point == stuck_flow.facts.point);
     let mut passed_before = beside.filter_map(passed_toward_client);
-    !passes_between(session, stuck_flow, stuck.first, stuck.last)
-        && passed_before.any(|p| p.ip_len >= stuck.ip_len && p.at < stuck.last)
+    is_deaf(stuck_flow)
+        || !passes_between(session, stuck_flow, stuck.first, stuck.last)
+            && passed_before.any(|p| p.ip_len >= stuck.ip_len && p.at < stuck.last)
+}
+
+/// Did the client say again and again what had come to its server? Each time the acknowledgment, which is small, did not reach it either.
+fn is_deaf(flow: &InnerFlow) -> bool {
+    u32::from(*flow.toward_client.reverse().of(&flow.facts.ended.in_vain)) >= OFTEN
 }
 
 /// Did anything get through to the client behind the one moment, up to the other, as the point of that flow shows?
@@ -402,6 +410,19 @@ pub(super) mod tests {
             "as large ones had passed: the flow may have died alone"
         );
         assert_eq!(vanished(none, Some(10.0), true), None, "there it shows what came");
+    }
+
+    #[test]
+    fn what_is_stuck_beside_acknowledgments_that_do_not_come_either_is_not_so_for_its_size() {
+        let stuck: &[f64] = &[2.0, 3.0, 5.0, 9.0];
+        let told = |in_vain: u8| {
+            let mut session = session(&[Err(stuck)]);
+            session.inner[0].facts.ended.in_vain = [in_vain, 0];
+            (smallest_for_its_size(&session).is_some(), standstill(&session).map(|still| still.is_deaf))
+        };
+        assert_eq!(told(0), (true, None));
+        assert_eq!(told(2), (true, None), "merely lost");
+        assert_eq!(told(3), (false, Some(true)));
     }
 
     #[test]

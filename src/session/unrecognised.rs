@@ -13,7 +13,7 @@ use std::net::{IpAddr, SocketAddr};
 /// Servers told of.
 const MOST: usize = 3;
 /// Where TLS is at home: who asks there for a connection wants TLS, though none was seen.
-const HTTPS: u16 = 443;
+pub(super) const HTTPS: u16 = 443;
 
 /// What asks for an answer has got it within this time, or sends again, seconds (RFC 6298 §2.1).
 const PATIENCE: f64 = 1.0;

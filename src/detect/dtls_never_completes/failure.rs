@@ -26,6 +26,8 @@ pub struct Failure<'a> {
     pub later: Option<f64>,
     /// The client names the session of an earlier tunnel connection.
     pub is_stale: bool,
+    /// The tunnel opened before the capture, so that DTLS may have been up on it before.
+    pub is_midway: bool,
     /// On another tunnel of the session DTLS came up.
     pub works_elsewhere: bool,
     /// On how many others it did not either, and with how many ClientHellos.
@@ -45,6 +47,8 @@ impl<'a> Failure<'a> {
         let gateway = client.map_or(GatewayEnd::Nowhere, |client| GatewayEnd::of(case, episode, client));
         let is_first = all.first().is_some_and(|first| first.tunnel == episode.tunnel);
         let later = episode.tunnel.filter(|_| !is_first).map(|at| at.seconds_since(case.session.start));
+        let tunnel = failed.iter().map(|judged| judged.facts.first).min().and_then(|at| case.session.tunnel_at(at));
+        let is_midway = tunnel.is_some_and(|tunnel| !tunnel.begins_here());
         let is_stale = names_an_earlier_session(&failed, episode, all);
         let works_elsewhere = all.iter().any(|e| e.worked);
         let others = all.iter().filter(|e| {
@@ -53,7 +57,19 @@ impl<'a> Failure<'a> {
         });
         let elsewhere: Vec<u32> = others.filter_map(|e| Some(Seen::at(near, e)?.hellos)).collect();
         let elsewhere = (elsewhere.len(), elsewhere.into_iter().sum());
-        Some(Failure { case, failed, asked, near, here, gateway, later, is_stale, works_elsewhere, elsewhere })
+        Some(Failure {
+            case,
+            failed,
+            asked,
+            near,
+            here,
+            gateway,
+            later,
+            is_midway,
+            is_stale,
+            works_elsewhere,
+            elsewhere,
+        })
     }
 
     /// How the attempt went that got furthest.

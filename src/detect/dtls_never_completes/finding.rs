@@ -75,6 +75,7 @@ fn grade(failure: &Failure<'_>) -> Grade {
 fn headline(failure: &Failure<'_>, cause: &Cause) -> String {
     let what = cause.headline();
     match failure.later {
+        None if failure.is_midway => format!("DTLS does not come up: {what}"),
         None if failure.works_elsewhere => format!("on the first tunnel DTLS never came up, on another it did: {what}"),
         None => format!("DTLS never came up: {what}"),
         Some(seconds) => format!("on the tunnel opened at {seconds:.0} s DTLS never came up: {what}"),

@@ -16,13 +16,18 @@ pub fn summary(failure: &Failure<'_>, cause: &Cause) -> String {
         _ => String::new(),
     };
     format!(
-        "{}{over}{tries} from the client, seen at {}: {}.{}{}{}{}",
+        "{}{over}{tries} from the client, seen at {}: {}.{}{}{}{}{}",
         count(u64::from(here.hellos), "ClientHello"),
         failure.case.place(failure.near),
         stage_words(failure),
         unanswered_words(failure),
         gateway_words(failure),
         cause.words(failure),
+        if failure.is_midway {
+            " The tunnel began before the capture: DTLS may have been up on it before."
+        } else {
+            ""
+        },
         elsewhere_words(failure)
     )
 }

@@ -74,7 +74,7 @@ fn grade(found: &Break<'_>) -> Grade {
         (_, Shown::Large(_), _) => LARGE,
         (Some(reset), ..) if reset.unsent => BOTH_ENDS,
         (Some(reset), ..) if reset.is_forged() => FORGED,
-        (_, Shown::Outage(outage), _) if outage.resent == 0 => TIMING,
+        (_, Shown::Outage(outage), _) if outage.resent == 0 || outage.is_large => TIMING,
         (_, Shown::Outage(_) | Shown::Silence(_), _) => SILENCE,
         (.., Cause::DpdUnanswered | Cause::PathLost | Cause::Sleep | Cause::Rekey | Cause::RekeyFailed) => TIMING,
         _ => SEEN,

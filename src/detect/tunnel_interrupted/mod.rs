@@ -10,7 +10,7 @@ mod unsettled;
 mod waiting;
 
 use crate::event::Vantage;
-use crate::finding::{BothWays, Case, Detector, Outcome, Severity};
+use crate::finding::{BothWays, Case, Detector, Outcome, Severity, Wanted};
 use crate::session::reconnect::{Cause, Reconnect};
 use breaks::Break;
 use ended::refusal;
@@ -33,7 +33,7 @@ as long as no data flows. What ended it is told apart:
 - `reset-by-middlebox`: a RST whose TTL is not that of the connection's other packets, or that one end received and the other never sent
 - `reset-by-gateway`: the gateway's own RST
 - `dpd-unanswered`: the gateway's TCP lives, but for ten seconds or more nothing in the tunnel was answered, DPD included, or for five the new connection's ClientHello
-- `path-lost`: nothing came back at all: data was sent again and again, or the new connection's SYN waited for its answer; also where the tunnel then went on, or where the gateway hears nothing of a client whose own capture shows that it sends, and hears nothing either; or where large segments go unanswered for ten seconds or more, and small ones sent behind them too, or the other side only sends again what was acknowledged
+- `path-lost`: nothing came back at all: data was sent again and again, or the new connection's SYN waited for its answer; also where the tunnel then went on, be it large segments alone that were sent again until one was acknowledged, or where the gateway hears nothing of a client whose own capture shows that it sends, and hears nothing either; or where large segments go unanswered for ten seconds or more, and small ones sent behind them too, or the other side only sends again what was acknowledged
 - `path-lost-or-too-large`: large segments alone go unanswered so long, until the capture ends: the path is lost, the other side is gone, or the path drops what is large, as `path-mtu-blackhole` tells where small ones come through
 - `gateway-silent`: the same, while the client's packets are seen to reach the gateway's outside interface
 - `gateway-restarted`: the gateway fell silent, and then it refused new connections with a RST: its service, or its host, was down
@@ -78,10 +78,26 @@ fn check(case: &Case<'_>) -> Outcome {
     if let Some(worst) = worst {
         return Outcome::Found(Box::new(finding(&worst, case, &seams)));
     }
-    unsettled(case, last).unwrap_or_else(|| {
+    unsettled(case, last).or_else(|| came_back(case)).unwrap_or_else(|| {
         Outcome::clear(match session.reconnects.len() {
             0 => "one tunnel connection, ended by neither a reset nor silence",
             _ => "the only reconnect came for the MTU",
         })
     })
+}
+
+/// The client came back from a tunnel of which nothing shows but its DTLS.
+fn came_back(case: &Case<'_>) -> Option<Outcome> {
+    let (before, tunnel) = (case.session.dtls_of_before()?, case.session.tunnels().next()?);
+    let why = format!(
+        "the client opened a new tunnel {}, {:.1} s after the last DTLS record of one begun before the capture; what ended that does not show",
+        case.without_login(),
+        tunnel.start().seconds_since(before.end()),
+    );
+    let wanted = Wanted { vantage: Vantage::Client, why: "what ends the tunnel: from the start on" };
+    Some(Outcome::unsettled(
+        why,
+        Some(wanted),
+        "the client had to come back; what ended its tunnel before does not show",
+    ))
 }

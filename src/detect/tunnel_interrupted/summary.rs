@@ -135,8 +135,9 @@ fn large_words(large: &LargeAlone<'_>, cause: Cause) -> String {
 fn outage_words(outage: &Outage, session: &Session) -> String {
     let (speaker, silent) = sides(outage.sent);
     let into = outage.since.seconds_since(session.start);
-    let resent =
-        (outage.resent > 0).then(|| format!("the {speaker} sent TLS segments again {}", times(outage.resent.into())));
+    let large = if outage.is_large { "large " } else { "" };
+    let resent = (outage.resent > 0)
+        .then(|| format!("the {speaker} sent {large}TLS segments again {}", times(outage.resent.into())));
     let records = count(u64::from(outage.records), "DTLS record");
     let unanswered = (outage.records > 0).then(|| format!("{records} went unanswered"));
     let what: Vec<String> = [resent, unanswered].into_iter().flatten().collect();
@@ -146,6 +147,10 @@ fn outage_words(outage: &Outage, session: &Session) -> String {
             let how = if closed.reset { "RST" } else { "FIN" };
             format!("the {who} closed the tunnel with a {how} in frame {}", closed.frame.number)
         }
+        None if outage.is_large => {
+            "answers came again, also to one of those; whether smaller ones would have got through meanwhile does not show"
+                .to_owned()
+        },
         None => "answers came again".to_owned(),
     };
     format!(

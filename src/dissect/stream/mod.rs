@@ -7,14 +7,14 @@ use super::opened::Keys;
 use super::{Bench, Carried, Limits, Losses, Place, Told, is_super_frame, syn};
 use crate::decrypt::Keyring;
 use crate::event::{
-    Direction, Ended, Event, LARGE, Lapse, ONE_PLACE, Opened, SeldomInEnded, Syn, TcpHandshake, Timestamp, Unsealed,
-    Vanished, What,
+    Direction, Ended, Event, LARGE, ONE_PLACE, Opened, SeldomInEnded, Syn, TcpHandshake, Timestamp, Unsealed, Vanished,
+    What,
 };
 use crate::flow::probe::{SizeProbe, SizesByDirection};
 use crate::flow::tcp::{Kind, Mark, TcpStream};
 use crate::packet::{Packet, TcpSegment};
 use reading::{Reading, Seen, Tls, read};
-use seldom::{Deaf, Holes, Seldom};
+use seldom::{Holes, Seldom};
 
 /// A TCP flow.
 #[derive(Debug, Default)]
@@ -66,34 +66,16 @@ struct Sent {
 impl Tcp {
     /// A segment was sent again that way. A large one may be too large for the path: it counts behind a small one, which would have been
     /// answered had it arrived.
-    fn sent_again(&mut self, way: Direction, is_small: bool, place: Place) {
-        let unheard = way.of_mut(&mut self.unheard);
-        if !is_small && *unheard == 0 {
-            return;
-        }
-        *unheard = unheard.saturating_add(1);
+    fn sent_again(&mut self, way: Direction, end: u32, size: u32, place: Place) {
         let deaf = way.of_mut(&mut self.seldom.get_or_insert_default().deaf);
-        deaf.in_vain = deaf.in_vain.saturating_add(1);
-        if *unheard == 1 {
-            deaf.since = (place.at, place.frame);
-        }
+        deaf.sent_again(way.of_mut(&mut self.unheard), end, size, place);
     }
 
-    /// The side that sends that way heard something.
-    fn heard(&mut self, way: Direction, place: Place) {
-        /// Resends that tell of a lost path rather than of a lost packet.
-        const LOST: u8 = 3;
+    /// The side that sends that way heard something: what is acknowledged, if anything is.
+    fn heard(&mut self, way: Direction, ack: Option<u32>, place: Place) {
         let resent = std::mem::take(way.of_mut(&mut self.unheard));
-        let Some(seldom) = self.seldom.as_mut().filter(|_| resent > 0) else { return };
-        let Deaf { since, longest, .. } = way.of_mut(&mut seldom.deaf);
-        if resent >= LOST {
-            let lapse = Lapse { first: *since, until: place.at, resent };
-            if longest.is_none_or(|longest| longest.seconds() < lapse.seconds()) {
-                *longest = Some(lapse);
-            }
-        }
-        *since = Default::default();
-        if **seldom == Seldom::default() {
+        let Some(seldom) = self.seldom.as_mut() else { return };
+        if way.of_mut(&mut seldom.deaf).heard(resent, ack, place) && **seldom == Seldom::default() {
             self.seldom = None;
         }
     }
@@ -400,7 +382,7 @@ pub(super) fn take(
     // What a client has left need not answer it; a gateway's FIN is answered wherever there is a client.
     let is_awaited = !tcp.closed || direction == Direction::ToClient;
     if again && is_awaited {
-        tcp.sent_again(direction, is_small, place);
+        tcp.sent_again(direction, segment.seq.wrapping_add(segment.payload_len), packet.ip.total_len, place);
     }
     if !twice && (tcp.seldom.is_some() || direction.of(&tcp.streams).has_hole()) {
         tcp.watch_holes(direction, segment, is_small, place);
@@ -409,9 +391,9 @@ pub(super) fn take(
         tcp.watch_end(direction, segment, place);
         tcp.came_all_the_same(direction.reverse(), segment.ack);
     }
-    tcp.heard(direction.reverse(), place);
+    tcp.heard(direction.reverse(), is_ack.then_some(segment.ack), place);
     if is_ack && hears_more {
-        tcp.heard(direction, place);
+        tcp.heard(direction, None, place);
     }
     let is_shut = segment.window == 0 && !segment.has(TcpSegment::RST) && !is_syn;
     if is_shut || tcp.seldom.is_some() {
@@ -580,13 +562,13 @@ mod tests {
     fn large_segments_sent_again_tell_of_silence_behind_a_small_one_alone() {
         let place =
             Place { at: Timestamp::default(), frame: FrameRef::default(), point: Default::default(), carrier: None };
-        let (large, small) = (false, true);
-        let unheard = |resent: &[bool], heard_behind: usize| {
+        let (large, small) = (1420, 100);
+        let unheard = |resent: &[u32], heard_behind: usize| {
             let mut tcp = Tcp::default();
-            for (n, is_small) in resent.iter().enumerate() {
-                tcp.sent_again(Direction::ToClient, *is_small, place);
+            for (n, size) in resent.iter().enumerate() {
+                tcp.sent_again(Direction::ToClient, 1000, *size, place);
                 if n == heard_behind {
-                    tcp.heard(Direction::ToClient, place);
+                    tcp.heard(Direction::ToClient, None, place);
                 }
             }
             tcp.unheard
@@ -595,6 +577,39 @@ mod tests {
         assert_eq!(unheard(&[large, large, large, large], 9), [0, 0], "they may be too large for the path");
         assert_eq!(unheard(&[small, large, large, large], 0), [0, 0], "the small one was answered");
         assert_eq!(unheard(&[large, small, large], 9), [0, 2]);
+    }
+
+    #[test]
+    fn large_segments_alone_tell_of_a_lost_path_once_one_gets_through() {
+        let place = |seconds: f64| Place {
+            at: Timestamp::default().plus_seconds(seconds),
+            frame: FrameRef::default(),
+            point: Default::default(),
+            carrier: None,
+        };
+        let way = Direction::ToClient;
+        let lapse = |sizes: &[u32], answers: &[(f64, Option<u32>)]| {
+            let mut tcp = Tcp::default();
+            for (at, size) in [1.0, 3.0, 7.0, 15.0].into_iter().zip(sizes) {
+                tcp.sent_again(way, 2380, *size, place(at));
+                let answers = answers.iter().filter(|(then, _)| (at..2.0 * at + 1.0).contains(then));
+                answers.for_each(|(then, ack)| tcp.heard(way, *ack, place(*then)));
+            }
+            let seldom = tcp.seldom?;
+            way.of(&seldom.deaf).longest.map(|lapse| (lapse.resent, lapse.seconds().round(), lapse.is_large))
+        };
+        let acknowledged = [(15.1, Some(2380))];
+        assert_eq!(lapse(&[1420; 4], &acknowledged), Some((4, 14.0, true)));
+        assert_eq!(lapse(&[1420; 4], &[(15.1, Some(1000))]), None, "an answer, and not to it");
+        assert_eq!(lapse(&[1420; 4], &[(15.1, None)]), None);
+        assert_eq!(
+            lapse(&[1420; 4], &[(7.5, Some(1000)), (15.1, Some(2380))]),
+            Some((3, 7.0, true)),
+            "one came before"
+        );
+        assert_eq!(lapse(&[1420; 4], &[(3.5, Some(1000)), (15.1, Some(2380))]), None, "small ones come all the time");
+        assert_eq!(lapse(&[1420, 1420, 1420, 1300], &acknowledged), None, "a smaller one got through");
+        assert_eq!(lapse(&[1420, 1420, 1420, 100], &acknowledged), None);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! What few connections show: closed windows, holes, silences, segments of two places.
 
 use crate::dissect::Place;
-use crate::event::{FrameRef, Hole, Lapse, Timestamp, Vanished, ZeroWindow};
+use crate::event::{FrameRef, Hole, LARGE, Lapse, Timestamp, Vanished, ZeroWindow};
 
 /// What few connections show, each way: kept apart, for there may be many.
 #[derive(Debug, Default, PartialEq)]
@@ -123,11 +123,81 @@ impl ClosedWindow {
 /// Since when one side has been without an answer, and the longest such time that ended.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct Deaf {
-    pub(super) since: (Timestamp, FrameRef),
+    since: (Timestamp, FrameRef),
     pub(super) longest: Option<Lapse>,
     /// Such segments since anything new came the other way.
     pub(super) in_vain: u8,
+    large: LargeAgain,
 }
+
+impl Deaf {
+    /// It sent a segment again; `unheard` of them came before and were not answered.
+    pub(super) fn sent_again(&mut self, unheard: &mut u8, end: u32, size: u32, place: Place) {
+        if size >= LARGE && *unheard == 0 {
+            return self.large.add(end, size, place);
+        }
+        self.large = LargeAgain::default();
+        *unheard = unheard.saturating_add(1);
+        self.in_vain = self.in_vain.saturating_add(1);
+        if *unheard == 1 {
+            self.since = (place.at, place.frame);
+        }
+    }
+
+    /// It heard something after it had sent so many again in vain: what is acknowledged, if anything is. Was there any such time?
+    pub(super) fn heard(&mut self, resent: u8, ack: Option<u32>, place: Place) -> bool {
+        if resent == 0 && self.large.times == 0 {
+            return false;
+        }
+        let lapse = match resent {
+            0 => self.large.heard(ack, place),
+            _ => (resent >= LOST).then_some(Lapse { first: self.since, until: place.at, resent, is_large: false }),
+        };
+        if let Some(lapse) = lapse
+            && self.longest.is_none_or(|longest| longest.seconds() < lapse.seconds())
+        {
+            self.longest = Some(lapse);
+        }
+        self.since = Default::default();
+        true
+    }
+}
+
+/// Segments of one large size alone that were sent again and again while nothing came back. Where the first of them is acknowledged in
+/// the end, and no smaller one was sent, it was not for their size.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+struct LargeAgain {
+    since: (Timestamp, FrameRef),
+    /// Sequence number behind the first of them.
+    end: u32,
+    /// IP bytes.
+    size: u32,
+    times: u8,
+    /// When something came back, before that was acknowledged: then one more may be on its way, or is sent.
+    heard: Option<Timestamp>,
+    is_last: bool,
+}
+
+impl LargeAgain {
+    fn add(&mut self, end: u32, size: u32, place: Place) {
+        if self.times == 0 || self.size != size || self.is_last {
+            *self = LargeAgain { since: (place.at, place.frame), end, size, ..LargeAgain::default() };
+        }
+        self.is_last = self.heard.is_some();
+        self.times = self.times.saturating_add(u8::from(!self.is_last));
+    }
+
+    /// Something came back: how long nothing had, once the first of them is acknowledged.
+    fn heard(&mut self, ack: Option<u32>, place: Place) -> Option<Lapse> {
+        let until = *self.heard.get_or_insert(place.at);
+        ack.filter(|ack| ack.wrapping_sub(self.end) as i32 >= 0)?;
+        let LargeAgain { since: first, times: resent, .. } = std::mem::take(self);
+        (resent >= LOST).then_some(Lapse { first, until, resent, is_large: true })
+    }
+}
+
+/// Resends that tell of a lost path rather than of a lost packet.
+const LOST: u8 = 3;
 
 #[cfg(test)]
 mod tests {

@@ -45,7 +45,8 @@ pub(super) fn handshake(case: &Case<'_>, flow: &DtlsFlow) -> Option<Candidate> {
         frames.insert(closing.1);
     }
     frames.extend(judged.iter().flat_map(|j| j.facts.hello_frames().map(|(frame, _)| frame)));
-    let mut ladder = rungs.ladder("dtls", format!("{} handshake to udp/{port}", told.facts.spoken()));
+    let version = told.facts.spoken().map_or("DTLS".to_owned(), |version| version.to_string());
+    let mut ladder = rungs.ladder("dtls", format!("{version} handshake to udp/{port}"));
     ladder.outcome = outcome_words(told, flow);
     ladder.completed = told.outcome == AttemptOutcome::Completed;
     Some(Candidate { silence, ..Candidate::new(ladder, frames) })

@@ -330,9 +330,11 @@ impl AttemptFacts {
         (count == 1).then_some(first)
     }
 
-    /// The version to name: the one agreed, else the one offered.
-    pub fn spoken(&self) -> Version {
-        self.server_version.unwrap_or(self.hello_version)
+    /// The version to name: the one agreed, else the one offered, unless the snap length cut it off. Only the oldest shows before, in the
+    /// header of the ClientHello's record (RFC 6347 §4.2.1).
+    pub fn spoken(&self) -> Option<Version> {
+        let told = self.server_version.into_iter().chain([self.hello_version]).find(|version| *version != Version(0));
+        told.or((self.version == Version::DTLS_0_9).then_some(self.version))
     }
 
     /// Did an answer reach the client? It echoes the cookie of a HelloVerifyRequest that was not captured.
