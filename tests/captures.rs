@@ -155,8 +155,8 @@ fn cut_to(snap: usize, case: &str) -> Vec<u8> {
     let read = reader.for_each(|item| {
         if let Item::Frame(frame) = item {
             let (nanos, kept) = (frame.at.nanos(), frame.data.len().min(snap));
-            let time = [nanos / 1_000_000_000, nanos % 1_000_000_000].map(|part| part as u32);
-            file.extend([time[0], time[1], kept as u32, frame.original_len].map(u32::to_le_bytes).concat());
+            let (seconds, rest) = ((nanos / 1_000_000_000) as u32, (nanos % 1_000_000_000) as u32);
+            file.extend([seconds, rest, kept as u32, frame.original_len].map(u32::to_le_bytes).concat());
             file.extend(frame.data.iter().take(kept));
         }
         ControlFlow::Continue(())

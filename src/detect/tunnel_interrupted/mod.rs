@@ -90,7 +90,8 @@ fn check(case: &Case<'_>) -> Outcome {
 fn came_back(case: &Case<'_>) -> Option<Outcome> {
     let (before, tunnel) = (case.session.dtls_of_before()?, case.session.tunnels().next()?);
     let why = format!(
-        "the client opened a new tunnel {}, {:.1} s after the last DTLS record of one begun before the capture; what ended that does not show",
+        "the client opened a new tunnel {}, {:.1} s after the last DTLS record of one begun before the capture; what ended that cannot be \
+         told, for no data of its TLS connection was captured",
         case.without_login(),
         tunnel.start().seconds_since(before.end()),
     );
@@ -98,6 +99,6 @@ fn came_back(case: &Case<'_>) -> Option<Outcome> {
     Some(Outcome::unsettled(
         why,
         Some(wanted),
-        "the client had to come back; what ended its tunnel before does not show",
+        "the client had to come back; what ended its tunnel before cannot be told",
     ))
 }
