@@ -39,7 +39,7 @@ impl Sessions {
         let (mut tally, mut wishes) = (Tally::default(), Wishes::default());
         let mut worst: Vec<(Rank, usize)> = Vec::new();
         for some in self.lots() {
-            let _ = self.ask(some, true, |index, id, session, _, answers| {
+            self.ask(some, true, |index, id, session, _, answers| {
                 let severity = severity(&answers);
                 let is_unsure = answers.iter().any(|(_, outcome)| outcome.answer() == Answer::CannotTell);
                 let words = answers.iter().map(|(detector, outcome)| (detector.id, outcome.answer(), outcome.reason()));
@@ -48,7 +48,6 @@ impl Sessions {
                     wishes.add(&id, session, severity, &answers);
                 }
                 worst.push((Reverse((severity, is_unsure)), index));
-                ControlFlow::Continue(())
             });
             if worst.len() / 2 > most {
                 keep_worst(&mut worst, most);
@@ -59,7 +58,7 @@ impl Sessions {
         worst.sort_unstable_by_key(|(_, index)| *index);
         // Answers are not kept for all: of those that are told they are asked again.
         for (_, index) in worst {
-            let _ = self.ask(index..index + 1, false, |_, id, session, points, answers| {
+            self.ask(index..index + 1, false, |_, id, session, points, answers| {
                 if !options.keeps_sessions {
                     wishes.add(&id, session, severity(&answers), &answers);
                 }
@@ -67,7 +66,6 @@ impl Sessions {
                 report.sessions.push(session);
                 report.findings.extend(findings);
                 report.checks.extend(checks);
-                ControlFlow::Continue(())
             });
         }
         report.next_captures = wishes.into_list();
@@ -84,10 +82,10 @@ impl Sessions {
         &mut self,
         some: Range<usize>,
         in_brief: bool,
-        mut take: impl FnMut(usize, String, &Session, &[Point], Answers) -> ControlFlow<()>,
-    ) -> ControlFlow<()> {
+        mut take: impl FnMut(usize, String, &Session, &[Point], Answers),
+    ) {
         let (first, points) = (some.start, &self.points);
-        let Some(sessions) = self.all.get_mut(some) else { return ControlFlow::Continue(()) };
+        let Some(sessions) = self.all.get_mut(some) else { return };
         for session in &mut *sessions {
             session.judge(self.told, points);
         }
@@ -97,26 +95,31 @@ impl Sessions {
                 answers.push((*detector, detect::ask(detector, &Case { session, points, in_brief })));
             }
         }
-        let mut asked = (first..).zip(&*sessions).zip(answers);
-        let flow = asked
-            .try_for_each(|((index, session), answers)| take(index, (index + 1).to_string(), session, points, answers));
+        for ((index, session), answers) in (first..).zip(&*sessions).zip(answers) {
+            take(index, (index + 1).to_string(), session, points, answers);
+        }
         sessions.iter_mut().for_each(|session| session.forget());
-        flow
     }
 }
 
 impl Every for Sessions {
     fn each(&mut self, list: List, take: &mut dyn FnMut(Piece<'_>) -> ControlFlow<()>) {
         for some in self.lots() {
-            let flow = self.ask(some, false, |_, id, session, points, answers| match list {
-                List::Sessions => {
-                    let (session, findings, checks) = build::session(id, session, points, answers);
-                    take(Piece { sessions: slice::from_ref(&session), findings: &findings, checks: &checks })
+            let mut flow = ControlFlow::Continue(());
+            self.ask(some, false, |_, id, session, points, answers| {
+                if flow.is_break() {
+                    return;
                 }
-                List::Findings => {
-                    take(Piece { findings: &build::findings(&id, session, points, answers), ..Piece::default() })
-                }
-                List::Checks => take(Piece { checks: &build::checks(&id, &answers), ..Piece::default() }),
+                flow = match list {
+                    List::Sessions => {
+                        let (session, findings, checks) = build::session(id, session, points, answers);
+                        take(Piece { sessions: slice::from_ref(&session), findings: &findings, checks: &checks })
+                    }
+                    List::Findings => {
+                        take(Piece { findings: &build::findings(&id, session, points, answers), ..Piece::default() })
+                    }
+                    List::Checks => take(Piece { checks: &build::checks(&id, &answers), ..Piece::default() }),
+                };
             });
             if flow.is_break() {
                 return;
