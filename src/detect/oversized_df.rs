@@ -46,7 +46,7 @@ should be told by ICMP. The gateway's counter for it is `mp-svc-no-fragment`, it
 
 The limit is, in this order: what you told (`--tls-mtu`, `--dtls-mtu`), the next-hop MTU of an ICMP error about packets toward the client, the MTU it \
 lowered its adapter to after a reconnect, and else only a bracket: nothing of the smallest size that never got through, or \
-larger, passed. With keys the MTU that the gateway named comes second, unless an ICMP error or a bracket tells less. When as large ones had passed before and nothing at all is seen to pass meanwhile, the tunnel itself may have \
+larger, passed. With keys the MTU that the gateway named comes second, unless an ICMP error or a bracket tells less. When as large ones had passed before and no other transfer and no new connection is seen to get through meanwhile, the tunnel itself may have \
 stood still: that cannot be told from its inside alone. Where outer captures show a datagram of just the right length leave for \
 nearly every packet of a size, the tunnel took it, and what got stuck was lost behind the gateway. A limit counts from when it held: the MTU of TLS until DTLS was up and after it \
 died, that of DTLS between. Packets that got through all the same are counted as delivered: a gateway \
@@ -324,6 +324,15 @@ fn ruled_out(session: &Session, over: &Oversized) -> Vec<RuledOut> {
     all
 }
 
+/// Does the outer path lose as much of what the client sends, as what was captured of it shows?
+fn loses_outside(session: &Session, hangs: &Upload<'_>) -> bool {
+    let way = Direction::ToServer;
+    let mut tls = session.tunnels().flat_map(|tunnel| &tunnel.views);
+    let mut dtls = session.dtls.iter().flat_map(|flow| &flow.views).filter_map(|view| view.dtls.as_deref());
+    tls.any(|view| view.ended.sizes.toward(way).smallest_stuck.is_some())
+        || dtls.any(|dtls| way.of(&dtls.sequence).missing() >= hangs.upload.stuck.times)
+}
+
 fn absent(case: &Case<'_>) -> Outcome {
     let session = case.session;
     if session.inner.is_empty() {
@@ -338,13 +347,21 @@ fn absent(case: &Case<'_>) -> Outcome {
     if let Some(still) = standstill(session) {
         return Outcome::cannot_tell(
             format!(
-                "packets of {} B toward the client got stuck from {:.1} s on, but as large ones had passed before, and nothing is \
-                 seen to pass meanwhile: the tunnel itself may have stood still, which only the outer path shows",
+                "packets of {} B toward the client got stuck from {:.1} s on, but as large ones had passed before, and no \
+                 other transfer and no new connection is seen to get through meanwhile: the tunnel itself may have stood still, which only the outer path shows",
                 still.ip_len,
                 still.since.seconds_since(session.start)
             ),
             Some(Wanted { vantage: Vantage::Outside, why: "whether the tunnel's own packets get through" }),
         );
+    }
+    if let Some(hangs) = Upload::of(case).filter(|hangs| hangs.upload.is_answered && !loses_outside(session, hangs)) {
+        let wanted = match case.is_at(Vantage::Inside) {
+            true => Wanted { vantage: Vantage::Outside, why: "whether the client's large packets arrive" },
+            false => Wanted { vantage: Vantage::Inside, why: WHERE_LOST },
+        };
+        let why = hangs.words("a", case, None);
+        return Outcome::unsettled(why, Some(wanted), "data of the client was never acknowledged");
     }
     if let Some((flow, stuck)) = stuck_beside_passing(session) {
         let (_, server) = flow.ends();
@@ -470,7 +487,7 @@ fn summary(case: &Case<'_>, session: &Session, over: &Oversized, limit: Option<&
         let told = count(u64::from(over.frag_needed), "ICMP Fragmentation Needed message");
         text.push_str(&match is_ignored(session, over.point, over.channel == Channel::Inner) {
             true => format!(". {told} came and changed nothing (frag-needed-ignored)"),
-            false => format!(". {told} told the sender, which then sent smaller packets"),
+            false => format!(". {told} told the sender, which then sent no larger ones with DF"),
         });
     } else if over.delivered == over.total() {
         text.push_str(". All of them got through all the same");
