@@ -377,7 +377,7 @@ fn cause(session: &Session, points: &[Point], seam: &Reconnect, closed: Option<C
     match closer {
         Some(Direction::ToServer) | None if seam.quiet.is_some() => Cause::ClientSilent,
         Some(Direction::ToServer) => Cause::ClientClosed,
-        Some(Direction::ToClient) if seam.quiet.is_some() => Cause::ClientSilent,
+        Some(Direction::ToClient) if seam.quiet.is_some() && seam.gap >= 0.0 => Cause::ClientSilent,
         Some(Direction::ToClient) => Cause::GatewayClosed,
         None => Cause::Unknown,
     }
@@ -582,9 +582,11 @@ fn quiet(
             let (leaving, earlier): (Vec<_>, Vec<_>) =
                 stretches.filter(|s| said(s) > 0).partition(|s| s.first >= closed.at.plus_seconds(-GOODBYE));
             let last = earlier.iter().map(|s| s.last).max()?;
-            // Or the gateway sends to one who is not there.
+            // Or the gateway sends to one who is not there: what comes from behind a hole shows that he is.
             let in_vain = |lapse: Lapse| lapse.first.0 >= last && lapse.first.0 < start;
-            let is_gone = before.views.iter().filter_map(|v| v.ended.lapse(Direction::ToClient)).any(in_vain);
+            let is_there = |v: &View| Direction::ToServer.of(&v.ended.seldom().holes).is_some();
+            let is_gone = !before.views.iter().any(is_there)
+                && before.views.iter().filter_map(|v| v.ended.lapse(Direction::ToClient)).any(in_vain);
             leaving.iter().any(|s| said(s) >= WAITED).then_some(()).or(is_gone.then_some(()))?;
             closed.at.seconds_since(last)
         }
