@@ -105,6 +105,11 @@ impl LinkType {
     pub const IPV6: LinkType = LinkType(229);
     /// Linux "cooked" capture v2, 20-byte header.
     pub const LINUX_SLL2: LinkType = LinkType(276);
+
+    /// IP without any header below it, as a tunnel's adapter has.
+    pub fn is_raw_ip(self) -> bool {
+        matches!(self, LinkType::RAW | LinkType::RAW_BSD | LinkType::RAW_OPENBSD | LinkType::IPV4 | LinkType::IPV6)
+    }
 }
 
 impl fmt::Display for LinkType {

@@ -353,7 +353,10 @@ impl Search {
         let (_, last) = loss.sequence.seldom().gaps?;
         let seconds = last.seconds_since(loss.began()?);
         let behind = loss.view.dtls.as_deref()?.activity.stretches.iter().filter(|stretch| stretch.first > last);
-        let later = behind.map(|stretch| *loss.direction.of(&stretch.records)).sum();
+        let later: u32 = behind.map(|stretch| *loss.direction.of(&stretch.records)).sum();
+        // Traffic that never pauses is one stretch from its begin on.
+        let large = loss.direction.of(&loss.view.large).iter().filter(|run| run.last > last);
+        let later = later.max(large.map(|run| run.count).sum());
         let is_all = loss.direction == Direction::ToServer && loss.share() >= MOSTLY;
         (loss.total.missing <= MOST && seconds <= SEARCH && (later >= ENOUGH || is_all))
             .then_some(Search { seconds, later })

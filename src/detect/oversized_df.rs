@@ -46,7 +46,7 @@ should be told by ICMP. The gateway's counter for it is `mp-svc-no-fragment`, it
 
 The limit is, in this order: what you told (`--tls-mtu`, `--dtls-mtu`), the next-hop MTU of an ICMP error about packets toward the client, the MTU it \
 lowered its adapter to after a reconnect, and else only a bracket: nothing of the smallest size that never got through, or \
-larger, passed. With keys the MTU that the gateway named comes second, unless an ICMP error or a bracket tells less. When as large ones had passed before and nothing at all is seen to pass meanwhile, the tunnel itself may have \
+larger, passed. With keys the MTU that the gateway named comes second, unless an ICMP error or a bracket tells less. When as large ones had passed before and no other transfer and no new connection is seen to get through meanwhile, the tunnel itself may have \
 stood still: that cannot be told from its inside alone. Where outer captures show a datagram of just the right length leave for \
 nearly every packet of a size, the tunnel took it, and what got stuck was lost behind the gateway. A limit counts from when it held: the MTU of TLS until DTLS was up and after it \
 died, that of DTLS between. Packets that got through all the same are counted as delivered: a gateway \
@@ -324,6 +324,15 @@ fn ruled_out(session: &Session, over: &Oversized) -> Vec<RuledOut> {
     all
 }
 
+/// Does the outer path lose as much of what the client sends, as what was captured of it shows?
+fn loses_outside(session: &Session, hangs: &Upload<'_>) -> bool {
+    let way = Direction::ToServer;
+    let mut tls = session.tunnels().flat_map(|tunnel| &tunnel.views);
+    let mut dtls = session.dtls.iter().flat_map(|flow| &flow.views).filter_map(|view| view.dtls.as_deref());
+    tls.any(|view| view.ended.sizes.toward(way).smallest_stuck.is_some())
+        || dtls.any(|dtls| way.of(&dtls.sequence).missing() >= hangs.upload.stuck.times)
+}
+
 fn absent(case: &Case<'_>) -> Outcome {
     let session = case.session;
     if session.inner.is_empty() {
@@ -340,7 +349,9 @@ fn absent(case: &Case<'_>) -> Outcome {
             true => {
                 "but the client said again and again what its server had acknowledged: nothing small reached it either, and"
             }
-            false => "but as large ones had passed before, and nothing is seen to pass meanwhile:",
+            false => {
+                "but as large ones had passed before, and no other transfer and no new connection is seen to get through meanwhile:"
+            }
         };
         return Outcome::cannot_tell(
             format!(
@@ -351,6 +362,14 @@ fn absent(case: &Case<'_>) -> Outcome {
             ),
             Some(Wanted { vantage: Vantage::Outside, why: "whether the tunnel's own packets get through" }),
         );
+    }
+    if let Some(hangs) = Upload::of(case).filter(|hangs| hangs.upload.is_answered && !loses_outside(session, hangs)) {
+        let wanted = match case.is_at(Vantage::Inside) {
+            true => Wanted { vantage: Vantage::Outside, why: "whether the client's large packets arrive" },
+            false => Wanted { vantage: Vantage::Inside, why: WHERE_LOST },
+        };
+        let why = hangs.words("a", case, None);
+        return Outcome::unsettled(why, Some(wanted), "data of the client was never acknowledged");
     }
     if let Some((flow, stuck)) = stuck_beside_passing(session) {
         let (_, server) = flow.ends();
@@ -478,9 +497,9 @@ fn summary(case: &Case<'_>, session: &Session, over: &Oversized, limit: Option<&
         text.push_str(
             &match point.map_or(Some(true), |point| is_heeded(session, point, over.channel == Channel::Inner)) {
                 Some(false) => format!(". {told} came and changed nothing (frag-needed-ignored)"),
-                Some(true) => format!(". {told} told the sender, which then sent smaller packets"),
+                Some(true) => format!(". {told} told the sender, which then sent no larger ones with DF"),
                 None => format!(
-                    ". {told} came; whether the sender then sent smaller packets the capture is too short to show"
+                    ". {told} came; whether the sender then sent no larger ones the capture is too short to show"
                 ),
             },
         );

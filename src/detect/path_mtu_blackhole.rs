@@ -360,7 +360,7 @@ fn keeps_below(view: &FlowFacts, bytes: u32, from: Timestamp) -> bool {
     /// What was under way is over by then, seconds.
     const UNDER_WAY: f64 = 1.0;
     /// Fewer show nothing.
-    const MANY: u64 = 20;
+    const MANY: u32 = 20;
     /// Fewer missing records are lost on any path.
     const FEW: u32 = 12;
     let Some(dtls) = view.dtls.as_deref() else { return false };
@@ -368,13 +368,9 @@ fn keeps_below(view: &FlowFacts, bytes: u32, from: Timestamp) -> bool {
     let larger = Direction::ToServer.of(&view.large).iter().any(|run| run.last > from && run.size >= bytes);
     let went_on = |s: &Sequence| s.seldom().gaps.is_some_and(|(_, last)| last > from) && s.missing() >= FEW;
     let lost_later = dtls.sequence.iter().any(went_on);
-    let mut later = dtls.activity.stretches.iter().filter(|stretch| stretch.first > from);
-    // Only what it sends itself shows that it has learned; acknowledgments stand between.
-    let carried = later.any(|stretch| {
-        let bytes = *Direction::ToServer.of(&stretch.bytes);
-        let records = u64::from(*Direction::ToServer.of(&stretch.records));
-        bytes >= u64::from(ALWAYS) * MANY.max(records / 2)
-    });
+    // Only what it sends itself shows that it has learned.
+    let smaller = Direction::ToServer.of(&view.large).iter().filter(|run| run.last > from && run.size < bytes);
+    let carried = smaller.map(|run| run.count).sum::<u32>() >= MANY;
     !larger && !lost_later && carried
 }
 

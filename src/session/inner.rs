@@ -197,6 +197,11 @@ fn weigh(flows: &[View], icmp: &[IcmpFacts], points: &[Point]) -> HashMap<(Point
         let [low, high] = pairs.entry((point, if is_high { [peer, address] } else { [address, peer] })).or_default();
         *(if is_high { high } else { low }) |= sign.bit();
     };
+    // What a tunnel's adapter shows stuck may as well go toward the server; a gateway's inside interface is no such adapter.
+    let at_adapter = |point: PointId| match vantage(points, point) {
+        None => points.get(usize::from(point.0)).is_some_and(|point| point.interface.link.is_raw_ip()),
+        known => known == Some(Vantage::VirtualAdapter),
+    };
     for flow in flows {
         let ends = flow.opened.endpoints();
         let (opener, answerer) = (ends.client.ip(), ends.server.ip());
@@ -218,7 +223,7 @@ fn weigh(flows: &[View], icmp: &[IcmpFacts], points: &[Point]) -> HashMap<(Point
             add(a < b, Sign::LessMss);
         }
         for (sizes, to_opener) in flow.ended.sizes.iter().zip([false, true]) {
-            if sizes.smallest_stuck.is_some() {
+            if sizes.smallest_stuck.is_some() && !at_adapter(flow.point) {
                 add(to_opener, Sign::TooBig);
             }
         }
@@ -233,7 +238,7 @@ fn weigh(flows: &[View], icmp: &[IcmpFacts], points: &[Point]) -> HashMap<(Point
             _ => {}
         }
     }
-    for IcmpFacts { point, quoted, .. } in icmp.iter().filter(|i| i.error.is_frag_needed()) {
+    for IcmpFacts { point, quoted, .. } in icmp.iter().filter(|i| i.error.is_frag_needed() && !at_adapter(i.point)) {
         add(*point, quoted.dst, quoted.src, Sign::TooBig);
     }
     /// On the VPN adapter every flow has the client's address: the common one wins by the number of its peers.
@@ -382,7 +387,7 @@ pub fn attach_icmp(sessions: &mut [Entry], icmp: Vec<IcmpFacts>) -> Vec<IcmpFact
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::{Ends, FrameRef, IcmpError, LinkType, Syn, TcpHandshake};
+    use crate::event::{Ends, FrameRef, IcmpError, LinkType, Sizes, Stuck, Syn, TcpHandshake};
     use crate::session::timing::tests::{at, client};
 
     #[test]
@@ -448,6 +453,29 @@ mod tests {
         let mut point = Point::unknown(PointId(0), 0, LinkType::RAW);
         point.vantage = Some(Vantage::VirtualAdapter);
         assert_eq!(clients(vec![pushed], &[], &[point]).remove(0).address, IpAddr::from(user));
+    }
+
+    #[test]
+    fn what_gets_stuck_at_a_tunnels_adapter_may_go_toward_the_server() {
+        let ends = [[10, 9, 0, 1], [10, 0, 0, 1]];
+        let found = |link: LinkType| {
+            let mut upload = connection(ends, 0, [1380, 1380], [64, 63]);
+            let stuck = Stuck {
+                ip_len: 1420,
+                seq: 1,
+                times: 9,
+                first_frame: 1,
+                last_frame: 9,
+                first: at(1.0),
+                last: at(50.0),
+                overtaken: 0,
+                behind: 0,
+            };
+            let stuck = Sizes { smallest_stuck: Some(Box::new(stuck)), ..Sizes::default() };
+            upload.ended.sizes = [stuck, Sizes::default()].into();
+            clients(vec![upload], &[], &[Point::unknown(PointId(0), 0, link)]).remove(0).address
+        };
+        assert_eq!([LinkType::RAW, LinkType::ETHERNET].map(found), ends.map(IpAddr::from));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use super::facts::FlowFacts;
 use super::stuck::stuck_toward_client;
 use super::{Entry, InnerFlow, Point};
-use crate::event::{Direction, LinkType, ONE_PLACE, PointId, Protocol, Vantage};
+use crate::event::{Direction, ONE_PLACE, PointId, Protocol, Vantage};
 use std::collections::BTreeMap;
 
 /// TTLs and hop limits hosts start with; a packet that still has one is at its sender.
@@ -131,10 +131,6 @@ fn vote_inner(votes: &mut InnerVotes, flow: &InnerFlow) {
 }
 
 fn settle_inner(point: &Point, votes: &InnerVotes) -> Option<(Vantage, &'static str)> {
-    let raw = matches!(
-        point.interface.link,
-        LinkType::RAW | LinkType::RAW_BSD | LinkType::RAW_OPENBSD | LinkType::IPV4 | LinkType::IPV6
-    );
     if votes.dropped_later > 0 {
         return Some((Vantage::Inside, "packets toward the client are here that it never got"));
     }
@@ -147,7 +143,7 @@ fn settle_inner(point: &Point, votes: &InnerVotes) -> Option<(Vantage, &'static 
     if votes.on_the_way > 0 {
         return Some((Vantage::Inside, "packets of the client have passed a router"));
     }
-    raw.then_some((Vantage::VirtualAdapter, "raw IP"))
+    point.interface.link.is_raw_ip().then_some((Vantage::VirtualAdapter, "raw IP"))
 }
 
 /// The end of a TCP handshake a point is near to.
@@ -215,9 +211,7 @@ fn inferred(point: &Point, votes: &Votes, carries: &str) -> (Option<Vantage>, St
     if votes.outer == 0 {
         return match (votes.other, point.interface.link) {
             (0, _) => (None, "nothing there tells".to_owned()),
-            (_, LinkType::RAW | LinkType::RAW_BSD | LinkType::RAW_OPENBSD | LinkType::IPV4 | LinkType::IPV6) => {
-                (None, format!("raw IP with {carries}: perhaps a VPN adapter"))
-            }
+            (_, link) if link.is_raw_ip() => (None, format!("raw IP with {carries}: perhaps a VPN adapter")),
             _ => (None, carries.to_owned()),
         };
     }
@@ -304,7 +298,9 @@ fn vantage_of_name(name: &str, carries_outer: bool, is_file: bool) -> Option<Van
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::{Ended, Endpoints, FlowId, FrameRef, Opened, SeldomInEnded, Syn, TcpHandshake, Timestamp};
+    use crate::event::{
+        Ended, Endpoints, FlowId, FrameRef, LinkType, Opened, SeldomInEnded, Syn, TcpHandshake, Timestamp,
+    };
     use crate::session::facts::{FlowNotes, View};
     use crate::session::{Connection, Proof, Role, Session};
 

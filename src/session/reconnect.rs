@@ -4,7 +4,7 @@ use super::facts::{Activity, Closed, FlowFacts, Stretch, View};
 use super::limits::headers;
 use super::stuck::passed_toward_client;
 use super::{Connection, DtlsFlow, InnerFlow, Point, Session, mtu, vantage};
-use crate::event::{Class, Direction, FrameRef, PointId, Timestamp, Vantage, Version};
+use crate::event::{Class, Direction, FrameRef, Lapse, PointId, Timestamp, Vantage, Version};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
@@ -197,7 +197,7 @@ impl Unheard {
 /// Seconds of the note's minute.
 pub(super) const MINUTE: RangeInclusive<f64> = 55.0..=65.0;
 /// How long the gateway must have been silent for the path to count as lost, seconds.
-pub(super) const LOST: f64 = 5.0;
+pub const LOST: f64 = 5.0;
 /// A client may open a new tunnel so long after the path is back: it had given the old one up, seconds.
 const GIVES_UP: f64 = 15.0;
 /// Who says goodbye closes the connection within so many seconds.
@@ -329,7 +329,12 @@ fn cause(session: &Session, points: &[Point], seam: &Reconnect, closed: Option<C
         && (seam.lowered() && seam.reset.is_some_and(|c| c.direction == Direction::ToServer)
             || resets_itself(points, before));
     if seam.reset.is_some_and(|c| c.at <= seam.at) && !is_own {
-        return Cause::Reset;
+        let is_its = |c: Closed| {
+            let ttls = before.views.iter().map(|v| *Direction::ToServer.of(&v.opened.ttl()));
+            c.direction == Direction::ToServer && ttls.flatten().all(|ttl| ttl == c.ttl)
+        };
+        let by_client = seam.reset.is_some_and(is_its);
+        return if by_client && seam.quiet.is_some() { Cause::ClientSilent } else { Cause::Reset };
     }
     if lost(before, after) {
         // Whether what the gateway says over DTLS arrives does not show at its own end: its SYN-ACK would have as well.
@@ -372,6 +377,7 @@ fn cause(session: &Session, points: &[Point], seam: &Reconnect, closed: Option<C
     match closer {
         Some(Direction::ToServer) | None if seam.quiet.is_some() => Cause::ClientSilent,
         Some(Direction::ToServer) => Cause::ClientClosed,
+        Some(Direction::ToClient) if seam.quiet.is_some() && seam.gap >= 0.0 => Cause::ClientSilent,
         Some(Direction::ToClient) => Cause::GatewayClosed,
         None => Cause::Unknown,
     }
@@ -575,8 +581,14 @@ fn quiet(
             let stretches = over_tls(before).chain(over_dtls(flows.iter().copied())).flat_map(|a| a.stretches.iter());
             let (leaving, earlier): (Vec<_>, Vec<_>) =
                 stretches.filter(|s| said(s) > 0).partition(|s| s.first >= closed.at.plus_seconds(-GOODBYE));
-            leaving.iter().find(|s| said(s) >= WAITED)?;
-            closed.at.seconds_since(earlier.iter().map(|s| s.last).max()?)
+            let last = earlier.iter().map(|s| s.last).max()?;
+            // Or the gateway sends to one who is not there: what comes from behind a hole shows that he is.
+            let in_vain = |lapse: Lapse| lapse.first.0 >= last && lapse.first.0 < start;
+            let is_there = |v: &View| Direction::ToServer.of(&v.ended.seldom().holes).is_some();
+            let is_gone = !before.views.iter().any(is_there)
+                && before.views.iter().filter_map(|v| v.ended.lapse(Direction::ToClient)).any(in_vain);
+            leaving.iter().any(|s| said(s) >= WAITED).then_some(()).or(is_gone.then_some(()))?;
+            closed.at.seconds_since(last)
         }
     };
     (seconds >= ALIVE).then_some(seconds)
@@ -588,10 +600,14 @@ fn without_data(session: &Session, before: &Connection, flows: &[&DtlsFlow], aft
     const REFUSED: f64 = 0.1;
     let closed = before.views.iter().filter_map(|v| v.closed()).filter(|c| c.direction == Direction::ToServer);
     let gone_on = closed.map(|c| c.at.plus_seconds(-REFUSED)).chain([after.start()]).min()?;
+    // What the gateway says alone, and sends again and again until then, nobody takes.
+    let mut lapses = before.views.iter().filter_map(|v| v.ended.lapse(Direction::ToClient));
+    let is_gone = lapses.any(|lapse| after.start().seconds_since(lapse.until) < LOST);
+    let is_heard = |s: &Stretch| s.first < gone_on && (!is_gone || *Direction::ToServer.of(&s.records) > 0);
     let is_answered = |s: &Stretch| *Direction::ToClient.of(&s.records) > 0;
     // What is sent in vain, or comes when the client has gone on, is no data to it.
     let heard = |a: &Activity| {
-        let said = a.stretches.iter().filter(|s| s.first < gone_on);
+        let said = a.stretches.iter().filter(is_heard);
         said.map(|s| (is_answered(&s), s.last.min(after.start()))).max()
     };
     let (_, old) = over_dtls(flows.iter().copied()).chain(over_tls(before)).filter_map(heard).max()?;
@@ -647,7 +663,7 @@ fn inner_mss(session: &Session, at: Timestamp) -> Option<InnerMss> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::{CipherSuite, Ends, LinkType, Passed, Sizes, Syn, TcpHandshake};
+    use crate::event::{CipherSuite, Ends, LinkType, Passed, SeldomInEnded, Sizes, Syn, TcpHandshake};
     use crate::session::facts::{ServerHelloFacts, TlsFacts};
     use crate::session::timing::tests::{at, client};
     use crate::session::{Proof, Role};
@@ -664,6 +680,29 @@ mod tests {
         assert!(unheard(0).is_dpd(&tunnel(10.0)), "not even TCP answers");
         assert!(!unheard(0).is_dpd(&tunnel(39.0)));
         assert!(unheard(3).is_dpd(&tunnel(39.0)));
+    }
+
+    #[test]
+    fn to_whom_the_gateway_sends_in_vain_until_it_closes_the_tunnel_was_silent() {
+        let quiet_until = |closed: f64, lapse: Option<f64>| {
+            let (mut view, frame) = (client([192, 0, 2, 1], 2, &[0.0], 9).flows.remove(0).facts, FrameRef::default());
+            let mut tls = TlsFacts::default();
+            [1.0, 2.0].iter().for_each(|seconds| tls.activity.add(at(*seconds), frame, Direction::ToServer, 500));
+            tls.activity.add(at(closed), frame, Direction::ToClient, 37);
+            view.tls = Some(Box::new(tls));
+            let lapse =
+                lapse.map(|first| Lapse { first: (at(first), frame), until: at(75.0), resent: 5, is_large: false });
+            view.ended.add(SeldomInEnded { lapses: [None, lapse], ..SeldomInEnded::default() });
+            let direction = Direction::ToClient;
+            let closed = Closed { at: at(closed), frame, direction, by: direction, reset: false, ttl: 64 };
+            let mut point = Point::unknown(PointId(0), 0, LinkType::ETHERNET);
+            point.vantage = Some(Vantage::Outside);
+            let tunnel = Connection { role: Role::Tunnel, views: vec![view].into() };
+            quiet(&[point], &tunnel, &[], Some(closed), at(76.0)).map(f64::round)
+        };
+        assert_eq!(quiet_until(70.0, Some(70.2)), Some(68.0));
+        assert_eq!(quiet_until(70.0, None), None, "an idle client has nothing to say");
+        assert_eq!(quiet_until(9.0, Some(9.2)), None, "so soon no keepalive is due");
     }
 
     #[test]

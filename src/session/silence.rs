@@ -21,8 +21,10 @@ pub struct Silence {
     pub since: Timestamp,
     /// Seconds until its own last packet.
     pub seconds: f64,
-    /// Its segments of the tunnel connection that were sent again meanwhile.
+    /// Its segments of the tunnel connection that were sent again since it last heard anything there.
     pub resent: u8,
+    /// When that was.
+    pub over_tls: Timestamp,
     /// Its DTLS records that went unanswered beside them.
     pub records: u32,
     /// Only the TLS connection is silent: DTLS beside it is not.
@@ -55,7 +57,7 @@ impl Silence {
         }
         let unanswered = dtls.filter_map(|v| Some(v.dtls.as_ref()?.unanswered(sent).records));
         let records = if is_alone { 0 } else { unanswered.sum() };
-        Some(Silence { sent, since, seconds, resent, records, is_alone, frame: view.ended.last_frame })
+        Some(Silence { sent, since, seconds, resent, over_tls: heard, records, is_alone, frame: view.ended.last_frame })
     }
 }
 

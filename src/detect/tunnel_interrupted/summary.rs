@@ -4,11 +4,11 @@ use super::breaks::{Break, Seam, Shown};
 use super::cause::Cause;
 use super::ended::{dismissal, refusal, turned_away};
 use super::waiting::Waiting;
-use crate::event::{Direction, Vantage};
+use crate::event::{Direction, Timestamp, Vantage};
 use crate::finding::{Case, count, elapsed};
 use crate::session::beside::{Refusal, is_abrupt};
 use crate::session::moves::Hop;
-use crate::session::reconnect::{Reconnect, Unheard};
+use crate::session::reconnect::{LOST, Reconnect, Unheard};
 use crate::session::silence::{LargeAlone, Outage, Silence};
 use crate::session::{Connection, Session};
 
@@ -163,10 +163,17 @@ fn outage_words(outage: &Outage, session: &Session) -> String {
 fn silence_words(silence: &Silence, session: &Session) -> String {
     let (speaker, silent) = sides(silence.sent);
     let alone = if silence.is_alone { " on the TLS connection, though DTLS went on" } else { "" };
+    let into = |at: Timestamp| at.seconds_since(session.start);
+    // Over DTLS something may have come later.
+    let before = silence.since.seconds_since(silence.over_tls);
+    let (over_tls, seconds) = match before >= LOST {
+        true => (format!(", over TLS from {:.1} s on", into(silence.over_tls)), silence.seconds + before),
+        false => (String::new(), silence.seconds),
+    };
     let mut text = format!(
-        "From {:.1} s into the session on nothing came {silent}{alone}: over {} the {speaker} sent TLS segments again {} times",
-        silence.since.seconds_since(session.start),
-        elapsed(silence.seconds),
+        "From {:.1} s into the session on nothing came {silent}{alone}{over_tls}: over {} the {speaker} sent TLS segments again {} times",
+        into(silence.since),
+        elapsed(seconds),
         silence.resent,
     );
     if silence.records > 0 {
@@ -209,7 +216,7 @@ fn seam_words(found: &Break<'_>, case: &Case<'_>, seam: &Seam<'_>) -> String {
     let said = [
         Some(opened_words(case, reconnect)),
         unanswered_words(found, case, seam),
-        quiet.map(|seconds| format!(" For {seconds:.1} s before it left no data had come from the client.")),
+        quiet.map(|seconds| format!(" For {seconds:.1} s before it ended no data had come from the client.")),
         reconnect.syn_wait.map(|seconds| waited("SYN", seconds)),
         reconnect.hello_wait.map(|seconds| waited("ClientHello", seconds)),
         seam.waiting.map(|waiting| waiting.words().to_owned()),
