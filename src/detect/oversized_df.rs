@@ -497,9 +497,9 @@ fn summary(case: &Case<'_>, session: &Session, over: &Oversized, limit: Option<&
         text.push_str(
             &match point.map_or(Some(true), |point| is_heeded(session, point, over.channel == Channel::Inner)) {
                 Some(false) => format!(". {told} came and changed nothing (frag-needed-ignored)"),
-                Some(true) => format!(". {told} told the sender, which then sent no larger ones with DF"),
+                Some(true) => format!(". {told} told the sender, which then sent nothing above it with DF"),
                 None => format!(
-                    ". {told} came; whether the sender then sent no larger ones the capture is too short to show"
+                    ". {told} came; whether the sender then sent nothing above it the capture is too short to show"
                 ),
             },
         );
