@@ -493,16 +493,15 @@ fn summary(case: &Case<'_>, session: &Session, over: &Oversized, limit: Option<&
         });
     } else if over.frag_needed > 0 {
         let told = count(u64::from(over.frag_needed), "ICMP Fragmentation Needed message");
-        let point = case.point(over.point);
-        text.push_str(
-            &match point.map_or(Some(true), |point| is_heeded(session, point, over.channel == Channel::Inner)) {
-                Some(false) => format!(". {told} came and changed nothing (frag-needed-ignored)"),
-                Some(true) => format!(". {told} told the sender, which then sent nothing above it with DF"),
-                None => format!(
-                    ". {told} came; whether the sender then sent nothing above it the capture is too short to show"
-                ),
-            },
-        );
+        let is_inner = over.channel == Channel::Inner;
+        let heeded = case.point(over.point).map_or(Some(true), |point| is_heeded(session, point, is_inner));
+        text.push_str(&match heeded {
+            Some(false) => format!(". {told} came and changed nothing (frag-needed-ignored)"),
+            Some(true) => format!(". {told} told the sender, which then sent nothing above it with DF"),
+            None => {
+                format!(". {told} came; whether the sender then sent nothing above it the capture is too short to show")
+            }
+        });
     } else if over.delivered == over.total() {
         text.push_str(". All of them got through all the same");
     }

@@ -208,6 +208,15 @@ struct Bench<'a> {
     copies: &'a mut Copies,
 }
 
+#[cfg(test)]
+impl Place {
+    /// A place of no consequence at that moment, seconds.
+    fn at(seconds: f64) -> Place {
+        let (frame, point) = (FrameRef::default(), PointId::default());
+        Place { at: Timestamp::default().plus_seconds(seconds), frame, point, carrier: None }
+    }
+}
+
 impl Place {
     /// The flow's name above the waist, where those inside tunnels have every second number.
     fn id(self, id: FlowId) -> FlowId {

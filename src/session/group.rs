@@ -75,7 +75,7 @@ impl Group {
 
     /// Are its frames cut too short to read any of its TLS?
     pub(super) fn is_unread(&self) -> bool {
-        self.views.iter().all(|view| view.tls.is_none())
+        are_unread(&self.views)
     }
 
     /// What its ClientHello looks like.
@@ -240,6 +240,11 @@ fn random(flow: &FlowFacts) -> Option<Random> {
 /// DTLS data whose handshake was before the capture.
 pub(super) fn late(flow: &FlowFacts) -> bool {
     flow.dtls.as_ref().is_some_and(|dtls| dtls.was_up())
+}
+
+/// Does none of them show any TLS, as where frames are cut too short?
+pub(super) fn are_unread(views: &[View]) -> bool {
+    views.iter().all(|view| view.tls.is_none())
 }
 
 /// Was the beginning of a TLS connection captured: a SYN or a hello?

@@ -72,17 +72,16 @@ pub fn heed<'a>(session: &'a Session, icmp: &'a Icmp, point: Option<&Point>) -> 
     let follows = |run: &&Run| run.size > limit && run.last >= from;
     let above = |(flow, way): &(&'a FlowFacts, Direction)| way.of(&flow.large).iter().any(|run| follows(&run));
     let end = point.and_then(|point| point.span).map(|(_, end)| end);
-    let (mut probing, mut soon, mut others) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut probing, mut soon, mut runs) = (Vec::new(), Vec::new(), Vec::new());
     for (flow, way) in quoted(session, icmp).filter(above) {
         let list = match probes(flow, way, limit, end) {
             Probing::Yes => &mut probing,
             Probing::Perhaps => &mut soon,
-            Probing::No => &mut others,
+            Probing::No => &mut runs,
         };
         list.extend(way.of(&flow.large).iter().filter(follows));
     }
     let count = |runs: &[&Run]| -> u32 { runs.iter().map(|run| late(run, from)).sum() };
-    let runs: Vec<&Run> = others;
     let after = count(&runs);
     let last: Option<Timestamp> = runs.iter().map(|r| r.last).max();
     if after == 0 {

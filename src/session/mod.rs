@@ -496,7 +496,7 @@ impl Connection {
 
     /// Are its frames cut too short to read any of its TLS?
     pub fn is_unread(&self) -> bool {
-        self.views.iter().all(|view| view.tls.is_none())
+        group::are_unread(&self.views)
     }
 
     /// Version and suite, when a ServerHello was seen.

@@ -585,9 +585,11 @@ fn quiet(
             // Or the gateway sends to one who is not there: what comes from behind a hole shows that he is.
             let in_vain = |lapse: Lapse| lapse.first.0 >= last && lapse.first.0 < start;
             let is_there = |v: &View| Direction::ToServer.of(&v.ended.seldom().holes).is_some();
-            let is_gone = !before.views.iter().any(is_there)
-                && before.views.iter().filter_map(|v| v.ended.lapse(Direction::ToClient)).any(in_vain);
-            leaving.iter().any(|s| said(s) >= WAITED).then_some(()).or(is_gone.then_some(()))?;
+            let lapses = || before.views.iter().filter_map(|v| v.ended.lapse(Direction::ToClient));
+            let is_gone = || !before.views.iter().any(is_there) && lapses().any(in_vain);
+            if !leaving.iter().any(|s| said(s) >= WAITED) && !is_gone() {
+                return None;
+            }
             closed.at.seconds_since(last)
         }
     };

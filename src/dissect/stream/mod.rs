@@ -335,7 +335,7 @@ pub(super) fn take(
         direction.reverse().of_mut(&mut tcp.probes).acknowledged(segment.ack, segment.sacked, place.at);
     }
     let Bench { limits, losses, keys, carried, copies } = bench;
-    let flow = told.flow.id;
+    let flow = told.id();
     let mut seen = Seen { told, losses, alert: None, carried };
     // It acknowledges what did not show here: its sender hears more than this point.
     let theirs = direction.reverse().of(&tcp.streams).next_seq();
@@ -478,7 +478,6 @@ pub(super) fn finish(tcp: &mut Tcp, told: &mut Told<'_, impl FnMut(&Event<'_>)>,
 mod tests {
     use super::super::State;
     use super::*;
-    use crate::event::FrameRef;
     use crate::flow::table::Flow;
 
     #[test]
@@ -509,12 +508,7 @@ mod tests {
 
     #[test]
     fn bytes_that_never_came_show_in_a_later_segment_without_data() {
-        let place = |seconds: f64| Place {
-            at: Timestamp::default().plus_seconds(seconds),
-            frame: FrameRef::default(),
-            point: Default::default(),
-            carrier: None,
-        };
+        let place = Place::at;
         let segment = |seq: u32, payload_len: u32, flags: u8| TcpSegment {
             src_port: 443,
             dst_port: 50_000,
@@ -560,8 +554,7 @@ mod tests {
 
     #[test]
     fn large_segments_sent_again_tell_of_silence_behind_a_small_one_alone() {
-        let place =
-            Place { at: Timestamp::default(), frame: FrameRef::default(), point: Default::default(), carrier: None };
+        let place = Place::at(0.0);
         let (large, small) = (1420, 100);
         let unheard = |resent: &[u32], heard_behind: usize| {
             let mut tcp = Tcp::default();
@@ -581,12 +574,7 @@ mod tests {
 
     #[test]
     fn large_segments_alone_tell_of_a_lost_path_once_one_gets_through() {
-        let place = |seconds: f64| Place {
-            at: Timestamp::default().plus_seconds(seconds),
-            frame: FrameRef::default(),
-            point: Default::default(),
-            carrier: None,
-        };
+        let place = Place::at;
         let way = Direction::ToClient;
         let lapse = |sizes: &[u32], answers: &[(f64, Option<u32>)]| {
             let mut tcp = Tcp::default();

@@ -120,6 +120,9 @@ impl ClosedWindow {
     }
 }
 
+/// Resends that tell of a lost path rather than of a lost packet.
+const LOST: u8 = 3;
+
 /// Since when one side has been without an answer, and the longest such time that ended.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct Deaf {
@@ -196,9 +199,6 @@ impl LargeAgain {
     }
 }
 
-/// Resends that tell of a lost path rather than of a lost packet.
-const LOST: u8 = 3;
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -213,12 +213,7 @@ mod tests {
 
     #[test]
     fn a_hole_tells_of_small_segments_from_behind_it_that_its_receiver_could_not_take() {
-        let place = |seconds: f64| Place {
-            at: Timestamp::default().plus_seconds(seconds),
-            frame: FrameRef::default(),
-            point: Default::default(),
-            carrier: None,
-        };
+        let place = Place::at;
         let hole = |large: bool, ack: u32| {
             let mut holes = Holes::default();
             holes.stands(Some((1000, 1400)), place(0.0));
