@@ -50,8 +50,8 @@ pub struct Options {
     /// Sessions told in the report one by one, some 15 KiB each, those with the worst findings; the others are only summed up. All, if
     /// not told.
     pub max_told: Option<usize>,
-    /// Keep what is known of all sessions, to tell them one after the other: [`Outcome::sessions`].
-    pub keeps_sessions: bool,
+    /// All sessions are told, one after the other: [`Outcome::sessions`].
+    pub tells_all: bool,
     /// Caps of the file reader.
     pub reader: reader::Limits,
     /// How compressed captures are read ahead, if they are.
@@ -76,7 +76,7 @@ pub struct Tick {
 pub struct Outcome {
     /// What was found.
     pub report: Report,
-    /// All sessions, if they were to be kept: a list that can be told, not one that is.
+    /// All sessions: a list that can be told, not one that is.
     pub sessions: Sessions,
     /// Sources that could not be read (to the end).
     pub errors: Vec<Error>,
@@ -449,6 +449,9 @@ impl Run<'_> {
 
     /// Gives the points inside decrypted tunnels places behind all others.
     fn place_inside(&mut self, facts: &mut Facts) {
+        if self.keyring.is_empty() {
+            return;
+        }
         let mut places: BTreeMap<PointId, PointId> = BTreeMap::new();
         let points = &mut self.points;
         let mut settle = |id: &mut PointId| {
@@ -525,14 +528,13 @@ impl Run<'_> {
                 were(losses.handshakes_dropped, "DTLS handshake message")
             ),
         );
-        let super_frames: u64 = facts.flows.iter().map(|f| u64::from(f.ended.seldom().super_frames)).sum();
         lose(
             "offload",
-            super_frames,
+            losses.super_frames,
             false,
             format!(
                 "{} put together by offload on the capturing host; such a size was never on the wire",
-                were(super_frames, "packet")
+                were(losses.super_frames, "packet")
             ),
         );
         lose(
@@ -677,7 +679,6 @@ impl Run<'_> {
         self.report.losses.extend(report::build::merged(&self.points));
         let mut sessions = Sessions::new(sessions, &self.points, told);
         sessions.report(&mut self.report, &self.options);
-        let sessions = if self.options.keeps_sessions { sessions } else { Sessions::default() };
         self.report.losses.extend(report::build::ipsec(&ike));
         self.report.losses.extend(report::build::late_dtls(&late));
         if self.report.summary.sessions > 0 {

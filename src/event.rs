@@ -384,8 +384,6 @@ pub struct SeldomInEnded {
     pub unanswered: Option<Timestamp>,
     /// Windows that each side closed, the segments that say so counted.
     pub zero_windows: [ZeroWindow; 2],
-    /// Segments above the peer's MSS: pictures of offload, never on the wire like that.
-    pub super_frames: u32,
     /// Its packets were captured twice, at two distances from their sender: at two places whose captures were merged (TCP only).
     pub two_places: bool,
 }
@@ -399,7 +397,6 @@ impl Ended {
             vanished: [None; 2],
             unanswered: None,
             zero_windows: [ZeroWindow { segments: 0, centiseconds: 0 }; 2],
-            super_frames: 0,
             two_places: false,
         };
         self.seldom.as_deref().unwrap_or(NOTHING)

@@ -44,7 +44,7 @@ impl Sessions {
                 let is_unsure = answers.iter().any(|(_, outcome)| outcome.answer() == Answer::CannotTell);
                 let words = answers.iter().map(|(detector, outcome)| (detector.id, outcome.answer(), outcome.reason()));
                 tally.add(&id, severity, words);
-                if options.keeps_sessions {
+                if options.tells_all {
                     wishes.add(&id, session, severity, &answers);
                 }
                 worst.push((Reverse((severity, is_unsure)), index));
@@ -59,7 +59,7 @@ impl Sessions {
         // Answers are not kept for all: of those that are told they are asked again.
         for (_, index) in worst {
             self.ask(index..index + 1, false, |_, id, session, points, answers| {
-                if !options.keeps_sessions {
+                if !options.tells_all {
                     wishes.add(&id, session, severity(&answers), &answers);
                 }
                 let (session, findings, checks) = build::session(id, session, points, answers);

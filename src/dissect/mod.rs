@@ -10,7 +10,7 @@ use crate::capture::{Frame, LinkType};
 use crate::decrypt::Keyring;
 use crate::event::{
     CommonEnds, Direction, Ended, Endpoints, Ends, Event, FlowId, FrameRef, IcmpSeen, LARGE, Large, Opened, PointId,
-    Refused, Rejection, SeldomInEnded, Syn, TcpHandshake, Timestamp, TunnelPacket, What,
+    Refused, Rejection, Syn, TcpHandshake, Timestamp, TunnelPacket, What,
 };
 use crate::flow::table::{Flow, Table};
 use crate::flow::{self, table, tcp};
@@ -45,6 +45,8 @@ pub struct Losses {
     pub evicted_flows: u64,
     /// TLS streams in which the record boundaries were lost and found again.
     pub lost_syncs: u64,
+    /// Packets put together by offload: such a size was never on the wire.
+    pub super_frames: u64,
     /// DTLS handshake messages given up because their fragments did not fit the cap.
     pub handshakes_dropped: u64,
 }
@@ -545,10 +547,7 @@ fn end(mut flow: Flow<State>, losses: &mut Losses, sink: &mut impl FnMut(&Event<
     if let Body::Tcp(tcp) = &body {
         tcp.total(&opened, &mut ended);
     }
-    if let Some(Seldom { super_frames, .. }) = state.seldom.as_deref() {
-        let known = ended.seldom().clone();
-        ended.add(SeldomInEnded { super_frames: *super_frames, ..known });
-    }
+    losses.super_frames += state.seldom.as_ref().map_or(0, |seldom| u64::from(seldom.super_frames));
     sink(&place.event(What::Ended(place.id(flow.id), &opened, &ended)));
 }
 

@@ -156,8 +156,10 @@ pub fn attach(
         }
     }
     let came_back = |s: &Session| s.connections.last().is_some_and(|c| !c.role.is_tunnel());
-    let lives = Lives::of(sessions);
-    if !sessions.iter().any(|session| came_back(session) || is_left(session))
+    let is_any_left = sessions.iter().any(|session| is_left(session));
+    let lives = if is_any_left { Lives::of(sessions) } else { Lives::default() };
+    if !is_any_left
+        && !sessions.iter().any(|session| came_back(session))
         && quic.is_empty()
         && unasked.is_empty()
         && vain.is_empty()
@@ -200,14 +202,12 @@ fn is_left(session: &Session) -> bool {
 }
 
 /// Of each client address at each point, the sessions in order of start, and until when it was heard in those begun by then.
+#[derive(Default)]
 struct Lives(HashMap<(PointId, IpAddr), Vec<(Timestamp, Timestamp)>>);
 
 impl Lives {
     fn of(sessions: &[Entry]) -> Lives {
         let mut lives: HashMap<_, Vec<_>> = HashMap::default();
-        if !sessions.iter().any(|session| is_left(session)) {
-            return Lives(lives);
-        }
         for session in sessions {
             for (place, heard) in Lives::heard(session) {
                 lives.entry(place).or_default().push((session.start, heard));

@@ -1,6 +1,6 @@
 //! What a capture point could have shown: the ground under everything that is said to be absent.
 
-use super::facts::View;
+use super::facts::FlowFacts;
 use super::filter::{Asked, Passes, names_others, passes};
 use super::{Point, TcpSeen};
 use crate::event::{PointId, Protocol, Vantage};
@@ -189,22 +189,20 @@ struct Passed {
     segments: u64,
 }
 
-/// Settles which points saw only one direction: TCP that speaks at length and never answers does not exist, but for a connection
-/// that was dead when the capture began. DTLS that is answered says that the other direction passes there. And no TCP goes on for long
-/// without an ACK that carries no data.
-pub fn settle(points: &mut [Point], flows: &[View]) {
-    /// Packets one way without any the other way.
-    const AT_LENGTH: u32 = 6;
-    /// So many TCP segments have one among them that carries no data; fewer where a ClientHello shows and its SYN does not.
-    const MANY: u64 = 40;
-    const SOME: u64 = 8;
-    let mut seen: BTreeMap<PointId, Passed> = BTreeMap::new();
-    for flow in flows {
+/// What the flows of each point tell of it.
+#[derive(Default)]
+pub struct Seen(BTreeMap<PointId, Passed>);
+
+impl Seen {
+    /// Takes note of one flow.
+    pub fn note(&mut self, flow: &FlowFacts) {
+        /// Packets one way without any the other way.
+        const AT_LENGTH: u32 = 6;
         let [up, down] = flow.ended.packets;
-        let passed = seen.entry(flow.point).or_default();
+        let passed = self.0.entry(flow.point).or_default();
         passed.answered |= flow.dtls.is_some() && up.min(down) > 0;
         if flow.opened.protocol != Protocol::Tcp {
-            continue;
+            return;
         }
         passed.segments += u64::from(up) + u64::from(down);
         passed.one |= up.min(down) == 0 && up.max(down) >= AT_LENGTH;
@@ -212,18 +210,27 @@ pub fn settle(points: &mut [Point], flows: &[View]) {
         passed.plain |= flow.tls.is_none();
         passed.begins |= flow.opened.syn().is_none() && flow.tls.as_ref().is_some_and(|tls| tls.client_hello.is_some());
     }
-    for point in points {
-        let passed = seen.get(&point.id).copied().unwrap_or_default();
-        let least = if passed.begins { SOME } else { MANY };
-        let is_bare_due = passed.segments >= least && !passed.plain && point.decrypted_at.is_none();
-        point.tcp = if passed.one && !passed.both {
-            TcpSeen::OneWay
-        } else if is_bare_due && !point.saw_bare_tcp {
-            TcpSeen::OnlyData
-        } else {
-            TcpSeen::Whole
-        };
-        point.one_way = point.tcp == TcpSeen::OneWay && !passed.answered;
+
+    /// Settles which points saw only one direction: TCP that speaks at length and never answers does not exist, but for a connection
+    /// that was dead when the capture began. DTLS that is answered says that the other direction passes there. And no TCP goes on for
+    /// long without an ACK that carries no data.
+    pub fn settle<'a>(&self, points: impl IntoIterator<Item = &'a mut Point>) {
+        /// So many TCP segments have one among them that carries no data; fewer where a ClientHello shows and its SYN does not.
+        const MANY: u64 = 40;
+        const SOME: u64 = 8;
+        for point in points {
+            let passed = self.0.get(&point.id).copied().unwrap_or_default();
+            let least = if passed.begins { SOME } else { MANY };
+            let is_bare_due = passed.segments >= least && !passed.plain && point.decrypted_at.is_none();
+            point.tcp = if passed.one && !passed.both {
+                TcpSeen::OneWay
+            } else if is_bare_due && !point.saw_bare_tcp {
+                TcpSeen::OnlyData
+            } else {
+                TcpSeen::Whole
+            };
+            point.one_way = point.tcp == TcpSeen::OneWay && !passed.answered;
+        }
     }
 }
 

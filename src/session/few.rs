@@ -1,4 +1,4 @@
-//! Lists of hardly any items, or of none: there are many such lists, and each takes as much room as it holds.
+//! Lists of hardly any items, of one, or of none: there are many such lists, and each takes as much room as it holds.
 
 use std::ops::{Deref, DerefMut};
 
@@ -75,6 +75,112 @@ impl<'a, T> IntoIterator for &'a Few<T> {
 }
 
 impl<'a, T> IntoIterator for &'a mut Few<T> {
+    type Item = &'a mut T;
+    type IntoIter = std::slice::IterMut<'a, T>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter_mut()
+    }
+}
+
+/// A list of one item nearly everywhere, which lies in it: whoever walks many such lists waits for each that lies elsewhere.
+#[derive(Clone, Debug)]
+pub enum Sole<T> {
+    /// The one.
+    One(T),
+    /// None, or several.
+    Others(Few<T>),
+}
+
+impl<T> Sole<T> {
+    /// Adds an item at the end.
+    pub fn push(&mut self, item: T) {
+        match self.is_empty() {
+            true => *self = Sole::One(item),
+            false => self.extend([item]),
+        }
+    }
+
+    /// Takes the item at that place out, which there must be.
+    pub fn remove(&mut self, place: usize) {
+        self.change(|list| drop(list.remove(place)));
+    }
+
+    /// Adds items at the end.
+    pub fn extend(&mut self, items: impl IntoIterator<Item = T>) {
+        self.change(|list| list.extend(items));
+    }
+
+    fn change(&mut self, change: impl FnOnce(&mut Vec<T>)) {
+        let mut list = std::mem::take(self).into_iter().collect();
+        change(&mut list);
+        *self = list.into();
+    }
+}
+
+impl<T> Default for Sole<T> {
+    fn default() -> Sole<T> {
+        Sole::Others(Few::default())
+    }
+}
+
+impl<T> From<Vec<T>> for Sole<T> {
+    fn from(mut list: Vec<T>) -> Sole<T> {
+        match list.pop() {
+            Some(item) if list.is_empty() => Sole::One(item),
+            last => {
+                list.extend(last);
+                Sole::Others(list.into())
+            }
+        }
+    }
+}
+
+impl<T> Deref for Sole<T> {
+    type Target = [T];
+
+    #[inline]
+    fn deref(&self) -> &[T] {
+        match self {
+            Sole::One(item) => std::slice::from_ref(item),
+            Sole::Others(few) => few,
+        }
+    }
+}
+
+impl<T> DerefMut for Sole<T> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut [T] {
+        match self {
+            Sole::One(item) => std::slice::from_mut(item),
+            Sole::Others(few) => few,
+        }
+    }
+}
+
+impl<T> IntoIterator for Sole<T> {
+    type Item = T;
+    type IntoIter = std::iter::Chain<std::option::IntoIter<T>, std::vec::IntoIter<T>>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        let (one, others) = match self {
+            Sole::One(item) => (Some(item), Few::default()),
+            Sole::Others(few) => (None, few),
+        };
+        one.into_iter().chain(others)
+    }
+}
+
+impl<'a, T> IntoIterator for &'a Sole<T> {
+    type Item = &'a T;
+    type IntoIter = std::slice::Iter<'a, T>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
+
+impl<'a, T> IntoIterator for &'a mut Sole<T> {
     type Item = &'a mut T;
     type IntoIter = std::slice::IterMut<'a, T>;
 
@@ -167,6 +273,22 @@ mod tests {
         assert_eq!(*list, [10, 12, 13, 14]);
         assert!((&list).into_iter().eq(&[10, 12, 13, 14]));
         assert_eq!(size_of_val(&list), 16);
+    }
+
+    #[test]
+    fn a_sole_item_lies_in_its_list() {
+        let mut list = Sole::default();
+        assert!(list.is_empty());
+        list.push(Box::new(1));
+        assert!(matches!(list, Sole::One(_)) && size_of_val(&list) == 16);
+        list.extend([2, 3].map(Box::new));
+        list.iter_mut().for_each(|item| **item += 10);
+        assert!((&list).into_iter().map(|item| **item).eq([11, 12, 13]));
+        list.remove(1);
+        list.remove(0);
+        assert!(matches!(&list, Sole::One(item) if **item == 13));
+        assert!(list.into_iter().map(|item| *item).eq([13]));
+        assert!(matches!(Sole::from(vec![1, 2]), Sole::Others(_)));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Views of one connection, put together: the same flow at several capture points.
 
-use super::facts::{Few, FlowFacts, InsideTls, Random, View};
+use super::facts::{FlowFacts, InsideTls, Random, View};
+use super::few::Sole;
 use super::shape::{Shape, exchanges};
 use super::{Point, vantage};
 use crate::event::{Direction, Timestamp, Token, Vantage};
@@ -19,7 +20,7 @@ pub(super) type Pair = (IpAddr, IpAddr);
 
 /// One connection with all its views, before it has a role.
 pub(super) struct Group {
-    pub(super) views: Few<View>,
+    pub(super) views: Sole<View>,
     pub(super) start: Timestamp,
 }
 
@@ -168,7 +169,7 @@ pub(super) fn group(flows: Vec<View>, points: &[Point]) -> Vec<Group> {
         let place = match place {
             Some(place) => place,
             None => {
-                groups.push(Group { views: Few::default(), start: flow.opened.first });
+                groups.push(Group { views: Sole::default(), start: flow.opened.first });
                 groups.len() - 1
             }
         };

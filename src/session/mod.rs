@@ -10,7 +10,7 @@ use crate::event::{
 };
 use crate::maps::HashSet;
 use facts::{AttemptFacts, FlowFacts, IcmpFacts, View};
-use few::{Few, Rare};
+use few::{Few, Rare, Sole};
 pub use oversized::Oversized;
 pub use proof::Proof;
 use reconnect::Announced;
@@ -294,9 +294,9 @@ pub struct Session {
     /// What else it could have been.
     pub ambiguities: Rare<String>,
     /// TLS connections, in order of start.
-    pub connections: Few<Connection>,
+    pub connections: Sole<Connection>,
     /// DTLS flows, in order of start.
-    pub dtls: Few<DtlsFlow>,
+    pub dtls: Sole<DtlsFlow>,
     /// Flows inside the tunnel.
     pub inner: Few<InnerFlow>,
     /// The client's inner addresses.
@@ -348,14 +348,14 @@ pub struct Connection {
     /// What it was for.
     pub role: Role,
     /// The views, client end first; never empty.
-    pub views: Few<View>,
+    pub views: Sole<View>,
 }
 
 /// One DTLS flow, seen at one or more points.
 #[derive(Debug)]
 pub struct DtlsFlow {
     /// The views, client end first; never empty.
-    pub views: Few<View>,
+    pub views: Sole<View>,
     /// It goes on, from another address or port, where the flow that began then stopped: no handshake of its own.
     pub continues: Option<Timestamp>,
 }
@@ -683,8 +683,8 @@ impl Session {
             identified_by,
             confidence: Confidence::Low,
             ambiguities: Rare::default(),
-            connections: Few::default(),
-            dtls: Few::default(),
+            connections: Sole::default(),
+            dtls: Sole::default(),
             inner: Few::default(),
             inner_addresses: Rare::default(),
             icmp: Rare::default(),
@@ -798,9 +798,10 @@ impl Session {
     }
 }
 
-/// A flow's ends, as the point nearest to the client and the one farthest from it show them.
+/// A flow's ends, as the point nearest to the client and the one farthest from it show them, if there are several.
 fn near_and_far(views: &[View]) -> Option<(Endpoints, Endpoints)> {
-    Some((views.first()?.opened.endpoints(), views.last()?.opened.endpoints()))
+    let [near, .., far] = views else { return None };
+    Some((near.opened.endpoints(), far.opened.endpoints()))
 }
 
 /// The link type's name for reports.
@@ -836,10 +837,11 @@ pub fn assemble(
     mut meetings: Vec<meetings::Meeting>,
     points: &mut Vec<Point>,
 ) -> Assembled {
-    coverage::settle(points, &flows);
     // A first guess from every TLS and DTLS flow orders the views; the sessions themselves then settle it.
-    let mut guess = points.to_vec();
-    point::infer(&mut guess, flows.iter().map(|flow| (&**flow, join::may_be_outer(flow))));
+    let (mut guess, mut seen) = (points.to_vec(), coverage::Seen::default());
+    let noted = flows.iter().inspect(|flow| seen.note(flow));
+    point::infer(&mut guess, noted.map(|flow| (&**flow, join::may_be_outer(flow))));
+    seen.settle(points.iter_mut().chain(&mut guess));
     let clocks = clock::align(&mut flows, &mut icmp, &mut refused, points, &guess);
     let join::Joined { mut sessions, mut others } = join::sessions(flows, &guess);
     moves::settle(&mut sessions, &mut others, &guess);
@@ -847,8 +849,8 @@ pub fn assemble(
     point::find_merged(points, &sessions);
     let outer = sessions.iter().flat_map(|s| s.outer_views()).map(|view| (view, true));
     point::infer(points, outer.chain(others.iter().map(|flow| (&**flow, false))));
-    for session in &mut sessions {
-        session.sort_views(points);
+    if points.len() > 1 {
+        sessions.iter_mut().for_each(|session| session.sort_views(points));
     }
     let ike = others.iter().filter(|f| f.ike).map(|f| f.opened.endpoints().addresses()).collect();
     let late = others.iter().filter(|f| join::is_late_talk(f)).map(|f| f.opened.endpoints());

@@ -50,25 +50,68 @@ struct End {
 
 /// Puts together what moved.
 pub fn settle(sessions: &mut Vec<Entry>, others: &mut Vec<View>, points: &[Point]) {
-    continue_dtls(sessions, others);
-    name_the_same(sessions);
-    show_the_same_token(sessions);
-    past_the_proxy(sessions);
+    let signs = Signs::of(sessions);
+    if signs.is_late || others.iter().any(|flow| is_late(flow)) {
+        continue_dtls(sessions, others);
+    }
+    if signs.is_apart {
+        name_the_same(sessions);
+    }
+    if signs.is_read {
+        show_the_same_token(sessions);
+    }
+    if signs.is_proxied {
+        past_the_proxy(sessions);
+    }
     behind_nat(sessions, points);
-    roam(sessions, points);
+    if points.iter().any(|point| point.vantage == Some(Vantage::Client)) {
+        roam(sessions, points);
+    }
     hop(sessions);
+}
+
+/// What any session shows that may have moved: told of all at once, for it is seldom, and their facts lie far apart.
+#[derive(Default)]
+struct Signs {
+    /// DTLS without a handshake.
+    is_late: bool,
+    /// A DTLS handshake without a tunnel, or before it.
+    is_apart: bool,
+    /// Keys opened its CONNECT.
+    is_read: bool,
+    /// TLS through a proxy.
+    is_proxied: bool,
+}
+
+impl Signs {
+    fn of(sessions: &[Entry]) -> Signs {
+        let mut signs = Signs::default();
+        for session in sessions {
+            signs.is_late |= session.dtls.iter().flat_map(|flow| &flow.views).any(|view| is_late(view));
+            signs.is_apart |= attempts_apart(session).next().is_some();
+            signs.is_read |= session.identified_by == Proof::Connect;
+            signs.is_proxied |= session.proxied_to().is_some();
+        }
+        signs
+    }
 }
 
 fn is_late(flow: &FlowFacts) -> bool {
     flow.dtls.as_ref().is_some_and(|d| d.attempts.is_empty() && Direction::ToServer.of(&d.sequence).highest.is_some())
 }
 
+fn attempts(session: &Session) -> impl Iterator<Item = &AttemptFacts> {
+    session.dtls.iter().flat_map(DtlsFlow::attempts).map(|(_, attempt)| attempt)
+}
+
+/// The DTLS handshakes of a session without a tunnel, or before it.
+fn attempts_apart(session: &Session) -> impl Iterator<Item = &AttemptFacts> {
+    let tunnel = session.connections.first().map(Connection::start);
+    attempts(session).filter(move |attempt| tunnel.is_none_or(|tunnel| attempt.first < tunnel))
+}
+
 /// Finds the flow each late flow continues.
 fn continue_dtls(sessions: &mut Vec<Entry>, others: &mut Vec<View>) {
-    let mut dtls = sessions.iter().flat_map(|s| &s.dtls).flat_map(|d| &d.views);
-    if !dtls.any(|view| is_late(view)) && !others.iter().any(|flow| is_late(flow)) {
-        return;
-    }
     type ByNumber = BTreeMap<RecordNumber, Vec<End>>;
     let mut ends: HashMap<(PointId, IpAddr), ByNumber> = HashMap::default();
     for (session, flow) in sessions.iter().enumerate().flat_map(|(i, s)| s.dtls.iter().map(move |d| (i, d))) {
@@ -141,22 +184,14 @@ fn name_the_same(sessions: &mut Vec<Entry>) {
     fn name(session: &Session, attempt: &AttemptFacts) -> Option<Name> {
         Some((session.gateway, attempt.session_id.as_bytes().try_into().ok()?))
     }
-    fn attempts(session: &Session) -> impl Iterator<Item = &AttemptFacts> {
-        session.dtls.iter().flat_map(DtlsFlow::attempts).map(|(_, attempt)| attempt)
-    }
     let granted = |session: &Session| -> Vec<Name> {
         session.granted().filter_map(|(.., answer)| Some((session.gateway, answer.dtls_id()?))).collect()
     };
     let mut homeless: HashMap<Name, Vec<usize>> = HashMap::default();
     for (i, session) in sessions.iter().enumerate() {
-        let tunnel = session.connections.first().map(Connection::start);
-        let before = attempts(session).filter(|attempt| tunnel.is_none_or(|tunnel| attempt.first < tunnel));
-        for name in before.filter_map(|attempt| name(session, attempt)) {
+        for name in attempts_apart(session).filter_map(|attempt| name(session, attempt)) {
             homeless.entry(name).or_default().push(i);
         }
-    }
-    if homeless.is_empty() {
-        return;
     }
     let with_tunnel = sessions.iter().enumerate().filter(|(_, s)| !s.connections.is_empty());
     let start = |i: usize| sessions.get(i).map(|session| session.start);
@@ -195,9 +230,6 @@ fn past_the_proxy(sessions: &mut Vec<Entry>) {
     const AT_ONCE: f64 = 15.0;
     let proxied = sessions.iter().enumerate().filter_map(|(home, s)| Some((home, s, s.proxied_to()?)));
     let proxied: Vec<(usize, &Entry, &str)> = proxied.collect();
-    if proxied.is_empty() {
-        return;
-    }
     let mut merge = Vec::new();
     for (alone, session) in sessions.iter().enumerate().filter(|(_, s)| s.connections.is_empty() && !s.dtls.is_empty())
     {

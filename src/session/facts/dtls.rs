@@ -1,6 +1,6 @@
 //! What the DTLS of one UDP flow showed.
 
-use super::super::few::Few;
+use super::super::few::Sole;
 use super::super::runs::Runs;
 use super::attempt::{AttemptFacts, Message, MessageKind};
 use super::inside::Packets;
@@ -38,7 +38,7 @@ pub struct DtlsFacts {
     /// First application-data record each way.
     pub first: [Option<(Timestamp, FrameRef)>; 2],
     /// Handshake attempts, by client random.
-    pub attempts: Few<AttemptFacts>,
+    pub attempts: Sole<AttemptFacts>,
     pub(in crate::session) seldom: Option<Box<SeldomInDtls>>,
 }
 

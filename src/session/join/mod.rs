@@ -61,8 +61,15 @@ pub(super) fn is_late_talk(flow: &FlowFacts) -> bool {
 
 /// Puts sessions together.
 pub fn sessions(flows: Vec<View>, points: &[Point]) -> Joined {
-    let (outer, mut others): (Vec<_>, Vec<_>) = flows.into_iter().partition(|flow| may_be_outer(flow));
-    let (dtls, tls): (Vec<_>, Vec<_>) = outer.into_iter().partition(|f| f.dtls.is_some());
+    let (mut tls, mut dtls, mut others) = (Vec::new(), Vec::new(), Vec::new());
+    for flow in flows {
+        let kind = match may_be_outer(&flow) {
+            true if flow.dtls.is_some() => &mut dtls,
+            true => &mut tls,
+            false => &mut others,
+        };
+        kind.push(flow);
+    }
     let mut tls = without_readdressed(tls, &mut others);
     tls.extend(take_unread(&tls, &dtls, &mut others, points));
     // Pairs in order of appearance: what they showed then lies in memory in the order in which it is asked for.
@@ -78,8 +85,8 @@ pub fn sessions(flows: Vec<View>, points: &[Point]) -> Joined {
     }
     neighbours::quiet_tunnels(&mut sessions, &mut others, points);
     sessions.shrink_to_fit();
-    // In place: of two that begin alike at the same moment either may come first.
-    sessions.sort_unstable_by_key(|session| session.order());
+    // What they are sorted by lies in each: it is looked up once.
+    sessions.sort_by_cached_key(|session| session.order());
     Joined { sessions, others }
 }
 
@@ -96,14 +103,14 @@ fn without_readdressed(tls: Vec<View>, others: &mut Vec<View>) -> Vec<View> {
         !begins_here(flow) && flow.tls.as_deref().map(said) == Some(0)
     };
     let unheard: HashSet<Place> = tls.iter().filter(|flow| is_unheard(flow)).map(|flow| place(flow)).collect();
+    if unheard.is_empty() {
+        return tls;
+    }
     let mut silent: HashMap<Place, Vec<(IpAddr, Timestamp)>> = HashMap::default();
     for flow in tls.iter().filter(|flow| begins_here(flow) && unheard.contains(&place(flow))) {
         if let Some(last) = flow.last_packet(Direction::ToServer) {
             silent.entry(place(flow)).or_default().push((flow.opened.endpoints().client.ip(), last));
         }
-    }
-    if silent.is_empty() {
-        return tls;
     }
     let goes_on = |flow: &View| {
         let client = flow.opened.endpoints().client.ip();
