@@ -1,6 +1,6 @@
 //! The seam between two tunnel connections of one session: what ended the first, what the user lost, what the MTU was.
 
-use super::facts::{Activity, Closed, FlowFacts, Stretch, View};
+use super::facts::{Closed, DtlsFacts, FlowFacts, Stretch, TlsFacts, View};
 use super::limits::headers;
 use super::stuck::passed_toward_client;
 use super::{Connection, DtlsFlow, InnerFlow, Point, Session, mtu, vantage};
@@ -170,8 +170,8 @@ pub struct Unheard {
     pub seconds: f64,
     /// Records of the client that went unanswered, in the channel with more of them.
     pub records: u32,
-    /// How many of them have the length of DPD and keepalive.
-    control: u32,
+    /// How many of them asked for an answer: those with the length of DPD and keepalive, or all, where answers came too late.
+    asked: u32,
     /// Some went over TLS: it is not DTLS alone that is silent.
     over_tls: bool,
 }
@@ -188,7 +188,7 @@ impl Unheard {
         /// Keepalives, which nobody answers, come no more often (ASA default 20 s).
         const KEEPALIVE: f64 = 18.0;
         // Data that the gateway takes may go to one who has nothing to answer.
-        let asked = if self.tcp_lives(tunnel) { self.control } else { self.records };
+        let asked = if self.tcp_lives(tunnel) { self.asked } else { self.records };
         let often = asked >= 3 && self.seconds / f64::from(asked) < KEEPALIVE;
         self.seconds >= 2.0 * LOST && often || self.seconds >= ASLEEP
     }
@@ -259,8 +259,9 @@ fn seam(session: &Session, points: &[Point], old: usize, new: usize) -> Option<R
     let from = if is_first && !before.begins_here() { session.start } else { before.start() };
     let flows: Vec<&DtlsFlow> = session.dtls.iter().filter(|d| (from..until).contains(&d.start())).collect();
     // Without FIN or RST it lived as long as anything was said in it, over DTLS too.
-    let over_dtls = flows.iter().filter(|d| d.came_up()).map(|d| d.end().min(start)).max();
-    let end = closed.map_or_else(|| before.end().max(over_dtls.unwrap_or(before.start())), |c| c.at);
+    let over_dtls = flows.iter().filter(|d| d.came_up()).filter_map(|d| Some(heard_both(&d.views)?.min(start)));
+    let heard = || over_dtls.chain(heard_both(&before.views)).max().unwrap_or(before.start());
+    let end = closed.map_or_else(heard, |c| c.at);
     let first_hello = flows.iter().flat_map(|d| d.attempts()).map(|(_, a)| a.first).min();
     let reset = closed.filter(|c| c.reset && before.reset().is_some());
     let is_thrown_out = reset.is_some_and(|c| c.direction == Direction::ToClient);
@@ -276,7 +277,7 @@ fn seam(session: &Session, points: &[Point], old: usize, new: usize) -> Option<R
         since_hello: first_hello.map(|hello| end.seconds_since(hello)),
         dtls_worked: flows.iter().any(|d| d.worked() || d.is_half_seen()),
         without_data: without_data(session, before, &flows, after),
-        unheard: unheard(before, &flows),
+        unheard: unheard(before, &flows, Some(start)),
         quiet: quiet(points, before, &flows, closed, opened),
         syn_wait: after.best().syn_wait().filter(is_long),
         hello_wait: after.best().hello_wait().filter(is_long),
@@ -295,6 +296,15 @@ fn seam(session: &Session, points: &[Point], old: usize, new: usize) -> Option<R
     }
     seam.cause = cause(session, points, &seam, closed);
     Some(seam)
+}
+
+/// Until when both sides were heard, or the one that shows: who is gone may be sent to for long.
+fn heard_both(views: &[View]) -> Option<Timestamp> {
+    let both = views.iter().filter_map(|v| {
+        let [up, down] = v.ended.last_by_direction;
+        Some(up?.min(down?))
+    });
+    both.max().or(views.iter().map(|v| v.ended.last).max())
 }
 
 fn later_flows(session: &Session, start: Timestamp) -> Vec<&DtlsFlow> {
@@ -495,21 +505,51 @@ fn whole(views: &[View]) -> impl Iterator<Item = &View> {
     views.iter().filter(move |view| !any || is_whole(view))
 }
 
-/// When data went over a tunnel's TLS, as each view shows it.
-fn over_tls(tunnel: &Connection) -> impl Iterator<Item = &Activity> {
-    whole(&tunnel.views).filter_map(|v| Some(&v.tls.as_ref()?.activity))
+/// What carried data through a tunnel, as one view shows it.
+#[derive(Clone, Copy)]
+enum Carrier<'a> {
+    Tls(&'a TlsFacts),
+    Dtls(&'a DtlsFacts),
+}
+
+impl<'a> Carrier<'a> {
+    fn stretches(self) -> impl Iterator<Item = Stretch> + use<'a> {
+        match self {
+            Carrier::Tls(tls) => tls.activity.stretches.iter(),
+            Carrier::Dtls(dtls) => dtls.activity.stretches.iter(),
+        }
+    }
+
+    /// Until when the gateway may have spoken in that stretch: the client may have gone on alone.
+    fn spoke_until(self, stretch: &Stretch) -> Timestamp {
+        match self {
+            Carrier::Tls(tls) => {
+                let last = Direction::ToClient.of(&tls.data).last.map(|(at, _)| at);
+                last.filter(|last| *last >= stretch.first).map_or(stretch.last, |last| last.min(stretch.last))
+            }
+            Carrier::Dtls(dtls) => dtls.spoke_until(Direction::ToClient, stretch),
+        }
+    }
+}
+
+/// When data went over a tunnel's TLS.
+fn over_tls(tunnel: &Connection) -> impl Iterator<Item = Carrier<'_>> {
+    whole(&tunnel.views).filter_map(|v| Some(Carrier::Tls(v.tls.as_ref()?)))
 }
 
 /// The same over DTLS.
-fn over_dtls<'a>(flows: impl Iterator<Item = &'a DtlsFlow>) -> impl Iterator<Item = &'a Activity> {
-    flows.flat_map(|d| whole(&d.views)).filter_map(|v| Some(&v.dtls.as_ref()?.activity))
+fn over_dtls<'a>(flows: impl Iterator<Item = &'a DtlsFlow>) -> impl Iterator<Item = Carrier<'a>> {
+    flows.flat_map(|d| whole(&d.views)).filter_map(|v| Some(Carrier::Dtls(v.dtls.as_ref()?)))
 }
 
 /// The gateway's last data before that moment, over TLS or DTLS.
 fn heard_until(session: &Session, tunnel: &Connection, at: Timestamp) -> Option<Timestamp> {
     let flows = session.dtls.iter().filter(|d| d.start() >= tunnel.start() && d.start() < at);
-    let heard = over_tls(tunnel).chain(over_dtls(flows)).flat_map(|activity| activity.stretches.iter());
-    heard.filter(|s| *Direction::ToClient.of(&s.records) > 0 && s.first < at).map(|s| s.last.min(at)).max()
+    let heard = |carrier: Carrier<'_>| {
+        let said = carrier.stretches().filter(|s| *Direction::ToClient.of(&s.records) > 0 && s.first < at);
+        said.map(|s| carrier.spoke_until(&s).min(at)).max()
+    };
+    over_tls(tunnel).chain(over_dtls(flows)).filter_map(heard).max()
 }
 
 /// Was the gateway heard over DTLS just before that moment, from which a SYN may have waited so long, as near to the client as it was
@@ -524,11 +564,13 @@ fn answered_over_dtls(session: &Session, at: Timestamp, waited: Option<f64>) -> 
     heard.is_some_and(|heard| at.seconds_since(heard) < LOST) && waited.is_none_or(is_within)
 }
 
-/// How long nothing came from the gateway in any channel of the old tunnel while the client sent.
-pub fn unheard(before: &Connection, flows: &[&DtlsFlow]) -> Option<Unheard> {
+/// How long nothing came from the gateway in any channel of the old tunnel while the client sent, until it went on with another at the
+/// moment `left`.
+pub fn unheard(before: &Connection, flows: &[&DtlsFlow], left: Option<Timestamp>) -> Option<Unheard> {
+    let is_before = |at: Timestamp| left.is_none_or(|left| at < left);
     let of_tls = |v: &View| {
         let tls = v.tls.as_ref()?;
-        let heard = tls.data.last().and_then(|data| data.last);
+        let heard = tls.data.last().and_then(|data| data.last).filter(|(at, _)| is_before(*at));
         let said = tls.unanswered(Direction::ToServer);
         // Nobody answers a goodbye.
         let is_goodbye = v.closed().is_some_and(|c| (0.0..GOODBYE).contains(&c.at.seconds_since(said.last.0)));
@@ -536,6 +578,13 @@ pub fn unheard(before: &Connection, flows: &[&DtlsFlow]) -> Option<Unheard> {
     };
     let of_dtls = |v: &View| {
         let dtls = v.dtls.as_ref()?;
+        // What is answered when the client has gone on comes too late.
+        if let Some((said, (answered, _))) = dtls.seldom().lapse.as_deref()
+            && is_before(said.first.0)
+            && !is_before(*answered)
+        {
+            return Some((None, *said));
+        }
         Some((*Direction::ToClient.of(&dtls.last()), dtls.unanswered(Direction::ToServer)))
     };
     let last_dtls = flows.iter().filter(|d| d.worked()).max_by_key(|d| d.start());
@@ -550,7 +599,11 @@ pub fn unheard(before: &Connection, flows: &[&DtlsFlow]) -> Option<Unheard> {
     let until = sent().map(|said| said.last.0).max().filter(|until| *until > since)?;
     let most = sent().filter(|said| said.last.0 > since).max_by_key(|said| said.records)?;
     let seconds = until.seconds_since(since);
-    Some(Unheard { since, seconds, records: most.records, control: most.control, over_tls })
+    // Late answers show that there were questions.
+    let is_late = flows.iter().flat_map(|d| &d.views).filter_map(|v| v.dtls.as_ref()?.seldom().lapse.as_deref());
+    let is_late = is_late.into_iter().any(|(_, (answered, _))| !is_before(*answered));
+    let asked = if is_late { most.records } else { most.control };
+    Some(Unheard { since, seconds, records: most.records, asked, over_tls })
 }
 
 /// How long no data had come from the client at the gateway's end when it left: without its FIN, for the new connection was there
@@ -578,7 +631,7 @@ fn quiet(
         }
         Some(closed) => {
             let said = |s: &Stretch| *Direction::ToServer.of(&s.records);
-            let stretches = over_tls(before).chain(over_dtls(flows.iter().copied())).flat_map(|a| a.stretches.iter());
+            let stretches = over_tls(before).chain(over_dtls(flows.iter().copied())).flat_map(Carrier::stretches);
             let (leaving, earlier): (Vec<_>, Vec<_>) =
                 stretches.filter(|s| said(s) > 0).partition(|s| s.first >= closed.at.plus_seconds(-GOODBYE));
             let last = earlier.iter().map(|s| s.last).max()?;
@@ -608,14 +661,14 @@ fn without_data(session: &Session, before: &Connection, flows: &[&DtlsFlow], aft
     let is_heard = |s: &Stretch| s.first < gone_on && (!is_gone || *Direction::ToServer.of(&s.records) > 0);
     let is_answered = |s: &Stretch| *Direction::ToClient.of(&s.records) > 0;
     // What is sent in vain, or comes when the client has gone on, is no data to it.
-    let heard = |a: &Activity| {
-        let said = a.stretches.iter().filter(is_heard);
-        said.map(|s| (is_answered(&s), s.last.min(after.start()))).max()
+    let heard = |carrier: Carrier<'_>| {
+        let said = carrier.stretches().filter(is_heard);
+        said.map(|s| (is_answered(&s), carrier.spoke_until(&s).min(after.start()))).max()
     };
     let (_, old) = over_dtls(flows.iter().copied()).chain(over_tls(before)).filter_map(heard).max()?;
     let settled = after.settled().map_or(after.start(), |s| s.at);
-    let later = |a: &Activity| Some(a.stretches.iter().find(|s| s.last > after.set_up_until())?.first.max(settled));
-    let at_once = |a: &Activity| Some(a.stretches.iter().find(is_answered)?.first);
+    let later = |c: Carrier<'_>| Some(c.stretches().find(|s| s.last > after.set_up_until())?.first.max(settled));
+    let at_once = |c: Carrier<'_>| Some(c.stretches().find(is_answered)?.first);
     let new_flows = later_flows(session, after.start()).into_iter();
     let new = over_dtls(new_flows).filter_map(at_once).chain(over_tls(after).filter_map(later)).min()?;
     Some(new.seconds_since(old)).filter(|seconds| *seconds > 0.0)
@@ -678,7 +731,7 @@ mod tests {
             *Direction::ToClient.of_mut(&mut view.ended.last_by_direction) = Some(at(heard));
             Connection { role: Role::Tunnel, views: vec![view].into() }
         };
-        let unheard = |control| Unheard { since: at(10.0), seconds: 30.0, records: 8, control, over_tls: true };
+        let unheard = |asked| Unheard { since: at(10.0), seconds: 30.0, records: 8, asked, over_tls: true };
         assert!(unheard(0).is_dpd(&tunnel(10.0)), "not even TCP answers");
         assert!(!unheard(0).is_dpd(&tunnel(39.0)));
         assert!(unheard(3).is_dpd(&tunnel(39.0)));

@@ -211,7 +211,11 @@ impl Outage {
             closed: closed_by(view, *answered),
         };
         let over_tls = view.tls.iter().flat_map(|tls| tls.activity.stretches.iter());
-        let elsewhere = over_tls.chain(dtls().flat_map(|d| d.activity.stretches.iter()));
+        let over_dtls = dtls().flat_map(|d| {
+            let spoke = |s: Stretch| Stretch { last: d.spoke_until(Direction::ToClient, &s), ..s };
+            d.activity.stretches.iter().map(spoke)
+        });
+        let elsewhere = over_tls.chain(over_dtls);
         // A few records behind a long pause only wait for their answer, and nobody answers a keepalive.
         let is_asking = said.seconds() - said.silence() >= LOST && said.data() >= FEW;
         let is_long = is_asking && outage.seconds() >= 2.0 * LOST;
@@ -253,15 +257,7 @@ impl Outage {
         let silent = sent.reverse();
         let records = dtls().flat_map(|d| {
             let stretches = d.activity.stretches.iter().filter(|s| *silent.of(&s.records) > 0);
-            let last = silent.of(&d.last()).map(|(at, _)| at);
-            let lapse = d.seldom().lapse.as_deref().filter(|_| sent == Direction::ToServer);
-            // At its end the other side may have gone on alone.
-            let spoke_until = move |s: &Stretch| {
-                let lapse = lapse.map(|(said, (answered, _))| said.first.0..*answered);
-                let begun = lapse.filter(|lapse| lapse.contains(&s.last)).map(|lapse| lapse.start);
-                begun.or(last.filter(|last| *last >= s.first)).map_or(s.last, |end| end.min(s.last))
-            };
-            stretches.map(move |s| (s.first, spoke_until(&s)))
+            stretches.map(move |s| (s.first, d.spoke_until(silent, &s)))
         });
         let attempts = dtls().flat_map(|d| &d.attempts).filter(|_| silent == Direction::ToServer);
         let hellos = attempts.flat_map(|a| a.hello_frames()).map(|(_, at)| (at, at));

@@ -1,7 +1,7 @@
 //! Why a DTLS flow died, and what to do about it.
 
 use super::death::{Death, said, up};
-use super::{FEW, IDLE, LIVED, PATIENCE, remedy};
+use super::{FEW, IDLE, KEPT, LIVED, PATIENCE, remedy};
 use crate::event::{Direction, FrameRef, Timestamp, Vantage};
 use crate::finding::{Case, Severity, elapsed};
 use crate::session::attempt::icmp_words;
@@ -141,7 +141,10 @@ impl<'a> Cause<'a> {
                 return format!("see on {} why it refuses udp/{port} since then ({words})", icmp.sender);
             }
             Cause::Ignored => return remedy::client_drops("the gateway"),
-            Cause::Idle(_) | Cause::Rebinding => {
+            Cause::Idle(Some(_)) => {
+                "capture at the client: if it was silent, keep the mapping open with a DTLS keepalive below the NAT's timeout (`anyconnect ssl keepalive 20`), or a longer timeout there; if it sent, UDP was blocked for that long"
+            }
+            Cause::Idle(None) | Cause::Rebinding => {
                 "keep the mapping open: a DTLS keepalive below the NAT's timeout (`anyconnect ssl keepalive 20`), or a longer timeout there"
             }
             Cause::Rekey => {
@@ -165,6 +168,13 @@ impl<'a> Cause<'a> {
             }
             Cause::GatewaySilent => {
                 "see on the gateway why it stopped answering: `show vpn-sessiondb detail anyconnect`, `show asp drop`"
+            }
+            Cause::Mapping if death.unanswered.silence() >= KEPT => {
+                let silence = elapsed(death.unanswered.silence());
+                return format!(
+                    "find what forgot the mapping: a NAT or firewall whose UDP timeout is below the {silence} of silence before, or one that \
+                     lost its state"
+                );
             }
             Cause::Mapping | Cause::Blocked => {
                 "find what blocked UDP to the gateway at that moment: a firewall rule, or a device that lost its state"

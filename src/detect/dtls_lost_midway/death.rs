@@ -97,12 +97,16 @@ impl<'a> Death<'a> {
             || (!retries.is_empty() || is_dead() || is_left()) && !self.is_with_path && after.tunnel_lived_on()
     }
 
-    /// A client renews its keys with a new handshake, too: then nothing went unanswered.
+    /// A client renews its keys with a new handshake, or takes up another MTU, too: then nothing went unanswered. Nobody takes DTLS for
+    /// dead that has just been heard.
     fn is_renewal(&self, case: &Case<'_>) -> bool {
         let is_at_client = || self.flow.views.iter().any(|view| case.vantage(view.point) == Some(Vantage::Client));
         let is_soon = |next: &DtlsFlow| next.start().seconds_since(self.flow.end()) < IDLE;
-        let is_unharmed = self.unanswered.records == 0 && self.back.is_none() && self.refused.is_none() && self.carries;
-        is_unharmed && self.again.is_some_and(|next| is_soon(next) || is_at_client())
+        let is_at_once = |next: &DtlsFlow| next.start().seconds_since(self.answered.0) < SILENT;
+        let is_unharmed = self.unanswered.records == 0 && self.refused.is_none() && self.carries;
+        let is_out_of_use = || self.back.is_none();
+        is_unharmed
+            && self.again.is_some_and(|next| is_at_once(next) || is_out_of_use() && (is_soon(next) || is_at_client()))
     }
 
     /// It came up in the capture, and data never went both ways over it.
@@ -215,7 +219,9 @@ impl<'a> Aftermath<'a> {
         let ended = last_record(self.flow).unwrap_or(answered);
         let since = ended.min(answered.plus_seconds(SILENT)).max(answered);
         let back = self.tunnel.and_then(|tunnel| data_back(tunnel, since));
-        back.filter(|stretch| self.until.is_none_or(|until| stretch.first < until))
+        // A tunnel that is left so soon takes its DTLS along.
+        let is_left = self.until.is_some_and(|until| until.seconds_since(answered) < LIVED);
+        back.filter(|stretch| !is_left && self.until.is_none_or(|until| stretch.first < until))
     }
 
     /// The ClientHellos of later attempts.

@@ -27,6 +27,8 @@ const LIVED: f64 = 5.0;
 const FEW: u32 = 3;
 /// A mapping is forgotten after no less silence than this, seconds (RFC 4787 §4.3 asks for 120; many have 20 to 30).
 const IDLE: f64 = 18.0;
+/// So short a silence no mapping is forgotten in, seconds.
+const KEPT: f64 = 5.0;
 
 const UNANSWERED: Grade =
     Grade::high("DTLS records or new ClientHellos of the client go unanswered, or it takes up no answer");
@@ -204,11 +206,12 @@ fn ruled_out(story: &Story<'_>) -> Vec<RuledOut> {
         let silence = death.unanswered.silence();
         let why = match cause {
             Cause::GatewaySilent if silence >= IDLE => {
-                "its records come to the gateway from the port they came from".to_owned()
+                Some("its records come to the gateway from the port they came from".to_owned())
             }
-            _ => format!("only {} of silence went before the first unanswered record", elapsed(silence)),
+            _ => (silence < KEPT)
+                .then(|| format!("only {} of silence went before the first unanswered record", elapsed(silence))),
         };
-        all.push(RuledOut { what: "an idle timeout", why });
+        all.extend(why.map(|why| RuledOut { what: "an idle timeout", why }));
     }
     let (point, icmp) = (death.flow.best().point, death.flow.best().icmp(Direction::ToServer));
     if let Ok(window) = case.window(point, icmp, death.answered.0, death.unanswered.last.0.max(death.answered.0))

@@ -3,6 +3,7 @@
 use crate::event::{Direction, Vantage};
 use crate::finding::{Case, Outcome, UNHEARD, Wanted, count};
 use crate::session::reconnect::{Unheard, unheard};
+use crate::session::silence::Outage;
 use crate::session::{Connection, DtlsFlow, Session};
 
 pub fn unsettled(case: &Case<'_>, last: &Connection) -> Option<Outcome> {
@@ -13,10 +14,32 @@ pub fn unsettled(case: &Case<'_>, last: &Connection) -> Option<Outcome> {
     if let Some(why) = unheard_at_end(case.session, last) {
         return Some(Outcome::unsettled(why, None, UNHEARD));
     }
+    if let Some(why) = unanswered_midway(case) {
+        let wanted = case.other_end("which records pass there meanwhile");
+        return Some(Outcome::unsettled(why, wanted, "for a while the gateway answered nothing over DTLS"));
+    }
     let why = unanswered_at_end(case.session, last)?;
     let open = "the gateway's last records went unanswered until the capture ended";
     let wanted = Wanted { vantage: Vantage::Client, why: "whether they arrive, and what the client sends" };
     Some(Outcome::unsettled(why, Some(wanted), open))
+}
+
+/// The gateway answered nothing for a while, and no DPD that must be answered was among what it was sent.
+fn unanswered_midway(case: &Case<'_>) -> Option<String> {
+    /// Fewer records in so long a time may be what nobody answers.
+    const MANY: u32 = 20;
+    let of = |tunnel: &Connection| Outage::over_dtls(case.session, tunnel, tunnel.best());
+    let outages = case.session.tunnels().filter_map(of).filter(|outage| outage.records >= MANY);
+    let outage = outages.max_by(|a, b| a.seconds().total_cmp(&b.seconds()))?;
+    let mut views = case.session.dtls.iter().flat_map(|flow| &flow.views);
+    let came = views.any(|view| case.vantage(view.point) == Some(Vantage::Outside) && outage.shows_at(view));
+    let lost = if came { "" } else { " the path was lost," };
+    Some(format!(
+        "for {:.1} s, from frame {} on, the gateway answered none of {}: it hung or was busy,{lost} or none of them asked for an answer",
+        outage.seconds(),
+        outage.frame.number,
+        count(u64::from(outage.records), "DTLS record"),
+    ))
 }
 
 /// The client's last records went unanswered, and nobody closed it.
@@ -25,7 +48,8 @@ fn unheard_at_end(session: &Session, last: &Connection) -> Option<String> {
         return None;
     }
     let flows: Vec<&DtlsFlow> = session.dtls_since(last).collect();
-    let Unheard { seconds, records, .. } = unheard(last, &flows).filter(|u| u.is_dpd(last) && !u.tcp_lives(last))?;
+    let Unheard { seconds, records, .. } =
+        unheard(last, &flows, None).filter(|u| u.is_dpd(last) && !u.tcp_lives(last))?;
     let records = count(u64::from(records), "record");
     Some(format!(
         "the client's last {records} went unanswered over {seconds:.1} s, and what became of the tunnel was not captured"

@@ -2,6 +2,7 @@
 
 use super::super::few::Sole;
 use super::super::runs::Runs;
+use super::super::stretches::Stretch;
 use super::attempt::{AttemptFacts, Message, MessageKind};
 use super::inside::Packets;
 use super::said::{Activity, Heard, LastWord, Unanswered};
@@ -103,6 +104,15 @@ impl DtlsFacts {
             let last = way.of(&self.seldom().last).or(*way.of(&self.heard));
             last.filter(|_| *way.of(&self.records) > 0)
         })
+    }
+
+    /// Until when that side may have spoken in a stretch: at its end the other one may have gone on alone.
+    pub fn spoke_until(&self, side: Direction, stretch: &Stretch) -> Timestamp {
+        let lapse = self.seldom().lapse.as_deref().filter(|_| side == Direction::ToClient);
+        let lapse = lapse.map(|(said, (answered, _))| said.first.0..*answered);
+        let begun = lapse.filter(|lapse| lapse.contains(&stretch.last)).map(|lapse| lapse.start);
+        let last = side.of(&self.last()).map(|(at, _)| at);
+        begun.or(last.filter(|last| *last >= stretch.first)).map_or(stretch.last, |end| end.min(stretch.last))
     }
 
     /// Notes a record of epoch 1 or later; `control` tells whether it has the length of an empty packet.
