@@ -216,6 +216,10 @@ fn shift_flow(flow: &mut FlowFacts, by: f64) {
         if let Some(seldom) = &mut tls.seldom {
             seldom.alert.iter_mut().for_each(|(at, ..)| move_it(at));
             seldom.renegotiation.iter_mut().flatten().for_each(|(at, _)| move_it(at));
+            if let Some((said, (until, _))) = seldom.lapse.as_deref_mut() {
+                shift_unanswered(said, by);
+                move_it(until);
+            }
         }
         move_it(tls.last_word.first_mut());
         tls.activity.stretches.change(move_it);

@@ -3,7 +3,7 @@
 use super::facts::FlowFacts;
 use super::filter::{Asked, Passes, names_others, passes};
 use super::{Point, TcpSeen};
-use crate::event::{PointId, Protocol, Vantage};
+use crate::event::{Direction, PointId, Protocol, Vantage};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
@@ -96,6 +96,11 @@ pub fn keeps_out(point: &Point, sight: Sight, times: u32) -> Option<String> {
         ));
     }
     if matches!(sight, Sight::Udp(_)) {
+        if point.udp_one_way {
+            return Some(format!(
+                "{name} shows UDP toward the gateway alone, of a DTLS that came up: its answers are not in it"
+            ));
+        }
         let unknown = !point.tells_filter && !point.saw_udp;
         if unknown {
             return Some(format!("{name} shows no UDP at all, and its file does not tell the capture filter"));
@@ -181,6 +186,8 @@ struct Passed {
     both: bool,
     /// DTLS was answered.
     answered: bool,
+    /// A client's data over DTLS, which only comes up with answers, and none of them.
+    unheard: bool,
     /// A ClientHello shows, and its SYN does not.
     begins: bool,
     /// TCP that is no TLS, which a filter for TLS lets not pass.
@@ -201,11 +208,15 @@ impl Seen {
         let [up, down] = flow.ended.packets;
         let passed = self.0.entry(flow.point).or_default();
         passed.answered |= flow.dtls.is_some() && up.min(down) > 0;
+        passed.unheard |=
+            down == 0 && flow.dtls.as_ref().is_some_and(|dtls| Direction::ToServer.of(&dtls.first).is_some());
         if flow.opened.protocol != Protocol::Tcp {
             return;
         }
         passed.segments += u64::from(up) + u64::from(down);
-        passed.one |= up.min(down) == 0 && up.max(down) >= AT_LENGTH;
+        // Where most of it is sent again nothing comes back indeed: the path is dead.
+        let is_dead = flow.ended.retransmissions.iter().sum::<u32>() > up.max(down) / 2;
+        passed.one |= up.min(down) == 0 && up.max(down) >= AT_LENGTH && !is_dead;
         passed.both |= up.min(down) > 0;
         passed.plain |= flow.tls.is_none();
         passed.begins |= flow.opened.syn().is_none() && flow.tls.as_ref().is_some_and(|tls| tls.client_hello.is_some());
@@ -230,6 +241,7 @@ impl Seen {
                 TcpSeen::Whole
             };
             point.one_way = point.tcp == TcpSeen::OneWay && !passed.answered;
+            point.udp_one_way = passed.unheard && !passed.answered;
         }
     }
 }

@@ -136,6 +136,8 @@ pub struct Point {
     pub is_merged: bool,
     /// Only one direction of the traffic passed here: a span of one port, a tap of one fibre, a filter with `src` or `dst`.
     pub one_way: bool,
+    /// UDP passed here toward gateways only.
+    pub udp_one_way: bool,
     /// What of TCP passed here, whatever DTLS shows.
     pub tcp: TcpSeen,
     /// Stretches of more than [`QUIET`] seconds without any frame, at most 64.
@@ -201,6 +203,7 @@ impl Point {
             tells_filter: false,
             is_merged: false,
             one_way: false,
+            udp_one_way: false,
             tcp: TcpSeen::default(),
             quiet: Vec::new(),
             behind: None,
@@ -773,6 +776,28 @@ impl Session {
     /// Host and port of the gateway when a proxy stands between.
     pub fn proxied_to(&self) -> Option<&str> {
         self.connections.iter().find_map(Connection::proxied_to)
+    }
+
+    /// The TTL that one side's packets have where a view of one of its connections was captured, as they had before that moment: a
+    /// connection that was idle until then leaves it to the others there.
+    pub fn usual_ttl(&self, view: &FlowFacts, side: Direction, before: Timestamp) -> Option<u8> {
+        let ttl = |view: &FlowFacts| *side.of(&view.opened.ttl());
+        let opening = match side {
+            Direction::ToServer => view.opened.syn(),
+            Direction::ToClient => view.opened.syn_ack(),
+        };
+        let spoke = view.tls.as_ref().and_then(|tls| side.of(&tls.data).first);
+        if opening.is_some() || spoke.is_some_and(|at| at < before) {
+            return ttl(view);
+        }
+        let server = view.opened.endpoints().server.ip();
+        let is_beside = |other: &&FlowFacts| {
+            !std::ptr::eq(*other, view)
+                && other.point == view.point
+                && other.opened.endpoints().server.ip() == server
+                && other.opened.first < before
+        };
+        self.outer_views().filter(is_beside).find_map(ttl).or_else(|| ttl(view))
     }
 
     /// The client's own address and the one the gateway sees, where captures at both ends show an address translation.

@@ -166,6 +166,8 @@ impl InnerMss {
 pub struct Unheard {
     /// Its last word in the tunnel, over TLS or DTLS.
     pub since: Timestamp,
+    /// The client's first record without an answer.
+    pub frame: FrameRef,
     /// Seconds until the client's last record.
     pub seconds: f64,
     /// Records of the client that went unanswered, in the channel with more of them.
@@ -181,6 +183,11 @@ impl Unheard {
     pub fn tcp_lives(&self, tunnel: &Connection) -> bool {
         let mut heard = tunnel.views.iter().filter_map(|v| v.last_packet(Direction::ToClient));
         heard.any(|at| at.seconds_since(self.since) >= LOST)
+    }
+
+    /// Was DPD or a keepalive among them?
+    pub fn asks(&self) -> bool {
+        self.asked > 0
     }
 
     /// More unanswered records than keepalives account for, or a silence in which any DPD would have been answered?
@@ -340,8 +347,8 @@ fn cause(session: &Session, points: &[Point], seam: &Reconnect, closed: Option<C
             || resets_itself(points, before));
     if seam.reset.is_some_and(|c| c.at <= seam.at) && !is_own {
         let is_its = |c: Closed| {
-            let ttls = before.views.iter().map(|v| *Direction::ToServer.of(&v.opened.ttl()));
-            c.direction == Direction::ToServer && ttls.flatten().all(|ttl| ttl == c.ttl)
+            let mut ttls = before.views.iter().filter_map(|v| session.usual_ttl(v, Direction::ToServer, c.at));
+            c.direction == Direction::ToServer && ttls.all(|ttl| ttl == c.ttl)
         };
         let by_client = seam.reset.is_some_and(is_its);
         return if by_client && seam.quiet.is_some() { Cause::ClientSilent } else { Cause::Reset };
@@ -523,10 +530,7 @@ impl<'a> Carrier<'a> {
     /// Until when the gateway may have spoken in that stretch: the client may have gone on alone.
     fn spoke_until(self, stretch: &Stretch) -> Timestamp {
         match self {
-            Carrier::Tls(tls) => {
-                let last = Direction::ToClient.of(&tls.data).last.map(|(at, _)| at);
-                last.filter(|last| *last >= stretch.first).map_or(stretch.last, |last| last.min(stretch.last))
-            }
+            Carrier::Tls(tls) => tls.spoke_until(Direction::ToClient, stretch),
             Carrier::Dtls(dtls) => dtls.spoke_until(Direction::ToClient, stretch),
         }
     }
@@ -603,7 +607,7 @@ pub fn unheard(before: &Connection, flows: &[&DtlsFlow], left: Option<Timestamp>
     let is_late = flows.iter().flat_map(|d| &d.views).filter_map(|v| v.dtls.as_ref()?.seldom().lapse.as_deref());
     let is_late = is_late.into_iter().any(|(_, (answered, _))| !is_before(*answered));
     let asked = if is_late { most.records } else { most.control };
-    Some(Unheard { since, seconds, records: most.records, asked, over_tls })
+    Some(Unheard { since, frame: most.first.1, seconds, records: most.records, asked, over_tls })
 }
 
 /// How long no data had come from the client at the gateway's end when it left: without its FIN, for the new connection was there
@@ -731,7 +735,14 @@ mod tests {
             *Direction::ToClient.of_mut(&mut view.ended.last_by_direction) = Some(at(heard));
             Connection { role: Role::Tunnel, views: vec![view].into() }
         };
-        let unheard = |asked| Unheard { since: at(10.0), seconds: 30.0, records: 8, asked, over_tls: true };
+        let unheard = |asked| Unheard {
+            since: at(10.0),
+            frame: FrameRef::default(),
+            seconds: 30.0,
+            records: 8,
+            asked,
+            over_tls: true,
+        };
         assert!(unheard(0).is_dpd(&tunnel(10.0)), "not even TCP answers");
         assert!(!unheard(0).is_dpd(&tunnel(39.0)));
         assert!(unheard(3).is_dpd(&tunnel(39.0)));

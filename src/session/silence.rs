@@ -37,7 +37,8 @@ impl Silence {
     /// As that view of the last tunnel shows it, if it does.
     pub fn of(session: &Session, tunnel: &Connection, view: &FlowFacts, sent: Direction) -> Option<Silence> {
         let resent = Some(*sent.of(&view.ended.unheard)).filter(|resent| *resent >= RESENT)?;
-        let (last, heard) = (view.last_packet(sent)?, view.last_packet(sent.reverse())?);
+        // Where the capture begins in the silence nothing was heard at all.
+        let (last, heard) = (view.last_packet(sent)?, view.last_packet(sent.reverse()).unwrap_or(view.opened.first));
         let flows = || session.dtls_since(tunnel).flat_map(|d| &d.views);
         let dtls = flows().filter(|v| v.point == view.point);
         let over_dtls = dtls.clone().filter_map(|v| v.last_packet(sent.reverse())).max();
@@ -192,11 +193,11 @@ pub struct Outage {
 }
 
 impl Outage {
-    /// As DTLS alone shows it, while nobody says anything over TLS: the client's records go unanswered for long, and nothing comes in any
-    /// channel.
-    pub fn over_dtls(session: &Session, tunnel: &Connection, view: &FlowFacts) -> Option<Outage> {
+    /// As its records alone show it: the client's go unanswered for long, and nothing comes in any channel.
+    pub fn of_records(session: &Session, tunnel: &Connection, view: &FlowFacts) -> Option<Outage> {
         let dtls = || dtls_here(session, tunnel, view);
-        let lapses = dtls().filter_map(|d| d.seldom().lapse.as_deref());
+        let of_tls = view.tls.iter().filter_map(|tls| tls.seldom().lapse.as_deref());
+        let lapses = dtls().filter_map(|d| d.seldom().lapse.as_deref()).chain(of_tls);
         let (said, (answered, _)) = lapses.max_by(|a, b| a.0.seconds().total_cmp(&b.0.seconds()))?;
         let (since, frame) = said.first;
         let outage = Outage {
@@ -210,7 +211,10 @@ impl Outage {
             frame,
             closed: closed_by(view, *answered),
         };
-        let over_tls = view.tls.iter().flat_map(|tls| tls.activity.stretches.iter());
+        let over_tls = view.tls.iter().flat_map(|tls| {
+            let spoke = |s: Stretch| Stretch { last: tls.spoke_until(Direction::ToClient, &s), ..s };
+            tls.activity.stretches.iter().map(spoke)
+        });
         let over_dtls = dtls().flat_map(|d| {
             let spoke = |s: Stretch| Stretch { last: d.spoke_until(Direction::ToClient, &s), ..s };
             d.activity.stretches.iter().map(spoke)

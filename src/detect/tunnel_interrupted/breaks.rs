@@ -9,9 +9,9 @@ use crate::finding::{Case, Severity};
 use crate::session::beside::Refusal;
 use crate::session::facts::View;
 use crate::session::moves::Hop;
-use crate::session::reconnect::{self, Reconnect};
+use crate::session::reconnect::{self, Reconnect, Unheard, unheard};
 use crate::session::silence::{LargeAlone, Outage, Silence};
-use crate::session::{Connection, Session};
+use crate::session::{Connection, DtlsFlow, Session};
 
 /// Seconds without a tunnel that users notice.
 pub const NOTICED: f64 = 5.0;
@@ -40,6 +40,8 @@ pub enum Shown<'a> {
     Outage(Outage),
     /// Its large segments alone went unanswered.
     Large(LargeAlone<'a>),
+    /// The gateway answered nothing in it any more.
+    Mute(Unheard),
     /// Its end, and nothing followed.
     End,
 }
@@ -93,6 +95,7 @@ impl<'a> Break<'a> {
             .or_else(|| Break::reset_at_end(case, last))
             .or_else(|| Break::silence_at_end(case, last))
             .or_else(|| Break::large_alone_at_end(case, last))
+            .or_else(|| Break::mute_at_end(case, last))
             .or_else(|| Some(ended(turned_away_at_end(case, last)?)))
             .or_else(|| dismissal(last).map(|_| ended(Cause::Dismissed)))
     }
@@ -164,6 +167,43 @@ impl<'a> Break<'a> {
         Some(Break { cause, old: Some(last), shown: Shown::Large(large) })
     }
 
+    /// The last tunnel is still open and the gateway there, and it says nothing in the tunnel any more though it had said much.
+    fn mute_at_end(case: &Case<'_>, last: &'a Connection) -> Option<Break<'a>> {
+        /// Fewer records in a shorter time may ask for no answer, seconds; in a longer one a DPD was due (30 s).
+        const MANY: u32 = 20;
+        const LONG: f64 = 20.0;
+        const DUE: f64 = 30.0;
+        // The client may leave it in the end.
+        if last.views.iter().any(|view| view.closed().is_some_and(|closed| closed.direction == Direction::ToClient)) {
+            return None;
+        }
+        let flows: Vec<&DtlsFlow> = case.session.dtls_since(last).collect();
+        let unheard = unheard(last, &flows, None)
+            .filter(|unheard| unheard.records >= MANY && unheard.seconds >= if unheard.asks() { LONG } else { DUE })?;
+        let said = |views: &[View]| -> [u64; 2] {
+            let records = |view: &View| match (&view.tls, &view.dtls) {
+                (Some(tls), _) => tls.data.each_ref().map(|data| u64::from(data.records)),
+                (None, Some(dtls)) => dtls.records.map(u64::from),
+                (None, None) => [0; 2],
+            };
+            views.iter().map(records).max().unwrap_or_default()
+        };
+        let all = flows.iter().map(|flow| said(&flow.views)).chain([said(&last.views)]);
+        let [up, down] = all.fold([0; 2], |[up, down], [more_up, more_down]| [up + more_up, down + more_down]);
+        let arrives = |view: &View| {
+            let came = view.last_packet(Direction::ToServer);
+            case.vantage(view.point) == Some(Vantage::Outside)
+                && came.is_some_and(|at| at.seconds_since(unheard.since) >= reconnect::LOST)
+        };
+        let mut views = flows.iter().flat_map(|flow| &flow.views).chain(&last.views);
+        let cause = match views.any(arrives) {
+            true => Cause::GatewaySilent,
+            false if unheard.tcp_lives(last) => Cause::DpdUnanswered,
+            false => return None,
+        };
+        (down >= up / 4).then_some(Break { cause, old: Some(last), shown: Shown::Mute(unheard) })
+    }
+
     /// Times without an answer that a tunnel survived.
     fn outages(case: &Case<'a>) -> impl Iterator<Item = Break<'a>> {
         let ways = [Direction::ToServer, Direction::ToClient];
@@ -181,7 +221,7 @@ impl<'a> Break<'a> {
         const DPDS: u32 = 2;
         case.session.tunnels().filter_map(|tunnel| {
             let near = tunnel.best();
-            let outage = Outage::over_dtls(case.session, tunnel, near).filter(|outage| outage.closed.is_none())?;
+            let outage = Outage::of_records(case.session, tunnel, near).filter(|outage| outage.closed.is_none())?;
             let is_asked = outage.control >= DPDS;
             let is_outside = case.vantage(near.point) == Some(Vantage::Outside);
             let cause = match arrives(case, tunnel, near.point, &outage) {
@@ -217,7 +257,7 @@ impl<'a> Break<'a> {
 
     /// Is it told by what did not come?
     pub fn is_silence(&self) -> bool {
-        matches!(self.shown, Shown::Silence(_) | Shown::Large(_))
+        matches!(self.shown, Shown::Silence(_) | Shown::Large(_) | Shown::Mute(_))
             || matches!(self.cause, Cause::PathLost | Cause::GatewaySilent | Cause::ClientSilent)
     }
 

@@ -88,6 +88,7 @@ impl Cause {
             Cause::ClientSilent if is_replaced => "nothing comes from the client for a while, then it reconnects",
             Cause::ClientSilent => "nothing comes from the client any more",
             Cause::Dismissed => "the gateway ends the session",
+            Cause::DpdUnanswered if !is_replaced => "the gateway answers nothing in the tunnel any more",
             Cause::DpdUnanswered => "the gateway stops answering in the tunnel, and the client reconnects",
             Cause::GatewayClosed if !is_replaced => "the gateway closes the tunnel and takes no new one",
             Cause::GatewayRestarted => "the gateway falls silent, and refuses the client that comes back",

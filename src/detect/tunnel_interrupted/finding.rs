@@ -75,6 +75,7 @@ fn grade(found: &Break<'_>) -> Grade {
         (Some(reset), ..) if reset.unsent => BOTH_ENDS,
         (Some(reset), ..) if reset.is_forged() => FORGED,
         (_, Shown::Outage(outage), _) if outage.resent == 0 || outage.is_large => TIMING,
+        (_, Shown::Mute(_), _) => TIMING,
         (_, Shown::Outage(_) | Shown::Silence(_), _) => SILENCE,
         (.., Cause::DpdUnanswered | Cause::PathLost | Cause::Sleep | Cause::Rekey | Cause::RekeyFailed) => TIMING,
         _ => SEEN,
@@ -152,6 +153,7 @@ fn evidence(found: &Break<'_>, case: &Case<'_>) -> Vec<Evidence> {
             let shown = Evidence::Frames(frames.into(), format!("first and last of {sendings} at {} B", stuck.ip_len));
             [Some(shown), closed(), came_back(case)]
         }
+        Shown::Mute(unheard) => [one(unheard.frame, "first record of the client without an answer"), None, None],
         Shown::Reset(_) | Shown::End => [ended(), came_back(case), None],
     };
     all.into_iter().flatten().collect()

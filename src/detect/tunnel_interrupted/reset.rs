@@ -18,7 +18,7 @@ pub struct Reset {
 impl Reset {
     pub fn of(case: &Case<'_>, connection: &Connection) -> Option<Reset> {
         let (view, closed) = connection.reset()?;
-        let usual = *closed.direction.of(&view.opened.ttl());
+        let usual = case.session.usual_ttl(view, closed.direction, closed.at);
         // The sender's own capture, when there is one: does it have the same reset?
         let sender = match closed.direction {
             Direction::ToClient => Vantage::Outside,

@@ -30,6 +30,7 @@ pub fn summary(found: &Break<'_>, case: &Case<'_>, seams: &[&Reconnect]) -> Stri
             silence_words(silence, session) + sent + &alone_words(found, case)
         }
         Shown::Large(large) => large_words(large, found.cause) + &alone_words(found, case),
+        Shown::Mute(unheard) => mute_words(unheard, found.cause, session) + &alone_words(found, case),
         Shown::Outage(outage) => {
             let came_back = outage.closed.map_or_else(String::new, |_| turned_away_words(case));
             format!("{}{came_back}.", outage_words(outage, session))
@@ -129,6 +130,20 @@ fn large_words(large: &LargeAlone<'_>, cause: Cause) -> String {
     };
     format!(
         "{silent}. That does not tell whether the path is lost, or the {other} gone, or whether the path drops what is large{speaks}"
+    )
+}
+
+fn mute_words(unheard: &Unheard, cause: Cause, session: &Session) -> String {
+    let there = match cause {
+        Cause::GatewaySilent => "though they came to the gateway's outside interface",
+        _ => "though its TCP acknowledged",
+    };
+    format!(
+        "From {:.1} s into the session on the gateway said nothing in the tunnel any more: over {} the client's last {} went unanswered, \
+         {there}",
+        unheard.since.seconds_since(session.start),
+        elapsed(unheard.seconds),
+        count(u64::from(unheard.records), "record"),
     )
 }
 
