@@ -2,6 +2,7 @@
 
 use super::facts::{Activity, Closed, FlowFacts, Stretch, View};
 use super::limits::headers;
+use super::silence::{in_vain_since, lives_over_dtls};
 use super::stuck::passed_toward_client;
 use super::{Connection, DtlsFlow, InnerFlow, Point, Session, mtu, vantage};
 use crate::event::{Class, Direction, FrameRef, Lapse, PointId, Timestamp, Vantage, Version};
@@ -338,8 +339,8 @@ fn cause(session: &Session, points: &[Point], seam: &Reconnect, closed: Option<C
     }
     if lost(before, after) {
         // Whether what the gateway says over DTLS arrives does not show at its own end: its SYN-ACK would have as well.
-        let is_heard =
-            answered_over_dtls(session, seam.at, seam.syn_wait) && !after.views.iter().any(|view| is_unheard(view));
+        let is_heard = (answered_over_dtls(session, seam.at, seam.syn_wait) || is_tls_alone(session, before, seam))
+            && !after.views.iter().any(|view| is_unheard(view));
         return if is_heard { Cause::TlsLost } else { Cause::PathLost };
     }
     // A connection that is closed after its successor opened was given up for another reason.
@@ -476,6 +477,16 @@ fn lost(before: &Connection, after: &Connection) -> bool {
     let is_held_up =
         || after.best().hello_wait().as_ref().is_some_and(is_long) && after.views.iter().any(|v| lapse(v).is_some());
     after.views.iter().any(|v| waited(v)) || is_held_up() || before.views.iter().any(|v| unanswered(v) || lapsed(v))
+}
+
+/// Did TLS alone go unanswered to its end, while DTLS lived, however seldom it was asked? The new connection had its answer at once.
+fn is_tls_alone(session: &Session, before: &Connection, seam: &Reconnect) -> bool {
+    let sent = Direction::ToServer;
+    seam.syn_wait.is_none()
+        && before.views.iter().any(|view| {
+            let lapse = view.ended.lapse(sent).map(|lapse| lapse.first.0);
+            lives_over_dtls(session, before, view, sent, lapse.or_else(|| in_vain_since(view, sent)), seam.at)
+        })
 }
 
 /// Did the SYN-ACK that left here not come to the client for long?

@@ -1,6 +1,6 @@
 //! The silence in which a tunnel ends, or which it survives: what one side sent again and again, and nothing came back.
 
-use super::facts::{Closed, DtlsFacts, FlowFacts, Stretch, View};
+use super::facts::{Closed, DtlsFacts, FlowFacts, Stretch, Unanswered, View};
 use super::reconnect::LOST;
 use super::{Connection, Session};
 use crate::event::{Direction, FrameRef, Passed, Stuck, Timestamp};
@@ -41,7 +41,8 @@ impl Silence {
         let flows = || session.dtls_since(tunnel).flat_map(|d| &d.views);
         let dtls = flows().filter(|v| v.point == view.point);
         let over_dtls = dtls.clone().filter_map(|v| v.last_packet(sent.reverse())).max();
-        let is_alone = over_dtls.is_some_and(|at| last.seconds_since(at) < LOST);
+        let is_alone = over_dtls.is_some_and(|at| last.seconds_since(at) < LOST)
+            || lives_over_dtls(session, tunnel, view, sent, in_vain_since(view, sent), last);
         let since = if is_alone { heard } else { over_dtls.map_or(heard, |at| at.max(heard)) };
         let seconds = last.seconds_since(since);
         // What another capture shows to be answered after this one's last packet was the end of the silence.
@@ -163,6 +164,57 @@ fn dtls_here<'a>(
     views.filter_map(|v| v.dtls.as_deref())
 }
 
+/// When the other side spoke over DTLS in there, from its first word to its last: in stretches of data, and by hellos.
+fn spoken<'a>(dtls: &'a DtlsFacts, silent: Direction) -> impl Iterator<Item = (Timestamp, Timestamp)> + 'a {
+    let stretches = dtls.activity.stretches.iter().filter(move |s| *silent.of(&s.records) > 0);
+    let last = silent.of(&dtls.last()).map(|(at, _)| at);
+    let lapse = dtls.seldom().lapse.as_deref().filter(|_| silent == Direction::ToClient);
+    // At its end the other side may have gone on alone.
+    let spoke_until = move |s: &Stretch| {
+        let lapse = lapse.map(|(said, (answered, _))| said.first.0..*answered);
+        let begun = lapse.filter(|lapse| lapse.contains(&s.last)).map(|lapse| lapse.start);
+        begun.or(last.filter(|last| *last >= s.first)).map_or(s.last, |end| end.min(s.last))
+    };
+    let records = stretches.map(move |s| (s.first, spoke_until(&s)));
+    let attempts = dtls.attempts.iter().filter(move |_| silent == Direction::ToServer);
+    records.chain(attempts.flat_map(|a| a.hello_frames()).map(|(_, at)| (at, at)))
+}
+
+/// When what that side sends over TLS began to go unanswered, at the latest.
+pub fn in_vain_since(view: &FlowFacts, sent: Direction) -> Option<Timestamp> {
+    let (said, heard) = (view.tls.as_deref()?.unanswered(sent), view.last_packet(sent.reverse())?);
+    let first = if said.first.0 > heard { said.first.0 } else { said.last.0 };
+    Some(first).filter(|first| said.records > 0 && *first > heard)
+}
+
+/// Was TLS alone silent: did the other side speak over DTLS long after what was sent over TLS had begun to go unanswered, and was it not
+/// asked there in vain afterwards?
+pub fn lives_over_dtls(
+    session: &Session,
+    tunnel: &Connection,
+    view: &FlowFacts,
+    sent: Direction,
+    from: Option<Timestamp>,
+    until: Timestamp,
+) -> bool {
+    /// Nobody answers a keepalive, and between two DPDs there are no more.
+    const KEEPALIVES: u32 = 2;
+    let silent = sent.reverse();
+    let dtls = || dtls_here(session, tunnel, view);
+    let spoken = dtls().flat_map(|d| spoken(d, silent)).filter(|(first, _)| *first <= until);
+    let Some((from, heard)) = from.zip(spoken.map(|(_, last)| last.min(until)).max()) else { return false };
+    let is_asked = |said: &Unanswered| {
+        let is_in_vain = said.records > 0 && said.last.0 > heard && said.first.0 <= until;
+        is_in_vain && (said.data() >= FEW || said.control > KEEPALIVES)
+    };
+    let answered =
+        |d: &DtlsFacts| d.seldom().lapse.as_deref().map(|(said, _)| *said).filter(|_| sent == Direction::ToServer);
+    let hellos = dtls().flat_map(|d| &d.attempts).flat_map(|a| a.hello_frames()).map(|(_, at)| at);
+    let greeted = hellos.filter(|at| sent == Direction::ToServer && *at > heard && *at <= until).count();
+    let asked = dtls().any(|d| is_asked(&d.unanswered(sent)) || answered(d).as_ref().is_some_and(is_asked));
+    heard.seconds_since(from) >= LOST && !asked && greeted < FEW as usize
+}
+
 /// What closed the connection at that moment, or before.
 fn closed_by(view: &FlowFacts, until: Timestamp) -> Option<Closed> {
     view.closed().filter(|closed| closed.at <= until.plus_seconds(SAME_MOMENT))
@@ -189,6 +241,8 @@ pub struct Outage {
     pub frame: FrameRef,
     /// The tunnel did not go on: what came then closed it, or it had been closed meanwhile.
     pub closed: Option<Closed>,
+    /// TLS alone was silent: DTLS beside it was not.
+    pub is_alone: bool,
 }
 
 impl Outage {
@@ -209,6 +263,7 @@ impl Outage {
             control: said.control,
             frame,
             closed: closed_by(view, *answered),
+            is_alone: false,
         };
         let over_tls = view.tls.iter().flat_map(|tls| tls.activity.stretches.iter());
         let elsewhere = over_tls.chain(dtls().flat_map(|d| d.activity.stretches.iter()));
@@ -248,24 +303,15 @@ impl Outage {
             control: 0,
             frame,
             closed,
+            is_alone: false,
         };
         // Where DTLS goes on the path lives.
+        if lives_over_dtls(session, tunnel, view, sent, Some(from), until) {
+            outage.is_alone = true;
+            return (outage.seconds() >= LOST).then_some(outage);
+        }
         let silent = sent.reverse();
-        let records = dtls().flat_map(|d| {
-            let stretches = d.activity.stretches.iter().filter(|s| *silent.of(&s.records) > 0);
-            let last = silent.of(&d.last()).map(|(at, _)| at);
-            let lapse = d.seldom().lapse.as_deref().filter(|_| sent == Direction::ToServer);
-            // At its end the other side may have gone on alone.
-            let spoke_until = move |s: &Stretch| {
-                let lapse = lapse.map(|(said, (answered, _))| said.first.0..*answered);
-                let begun = lapse.filter(|lapse| lapse.contains(&s.last)).map(|lapse| lapse.start);
-                begun.or(last.filter(|last| *last >= s.first)).map_or(s.last, |end| end.min(s.last))
-            };
-            stretches.map(move |s| (s.first, spoke_until(&s)))
-        });
-        let attempts = dtls().flat_map(|d| &d.attempts).filter(|_| silent == Direction::ToServer);
-        let hellos = attempts.flat_map(|a| a.hello_frames()).map(|(_, at)| (at, at));
-        let spoke = records.chain(hellos);
+        let spoke = dtls().flat_map(|d| spoken(d, silent));
         let meanwhile = spoke.filter(|(first, _)| until.seconds_since(*first) >= SAME_MOMENT);
         let heard = meanwhile.map(|(_, last)| last).max();
         outage.since = heard.map_or(from, |heard| heard.max(from));

@@ -133,11 +133,16 @@ impl<'a> Break<'a> {
             }
             Some((_, silence)) => (Cause::PathLost, *silence),
             None => {
-                let (_, silence) = unheard(Direction::ToClient).next().filter(|(_, silence)| !silence.is_alone)?;
+                let (_, silence) = unheard(Direction::ToClient).next()?;
                 let [sends, hears] =
                     [Direction::ToServer, Direction::ToClient].map(|way| shows_at_client(case, last, &silence, way));
-                // Where the client goes on hearing the gateway, the path is dead one way only.
-                (if sends && !hears { Cause::PathLost } else { Cause::ClientSilent }, silence)
+                let cause = match silence.is_alone {
+                    true => Cause::TlsLost,
+                    // Where the client goes on hearing the gateway, the path is dead one way only.
+                    false if sends && !hears => Cause::PathLost,
+                    false => Cause::ClientSilent,
+                };
+                (cause, silence)
             }
         };
         Some(Break { cause, old: Some(last), shown: Shown::Silence(silence) })
@@ -218,12 +223,14 @@ impl<'a> Break<'a> {
     /// Is it told by what did not come?
     pub fn is_silence(&self) -> bool {
         matches!(self.shown, Shown::Silence(_) | Shown::Large(_))
-            || matches!(self.cause, Cause::PathLost | Cause::GatewaySilent | Cause::ClientSilent)
+            || matches!(self.cause, Cause::PathLost | Cause::GatewaySilent | Cause::ClientSilent | Cause::TlsLost)
     }
 
     pub fn severity(&self) -> Severity {
         let seam = self.replaced().map(|seam| seam.reconnect);
         match (&self.shown, self.cause) {
+            // DTLS carried the data.
+            (Shown::Outage(outage), Cause::TlsLost) if outage.closed.is_none() => Severity::Info,
             (Shown::Outage(outage), _) if outage.closed.is_none() && outage.seconds() < LONG => Severity::Low,
             (_, Cause::TlsLost) if seam.and_then(|seam| seam.syn_wait).is_some_and(|seconds| seconds >= LONG) => {
                 Severity::Medium
@@ -282,6 +289,7 @@ fn outage(case: &Case<'_>, tunnel: &Connection, sent: Direction) -> Option<(Caus
     let (_, outage) = *all.first()?;
     let is_outside = all.iter().any(|(view, _)| case.vantage(view.point) == Some(Vantage::Outside));
     let cause = match sent {
+        _ if outage.is_alone => Cause::TlsLost,
         Direction::ToServer if is_outside => Cause::GatewaySilent,
         Direction::ToServer => Cause::PathLost,
         Direction::ToClient => Cause::ClientSilent,

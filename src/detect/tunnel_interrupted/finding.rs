@@ -16,6 +16,9 @@ pub const BOTH_ENDS: Grade = Grade::high("one end's capture shows a reset the ot
 pub const FORGED: Grade = Grade::high("the reset's TTL is not its sender's");
 pub const SILENCE: Grade =
     Grade::high("small segments are sent again and again, and nothing comes back in any channel");
+pub const ALONE: Grade = Grade::high(
+    "segments of TLS are sent again and again, and nothing comes back, while DTLS between the same two is answered",
+);
 pub const TIMING: Grade = Grade::medium("told from silence and timing");
 
 pub const LARGE: Grade =
@@ -74,6 +77,7 @@ fn grade(found: &Break<'_>) -> Grade {
         (_, Shown::Large(_), _) => LARGE,
         (Some(reset), ..) if reset.unsent => BOTH_ENDS,
         (Some(reset), ..) if reset.is_forged() => FORGED,
+        (_, Shown::Outage(_) | Shown::Silence(_), Cause::TlsLost) => ALONE,
         (_, Shown::Outage(outage), _) if outage.resent == 0 || outage.is_large => TIMING,
         (_, Shown::Outage(_) | Shown::Silence(_), _) => SILENCE,
         (.., Cause::DpdUnanswered | Cause::PathLost | Cause::Sleep | Cause::Rekey | Cause::RekeyFailed) => TIMING,
@@ -87,6 +91,11 @@ fn headline(found: &Break<'_>) -> String {
         return format!("nothing of the {speaker} reaches the {other} any more");
     }
     match &found.shown {
+        Shown::Outage(outage) if found.cause == Cause::TlsLost => {
+            let then = if outage.closed.is_some() { ", then it was closed" } else { "" };
+            let seconds = elapsed(outage.seconds());
+            format!("for {seconds} the TLS connection of the tunnel was dead, while DTLS went on{then}")
+        }
         Shown::Outage(outage) if found.cause != Cause::GatewayRestarted => {
             let (_, silent) = sides(outage.sent);
             let then = if outage.closed.is_some() { "it closed the tunnel" } else { "the tunnel went on" };

@@ -27,12 +27,14 @@ pub fn summary(found: &Break<'_>, case: &Case<'_>, seams: &[&Reconnect]) -> Stri
                 true => ", though its own capture shows that it sent: lost on the way",
                 false => "",
             };
-            silence_words(silence, session) + sent + &alone_words(found, case)
+            let lived = if silence.is_alone { TLS_ALONE } else { "" };
+            silence_words(silence, session) + sent + &alone_words(found, case) + lived
         }
         Shown::Large(large) => large_words(large, found.cause) + &alone_words(found, case),
         Shown::Outage(outage) => {
             let came_back = outage.closed.map_or_else(String::new, |_| turned_away_words(case));
-            format!("{}{came_back}.", outage_words(outage, session))
+            let lived = if outage.is_alone { TLS_ALONE } else { "" };
+            format!("{}{came_back}.{lived}", outage_words(outage, session))
         }
         Shown::End => {
             let ended = found.old.map_or_else(String::new, |old| ended_words(session, old));
@@ -40,6 +42,9 @@ pub fn summary(found: &Break<'_>, case: &Case<'_>, seams: &[&Reconnect]) -> Stri
         }
     }
 }
+
+/// What follows where DTLS went on.
+const TLS_ALONE: &str = " The path was not lost, for DTLS got through: only TLS was, which controls the tunnel, and carries the data where DTLS fails.";
 
 fn hop_words(hop: &Hop, session: &Session) -> String {
     let gap = elapsed(session.start.seconds_since(hop.left));
@@ -154,15 +159,18 @@ fn outage_words(outage: &Outage, session: &Session) -> String {
         None => "answers came again".to_owned(),
     };
     format!(
-        "From {into:.1} s to {:.1} s into the session nothing came {silent}: {}. Then {then}",
+        "From {into:.1} s to {:.1} s into the session nothing came {silent}{}: {}. Then {then}",
         into + outage.seconds(),
+        if outage.is_alone { ALONE } else { "" },
         what.join(", and ")
     )
 }
 
+const ALONE: &str = " on the TLS connection, though DTLS went on";
+
 fn silence_words(silence: &Silence, session: &Session) -> String {
     let (speaker, silent) = sides(silence.sent);
-    let alone = if silence.is_alone { " on the TLS connection, though DTLS went on" } else { "" };
+    let alone = if silence.is_alone { ALONE } else { "" };
     let into = |at: Timestamp| at.seconds_since(session.start);
     // Over DTLS something may have come later.
     let before = silence.since.seconds_since(silence.over_tls);
@@ -224,6 +232,7 @@ fn seam_words(found: &Break<'_>, case: &Case<'_>, seam: &Seam<'_>) -> String {
         reconnect.moved.map(|(old, new)| format!(" The client's address changed from {old} to {new}.")),
         inner_size_words(reconnect),
         outer_size_words(reconnect),
+        (found.cause == Cause::TlsLost).then(|| TLS_ALONE.to_owned()),
     ];
     said.into_iter().flatten().collect()
 }
@@ -249,7 +258,8 @@ fn unanswered_words(found: &Break<'_>, case: &Case<'_>, seam: &Seam<'_>) -> Opti
     }
     let survived =
         |old: &Connection| old.views.iter().find_map(|view| Outage::of(case.session, old, view, Direction::ToServer));
-    if let Some(outage) = found.old.filter(|_| found.cause == Cause::PathLost).and_then(survived) {
+    let is_lost = matches!(found.cause, Cause::PathLost | Cause::TlsLost);
+    if let Some(outage) = found.old.filter(|_| is_lost).and_then(survived) {
         return Some(format!(" {}.", outage_words(&outage, case.session)));
     }
     let is_told = matches!(found.cause, Cause::DpdUnanswered | Cause::PathLost);
