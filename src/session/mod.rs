@@ -55,6 +55,7 @@ mod stretches;
 pub mod stuck;
 mod timing;
 pub mod tracker;
+mod twins;
 pub mod unrecognised;
 pub mod vanished;
 
@@ -840,10 +841,11 @@ pub fn assemble(
     // A first guess from every TLS and DTLS flow orders the views; the sessions themselves then settle it.
     let mut guess = points.to_vec();
     point::infer(&mut guess, flows.iter().map(|flow| (&**flow, join::may_be_outer(flow))));
-    let clocks = clock::align(&mut flows, &mut icmp, &mut refused, points, &guess);
-    let join::Joined { mut sessions, mut others } = join::sessions(flows, &guess);
+    let twins = twins::Twins::of(&flows, points);
+    let clocks = clock::align(&mut flows, &mut icmp, &mut refused, points, &guess, &twins);
+    let join::Joined { mut sessions, mut others } = join::sessions(flows, &guess, &twins);
     moves::settle(&mut sessions, &mut others, &guess);
-    join::late_clients(&mut sessions, &mut others, &guess);
+    join::late_clients(&mut sessions, &mut others, &guess, &twins);
     point::find_merged(points, &sessions);
     let outer = sessions.iter().flat_map(|s| s.outer_views()).map(|view| (view, true));
     point::infer(points, outer.chain(others.iter().map(|flow| (&**flow, false))));
