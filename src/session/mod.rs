@@ -55,6 +55,7 @@ mod stretches;
 pub mod stuck;
 mod timing;
 pub mod tracker;
+mod twins;
 pub mod unrecognised;
 pub mod vanished;
 
@@ -867,10 +868,11 @@ pub fn assemble(
     let noted = flows.iter().inspect(|flow| seen.note(flow));
     point::infer(&mut guess, noted.map(|flow| (&**flow, join::may_be_outer(flow))));
     seen.settle(points.iter_mut().chain(&mut guess));
-    let clocks = clock::align(&mut flows, &mut icmp, &mut refused, points, &guess);
-    let join::Joined { mut sessions, mut others } = join::sessions(flows, &guess);
+    let twins = twins::Twins::of(&flows, points);
+    let clocks = clock::align(&mut flows, &mut icmp, &mut refused, points, &guess, &twins);
+    let join::Joined { mut sessions, mut others } = join::sessions(flows, &guess, &twins);
     moves::settle(&mut sessions, &mut others, &guess);
-    join::late_clients(&mut sessions, &mut others, &guess);
+    join::late_clients(&mut sessions, &mut others, &guess, &twins);
     point::find_merged(points, &sessions);
     let outer = sessions.iter().flat_map(|s| s.outer_views()).map(|view| (view, true));
     point::infer(points, outer.chain(others.iter().map(|flow| (&**flow, false))));

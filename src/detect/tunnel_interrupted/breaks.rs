@@ -68,7 +68,12 @@ impl<'a> Break<'a> {
     fn seam(case: &Case<'a>, reconnect: &'a Reconnect) -> Break<'a> {
         let connection = |index| case.session.connections.get(index);
         let (old, new) = (connection(reconnect.old), connection(reconnect.new));
-        let reset = old.filter(|_| reconnect.cause == reconnect::Cause::Reset).and_then(|old| Reset::of(case, old));
+        let is_reset = reconnect.cause == reconnect::Cause::Reset;
+        let reset = old.filter(|_| is_reset || reconnect.reset_before().is_some()).and_then(|old| Reset::of(case, old));
+        // Where not all of TCP shows, a silence is none, and the RST is all there is.
+        let is_lost = |reset: &Reset| reset.silence().is_some() || case.part_of_tcp(true, false).is_some();
+        let is_silence = matches!(Cause::from(reconnect.cause), Cause::PathLost | Cause::TlsLost | Cause::ClientSilent);
+        let reset = reset.filter(|reset| is_reset || is_silence && is_lost(reset));
         let waiting = Waiting::of(case, reconnect);
         let cause = match (reset, Cause::from(reconnect.cause)) {
             (Some(reset), _) => reset.cause(),
@@ -108,7 +113,6 @@ impl<'a> Break<'a> {
         if Break::silence_at_end(case, last).is_some() {
             return None;
         }
-        let cause = if refuses(case) { Cause::GatewayRestarted } else { cause };
         Some(Break { cause, old: Some(last), shown: Shown::Outage(outage) })
     }
 
@@ -136,11 +140,16 @@ impl<'a> Break<'a> {
             }
             Some((_, silence)) => (Cause::PathLost, *silence),
             None => {
-                let (_, silence) = unheard(Direction::ToClient).next().filter(|(_, silence)| !silence.is_alone)?;
+                let (_, silence) = unheard(Direction::ToClient).next()?;
                 let [sends, hears] =
                     [Direction::ToServer, Direction::ToClient].map(|way| shows_at_client(case, last, &silence, way));
-                // Where the client goes on hearing the gateway, the path is dead one way only.
-                (if sends && !hears { Cause::PathLost } else { Cause::ClientSilent }, silence)
+                let cause = match silence.is_alone {
+                    true => Cause::TlsLost,
+                    // Where the client goes on hearing the gateway, the path is dead one way only.
+                    false if sends && !hears => Cause::PathLost,
+                    false => Cause::ClientSilent,
+                };
+                (cause, silence)
             }
         };
         Some(Break { cause, old: Some(last), shown: Shown::Silence(silence) })
@@ -258,12 +267,14 @@ impl<'a> Break<'a> {
     /// Is it told by what did not come?
     pub fn is_silence(&self) -> bool {
         matches!(self.shown, Shown::Silence(_) | Shown::Large(_) | Shown::Mute(_))
-            || matches!(self.cause, Cause::PathLost | Cause::GatewaySilent | Cause::ClientSilent)
+            || matches!(self.cause, Cause::PathLost | Cause::GatewaySilent | Cause::ClientSilent | Cause::TlsLost)
     }
 
     pub fn severity(&self) -> Severity {
         let seam = self.replaced().map(|seam| seam.reconnect);
         match (&self.shown, self.cause) {
+            // DTLS carried the data.
+            (Shown::Outage(outage), Cause::TlsLost) if outage.closed.is_none() => Severity::Info,
             (Shown::Outage(outage), _) if outage.closed.is_none() && outage.seconds() < LONG => Severity::Low,
             (_, Cause::TlsLost) if seam.and_then(|seam| seam.syn_wait).is_some_and(|seconds| seconds >= LONG) => {
                 Severity::Medium
@@ -320,13 +331,20 @@ fn outage(case: &Case<'_>, tunnel: &Connection, sent: Direction) -> Option<(Caus
     let found = tunnel.views.iter().filter_map(|view| Some((view, Outage::of(case.session, tunnel, view, sent)?)));
     let all: Vec<(&View, Outage)> = found.collect();
     let (_, outage) = *all.first()?;
-    let is_outside = all.iter().any(|(view, _)| case.vantage(view.point) == Some(Vantage::Outside));
-    let cause = match sent {
-        Direction::ToServer if is_outside => Cause::GatewaySilent,
+    let outside =
+        all.iter().map(|(view, _)| case.vantage(view.point)).find(|vantage| *vantage == Some(Vantage::Outside));
+    Some((cause_of(case, &outage, outside.flatten()), outage))
+}
+
+/// What that silence was, as it shows there.
+pub fn cause_of(case: &Case<'_>, outage: &Outage, vantage: Option<Vantage>) -> Cause {
+    match outage.sent {
+        _ if outage.is_alone => Cause::TlsLost,
+        Direction::ToServer if outage.closed.is_some() && refuses(case) => Cause::GatewayRestarted,
+        Direction::ToServer if vantage == Some(Vantage::Outside) => Cause::GatewaySilent,
         Direction::ToServer => Cause::PathLost,
         Direction::ToClient => Cause::ClientSilent,
-    };
-    Some((cause, outage))
+    }
 }
 
 /// Do the client's DTLS records reach the gateway's outside interface in that time, where it was captured too?

@@ -156,6 +156,9 @@ impl Cause {
             Cause::GatewayClosed if !is_replaced => {
                 "see whether the VPN service or the gateway restarted, failed over or was taken down at that moment (crash, reload, licence, certificate): it closed the tunnel and then took no new one"
             }
+            Cause::TlsLost => {
+                "find what lost or forgot the TCP connection between client and gateway while UDP passed: the idle timeout for TCP, and the log at that moment, of each firewall and NAT on the way; without TLS the tunnel has nothing to fall back on when DTLS fails"
+            }
             Cause::RekeyFailed => {
                 "see on the gateway why the rekey is not answered; `anyconnect ssl rekey method new-tunnel` avoids the renegotiation"
             }
@@ -167,7 +170,6 @@ impl Cause {
             | Cause::Rekey
             | Cause::Roaming
             | Cause::Sleep
-            | Cause::TlsLost
             | Cause::Unknown => return None,
         })
     }

@@ -141,13 +141,19 @@ impl DtlsFacts {
         self.attempts.iter().filter_map(|attempt| Some(attempt.completed_at()?.0)).max()
     }
 
-    /// The gateway repeats its Finished and never says more: the client's own, whether it was sent or not, does not reach it.
+    /// The gateway repeats its Finished, more often than ClientHellos ask for it, and never says more: the client's own, whether it was
+    /// sent or not, does not reach it.
     pub fn waits_for_client(&self) -> bool {
         /// One Finished of the client may get lost on any path.
         const REPEATED: u32 = 3;
         let of_gateway = |m: &Message| m.kind == MessageKind::Finished && m.direction == Direction::ToClient;
-        let finished = || self.attempts.last()?.messages().find(of_gateway);
-        Direction::ToClient.of(&self.records) == &0 && finished().is_some_and(|m| m.count >= REPEATED)
+        let repeats = || {
+            let attempt = self.attempts.last()?;
+            // A slow gateway answers each of them, when the client has gone on already.
+            let asked = if attempt.with_cookie > 0 { attempt.with_cookie } else { attempt.hellos };
+            Some(attempt.messages().find(of_gateway)?.count.saturating_sub(asked.saturating_sub(1)))
+        };
+        Direction::ToClient.of(&self.records) == &0 && repeats().is_some_and(|times| times >= REPEATED)
     }
 
     /// Its handshake was before the capture: protected records without any.
