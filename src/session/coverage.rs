@@ -53,13 +53,14 @@ pub fn keeps_out(point: &Point, sight: Sight, times: u32) -> Option<String> {
         return Some(partly(point));
     }
     if let Some(dropped) = point.interface.dropped.filter(|n| *n > 0) {
-        /// So unlikely is a loss of all of them that nobody need think of it.
-        const NEVER: f64 = 0.001;
         let share = dropped as f64 / (point.frames.saturating_add(dropped)) as f64;
         if matches!(sight, Sight::Icmp { .. }) || share.powf(f64::from(times)) > NEVER {
             let frames = if dropped == 1 { "frame" } else { "frames" };
             return Some(format!("the capture on {name} dropped {dropped} {frames}"));
         }
+    }
+    if let Some(why) = hides_answers(point, times) {
+        return Some(why);
     }
     let (what, seen) = match sight {
         Sight::Icmp { .. } => ("ICMP", point.saw_icmp),
@@ -119,6 +120,19 @@ fn may_be_picked(point: &Point, receiver: IpAddr) -> Option<String> {
         "every packet on {name} is from or to {host}, and its file does not tell the capture filter: `host {host}` would keep out ICMP \
          to {receiver}"
     ))
+}
+
+/// So unlikely is a loss of all of them that nobody need think of it.
+const NEVER: f64 = 0.001;
+
+/// Why a capture that does not own up to the frames it lost may have missed something that came that many times.
+pub fn hides_answers(point: &Point, times: u32) -> Option<String> {
+    let Point { name, unseen, .. } = point;
+    let is_likely = point.unseen_share().powf(f64::from(times.max(1))) > NEVER;
+    let segments = if *unseen == 1 { "segment that was" } else { "segments that were" };
+    is_likely.then(|| {
+        format!("the capture on {name} lost frames and does not say so: it lacks {unseen} TCP {segments} acknowledged")
+    })
 }
 
 /// Why a point that saw only a part of TCP cannot tell.
@@ -187,6 +201,8 @@ struct Passed {
     plain: bool,
     /// TCP segments.
     segments: u64,
+    /// Acknowledged ones that did not show.
+    unseen: u64,
 }
 
 /// What the flows of each point tell of it.
@@ -205,6 +221,7 @@ impl Seen {
             return;
         }
         passed.segments += u64::from(up) + u64::from(down);
+        passed.unseen += u64::from(flow.ended.seldom().unseen);
         passed.one |= up.min(down) == 0 && up.max(down) >= AT_LENGTH;
         passed.both |= up.min(down) > 0;
         passed.plain |= flow.tls.is_none();
@@ -230,6 +247,7 @@ impl Seen {
                 TcpSeen::Whole
             };
             point.one_way = point.tcp == TcpSeen::OneWay && !passed.answered;
+            (point.segments, point.unseen) = (passed.segments, passed.unseen);
         }
     }
 }
