@@ -333,7 +333,12 @@ pub(super) fn take(
         );
     }
     if is_ack {
-        direction.reverse().of_mut(&mut tcp.probes).acknowledged(segment.ack, segment.sacked, place.at);
+        direction.reverse().of_mut(&mut tcp.probes).acknowledged(
+            segment.ack,
+            segment.sacked,
+            segment.payload_len == 0,
+            place.at,
+        );
     }
     let Bench { limits, losses, keys, carried, copies } = bench;
     let flow = told.id();
