@@ -31,19 +31,26 @@ pub enum Sight {
 /// Why that point may have missed it, or not shown what it is; `None` when it would have shown. It would have come `times` times,
 /// seconds apart: a capture that drops few frames does not drop all of them. ICMP comes at once with the load that makes a capture drop.
 pub fn hides(point: &Point, sight: Sight, times: u32) -> Option<String> {
-    keeps_out(point, sight, times).or_else(|| cuts(point).filter(|_| matches!(sight, Sight::Udp(_))))
+    keeps_out(point, sight, times).or_else(|| cuts(point, sight))
 }
 
 /// Are frames cut there so short that hellos may not be known for what they are?
-pub(super) fn cuts_hellos(point: &Point) -> bool {
+pub fn cuts_hellos(point: &Point) -> bool {
     /// A frame of Ethernet, IPv6 and UDP with the DTLS headers and a hello's random fits into so many bytes.
     const READABLE: u32 = 160;
     point.cut > 0 && point.cut_to < READABLE
 }
 
-/// Why DTLS may not be known there for what it is.
-fn cuts(point: &Point) -> Option<String> {
-    cuts_hellos(point).then(|| format!("frames on {} are cut to {} bytes", point.name, point.cut_to))
+/// Why it may not be known there for what it is.
+fn cuts(point: &Point, sight: Sight) -> Option<String> {
+    /// Ethernet, IPv6, ICMPv6, and of the packet that it quotes IPv6 and the ports.
+    const ERROR_V6: u32 = 14 + 40 + 8 + 40 + 4;
+    let is_cut = match sight {
+        Sight::Udp(_) => cuts_hellos(point),
+        Sight::Icmp { v6: true, .. } => point.cut > 0 && point.cut_to < ERROR_V6,
+        _ => false,
+    };
+    is_cut.then(|| format!("frames on {} are cut to {} bytes", point.name, point.cut_to))
 }
 
 /// Why that point may have missed it, whether it would have been known for what it is or not.
