@@ -141,6 +141,10 @@ pub struct Point {
     pub udp_one_way: bool,
     /// What of TCP passed here, whatever DTLS shows.
     pub tcp: TcpSeen,
+    /// TCP segments seen here, and those that were acknowledged and did not show, at least.
+    pub segments: u64,
+    /// See [`Point::unseen_share`].
+    pub unseen: u64,
     /// Stretches of more than [`QUIET`] seconds without any frame, at most 64.
     pub quiet: Vec<(Timestamp, Timestamp)>,
     /// Frames earlier than one before them by more than [`STEP`]; see [`Point::stepped_back`].
@@ -179,6 +183,12 @@ pub enum TcpSeen {
 }
 
 impl Point {
+    /// The share of frames that the capture lost and does not own up to, as the segments tell that carry data: half of all, at least.
+    pub fn unseen_share(&self) -> f64 {
+        let unseen = self.unseen as f64;
+        if self.unseen == 0 { 0.0 } else { unseen / (unseen + self.segments as f64 / 2.0) }
+    }
+
     /// A point of which nothing is known yet.
     pub fn unknown(id: PointId, capture: u16, link: LinkType) -> Point {
         let interface = Interface { name: None, description: None, filter: None, link, snap_len: 0, dropped: None };
@@ -206,6 +216,8 @@ impl Point {
             one_way: false,
             udp_one_way: false,
             tcp: TcpSeen::default(),
+            segments: 0,
+            unseen: 0,
             quiet: Vec::new(),
             behind: None,
             other_side_of: None,

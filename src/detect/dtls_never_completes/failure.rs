@@ -4,7 +4,7 @@ use super::seen::{GatewayEnd, Seen, is_open};
 use crate::event::{Direction, PointId, Vantage};
 use crate::finding::{Case, Sight, Window};
 use crate::session::attempt::{AttemptOutcome, Episode, Judged};
-use crate::session::coverage::hides;
+use crate::session::coverage::{cuts_hellos, hides};
 use crate::session::facts::{AttemptFacts, Message, MessageKind};
 use std::net::SocketAddr;
 
@@ -153,6 +153,11 @@ impl<'a> Failure<'a> {
     /// A message of the gateway's flight lacks a piece, or all of itself.
     pub fn lacks_messages(&self) -> bool {
         self.near().any(AttemptFacts::lacks_messages)
+    }
+
+    /// Frames are cut too short to read its hellos.
+    pub fn is_cut(&self) -> bool {
+        self.case.point(self.near).is_some_and(cuts_hellos)
     }
 
     /// The gateway showed a certificate: it does not resume the session.

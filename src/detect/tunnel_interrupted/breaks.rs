@@ -7,6 +7,7 @@ use super::waiting::Waiting;
 use crate::event::{Direction, PointId, Vantage};
 use crate::finding::{Case, Severity};
 use crate::session::beside::Refusal;
+use crate::session::coverage::hides_answers;
 use crate::session::facts::View;
 use crate::session::moves::Hop;
 use crate::session::reconnect::{self, Reconnect, Unheard, unheard};
@@ -231,7 +232,8 @@ impl<'a> Break<'a> {
         case.session.tunnels().filter_map(|tunnel| {
             let near = tunnel.best();
             let outage = Outage::of_records(case.session, tunnel, near).filter(|outage| outage.closed.is_none())?;
-            let is_asked = outage.control >= DPDS;
+            let is_seen = case.point(near.point).is_none_or(|point| hides_answers(point, outage.control).is_none());
+            let is_asked = outage.control >= DPDS && is_seen;
             let is_outside = case.vantage(near.point) == Some(Vantage::Outside);
             let cause = match arrives(case, tunnel, near.point, &outage) {
                 Some(false) => Cause::PathLost,
