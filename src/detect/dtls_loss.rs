@@ -21,7 +21,7 @@ const NOTICED: f64 = 0.05;
 const OWN: u32 = 10;
 /// The share, 1 = all.
 const OWN_SHARE: f64 = 0.02;
-/// Or fewer of few, at a known place.
+/// Or fewer of few, at a known place, where they are a quarter of as many.
 const OWN_FEW: u32 = 4;
 const OWN_MUCH: f64 = 0.1;
 /// Where nobody knows where the capture stood, shares both ways that differ by less than so many times are its own.
@@ -45,7 +45,7 @@ came late are not missing.
 Found when at least 20 records and 1 % of those sent in one direction are missing, or 12 and a tenth of those of the gateway, or five \
 large ones alone that captures at both ends show to be sent in vain for three seconds or more, at \
 the client's interface for records of the gateway, at the gateway's for records of the client; medium from 5 % on. A \
-capture that dropped frames cannot tell: it says so itself, or at least 10 records and 2 % (or 4 and a tenth) of \
+capture that dropped frames cannot tell: it says so itself, or at least 10 records and 2 % (or 4, a tenth and a quarter of as many) of \
 those that an end sent are missing at its own interface, or acknowledged TCP is missing by half that share or more, \
 or the record numbers of both sides jump over a silence of three seconds or more. Where \
 nobody knows where it stood, about the same loss both ways is taken for its own.
@@ -295,7 +295,8 @@ fn doubt(
     direction: Direction,
     place: Option<impl FnOnce() -> String>,
 ) -> Option<String> {
-    let is_much = place.is_some() && other.missing >= OWN_FEW && other.share() >= OWN_MUCH;
+    let is_many = other.missing >= OWN_FEW.max(judged.missing / 4);
+    let is_much = place.is_some() && is_many && other.share() >= OWN_MUCH;
     if !is_much && (other.missing < OWN || other.share() < OWN_SHARE) {
         return None;
     }

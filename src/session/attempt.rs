@@ -138,8 +138,8 @@ pub fn judge<'a>(session: &'a Session, flow: &'a DtlsFlow, points: &'a [Point]) 
         // What came was read, unless nothing is known of it; that nothing came shows however short frames are cut.
         let is_unread = match outcome {
             AttemptOutcome::NoReply => *Direction::ToClient.of(&view.ended.packets) > 0,
-            // Whether its cookies are taken up shows only in hellos that can be read.
-            AttemptOutcome::StalledAfterHelloVerify => facts.hello_verifies() >= LOOP,
+            // Whether the cookies that come back are those that were given shows only in hellos that can be read.
+            AttemptOutcome::StalledAfterHelloVerify => facts.hello_verifies().min(facts.with_cookie) >= LOOP,
             _ => false,
         };
         let hides = if is_unread { hides } else { keeps_out };
