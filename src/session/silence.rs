@@ -1,7 +1,7 @@
 //! The silence in which a tunnel ends, or which it survives: what one side sent again and again, and nothing came back.
 
 use super::facts::{Closed, DtlsFacts, FlowFacts, Stretch, Unanswered, View};
-use super::reconnect::LOST;
+use super::reconnect::{ALIVE, LOST};
 use super::{Connection, Session};
 use crate::event::{Direction, FrameRef, Passed, Stuck, Timestamp};
 
@@ -414,8 +414,12 @@ impl Outage {
             closed: Some(closed),
             is_alone,
         };
-        // A few records behind a long pause only wait for their answer.
-        let least = if outage.resent > 0 { LOST } else { 2.0 * LOST };
+        // A few records behind a long pause only wait for their answer; and a client that only takes them says nothing but keepalives.
+        let least = match sent {
+            _ if outage.resent > 0 => LOST,
+            Direction::ToServer => 2.0 * LOST,
+            Direction::ToClient => ALIVE + LOST,
+        };
         (over_tls <= closed.at && closed.at.seconds_since(asked.max(outage.since)) >= least).then_some(outage)
     }
 
