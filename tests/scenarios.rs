@@ -181,6 +181,85 @@ fn differences(report: &Report, expect: &Expect) -> Vec<String> {
     wrong
 }
 
+/// What captures at the gateway's outside and inside, a file each, tell of several users of whom each does that, so many seconds
+/// after the one before: inner addresses of each session, in order of the users.
+fn side_by_side(apart: f64, users: &[&str]) -> (Report, Vec<Vec<String>>) {
+    let played: Vec<Vec<Tap>> = (0..)
+        .zip(users)
+        .map(|(n, user)| {
+            let mut scenario: Scenario = toml::from_str(&format!("about = ''\nuntil = 60.0\n{user}")).unwrap();
+            scenario.client.user = n + 1;
+            scenario.client.address = [198, 51, 100, 10 + n].into();
+            scenario.actions.iter_mut().for_each(|action| action.at += f64::from(n) * apart);
+            lab::play(&scenario)
+        })
+        .collect();
+    let at = |place: &str| {
+        let taps = played.iter().flatten().filter(|tap| tap.name == place).cloned();
+        (format!("{place}.pcapng"), lab::pcapng(&[&Tap::of_all(taps).unwrap()]))
+    };
+    let report = analyze(vec![at("outside"), at("inside")]);
+    let of_user = |n: usize| {
+        let client = format!("198.51.100.{}", 10 + n);
+        let theirs = report.sessions.iter().filter(|session| session.client == client);
+        theirs.flat_map(|session| session.inner_addresses.clone()).collect()
+    };
+    let addresses = (0..users.len()).map(of_user).collect();
+    (report, addresses)
+}
+
+/// Gets so many bytes every three seconds.
+fn gets(bytes: usize) -> String {
+    (2..18).map(|n| format!("[[do]]\nat = {n}.0\nget = {bytes}\n", n = 3 * n)).collect()
+}
+
+#[test]
+fn users_whose_bursts_coincide_are_told_apart_by_how_much_they_move() {
+    let [little, much] = [gets(2_000), gets(150_000)];
+    for apart in [0.0, 0.004, 0.015] {
+        let (_, told) = side_by_side(apart, &[&little, &much]);
+        assert_eq!(told, [["10.10.10.1"], ["10.10.10.2"]], "{apart} s apart");
+        let (_, told) = side_by_side(apart, &[&much, &little]);
+        assert_eq!(told, [["10.10.10.1"], ["10.10.10.2"]], "{apart} s apart, the other way round");
+    }
+}
+
+#[test]
+fn a_sick_user_beside_healthy_ones_is_the_one_that_is_named() {
+    let work = gets(60_000);
+    let sick = format!("{work}\n[[rule]]\nwhat = 'udp'\nway = 'back'\nabove = 1300\nfrom = 20.0\n");
+    let (report, told) = side_by_side(0.007, &[&work, &sick, &work]);
+    assert_eq!(told, [["10.10.10.1"], ["10.10.10.2"], ["10.10.10.3"]]);
+    let alarmed: BTreeSet<&str> =
+        report.sessions.iter().filter(|s| s.severity.is_some()).map(|s| s.client.as_str()).collect();
+    assert!(alarmed.iter().all(|client| *client == "198.51.100.11"), "{alarmed:?}");
+}
+
+#[test]
+fn users_who_do_the_same_at_the_same_moment_are_not_told_apart() {
+    let work = gets(60_000);
+    let (report, told) = side_by_side(0.0, &[&work, &work, &work]);
+    assert!(told.iter().all(Vec::is_empty), "{told:?}");
+    for session in &report.sessions {
+        let said = session.ambiguities.join(" ");
+        assert!(said.contains("10.10.10.1, 10.10.10.2 and 10.10.10.3"), "{said}");
+        assert!(said.contains("show vpn-sessiondb detail anyconnect"), "{said}");
+    }
+    let answer = |id: &str| report.checks.iter().filter(|c| c.detector == id).map(|c| c.outcome).collect::<Vec<_>>();
+    assert_eq!(answer("oversized-df"), [Answer::CannotTell; 3], "no session is well on a guess");
+}
+
+#[test]
+fn where_the_clocks_of_two_captures_differ_nobody_is_given_what_is_anothers() {
+    for clock in [0.003, 0.05, 0.5] {
+        let work = format!("{}[capture.inside]\nclock = {clock}\n", gets(60_000));
+        let (_, told) = side_by_side(0.007, &[&work, &work, &work]);
+        for (n, addresses) in (1..).zip(told) {
+            assert!(addresses.iter().all(|address| *address == format!("10.10.10.{n}")), "{clock} s: {addresses:?}");
+        }
+    }
+}
+
 /// What of a report does not keep to its measure: 100 columns of text; 40 lines of 80 columns of ASCII as a note; what is summed up is
 /// what is told, and each cause is explained.
 fn misfits(report: &Report) -> Vec<String> {

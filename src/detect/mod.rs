@@ -2,6 +2,8 @@
 
 use crate::event::Vantage;
 use crate::finding::{BothWays, Case, Detector, Outcome, Wanted};
+use crate::session::beside::Whose;
+use std::borrow::Cow;
 
 mod dtls_late;
 mod dtls_loss;
@@ -57,6 +59,26 @@ fn both_ways(outcome: Outcome, detector: &Detector, case: &Case<'_>) -> Outcome 
     why.map_or(outcome, |why| Outcome::cannot_tell(why, wanted(detector)))
 }
 
+/// No answer rests on inner traffic of which nobody knows whose it is, and none asks for a capture of it.
+fn of_whom(outcome: Outcome, detector: &Detector, case: &Case<'_>) -> Outcome {
+    const GUESSED: &str = "inner traffic was captured, and none is sure to be this session's";
+    const OPEN: &str = "inner traffic was captured, and which of it is this session's cannot be told";
+    let whose = case.session.beside().inner;
+    let is_there = |wanted: &Wanted| case.points.iter().any(|point| point.vantage == Some(wanted.vantage));
+    match outcome {
+        Outcome::Clear(_) if whose == Whose::Guessed && !detector.judges_outside() => {
+            Outcome::cannot_tell(GUESSED, None)
+        }
+        Outcome::CannotTell(why, Some(wanted)) if whose == Whose::Open && is_there(&wanted) => {
+            Outcome::cannot_tell(if case.session.gateway.is_some() { Cow::Borrowed(OPEN) } else { why }, None)
+        }
+        Outcome::Unsettled(why, Some(wanted), open) if whose == Whose::Open && is_there(&wanted) => {
+            Outcome::unsettled(why, None, open)
+        }
+        outcome => outcome,
+    }
+}
+
 /// The capture that would settle its question.
 fn wanted(detector: &Detector) -> Option<Wanted> {
     detector.judged_from.first().map(|vantage| Wanted { vantage: *vantage, why: detector.question })
@@ -64,6 +86,10 @@ fn wanted(detector: &Detector) -> Option<Wanted> {
 
 /// Asks one detector about one session; without a capture from where it can judge, the answer is cannot-tell.
 pub fn ask(detector: &Detector, case: &Case<'_>) -> Outcome {
+    of_whom(answer(detector, case), detector, case)
+}
+
+fn answer(detector: &Detector, case: &Case<'_>) -> Outcome {
     let session = case.session;
     let sees_outer = !session.connections.is_empty() || !session.dtls.is_empty();
     let sees_inner = !session.inner.is_empty();
@@ -72,9 +98,9 @@ pub fn ask(detector: &Detector, case: &Case<'_>) -> Outcome {
         return both_ways((detector.check)(case).modest(detector, session.confidence), detector, case);
     }
     let mut why = String::with_capacity(96);
-    for (place, or) in
-        detector.judged_from.iter().zip(std::iter::once("nothing was captured at ").chain(std::iter::repeat(" or ")))
-    {
+    let is_there = case.points.iter().any(|p| p.vantage.is_some_and(|v| detector.judged_from.contains(&v)));
+    let nothing = if is_there { "nothing of this session was seen at " } else { "nothing was captured at " };
+    for (place, or) in detector.judged_from.iter().zip(std::iter::once(nothing).chain(std::iter::repeat(" or "))) {
         why.push_str(or);
         why.push_str(place.phrase());
     }

@@ -35,6 +35,20 @@ pub struct Neighbourhood {
     pub turned_away: Vec<TurnedAway>,
     /// Nothing comes from the client any more, and something of another session that had begun at its address before.
     pub others_go_on: bool,
+    /// Whose the inner traffic is that was captured beside several sessions.
+    pub inner: Whose,
+}
+
+/// How it is known whose inner traffic is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Whose {
+    /// Timing and volume tell, or keys; or there is none.
+    #[default]
+    Told,
+    /// What the session has was given to it by a guess.
+    Guessed,
+    /// It is that of one of several sessions, and was given to none.
+    Open,
 }
 
 impl Neighbourhood {
@@ -45,6 +59,7 @@ impl Neighbourhood {
         incomplete: Vec::new(),
         turned_away: Vec::new(),
         others_go_on: false,
+        inner: Whose::Told,
     };
 
     fn is_nothing(&self) -> bool {

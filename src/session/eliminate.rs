@@ -3,6 +3,7 @@
 use super::timing::{Client, Home};
 use super::{Entry, Session};
 use crate::event::Timestamp;
+use std::collections::BTreeMap;
 
 /// Seconds that clocks and the ends of sessions may be off.
 pub(super) const SLACK: f64 = 2.0;
@@ -11,7 +12,7 @@ pub(super) const SLACK: f64 = 2.0;
 pub(super) fn eliminate(
     sessions: &[Entry],
     clients: &[Client],
-    may_be: impl Fn(&Client, usize) -> bool,
+    may_be: impl Fn(usize, usize) -> bool,
     homes: &mut [Option<Home>],
     taken: &mut [[bool; 2]],
 ) {
@@ -23,10 +24,19 @@ pub(super) fn eliminate(
             let free = free.filter(|(_, (_, taken))| taken.get(family) == Some(&false)).map(|(i, (s, _))| (i, &**s));
             let left = Left::of(free);
             let mut found = false;
-            for (home, client) in homes.iter_mut().zip(clients).filter(|(_, client)| client.family() == family) {
-                let Some(only) = home.is_none().then(|| left.only(client.span())).flatten() else { continue };
+            let mut alone: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+            for (i, client) in clients.iter().enumerate().filter(|(_, client)| client.family() == family) {
+                let only = homes.get(i).filter(|home| home.is_none()).and_then(|_| left.only(client.span()));
+                only.into_iter().for_each(|only| alone.entry(only).or_default().push(i));
+            }
+            for (only, clients) in alone {
+                // Of two for whom one session is left it cannot be both's, and may be neither's.
+                let is_clear = clients.len() == 1 || sessions.len() == 1;
+                let Some(client) = clients.into_iter().find(|client| is_clear && may_be(*client, only)) else {
+                    continue;
+                };
                 let Some(taken) = taken.get_mut(only).and_then(|taken| taken.get_mut(family)) else { continue };
-                if !*taken && may_be(client, only) {
+                if let Some(home) = homes.get_mut(client).filter(|_| !*taken) {
                     (*taken, found) = (true, true);
                     let guessed = Some("by elimination, not by its timing");
                     *home = Some(Home { session: only, guessed, is_certain: false });
@@ -101,7 +111,7 @@ mod tests {
         assert_eq!(found(&[left(1, 110.0, 190.0)], &|_| true), [None], "two sessions then");
         assert_eq!(found(&[left(1, 300.0, 400.0), left(2, 110.0, 190.0)], &|_| true), [Some(0), Some(1)]);
         assert_eq!(found(&[left(1, 110.0, 190.0), left(2, 300.0, 400.0)], &|_| true), [Some(1), Some(0)]);
-        assert_eq!(found(&[left(1, 700.0, 800.0), left(2, 700.0, 800.0)], &|_| true), [Some(2), None], "each once");
+        assert_eq!(found(&[left(1, 700.0, 800.0), left(2, 700.0, 800.0)], &|_| true), [None, None], "two for one");
         assert_eq!(found(&[left(1, 700.0, 800.0), left(2, 520.0, 590.0)], &|session| session != 2), [None, None]);
     }
 }

@@ -1,15 +1,16 @@
 //! Traffic inside the tunnels, seen in the clear: which end is the VPN client, and whose session it belongs to.
 
+use super::beside::Whose;
 use super::facts::{FlowFacts, IcmpFacts, View};
 use super::limits::lowered_after_trouble;
 use super::meetings::Meeting;
 use super::pace::Pace;
 use super::stuck::stuck_toward_client;
-use super::timing::{self, Client, Guesses, Home};
+use super::timing::{self, Client, Guesses, Homes};
 use super::{Entry, InnerFlow, Point, Proof, Session, vantage};
 use crate::event::{Direction, Endpoints, FlowId, PointId, Quoted, Timestamp, Vantage};
 use crate::maps::{HashMap, HashSet};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 /// Packets toward one address that never got through, at a point of which nobody knows whether it saw inside a tunnel.
@@ -49,7 +50,7 @@ pub(super) fn attach(
         .collect();
     drop(outer);
     let clients = apart(sessions, clients(flows, icmp, points));
-    let homes = timing::homes(sessions, &clients, icmp, meetings, pace, Guesses::Any);
+    let homes = timing::homes(sessions, &clients, icmp, meetings, pace, Guesses::Any, points);
     assign(sessions, clients, homes, icmp, points)
 }
 
@@ -256,18 +257,31 @@ fn weigh(flows: &[View], icmp: &[IcmpFacts], points: &[Point]) -> HashMap<(Point
 fn assign(
     sessions: &mut Vec<Entry>,
     clients: Vec<Client>,
-    homes: Vec<Option<Home>>,
+    Homes { of, mut open }: Homes,
     icmp: &[IcmpFacts],
     points: &[Point],
 ) -> Vec<Unclaimed> {
     let outer_sessions = sessions.len();
     let mut left = Vec::new();
-    for (client, home) in clients.into_iter().zip(homes) {
+    let mut one_of: BTreeMap<IpAddr, BTreeSet<String>> = BTreeMap::new();
+    let mut may_have: BTreeMap<usize, BTreeSet<IpAddr>> = BTreeMap::new();
+    for (i, (client, home)) in clients.into_iter().zip(of).enumerate() {
+        if let Some(theirs) = open.remove(&i) {
+            let ends = theirs.iter().filter_map(|session| Some(outer_end(sessions.get(*session)?)));
+            one_of.entry(client.address).or_default().extend(ends);
+            theirs.iter().for_each(|session| _ = may_have.entry(*session).or_default().insert(client.address));
+            left.push(client);
+            continue;
+        }
         match home.and_then(|home| Some((sessions.get_mut(home.session)?, home.guessed))) {
             Some((session, guessed)) => {
                 if let Some(guessed) = guessed {
                     let note = format!("inner traffic of {} was given to this session {guessed}", client.address);
                     session.ambiguities.push(note);
+                    // Where there is but one session, it is not somebody else's.
+                    if outer_sessions > 1 {
+                        session.note_inner(Whose::Guessed);
+                    }
                 }
                 if !session.inner_addresses.contains(&client.address) {
                     session.inner_addresses.push(client.address);
@@ -277,6 +291,7 @@ fn assign(
             None => left.push(client),
         }
     }
+    say_whose_is_open(sessions, may_have);
     let mut unclaimed = Vec::new();
     let refused = timing::refused(icmp);
     let with_users: HashSet<PointId> =
@@ -288,7 +303,12 @@ fn assign(
     left.retain(|client| client.is_faulty(&refused) || !is_host(client));
     for client in left {
         let stuck = stuck(&client);
-        if let Some(session) = inside_only(client, &refused, points, outer_sessions == 0) {
+        if let Some(mut session) = inside_only(client, &refused, points, outer_sessions == 0) {
+            if let Some(ends) = one_of.get(&session.client) {
+                let ends = listed(ends);
+                session.ambiguities.push(format!("this is the inside of one of the sessions of {ends}: {NOT_TOLD}"));
+                session.note_inner(Whose::Open);
+            }
             sessions.push(Box::new(session));
         } else {
             unclaimed.extend(stuck);
@@ -301,6 +321,37 @@ fn assign(
         sessions.sort_unstable_by_key(|session| session.order());
     }
     unclaimed
+}
+
+/// Why it is not told whose inner traffic is, and what would tell.
+const NOT_TOLD: &str = "timing and volume do not settle it; `show vpn-sessiondb detail anyconnect` on the gateway does, as keys would, \
+                        or captures with one user at a time";
+
+/// Says of sessions without inner traffic of their own which addresses may be theirs.
+fn say_whose_is_open(sessions: &mut [Entry], may_have: BTreeMap<usize, BTreeSet<IpAddr>>) {
+    for (session, addresses) in may_have {
+        let Some(session) = sessions.get_mut(session).filter(|session| session.inner.is_empty()) else { continue };
+        let one = if addresses.len() == 1 { "its inner address may be" } else { "its inner address may be any of" };
+        session.ambiguities.push(format!("{one} {}: {NOT_TOLD}", listed(&addresses)));
+        session.note_inner(Whose::Open);
+    }
+}
+
+/// The client's end of a session, by which those behind one address differ.
+fn outer_end(session: &Session) -> String {
+    let end = session.outer_views().next().map(|view| view.opened.endpoints().client.to_string());
+    end.unwrap_or_else(|| session.client.to_string())
+}
+
+/// Names the first few.
+fn listed(all: &BTreeSet<impl ToString>) -> String {
+    const NAMED: usize = 4;
+    let mut named: Vec<String> = all.iter().take(NAMED).map(ToString::to_string).collect();
+    if let Some(more) = all.len().checked_sub(NAMED).filter(|more| *more > 0) {
+        named.push(format!("{more} more"));
+    }
+    let last = named.pop().unwrap_or_default();
+    if named.is_empty() { last } else { format!("{} and {last}", named.join(", ")) }
 }
 
 /// Where a client announced an MSS, and whether a tunnel's adapter may have it: one that fills an Ethernet frame is that of a host

@@ -50,7 +50,7 @@ pub fn part(
     let clients = inner::apart(sessions, clients);
     let has_adapter = |client: &Client| client.points().iter().any(|point| with_adapter.contains(point));
     let guesses = if clients.iter().all(has_adapter) { Guesses::Any } else { Guesses::Neighbours };
-    let homes = timing::homes(sessions, &clients, icmp, meetings, pace, guesses);
+    let homes = timing::homes(sessions, &clients, icmp, meetings, pace, guesses, points).of;
     let mut proofs: BTreeMap<PointId, usize> = BTreeMap::new();
     for (client, home) in clients.iter().zip(&homes) {
         if home.is_some_and(|home| home.is_certain || has_adapter(client)) {

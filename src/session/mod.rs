@@ -24,6 +24,7 @@ pub mod attempt;
 pub mod beside;
 pub mod clock;
 pub mod coverage;
+mod doubt;
 mod eliminate;
 pub mod facts;
 mod few;
@@ -58,6 +59,7 @@ pub mod tracker;
 mod twins;
 pub mod unrecognised;
 pub mod vanished;
+mod volume;
 
 /// How sure we are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, JsonSchema)]
@@ -715,6 +717,11 @@ impl Session {
     /// What was seen beside it and bears on it.
     pub fn beside(&self) -> &beside::Neighbourhood {
         self.beside.as_deref().unwrap_or(beside::Neighbourhood::NOTHING)
+    }
+
+    /// Notes how it is known whose the inner traffic is.
+    fn note_inner(&mut self, whose: beside::Whose) {
+        self.beside.get_or_insert_default().inner = whose;
     }
 
     /// Tunnel connections (not the parents), in order of start.

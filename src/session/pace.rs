@@ -91,12 +91,20 @@ pub(super) struct Busy {
     pub surprise: f32,
     /// Records that they carried, DPD and keepalive included.
     records: f32,
+    /// Bursts a second, from the first to the last of those that are told.
+    pace: f32,
 }
 
 impl Busy {
     fn of(session: &Session, mut burst: impl FnMut(Timestamp)) -> Busy {
         let wide = |first: Timestamp, last: Timestamp| (first.plus_seconds(-TOGETHER), last.plus_seconds(TOGETHER));
         let mut stretches = Vec::new();
+        let mut told: Option<(Timestamp, Timestamp, u32)> = None;
+        let mut burst = |at: Timestamp| {
+            let (first, last, count) = told.unwrap_or((at, at, 0));
+            told = Some((first.min(at), last.max(at), count + 1));
+            burst(at);
+        };
         for (view, activity) in activities(session) {
             activity.bursts().for_each(&mut burst);
             activity.stretches.iter().for_each(|stretch| stretches.push(wide(stretch.first, stretch.last)));
@@ -117,7 +125,19 @@ impl Busy {
             stretches: stretches.into(),
             surprise: -(busy / life).clamp(1e-6, 1.0).ln() as f32,
             records: session.records().max(1) as f32,
+            pace: told.map_or(0.0, |(first, last, count)| count as f32 / last.seconds_since(first).max(1.0) as f32),
         }
+    }
+
+    /// How surprising it is that something else begins within so many seconds of one of its bursts, if that is next to impossible by
+    /// chance, and else nothing: a negative logarithm.
+    pub(super) fn closeness(&self, seconds: f64) -> f32 {
+        /// Clocks of captures are no finer, seconds.
+        const GRAIN: f32 = 50e-6;
+        /// Of a client's bursts a few may begin closer than one in so many.
+        const RARE: f32 = 500.0;
+        let chance = 2.0 * self.pace * GRAIN.max(seconds as f32);
+        if chance > 0.0 && chance * RARE <= 1.0 { -chance.ln() } else { 0.0 }
     }
 
     /// How much of what they carried so many packets inside make up: a record carries one.

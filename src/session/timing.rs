@@ -1,13 +1,16 @@
 //! Whose session traffic inside the tunnels belongs to, told by when it flowed: what passes inside was in a record of the tunnel
 //! at that moment. How much that proves depends on how busy the tunnels are, so that chance is reckoned with.
 
+use super::doubt;
+pub(super) use super::doubt::Open;
 use super::eliminate::{SLACK, eliminate};
 use super::facts::{IcmpFacts, Runs};
 use super::inner::{holder, holders};
 use super::meetings::{Meeting, Place};
 use super::pace::{Pace, Paces, TOGETHER};
 use super::stuck::stuck_toward_client;
-use super::{Entry, InnerFlow, Session};
+use super::volume::Volumes;
+use super::{Entry, InnerFlow, Point, Session};
 use crate::event::{PointId, Timestamp};
 use crate::maps::{HashMap, HashSet};
 use std::collections::{BTreeMap, BTreeSet};
@@ -27,6 +30,10 @@ pub(super) struct Client {
 /// Who has less than this of the packets of another that fits the same session, or of the records of its tunnels, is hardly its
 /// client.
 const SHARE: f32 = 0.01;
+/// The same of one that only elimination speaks for.
+const LEFT: f32 = 0.1;
+/// So few sessions are all asked whether they may be a client's, near or not.
+const FEW: usize = 64;
 /// Sessions that may be a client's, the likeliest: what lies beyond is chance.
 const MOST_HOMES: usize = 16;
 
@@ -50,6 +57,15 @@ pub(super) enum Guesses {
     Neighbours,
 }
 
+/// Whose the clients are.
+#[derive(Default)]
+pub(super) struct Homes {
+    /// The likeliest session of each, if any.
+    pub of: Vec<Option<Home>>,
+    /// Of whom it cannot be told, as others are hardly less likely.
+    pub open: Open,
+}
+
 /// The session of each client. Exclusive, best match first.
 pub(super) fn homes(
     sessions: &[Entry],
@@ -58,7 +74,8 @@ pub(super) fn homes(
     meetings: &[Meeting],
     pace: &Pace,
     guesses: Guesses,
-) -> Vec<Option<Home>> {
+    points: &[Point],
+) -> Homes {
     /// More likely its session than that one of all of them fits by chance: 1 to 2, as a negative logarithm.
     const CHANCE: f32 = 0.7;
     /// So much more makes it certain: 1 to 160,000.
@@ -68,16 +85,22 @@ pub(super) fn homes(
     const MOST: f32 = CERTAIN + 4.0;
     let mut homes: Vec<Option<Home>> = vec![None; clients.len()];
     if clients.is_empty() {
-        return homes;
+        return Homes::default();
     }
     give(sessions, clients, &mut homes);
+    let given: Vec<bool> = homes.iter().map(Option::is_some).collect();
     // One client may have an IPv4 and an IPv6 address, hence two inner clients per session: one of each family.
     let mut taken: Vec<[bool; 2]> = vec![[false; 2]; sessions.len()];
     let enough = CHANCE + (sessions.len() as f32).ln();
     let mut networks: HashMap<IpAddr, [u32; 2]> = HashMap::default();
     clients.iter().for_each(|client| networks.entry(client.network()).or_default()[0] += 1);
     let paces = pace.of(sessions, meetings);
-    let mut rivals = rivals(clients, meetings, paces);
+    // One session needs no telling apart.
+    let volumes = (sessions.len() > 1).then(|| Volumes::of(sessions, clients, points));
+    let mut rivals = rivals(clients, meetings, paces, volumes.as_ref());
+    if !begin_together(&rivals) {
+        rivals.iter_mut().for_each(|rival| rival.close = 0);
+    }
     let most = enough + MOST;
     sort(&mut rivals, enough, most);
     // One packet is no traffic, unless it does not get through.
@@ -90,11 +113,12 @@ pub(super) fn homes(
             let (session, client) = (rival.session as usize, rival.client as usize);
             let (Some(home), Some(client)) = (homes.get_mut(client), clients.get(client)) else { continue };
             let Some(taken) = taken.get_mut(session).and_then(|t| t.get_mut(client.family())) else { continue };
+            let share = paces.busy.get(session).map_or(0.0, |tunnels| tunnels.share(client.packets()));
             let [all, known] = networks.get(&client.network()).copied().unwrap_or_default();
             let fits = match step {
                 // The less of the tunnels' load it is, the more has to speak for it.
                 0 => {
-                    let is_likely = rival.weight + (rival.share / SHARE).min(1.0).ln() >= enough;
+                    let is_likely = rival.weight + rival.likeness() + (share / SHARE).min(1.0).ln() >= enough;
                     is_likely && (rival.is_telling || is_faulty(client))
                 }
                 1 => known > 1 && known * 3 >= all,
@@ -103,7 +127,7 @@ pub(super) fn homes(
                     rival.is_telling && (is_near || sessions.len() == 1)
                 }
             };
-            if fits && home.is_none() && !*taken && (rival.part >= SHARE || is_faulty(client)) {
+            if fits && rival.may_be_home && home.is_none() && !*taken && (rival.part >= SHARE || is_faulty(client)) {
                 *taken = true;
                 let guessed = match step {
                     0 => None,
@@ -113,22 +137,26 @@ pub(super) fn homes(
                 *home = Some(Home {
                     session,
                     guessed,
-                    is_certain: step == 0 && rival.rank(most) - rival.share.ln().abs() >= enough + CERTAIN,
+                    is_certain: step == 0 && rival.rank(most).min(most) - share.ln().abs() >= enough + CERTAIN,
                 });
                 networks.entry(client.network()).or_default()[1] += 1;
             }
         }
     }
-    if guesses == Guesses::Neighbours {
-        return homes;
+    if guesses == Guesses::Any {
+        let least = if sessions.len() > 1 { LEFT } else { SHARE };
+        let may_be_left = |client: usize, session: usize| {
+            let Some(who) = clients.get(client) else { return false };
+            let packets = who.packets();
+            let share = paces.busy.get(session).map_or(0.0, |tunnels| tunnels.share(packets));
+            let is_forbidden = volumes.as_ref().is_some_and(|volumes| volumes.forbid(client, session));
+            !is_forbidden && (is_faulty(who) || share >= least && packets > 1)
+        };
+        eliminate(sessions, clients, may_be_left, &mut homes, &mut taken);
     }
-    let may_be_left = |client: &Client, session: usize| {
-        let packets = client.packets();
-        let share = paces.busy.get(session).map_or(0.0, |tunnels| tunnels.share(packets));
-        is_faulty(client) || share >= SHARE && packets > 1
-    };
-    eliminate(sessions, clients, may_be_left, &mut homes, &mut taken);
-    homes
+    let is_given = |client: usize| given.get(client).is_some_and(|given| *given);
+    let open = if sessions.len() > 1 { doubt::open(&rivals, clients, &homes, is_given) } else { Open::new() };
+    Homes { of: homes, open }
 }
 
 /// To whom packets did not fit, as ICMP said.
@@ -166,30 +194,72 @@ fn sort(rivals: &mut [Rival], enough: f32, most: f32) {
 }
 
 /// A session that may be a client's: small, for there are many.
-struct Rival {
-    session: u32,
-    client: u32,
+pub(super) struct Rival {
+    pub session: u32,
+    pub client: u32,
     /// How surprising it is if the two have nothing to do with each other: a negative logarithm.
     weight: f32,
     /// The client's packets; once [sorted](sort), for each one of the busiest client that fits the session.
     part: f32,
-    /// The client's packets for each record of the session's tunnels.
-    share: f32,
+    /// The same of how much both carried, where there are several sessions.
+    volume: f32,
     /// Several bursts in common, or nothing else is busy when the client is.
     is_near: bool,
     /// Is there more than one moment to judge by?
     is_telling: bool,
+    /// The client was busy beside it at some moment: else it is no more than not excluded.
+    pub may_be_home: bool,
+    /// How surprising it is that their bursts begin so closely together; in quarters, which take little room.
+    close: u8,
 }
 
 impl Rival {
+    const QUARTERS: f32 = 4.0;
+
+    /// One that fits so well.
+    #[cfg(test)]
+    pub(super) fn of(session: u32, client: u32, weight: f32) -> Rival {
+        Rival {
+            session,
+            client,
+            weight,
+            part: 1.0,
+            volume: 0.0,
+            is_near: true,
+            is_telling: true,
+            may_be_home: true,
+            close: 0,
+        }
+    }
+
     /// How well it fits, which counts up to `most`, and how much the client sends beside others.
     fn rank(&self, most: f32) -> f32 {
-        self.weight.min(most) + self.part.min(1.0).ln()
+        self.weight.min(most) + self.likeness() + self.part.min(1.0).ln()
+    }
+
+    /// What tells sessions apart, where there are several.
+    fn likeness(&self) -> f32 {
+        self.volume + f32::from(self.close) / Rival::QUARTERS
+    }
+
+    /// How well it fits, all in all; for sessions and clients to be compared by.
+    pub(super) fn fit(&self) -> f32 {
+        self.rank(f32::INFINITY)
     }
 }
 
+/// Do bursts of most clients begin closely together with those of some session? Else the clocks of the captures differ, and those that
+/// do are chance: who does the same every so many seconds meets others again and again.
+fn begin_together(rivals: &[Rival]) -> bool {
+    let mut clients: HashMap<u32, bool> = HashMap::default();
+    for rival in rivals.iter().filter(|rival| rival.may_be_home) {
+        *clients.entry(rival.client).or_default() |= rival.close > 0;
+    }
+    clients.values().filter(|is_close| **is_close).count() * 2 > clients.len()
+}
+
 /// Who is busy at the same moments: all that hardly ever missed each other.
-fn rivals(clients: &[Client], meetings: &[Meeting], paces: &Paces) -> Vec<Rival> {
+fn rivals(clients: &[Client], meetings: &[Meeting], paces: &Paces, volumes: Option<&Volumes>) -> Vec<Rival> {
     /// So many hits make up for a miss: packets that a capture lost, records that came late.
     const HITS_PER_MISS: usize = 4;
     /// What a miss says against the two.
@@ -203,45 +273,58 @@ fn rivals(clients: &[Client], meetings: &[Meeting], paces: &Paces) -> Vec<Rival>
     let mut common = Commons { of: vec![Common::default(); busy.len()], near: Vec::new() };
     for (c, client) in clients.iter().enumerate() {
         let ([must, may], packets) = (client.moments(), client.packets());
+        let (own, others) = meetings.split_at(meetings.partition_point(|(client, _)| *client == c));
+        meetings = others;
+        // What one capture saw meet says the same, and says it better.
+        let is_closeness_telling = volumes.is_some() && own.is_empty();
         for (n, at) in (1..).zip(client_bursts(client)) {
             let (from, until) = (at.plus_seconds(-TOGETHER), at.plus_seconds(TOGETHER));
             let begin = bursts.partition_point(|burst| burst.at() < from);
             let within =
                 bursts.get(begin..).unwrap_or_default().iter().take_while(|burst| burst.at() <= until).take(64);
             for burst in within {
-                common.add(burst.session(), |common| common.burst(n));
+                let session = burst.session();
+                let tunnel = busy.get(session).filter(|_| is_closeness_telling);
+                let closeness = tunnel.map_or(0.0, |tunnel| tunnel.closeness(burst.at().seconds_since(at).abs()));
+                common.add(session, |common| common.burst(n, closeness));
             }
         }
-        let (own, others) = meetings.split_at(meetings.partition_point(|(client, _)| *client == c));
-        meetings = others;
         let met = Met::of(own, places);
         met.sessions.iter().for_each(|(session, weight)| common.add(*session, |common| common.met += weight));
         let alone = common.near.len() == 1;
+        if busy.len() <= FEW {
+            (0..busy.len()).for_each(|session| common.add(session, |_| ()));
+        }
         let mut fitting: Vec<Rival> = Vec::new();
-        for (session, Common { bursts: together, met: meetings, .. }) in common.take() {
+        for (session, near) in common.take() {
+            let (together, meetings) = (near.bursts, near.met);
             let Some(tunnel) = busy.get(session) else { continue };
             let is_only = busy.len() == 1;
             let most = if is_only { must.len() } else { (must.len() + may.len()) / (HITS_PER_MISS + 1) };
             // Most are near by chance, and soon miss too often.
             let Some(misses) = tunnel.misses(&must, most) else { continue };
             let hits = must.len() - misses + may.iter().filter(|at| tunnel.at(**at)).count();
-            if is_only || hits >= HITS_PER_MISS * misses {
+            let is_forbidden = volumes.is_some_and(|volumes| volumes.forbid(c, session));
+            if is_only || hits >= HITS_PER_MISS * misses && !is_forbidden {
                 let weight =
                     hits as f32 * tunnel.surprise - misses as f32 * MISS + meetings - met.packets as f32 * MEETING;
                 let is_telling = must.len() > 1 || packets > 1;
-                let share = tunnel.share(packets);
+                let volume = volumes.map_or(0.0, |volumes| volumes.likeness(c, session));
                 fitting.push(Rival {
                     session: session as u32,
                     client: c as u32,
                     weight,
                     part: packets as f32,
-                    share,
+                    volume,
+                    close: (near.closeness() * Rival::QUARTERS) as u8,
                     is_near: alone || together > 1,
                     is_telling,
+                    may_be_home: together > 0 || meetings > 0.0,
                 });
             }
         }
-        fitting.sort_by(|a, b| b.weight.total_cmp(&a.weight).then(a.session.cmp(&b.session)));
+        let weight = |rival: &Rival| rival.weight + rival.likeness();
+        fitting.sort_by(|a, b| weight(b).total_cmp(&weight(a)).then(a.session.cmp(&b.session)));
         all.extend(fitting.into_iter().take(MOST_HOMES));
     }
     all
@@ -263,6 +346,11 @@ struct Common {
     last: u8,
     /// What meetings say.
     met: f32,
+    /// How surprising it is that they begin so closely together: of all but the last, of the most surprising of those, and of the last;
+    /// in sixteenths, which take little room.
+    close: u16,
+    closest: u8,
+    closest_of_last: u8,
 }
 
 impl Commons {
@@ -283,11 +371,25 @@ impl Commons {
 }
 
 impl Common {
-    /// The client's burst of that number, counted from 1, began beside one of the session.
-    fn burst(&mut self, number: u8) {
-        self.bursts += u8::from(std::mem::replace(&mut self.last, number) != number);
+    /// The client's burst of that number, counted from 1, began beside one of the session; so closely.
+    fn burst(&mut self, number: u8, closeness: f32) {
+        if std::mem::replace(&mut self.last, number) != number {
+            self.bursts += 1;
+            self.close = self.close.saturating_add(u16::from(self.closest_of_last));
+            self.closest = self.closest.max(std::mem::take(&mut self.closest_of_last));
+        }
+        self.closest_of_last = self.closest_of_last.max((closeness * SIXTEENTHS) as u8);
+    }
+
+    /// How surprising it is that bursts begin so closely together. Of many bursts one does by chance: the second counts.
+    fn closeness(&self) -> f32 {
+        let [all, closest, last] = [self.close, u16::from(self.closest), u16::from(self.closest_of_last)];
+        f32::from(all.saturating_add(last).saturating_sub(closest.max(last))) / SIXTEENTHS
     }
 }
+
+/// In one, for [`Common`].
+const SIXTEENTHS: f32 = 16.0;
 
 /// The meetings of clients, of one after the other.
 fn of_clients<'a>(clients: &[Client], meetings: &'a [Meeting]) -> Vec<(usize, &'a Meeting)> {
@@ -437,6 +539,12 @@ pub(super) mod tests {
         Box::new(Session { start: at(LIFE.0), end: at(LIFE.1), dtls: dtls.into(), ..new })
     }
 
+    /// A session whose DTLS carries so many records to the gateway at each of those moments.
+    pub fn carrying(id: u32, busy: &[f64], each: u32) -> Entry {
+        let all: Vec<f64> = busy.iter().flat_map(|at| (0..each).map(move |_| *at)).collect();
+        session(id, &all)
+    }
+
     /// An inner client with one flow, whose large packets begin at those moments and are its first and last ones.
     pub fn client(address: [u8; 4], id: u32, large: &[f64], packets: u32) -> Client {
         let span = (large.iter().copied().fold(f64::MAX, f64::min), large.iter().copied().fold(0.0, f64::max));
@@ -456,7 +564,8 @@ pub(super) mod tests {
     }
 
     fn found(clients: &[Client], meetings: &[Meeting]) -> Vec<Option<usize>> {
-        homes(&sessions(), clients, &[], meetings, &Pace::default(), Guesses::Any)
+        homes(&sessions(), clients, &[], meetings, &Pace::default(), Guesses::Any, &[])
+            .of
             .into_iter()
             .map(|home| home.map(|home| home.session))
             .collect()
@@ -528,7 +637,7 @@ pub(super) mod tests {
         let near = |seconds: &f64| [(100, 7.0), (101, 12.0), (102, 12.0)].map(|(id, w)| meeting(*seconds, id, 1, w));
         let meetings: Vec<Meeting> = moments().iter().flat_map(near).collect();
         let found = |clients: &[Client], icmp: &[IcmpFacts]| {
-            let homes = homes(&[busy(2_000)], clients, icmp, &meetings, &Pace::default(), Guesses::Any);
+            let homes = homes(&[busy(2_000)], clients, icmp, &meetings, &Pace::default(), Guesses::Any, &[]).of;
             homes.iter().map(|home| home.map(|home| home.is_certain)).collect::<Vec<_>>()
         };
         assert_eq!(found(&[stray, mine, stray_v6], &[]), [None, Some(true), None]);
@@ -542,7 +651,7 @@ pub(super) mod tests {
         let all = vec![session(1, &moments), session(2, &moments.map(|at| at + 0.001)), session(3, &[50.0])];
         let mine = client([10, 9, 0, 7], 100, &moments.map(|at| at + 0.005), 30);
         let near = moments.map(|seconds| meeting(seconds + 0.005, 100, 2, 8.0));
-        let found = homes(&all, &[mine], &[], &near, &Pace::default(), Guesses::Any);
+        let found = homes(&all, &[mine], &[], &near, &Pace::default(), Guesses::Any, &[]).of;
         assert_eq!(found.iter().flatten().map(|home| home.session).collect::<Vec<_>>(), [1]);
     }
 
@@ -551,7 +660,7 @@ pub(super) mod tests {
         let all = vec![session(1, &[100.0, 200.0]), session(2, &[100.001, 200.001]), session(3, &[50.0])];
         let mine = client([10, 9, 0, 7], 100, &[100.005], 30);
         let near = meeting(100.005, 100, 2, 8.0);
-        let found = homes(&all, &[mine], &[], &[near], &Pace::default(), Guesses::Any);
+        let found = homes(&all, &[mine], &[], &[near], &Pace::default(), Guesses::Any, &[]).of;
         assert_eq!(
             found.iter().map(|home| home.map(|home| (home.session, home.guessed))).collect::<Vec<_>>(),
             [Some((1, None))]

@@ -40,6 +40,18 @@ impl Tap {
         Tap { frames: self.frames.iter().flat_map(twice).collect(), ..self.clone() }
     }
 
+    /// What this place saw of several users.
+    pub fn of_all(users: impl IntoIterator<Item = Tap>) -> Option<Tap> {
+        let all = users.into_iter().reduce(|mut all, user| {
+            all.frames.extend(user.frames);
+            all
+        });
+        all.map(|mut all| {
+            all.frames.sort_by_key(|(at, ..)| *at);
+            all
+        })
+    }
+
     fn is_raw(&self) -> bool {
         self.name == "virtual-adapter"
     }

@@ -3,7 +3,7 @@
 use super::packet::{Body, Datagram, Packet};
 use super::scenario::{Dtls, Scenario};
 use super::tls::{self, DtlsEnd, Generation};
-use super::{Event, MILLI, Message, Place, Rng, Role, Time, World, inner_address, inside_address, seconds};
+use super::{Event, MILLI, Message, Place, Rng, Role, Time, World, inside_address, seconds};
 use std::collections::HashMap;
 use std::net::SocketAddr;
 
@@ -137,7 +137,7 @@ impl World {
     /// A packet from behind, for the client.
     pub fn gateway_takes_inner(&mut self, packet: Packet) {
         let how = self.scenario.gateway.clone();
-        if packet.dst != inner_address(packet.dst.is_ipv4()) || self.hangs_until().is_some() {
+        if packet.dst != self.scenario.client.inner(packet.dst.is_ipv4()) || self.hangs_until().is_some() {
             return;
         }
         let by_dtls = self.gateway.association.as_ref().is_some_and(|a| a.up && a.active);

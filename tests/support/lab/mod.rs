@@ -219,10 +219,6 @@ pub fn server_address(v4: bool) -> IpAddr {
     if v4 { IpAddr::from([10, 48, 66, 200]) } else { "2001:db8:66::200".parse().unwrap() }
 }
 
-pub fn inner_address(v4: bool) -> IpAddr {
-    if v4 { IpAddr::from([10, 10, 10, 1]) } else { "2001:db8:10::1:1".parse().unwrap() }
-}
-
 pub fn inside_address(v4: bool) -> IpAddr {
     if v4 { IpAddr::from([10, 48, 66, 1]) } else { "2001:db8:66::1".parse().unwrap() }
 }
@@ -251,7 +247,7 @@ impl World {
     fn new(scenario: Scenario) -> World {
         World {
             now: 0,
-            rng: Rng(0),
+            rng: Rng(u64::from(scenario.client.user - 1)),
             client: Client::new(&scenario),
             gateway: Gateway::new(&scenario),
             taps: ["client", "outside", "inside", "virtual-adapter"].map(Tap::new),
@@ -313,7 +309,8 @@ impl World {
         if action.get.is_some() || action.put.is_some() {
             self.open_inner(action.get.unwrap_or(0), action.put.unwrap_or(0));
         }
-        let (server, inner) = (SocketAddr::new(server_address(v4), 7), SocketAddr::new(inner_address(v4), 50_007));
+        let (server, inner) =
+            (SocketAddr::new(server_address(v4), 7), SocketAddr::new(self.scenario.client.inner(v4), 50_007));
         let payload = |size: u16| usize::from(size) - if v4 { 28 } else { 48 };
         for i in 0..action.times.unwrap_or(1) {
             let later = SECOND * Time::from(i) / Time::from(action.times.unwrap_or(1));
@@ -803,7 +800,7 @@ impl World {
         let headers = if v4 { 40 } else { 60 };
         let mss = self.client.adapter_mtu.saturating_sub(headers);
         let port = self.client.next_port();
-        let local = SocketAddr::new(inner_address(v4), port);
+        let local = SocketAddr::new(self.scenario.client.inner(v4), port);
         let remote = SocketAddr::new(server_address(v4), 80);
         self.connect(Place::Adapter, local, remote, mss, Role::Inner { get, put });
     }

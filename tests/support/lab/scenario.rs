@@ -66,6 +66,8 @@ pub struct Expect {
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct Client {
     pub address: IpAddr,
+    /// Which of several users it is, from 1: each has an inner address, and noise, of its own.
+    pub user: u8,
     /// Connects at all.
     pub dials: bool,
     /// Reaches the gateway through a web proxy that wants a password; the proxy has the gateway's address, port 3128.
@@ -105,10 +107,18 @@ pub struct Client {
     pub drops_udp_from: f64,
 }
 
+impl Client {
+    pub fn inner(&self, v4: bool) -> IpAddr {
+        let user = self.user;
+        if v4 { IpAddr::from([10, 10, 10, user]) } else { format!("2001:db8:10::1:{user:x}").parse().unwrap() }
+    }
+}
+
 impl Default for Client {
     fn default() -> Client {
         Client {
             address: IpAddr::from([198, 51, 100, 10]),
+            user: 1,
             dials: true,
             proxy: false,
             separate_login: true,
