@@ -3,7 +3,7 @@
 use super::super::few::Sole;
 use super::super::runs::Runs;
 use super::super::stretches::Stretch;
-use super::attempt::{AttemptFacts, Message, MessageKind};
+use super::attempt::{AttemptFacts, MessageKind};
 use super::inside::Packets;
 use super::said::{Activity, Heard, LastWord, Unanswered};
 use super::sequence::Sequence;
@@ -161,13 +161,17 @@ impl DtlsFacts {
         self.attempts.iter().filter_map(|attempt| Some(attempt.completed_at()?.0)).max()
     }
 
-    /// The gateway repeats its Finished and never says more: the client's own, whether it was sent or not, does not reach it.
-    pub fn waits_for_client(&self) -> bool {
-        /// One Finished of the client may get lost on any path.
+    /// The side whose Finished goes first, when it repeats that and never sends data: the other's, whether it was sent or not, does not
+    /// reach it whole.
+    pub fn waits(&self) -> Option<Direction> {
+        /// One Finished may get lost on any path.
         const REPEATED: u32 = 3;
-        let of_gateway = |m: &Message| m.kind == MessageKind::Finished && m.direction == Direction::ToClient;
-        let finished = || self.attempts.last()?.messages().find(of_gateway);
-        Direction::ToClient.of(&self.records) == &0 && finished().is_some_and(|m| m.count >= REPEATED)
+        if self.records.iter().all(|records| *records > 0) {
+            return None;
+        }
+        let finished = self.attempts.last()?.messages().find(|m| m.kind == MessageKind::Finished)?;
+        let is_waiting = finished.count >= REPEATED && *finished.direction.of(&self.records) == 0;
+        is_waiting.then_some(finished.direction)
     }
 
     /// Its handshake was before the capture: protected records without any.
