@@ -384,6 +384,8 @@ pub struct SeldomInEnded {
     pub unanswered: Option<Timestamp>,
     /// Windows that each side closed, the segments that say so counted.
     pub zero_windows: [ZeroWindow; 2],
+    /// Stretches of what was acknowledged that never showed: the capture lost them, not the network (TCP only).
+    pub unseen: u32,
     /// Its packets were captured twice, at two distances from their sender: at two places whose captures were merged (TCP only).
     pub two_places: bool,
 }
@@ -397,6 +399,7 @@ impl Ended {
             vanished: [None; 2],
             unanswered: None,
             zero_windows: [ZeroWindow { segments: 0, centiseconds: 0 }; 2],
+            unseen: 0,
             two_places: false,
         };
         self.seldom.as_deref().unwrap_or(NOTHING)

@@ -3,14 +3,18 @@
 use super::remedy;
 use crate::event::{Alert, FrameRef, PointId, Timestamp, Vantage};
 use crate::finding::{
-    BothWays, Case, Detector, Evidence, Finding, Grade, Outcome, RuledOut, Severity, count, elapsed, frame_filters,
+    BothWays, Case, Detector, Evidence, Finding, Grade, Outcome, RuledOut, Severity, Wanted, count, elapsed,
+    frame_filters,
 };
 use crate::session::attempt::{AttemptOutcome, Episode, Judged, PATIENCE, episodes};
+use crate::session::coverage::hides_answers;
 use crate::session::facts::{AttemptFacts, DtlsFacts};
 use crate::session::{DtlsFlow, Session};
 use std::collections::BTreeMap;
 
 const PLACED: Grade = Grade::high("captures at both ends show the ClientHellos and where they go unanswered");
+const LOSSLESS: &str = "when DTLS comes up, from a capture that loses no frames";
+
 const SEEN: Grade = Grade::high("the handshake's packets show when it was tried and when it was done");
 
 pub static DETECTOR: Detector = Detector {
@@ -27,7 +31,8 @@ ready, the path lost everything before. Until then the data goes over the TLS tu
 larger MTU of DTLS: whatever is larger than the TLS tunnel carries is dropped, as in note 116881, and downloads hang until DTLS \
 is up. Users see a VPN that is slow or dead for its first minute and then works.
 
-Found when DTLS came up 12 s or more after the first ClientHello on the same tunnel connection.
+Found when DTLS came up 12 s or more after the first ClientHello on the same tunnel connection; not by a capture that \
+may have lost the answers, as acknowledged TCP that it lacks tells.
 
 - `hellos-lost`: captures at both ends, and the early ClientHellos did not reach the gateway
 - `gateway-late`: they did, or the gateway's outside interface alone was captured, and the gateway did not answer
@@ -142,6 +147,12 @@ impl<'a> Late<'a> {
         }
     }
 
+    /// Why the answers may have come in time all the same.
+    fn doubt(&self) -> Option<String> {
+        let point = self.case.point(self.near).filter(|_| self.alert.is_none())?;
+        hides_answers(point, self.here().0)
+    }
+
     fn finding(&self) -> Finding {
         let (sent, frames) = self.here();
         let there = self.there();
@@ -228,7 +239,14 @@ fn check(case: &Case<'_>) -> Outcome {
     let episodes = if may_be_late(session) { episodes(session, case.points) } else { Vec::new() };
     let late = episodes.iter().filter(|episode| episode.worked).filter_map(|episode| Late::of(case, episode));
     match late.max_by(|a, b| a.seconds().total_cmp(&b.seconds())) {
-        Some(late) => Outcome::Found(Box::new(late.finding())),
+        Some(late) => match late.doubt() {
+            None => Outcome::Found(Box::new(late.finding())),
+            Some(why) => Outcome::unsettled(
+                format!("DTLS shows only {} after its first ClientHello, but {why}", elapsed(late.seconds())),
+                Some(Wanted { vantage: case.vantage(late.near).unwrap_or(Vantage::Client), why: LOSSLESS }),
+                "whether DTLS came up late cannot be told",
+            ),
+        },
         None if session.dtls.iter().any(DtlsFlow::came_up) => Outcome::clear("DTLS came up within 12 s"),
         None => Outcome::clear("DTLS did not come up late: it did not come up, or was not tried"),
     }

@@ -6,10 +6,10 @@ use crate::finding::{
     BothWays, Case, Detector, Evidence, Filter, Finding, Grade, Outcome, RuledOut, Severity, Wanted, are, count,
     elapsed,
 };
-use crate::session::coverage::{Sight, hides};
+use crate::session::coverage::{Sight, hides, hides_answers};
 use crate::session::facts::{FlowFacts, Pace, Rate, Run, Sequence};
 use crate::session::stuck::{is_swallowed_over_dtls, stuck_toward_client};
-use crate::session::{Basis, Channel};
+use crate::session::{Basis, Channel, Point};
 
 /// So many records must be missing before anybody speaks of it.
 const MANY: u32 = 20;
@@ -21,6 +21,9 @@ const NOTICED: f64 = 0.05;
 const OWN: u32 = 10;
 /// The share, 1 = all.
 const OWN_SHARE: f64 = 0.02;
+/// Or fewer of few, at a known place.
+const OWN_FEW: u32 = 4;
+const OWN_MUCH: f64 = 0.1;
 /// Where nobody knows where the capture stood, shares both ways that differ by less than so many times are its own.
 const ALIKE: f64 = 2.0;
 
@@ -41,8 +44,10 @@ came late are not missing.
 
 Found when at least 20 records and 1 % of those sent in one direction are missing, or 12 and a tenth of those of the gateway, or five \
 large ones alone that captures at both ends show to be sent in vain for three seconds or more, at \
-the client's interface for records of the gateway, at the gateway's for records of the client; medium from 5 % on. A capture that dropped frames cannot tell: it says so itself, or at least 10 records and 2 % of those that an \
-end sent are missing at its own interface, or the record numbers of both sides jump over a silence of three seconds or more. Where \
+the client's interface for records of the gateway, at the gateway's for records of the client; medium from 5 % on. A \
+capture that dropped frames cannot tell: it says so itself, or at least 10 records and 2 % (or 4 and a tenth) of \
+those that an end sent are missing at its own interface, or acknowledged TCP is missing by half that share or more, \
+or the record numbers of both sides jump over a silence of three seconds or more. Where \
 nobody knows where it stood, about the same loss both ways is taken for its own.
 
 - `rate-limited`: most seconds in which so much was sent lose, at least four times the share of quieter ones, and nine tenths of what is \
@@ -98,6 +103,7 @@ impl<'a> Loss<'a> {
         let doubt = match gap.filter(|_| is_gap) {
             Some(gap) => Some(format!("the capture itself has a gap at {}: {gap}", place())),
             None => doubt((total, of_other), direction.reverse(), at_receiver.then_some(place))
+                .or_else(|| lost_here(case.point(view.point)?, total))
                 .or_else(|| unseen_pieces(case, view, direction, total)),
         };
         let total = if is_gap { all } else { total };
@@ -289,7 +295,8 @@ fn doubt(
     direction: Direction,
     place: Option<impl FnOnce() -> String>,
 ) -> Option<String> {
-    if other.missing < OWN || other.share() < OWN_SHARE {
+    let is_much = place.is_some() && other.missing >= OWN_FEW && other.share() >= OWN_MUCH;
+    if !is_much && (other.missing < OWN || other.share() < OWN_SHARE) {
         return None;
     }
     let sent = u64::from(other.seen) + u64::from(other.missing);
@@ -311,6 +318,11 @@ fn doubt(
             judged.share() * 100.0
         )
     })
+}
+
+/// The capture lost about as much of TCP, and does not say so.
+fn lost_here(point: &Point, total: Rate) -> Option<String> {
+    (total.share() < ALIKE * point.unseen_share()).then(|| hides_answers(point, 1)).flatten()
 }
 
 /// What is missing may have come in IP fragments of which a capture shows the first alone: the later ones name no port.

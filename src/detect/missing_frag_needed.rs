@@ -40,7 +40,8 @@ Without it the sender goes on with the same size: a black hole.
 - `never`: packets toward the client never got through, were sent at least twice at the same size, and no Fragmentation Needed \
 quoting that flow came at the gateway's inside interface, which must have been able to show one: both directions of the flow seen \
 there, no capture filter that keeps ICMP out (nor a file that does not tell its filter and shows nothing but TCP, or nothing but one \
-client's packets, as `tcp port 80` or `host` and its address leave them), no drop counter, and at least a second of capture after the packet
+client's packets, as `tcp port 80` or `host` and its address leave them), no drop counter, no more than one in a \
+thousand TCP segments missing that were acknowledged, and at least a second of capture after the packet
 - `late`: one came, but more than a second after the first packet it was due for; meanwhile the transfer stood
 
 Whether the gateway did not send it or something before the capture point filtered it, this capture cannot say; the gateway's \

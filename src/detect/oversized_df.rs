@@ -300,6 +300,7 @@ fn vanish(case: &Case<'_>, gone: &Downloads<'_>) -> Outcome {
 fn headline(over: &Oversized) -> String {
     match (over.channel, over.stuck_to_client > 0) {
         (Channel::Inner, true) => "downloads hang on packets too big for the tunnel",
+        (Channel::Inner, false) if over.delivered() == over.total() => "packets above the tunnel's limit get through",
         (Channel::Inner, false) => "packets too big for the tunnel are dropped",
         _ => "packets too big for the outer path are dropped",
     }
@@ -448,7 +449,7 @@ fn severity(session: &Session, over: &Oversized) -> Severity {
         return Severity::High;
     }
     // Told by ICMP and heeded, or delivered all the same: worth knowing, not a fault.
-    let udp_unanswered = over.frag_needed == 0 && over.delivered == 0 && over.to_client() > 0;
+    let udp_unanswered = over.frag_needed == 0 && over.delivered() == 0 && over.to_client() > 0;
     let useless = session.frag_needed().any(|i| i.facts.mtus.iter().all(|m| *m < 68));
     if udp_unanswered || useless { Severity::Medium } else { Severity::Info }
 }
@@ -502,10 +503,11 @@ fn summary(case: &Case<'_>, session: &Session, over: &Oversized, limit: Option<&
                 format!(". {told} came; whether the sender then sent nothing above it the capture is too short to show")
             }
         });
-    } else if over.delivered == over.total() {
+    } else if over.to_client() > 0 && over.delivered() == over.total() {
         text.push_str(". All of them got through all the same");
     }
     text.push('.');
+    text.push_str(&arrived_words(over));
     if limit.is_none_or(Limit::is_bracket) && may_have_left(session, over) {
         text.push_str(" No TCP or UDP came from the client meanwhile: one that has left, or whose path died, would look the same.");
     }
@@ -513,6 +515,33 @@ fn summary(case: &Case<'_>, session: &Session, over: &Oversized, limit: Option<&
         text.push_str(" That is more than one packet of a 1500-byte link carries, over DTLS or TLS: the adapter's MTU, or its MSS, is set too large.");
     }
     text
+}
+
+/// What it means that uploads got through above the limit.
+fn arrived_words(over: &Oversized) -> String {
+    let (up, arrived) = (over.to_server(), *Direction::ToServer.of(&over.delivered));
+    if over.channel != Channel::Inner || arrived == 0 {
+        return String::new();
+    }
+    let who = match (over.to_client(), arrived == up) {
+        (0, true) => "All of them".to_owned(),
+        (0, false) => format!("{arrived} of them"),
+        (_, true) => format!("The {up} toward the server"),
+        (_, false) => format!("Of those toward the server {arrived}"),
+    };
+    let dropped = over.stuck_to_client > 0 || over.frag_needed > 0;
+    let limit = over.limit;
+    let means = match over.to_client() {
+        0 => format!(
+            "that limit does not hold toward the server; toward the client nothing above {limit} B was seen, and whether it holds there this does not show"
+        ),
+        _ if dropped => {
+            "the limit holds toward the client only, as where the gateway drops what it sends, and not what it gets"
+                .to_owned()
+        }
+        _ => "that limit does not hold toward the server".to_owned(),
+    };
+    format!(" {who} got through: {means}.")
 }
 
 /// Did larger packets get through before?

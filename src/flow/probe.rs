@@ -33,8 +33,9 @@ pub struct SizeProbe {
 struct Probe {
     watched: Watched,
     progress: Option<Timestamp>,
-    /// Everything before it is acknowledged, once there was progress.
+    /// Everything before it is acknowledged, once anything was heard; until then the first byte of the first segment watched.
     acked: u32,
+    heard: bool,
     /// Resends of what was acknowledged, since anything new was.
     needless: u8,
     /// The same was acknowledged again since: something may have come behind what is next.
@@ -229,19 +230,20 @@ impl SizeProbe {
             behind: 0,
             overtaken: 0,
         };
-        self.probe.get_or_insert_default().sent(segment, is_new);
+        let probe = self.probe.get_or_insert_with(|| Box::new(Probe { acked: seq, ..Probe::default() }));
+        probe.sent(segment, is_new);
     }
 
-    /// The other side acknowledged everything before `ack`, and what begins at `sacked` behind it.
+    /// The other side acknowledged everything before `ack`, and what begins at `sacked` behind it; without saying anything, if `bare`.
     #[inline]
-    pub fn acknowledged(&mut self, ack: u32, sacked: Option<u32>, at: Timestamp) {
+    pub fn acknowledged(&mut self, ack: u32, sacked: Option<u32>, bare: bool, at: Timestamp) {
         let (Some(probe), Some(sent)) = (&mut self.probe, self.sent) else {
             return;
         };
         if before(sent, ack) && ack.wrapping_sub(sent) > 1 {
             return; // of data we never saw (FIN allowed): whatever it proves, we cannot say
         }
-        probe.acknowledged(ack, at);
+        probe.acknowledged(ack, bare.then_some(sent), at);
         // A block before the ack only tells of what arrived twice (RFC 2883 §4).
         if sacked.is_some_and(|block| before(ack, block)) {
             probe.overtaken(ack);
@@ -272,7 +274,7 @@ impl Probe {
 
     /// Is everything before that number acknowledged?
     fn has_acknowledged(&self, end: u32) -> bool {
-        self.progress.is_some() && !before(self.acked, end)
+        self.heard && !before(self.acked, end)
     }
 
     /// Something behind what begins there arrived.
@@ -316,12 +318,18 @@ impl Probe {
         }
     }
 
-    fn acknowledged(&mut self, ack: u32, at: Timestamp) {
+    /// Where it says nothing else, everything before `sent` was sent.
+    fn acknowledged(&mut self, ack: u32, sent: Option<u32>, at: Timestamp) {
         if self.has_acknowledged(ack) {
             self.repeated |= ack == self.acked;
             return;
         }
-        (self.acked, self.progress, self.needless, self.repeated) = (ack, Some(at), 0, false);
+        // What acknowledges nothing of it tells only where it answers something that was sent behind.
+        let is_behind = |sent| self.watched.iter().any(|watched| watched.seq == ack && before(watched.end(), sent));
+        if self.heard || before(self.acked, ack) || sent.is_some_and(is_behind) {
+            self.progress = Some(at);
+        }
+        (self.acked, self.heard, self.needless, self.repeated) = (ack, true, 0, false);
         let mut passed: Option<Passed> = None;
         let stuck = &mut self.stuck;
         self.watched.take_before(ack, |segment| {
@@ -424,11 +432,16 @@ mod tests {
         }
 
         fn acknowledge(&mut self, ack: u32) {
-            self.probe.acknowledged(ack, None, Timestamp::from_nanos(i64::from(self.frame) * 1_000_000_000));
+            self.probe.acknowledged(ack, None, true, Timestamp::from_nanos(i64::from(self.frame) * 1_000_000_000));
         }
 
         fn acknowledge_beyond(&mut self, ack: u32, sacked: u32) {
-            self.probe.acknowledged(ack, Some(sacked), Timestamp::from_nanos(i64::from(self.frame) * 1_000_000_000));
+            self.probe.acknowledged(
+                ack,
+                Some(sacked),
+                true,
+                Timestamp::from_nanos(i64::from(self.frame) * 1_000_000_000),
+            );
         }
 
         fn passed(&self) -> Option<(u32, u32)> {
@@ -512,6 +525,22 @@ mod tests {
     }
 
     #[test]
+    fn what_acknowledges_nothing_new_is_progress_only_behind_something_else() {
+        let progress = |behind: bool, bare: bool| {
+            let mut lab = Lab::default();
+            lab.send(0, 100);
+            lab.send(60, 1500);
+            if behind {
+                lab.send(1520, 94);
+            }
+            lab.probe.acknowledged(60, None, bare, Timestamp::from_nanos(9));
+            lab.probe.sizes().progress
+        };
+        assert_eq!([progress(false, true), progress(true, false)], [None; 2]);
+        assert_eq!(progress(true, true), Some(Timestamp::from_nanos(9)), "the small one came");
+    }
+
+    #[test]
     fn black_hole() {
         let mut lab = Lab::default();
         for i in 0..10 {
@@ -583,7 +612,7 @@ mod tests {
     fn first_segment_of_a_late_capture_proves_nothing() {
         let mut probe = SizeProbe::default();
         probe.sent(0, 1378, 1418, 1, Timestamp::from_nanos(0));
-        probe.acknowledged(1378, None, Timestamp::from_nanos(0));
+        probe.acknowledged(1378, None, true, Timestamp::from_nanos(0));
         assert_eq!(probe.sizes().largest_passed, None);
     }
 
@@ -699,7 +728,7 @@ mod tests {
         fn arbitrary_input_never_panics(steps in prop::collection::vec(any::<(u32, u32, u32, bool)>(), 0..200)) {
             let mut probe = SizeProbe::default();
             for (seq, len, ip_len, ack) in steps {
-                if ack { probe.acknowledged(seq, None, Timestamp::from_nanos(0)) } else { probe.sent(seq, len, ip_len % 70_000, 1, Timestamp::from_nanos(0)) }
+                if ack { probe.acknowledged(seq, None, len % 2 == 0, Timestamp::from_nanos(0)) } else { probe.sent(seq, len, ip_len % 70_000, 1, Timestamp::from_nanos(0)) }
             }
             let sizes = probe.sizes();
             prop_assert_eq!(sizes.smallest_stuck.is_some(), sizes.segments_stuck > 0);

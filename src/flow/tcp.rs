@@ -194,14 +194,21 @@ impl TcpStream {
     /// The other side acknowledged everything before `ack`. What we never saw of it was lost by the capture,
     /// not by the network: once later data waits behind such a hole, the hole is given up.
     /// While nothing waits the ack may merely have been captured before the data, so nothing is given up yet.
+    /// Tells how many holes were.
     #[inline]
-    pub fn acknowledged(&mut self, ack: u32, deliver: &mut impl FnMut(Chunk<'_>)) {
+    pub fn acknowledged(&mut self, ack: u32, deliver: &mut impl FnMut(Chunk<'_>)) -> u32 {
         let ahead = ack.wrapping_sub(self.next);
         if ahead == 0 || ahead > MAX_WINDOW || !self.started {
-            return;
+            return 0;
         }
         self.acked_ahead = self.acked_ahead.max(ahead);
-        self.give_up_acknowledged(deliver);
+        self.give_up_acknowledged(deliver)
+    }
+
+    /// Would a segment that begins there show that what is before it was acknowledged and never captured?
+    #[inline]
+    pub fn is_behind_acknowledged(&self, seq: u32) -> bool {
+        self.acked_ahead > 0 && (1..=self.acked_ahead).contains(&seq.wrapping_sub(self.next))
     }
 
     /// End of the capture: hands out what still waits, holes as missing.
@@ -366,8 +373,12 @@ impl TcpStream {
     }
 
     /// Gives up every hole that ends within what the other side acknowledged.
-    fn give_up_acknowledged(&mut self, deliver: &mut impl FnMut(Chunk<'_>)) {
-        while self.acked_ahead > 0 && self.skip_hole(self.position + u64::from(self.acked_ahead), deliver) {}
+    fn give_up_acknowledged(&mut self, deliver: &mut impl FnMut(Chunk<'_>)) -> u32 {
+        let mut holes = 0;
+        while self.acked_ahead > 0 && self.skip_hole(self.position + u64::from(self.acked_ahead), deliver) {
+            holes += 1;
+        }
+        holes
     }
 
     /// Gives up the first hole when it ends at or before `limit`, and hands out what waited behind it.

@@ -465,7 +465,7 @@ fn oversized(case: &Case<'_>) -> Vec<Oversized> {
             sizes: o.sizes.clone(),
             segments: o.segments.iter().sum(),
             most_repeats: u64::from(o.most_repeats),
-            delivered: o.delivered,
+            delivered: o.delivered(),
             decrypted: case.point(o.point).is_some_and(|p| p.decrypted_at.is_some()),
             first_frame: frames.first().copied().unwrap_or_default(),
             frames,

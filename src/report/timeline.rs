@@ -103,7 +103,8 @@ fn outer(case: &Case<'_>, lines: &mut Vec<Line>) {
             [Some(syn), None] => format!(", MSS {syn}"),
             _ => String::new(),
         };
-        let from_start = if opened.syn().is_some() { "opens" } else { "seen, begun before the capture" };
+        let is_opening = opened.syn().or(opened.syn_ack()).is_some();
+        let from_start = if is_opening { "opens" } else { "seen, begun before the capture" };
         let name = if !connection.role.is_tunnel() {
             "login connection"
         } else if tunnels == 0 {

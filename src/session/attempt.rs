@@ -125,6 +125,9 @@ pub fn fingerprint(attempt: &AttemptFacts) -> Option<(&'static str, Confidence)>
     }
 }
 
+/// So many HelloVerifyRequests may be a loop, in which each gives another cookie.
+const LOOP: u32 = 3;
+
 /// All attempts of a DTLS flow, judged point by point, in order of points then time.
 pub fn judge<'a>(session: &'a Session, flow: &'a DtlsFlow, points: &'a [Point]) -> impl Iterator<Item = Judged<'a>> {
     flow.attempts().map(|(view, facts)| {
@@ -133,7 +136,12 @@ pub fn judge<'a>(session: &'a Session, flow: &'a DtlsFlow, points: &'a [Point]) 
         let outcome = judge_one(view, facts, &session.icmp, end);
         let port = view.opened.endpoints().server.port();
         // What came was read, unless nothing is known of it; that nothing came shows however short frames are cut.
-        let is_unread = outcome == AttemptOutcome::NoReply && *Direction::ToClient.of(&view.ended.packets) > 0;
+        let is_unread = match outcome {
+            AttemptOutcome::NoReply => *Direction::ToClient.of(&view.ended.packets) > 0,
+            // Whether its cookies are taken up shows only in hellos that can be read.
+            AttemptOutcome::StalledAfterHelloVerify => facts.hello_verifies() >= LOOP,
+            _ => false,
+        };
         let hides = if is_unread { hides } else { keeps_out };
         let unseen = || hides(point?, Sight::Udp(port), facts.hellos);
         let outcome = match outcome {

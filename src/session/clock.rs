@@ -2,6 +2,7 @@
 
 use super::Point;
 use super::facts::{FlowFacts, IcmpFacts, Random, Runs, Unanswered, View};
+use super::twins::Twins;
 use crate::event::{Endpoints, PointId, Protocol, Refused, Timestamp, Vantage};
 use crate::maps::HashMap;
 use std::collections::BTreeMap;
@@ -42,13 +43,14 @@ pub fn align(
     refused: &mut [(PointId, Refused)],
     points: &mut [Point],
     guess: &[Point],
+    twins: &Twins,
 ) -> Vec<Offset> {
     if points.iter().all(|p| Some(p.set) == points.first().map(|first| first.set)) {
         return Vec::new();
     }
     let sets: HashMap<PointId, u16> = points.iter().map(|p| (p.id, p.set)).collect();
     let set_of = |point: PointId| sets.get(&point).copied().unwrap_or_default();
-    let offsets = measure(flows, guess, &set_of);
+    let offsets = measure(flows, guess, &set_of, twins);
     for flow in flows.iter_mut() {
         if let Some(offset) = offsets.get(&set_of(flow.point)) {
             shift_flow(flow, -offset.seconds);
@@ -79,7 +81,7 @@ pub fn align(
     offsets.into_values().collect()
 }
 
-fn measure(flows: &[View], points: &[Point], set_of: &dyn Fn(PointId) -> u16) -> BTreeMap<u16, Offset> {
+fn measure(flows: &[View], points: &[Point], set_of: &dyn Fn(PointId) -> u16, twins: &Twins) -> BTreeMap<u16, Offset> {
     // A client random names a connection through any NAT; without one its ends must do.
     type Connection = (Option<Endpoints>, Option<Random>);
     let mut seen: HashMap<Connection, BTreeMap<u16, Passing>> = HashMap::default();
@@ -101,6 +103,14 @@ fn measure(flows: &[View], points: &[Point], set_of: &dyn Fn(PointId) -> u16) ->
             }
         }
     }
+    let mut by_load: BTreeMap<(u16, u16), Vec<(f64, f64)>> = BTreeMap::new();
+    // What was carried tells it but for the way between the two: where nothing else does.
+    for (a, b, ahead) in &twins.ahead {
+        if !differences.contains_key(&(*a, *b)) {
+            by_load.entry((*a, *b)).or_default().push((*ahead, 0.0));
+        }
+    }
+    differences.extend(by_load);
     let measured = differences.into_iter().filter_map(|((a, b), all)| {
         let (seconds, connections) = ahead(all)?;
         Some((a, b, seconds, connections))
@@ -216,6 +226,10 @@ fn shift_flow(flow: &mut FlowFacts, by: f64) {
         if let Some(seldom) = &mut tls.seldom {
             seldom.alert.iter_mut().for_each(|(at, ..)| move_it(at));
             seldom.renegotiation.iter_mut().flatten().for_each(|(at, _)| move_it(at));
+            if let Some((said, (until, _))) = seldom.lapse.as_deref_mut() {
+                shift_unanswered(said, by);
+                move_it(until);
+            }
         }
         move_it(tls.last_word.first_mut());
         tls.activity.stretches.change(move_it);

@@ -3,7 +3,7 @@
 use super::facts::FlowFacts;
 use super::filter::{Asked, Passes, names_others, passes};
 use super::{Point, TcpSeen};
-use crate::event::{PointId, Protocol, Vantage};
+use crate::event::{Direction, PointId, Protocol, Vantage};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
@@ -31,19 +31,26 @@ pub enum Sight {
 /// Why that point may have missed it, or not shown what it is; `None` when it would have shown. It would have come `times` times,
 /// seconds apart: a capture that drops few frames does not drop all of them. ICMP comes at once with the load that makes a capture drop.
 pub fn hides(point: &Point, sight: Sight, times: u32) -> Option<String> {
-    keeps_out(point, sight, times).or_else(|| cuts(point).filter(|_| matches!(sight, Sight::Udp(_))))
+    keeps_out(point, sight, times).or_else(|| cuts(point, sight))
 }
 
 /// Are frames cut there so short that hellos may not be known for what they are?
-pub(super) fn cuts_hellos(point: &Point) -> bool {
+pub fn cuts_hellos(point: &Point) -> bool {
     /// A frame of Ethernet, IPv6 and UDP with the DTLS headers and a hello's random fits into so many bytes.
     const READABLE: u32 = 160;
     point.cut > 0 && point.cut_to < READABLE
 }
 
-/// Why DTLS may not be known there for what it is.
-fn cuts(point: &Point) -> Option<String> {
-    cuts_hellos(point).then(|| format!("frames on {} are cut to {} bytes", point.name, point.cut_to))
+/// Why it may not be known there for what it is.
+fn cuts(point: &Point, sight: Sight) -> Option<String> {
+    /// Ethernet, IPv6, ICMPv6, and of the packet that it quotes IPv6 and the ports.
+    const ERROR_V6: u32 = 14 + 40 + 8 + 40 + 4;
+    let is_cut = match sight {
+        Sight::Udp(_) => cuts_hellos(point),
+        Sight::Icmp { v6: true, .. } => point.cut > 0 && point.cut_to < ERROR_V6,
+        _ => false,
+    };
+    is_cut.then(|| format!("frames on {} are cut to {} bytes", point.name, point.cut_to))
 }
 
 /// Why that point may have missed it, whether it would have been known for what it is or not.
@@ -53,13 +60,14 @@ pub fn keeps_out(point: &Point, sight: Sight, times: u32) -> Option<String> {
         return Some(partly(point));
     }
     if let Some(dropped) = point.interface.dropped.filter(|n| *n > 0) {
-        /// So unlikely is a loss of all of them that nobody need think of it.
-        const NEVER: f64 = 0.001;
         let share = dropped as f64 / (point.frames.saturating_add(dropped)) as f64;
         if matches!(sight, Sight::Icmp { .. }) || share.powf(f64::from(times)) > NEVER {
             let frames = if dropped == 1 { "frame" } else { "frames" };
             return Some(format!("the capture on {name} dropped {dropped} {frames}"));
         }
+    }
+    if let Some(why) = hides_answers(point, times) {
+        return Some(why);
     }
     let (what, seen) = match sight {
         Sight::Icmp { .. } => ("ICMP", point.saw_icmp),
@@ -96,6 +104,11 @@ pub fn keeps_out(point: &Point, sight: Sight, times: u32) -> Option<String> {
         ));
     }
     if matches!(sight, Sight::Udp(_)) {
+        if point.udp_one_way {
+            return Some(format!(
+                "{name} shows UDP toward the gateway alone, of a DTLS that came up: its answers are not in it"
+            ));
+        }
         let unknown = !point.tells_filter && !point.saw_udp;
         if unknown {
             return Some(format!("{name} shows no UDP at all, and its file does not tell the capture filter"));
@@ -119,6 +132,19 @@ fn may_be_picked(point: &Point, receiver: IpAddr) -> Option<String> {
         "every packet on {name} is from or to {host}, and its file does not tell the capture filter: `host {host}` would keep out ICMP \
          to {receiver}"
     ))
+}
+
+/// So unlikely is a loss of all of them that nobody need think of it.
+const NEVER: f64 = 0.001;
+
+/// Why a capture that does not own up to the frames it lost may have missed something that came that many times.
+pub fn hides_answers(point: &Point, times: u32) -> Option<String> {
+    let Point { name, unseen, .. } = point;
+    let is_likely = point.unseen_share().powf(f64::from(times.max(1))) > NEVER;
+    let segments = if *unseen == 1 { "segment that was" } else { "segments that were" };
+    is_likely.then(|| {
+        format!("the capture on {name} lost frames and does not say so: it lacks {unseen} TCP {segments} acknowledged")
+    })
 }
 
 /// Why a point that saw only a part of TCP cannot tell.
@@ -181,12 +207,16 @@ struct Passed {
     both: bool,
     /// DTLS was answered.
     answered: bool,
+    /// A client's data over DTLS, which only comes up with answers, and none of them.
+    unheard: bool,
     /// A ClientHello shows, and its SYN does not.
     begins: bool,
     /// TCP that is no TLS, which a filter for TLS lets not pass.
     plain: bool,
     /// TCP segments.
     segments: u64,
+    /// Acknowledged ones that did not show.
+    unseen: u64,
 }
 
 /// What the flows of each point tell of it.
@@ -201,11 +231,16 @@ impl Seen {
         let [up, down] = flow.ended.packets;
         let passed = self.0.entry(flow.point).or_default();
         passed.answered |= flow.dtls.is_some() && up.min(down) > 0;
+        passed.unheard |=
+            down == 0 && flow.dtls.as_ref().is_some_and(|dtls| Direction::ToServer.of(&dtls.first).is_some());
         if flow.opened.protocol != Protocol::Tcp {
             return;
         }
         passed.segments += u64::from(up) + u64::from(down);
-        passed.one |= up.min(down) == 0 && up.max(down) >= AT_LENGTH;
+        passed.unseen += u64::from(flow.ended.seldom().unseen);
+        // Where most of it is sent again nothing comes back indeed: the path is dead.
+        let is_dead = flow.ended.retransmissions.iter().sum::<u32>() > up.max(down) / 2;
+        passed.one |= up.min(down) == 0 && up.max(down) >= AT_LENGTH && !is_dead;
         passed.both |= up.min(down) > 0;
         passed.plain |= flow.tls.is_none();
         passed.begins |= flow.opened.syn().is_none() && flow.tls.as_ref().is_some_and(|tls| tls.client_hello.is_some());
@@ -230,6 +265,8 @@ impl Seen {
                 TcpSeen::Whole
             };
             point.one_way = point.tcp == TcpSeen::OneWay && !passed.answered;
+            point.udp_one_way = passed.unheard && !passed.answered;
+            (point.segments, point.unseen) = (passed.segments, passed.unseen);
         }
     }
 }

@@ -3,6 +3,7 @@
 use super::facts::{FlowFacts, InsideTls, Random, View};
 use super::few::Sole;
 use super::shape::{Shape, exchanges};
+use super::twins::{Name, Twins};
 use super::{Point, vantage};
 use crate::event::{Direction, Timestamp, Token, Vantage};
 use crate::maps::{HashMap, HashSet};
@@ -136,10 +137,11 @@ impl Group {
     }
 }
 
-/// Puts views of the same connection together: by client random where there is one, else by ends and time.
-pub(super) fn group(flows: Vec<View>, points: &[Point]) -> Vec<Group> {
+/// Puts views of the same connection together: by client random where there is one, else by what it carried, or by ends and time.
+pub(super) fn group(flows: Vec<View>, points: &[Point], twins: &Twins) -> Vec<Group> {
     let mut groups: Vec<Group> = Vec::with_capacity(flows.len());
     let mut by_random: HashMap<Random, usize> = HashMap::with_capacity_and_hasher(flows.len(), Default::default());
+    let mut by_twin: HashMap<Name, usize> = HashMap::default();
     let mut by_ends: HashMap<(SocketAddr, SocketAddr), BTreeSet<(Timestamp, usize)>> = HashMap::default();
     // Whose ends may have to tell it: flows without a random, and what they may belong to.
     let ends = |flow: &View| (flow.opened.endpoints().client, flow.opened.endpoints().server);
@@ -165,7 +167,9 @@ pub(super) fn group(flows: Vec<View>, points: &[Point]) -> Vec<Group> {
             let fits = before.chain(after).filter(|(_, i)| groups.get(*i).is_some_and(same));
             fits.min_by_key(|(start, i)| (start.nanos().abs_diff(at.nanos()), *i)).map(|(_, i)| *i)
         };
-        let place = random.and_then(|r| by_random.get(&r).copied()).or_else(same_ends);
+        let twin = twins.shared(&flow);
+        let same_name = || twin.and_then(|twin| by_twin.get(&twin).copied());
+        let place = random.and_then(|r| by_random.get(&r).copied()).or_else(same_name).or_else(same_ends);
         let place = match place {
             Some(place) => place,
             None => {
@@ -176,6 +180,7 @@ pub(super) fn group(flows: Vec<View>, points: &[Point]) -> Vec<Group> {
         if let Some(random) = random {
             by_random.insert(random, place);
         }
+        by_twin.extend(twin.map(|twin| (twin, place)));
         if let Some(group) = groups.get_mut(place) {
             if told_by_ends {
                 by_ends.entry(ends).or_default().insert((group.start, place));
@@ -229,7 +234,7 @@ fn records_go_on(before: &FlowFacts, after: &FlowFacts) -> bool {
     passed.reduce(|a, b| a && b) == Some(true)
 }
 
-fn random(flow: &FlowFacts) -> Option<Random> {
+pub(super) fn random(flow: &FlowFacts) -> Option<Random> {
     match (&flow.tls, &flow.dtls) {
         (Some(tls), _) => tls.client_hello.and_then(|(_, _, random)| random),
         (_, Some(dtls)) => dtls.attempts.first().map(|a| a.random),

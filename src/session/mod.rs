@@ -55,6 +55,7 @@ mod stretches;
 pub mod stuck;
 mod timing;
 pub mod tracker;
+mod twins;
 pub mod unrecognised;
 pub mod vanished;
 
@@ -136,8 +137,14 @@ pub struct Point {
     pub is_merged: bool,
     /// Only one direction of the traffic passed here: a span of one port, a tap of one fibre, a filter with `src` or `dst`.
     pub one_way: bool,
+    /// UDP passed here toward gateways only.
+    pub udp_one_way: bool,
     /// What of TCP passed here, whatever DTLS shows.
     pub tcp: TcpSeen,
+    /// TCP segments seen here, and those that were acknowledged and did not show, at least.
+    pub segments: u64,
+    /// See [`Point::unseen_share`].
+    pub unseen: u64,
     /// Stretches of more than [`QUIET`] seconds without any frame, at most 64.
     pub quiet: Vec<(Timestamp, Timestamp)>,
     /// Frames earlier than one before them by more than [`STEP`]; see [`Point::stepped_back`].
@@ -176,6 +183,12 @@ pub enum TcpSeen {
 }
 
 impl Point {
+    /// The share of frames that the capture lost and does not own up to, as the segments tell that carry data: half of all, at least.
+    pub fn unseen_share(&self) -> f64 {
+        let unseen = self.unseen as f64;
+        if self.unseen == 0 { 0.0 } else { unseen / (unseen + self.segments as f64 / 2.0) }
+    }
+
     /// A point of which nothing is known yet.
     pub fn unknown(id: PointId, capture: u16, link: LinkType) -> Point {
         let interface = Interface { name: None, description: None, filter: None, link, snap_len: 0, dropped: None };
@@ -201,7 +214,10 @@ impl Point {
             tells_filter: false,
             is_merged: false,
             one_way: false,
+            udp_one_way: false,
             tcp: TcpSeen::default(),
+            segments: 0,
+            unseen: 0,
             quiet: Vec::new(),
             behind: None,
             other_side_of: None,
@@ -773,6 +789,28 @@ impl Session {
         self.connections.iter().find_map(Connection::proxied_to)
     }
 
+    /// The TTL that one side's packets have where a view of one of its connections was captured, as they had before that moment: a
+    /// connection that was idle until then leaves it to the others there.
+    pub fn usual_ttl(&self, view: &FlowFacts, side: Direction, before: Timestamp) -> Option<u8> {
+        let ttl = |view: &FlowFacts| *side.of(&view.opened.ttl());
+        let opening = match side {
+            Direction::ToServer => view.opened.syn(),
+            Direction::ToClient => view.opened.syn_ack(),
+        };
+        let spoke = view.tls.as_ref().and_then(|tls| side.of(&tls.data).first);
+        if opening.is_some() || spoke.is_some_and(|at| at < before) {
+            return ttl(view);
+        }
+        let server = view.opened.endpoints().server.ip();
+        let is_beside = |other: &&FlowFacts| {
+            !std::ptr::eq(*other, view)
+                && other.point == view.point
+                && other.opened.endpoints().server.ip() == server
+                && other.opened.first < before
+        };
+        self.outer_views().filter(is_beside).find_map(ttl).or_else(|| ttl(view))
+    }
+
     /// The client's own address and the one the gateway sees, where captures at both ends show an address translation.
     pub fn nat(&self) -> Option<(IpAddr, IpAddr)> {
         let groups = self.connections.iter().map(|c| &c.views).chain(self.dtls.iter().map(|d| &d.views));
@@ -840,10 +878,11 @@ pub fn assemble(
     let noted = flows.iter().inspect(|flow| seen.note(flow));
     point::infer(&mut guess, noted.map(|flow| (&**flow, join::may_be_outer(flow))));
     seen.settle(points.iter_mut().chain(&mut guess));
-    let clocks = clock::align(&mut flows, &mut icmp, &mut refused, points, &guess);
-    let join::Joined { mut sessions, mut others } = join::sessions(flows, &guess);
+    let twins = twins::Twins::of(&flows, points);
+    let clocks = clock::align(&mut flows, &mut icmp, &mut refused, points, &guess, &twins);
+    let join::Joined { mut sessions, mut others } = join::sessions(flows, &guess, &twins);
     moves::settle(&mut sessions, &mut others, &guess);
-    join::late_clients(&mut sessions, &mut others, &guess);
+    join::late_clients(&mut sessions, &mut others, &guess, &twins);
     point::find_merged(points, &sessions);
     let outer = sessions.iter().flat_map(|s| s.outer_views()).map(|view| (view, true));
     point::infer(points, outer.chain(others.iter().map(|flow| (&**flow, false))));

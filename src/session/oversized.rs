@@ -31,8 +31,8 @@ pub struct Oversized {
     pub repeat_seconds: f64,
     /// Packets toward the client that never got through (as TCP's acknowledgments tell).
     pub stuck_to_client: u64,
-    /// Packets above the limit that got through all the same.
-    pub delivered: u64,
+    /// Packets above the limit that got through all the same, to the server side and to the client (as TCP's acknowledgments tell).
+    pub delivered: [u64; 2],
     /// First one, and its frame.
     pub first: (Timestamp, FrameRef),
     /// Last one.
@@ -59,6 +59,11 @@ impl Oversized {
     /// How many toward the server side.
     pub fn to_server(&self) -> u64 {
         *Direction::ToServer.of(&self.packets)
+    }
+
+    /// How many got through.
+    pub fn delivered(&self) -> u64 {
+        self.delivered.iter().sum()
     }
 
     /// All of them.
@@ -139,7 +144,7 @@ fn tally(
         most_repeats: 0,
         repeat_seconds: 0.0,
         stuck_to_client: 0,
-        delivered: 0,
+        delivered: [0, 0],
         first: (Timestamp::from_nanos(i64::MAX), FrameRef::default()),
         last: Timestamp::from_nanos(i64::MIN),
         frames: Vec::new(),
@@ -161,7 +166,7 @@ fn tally(
         // What arrived when the limit held no longer did not do so before.
         let is_late = arrived.is_some_and(|passed| until.is_some_and(|until| passed.first >= until));
         if arrived.is_some() && !is_late {
-            over.delivered += count;
+            *way.of_mut(&mut over.delivered) += count;
         } else if to_client && (is_late || stuck.is_some_and(|s| run.size >= s.ip_len)) {
             over.stuck_to_client += count;
         }

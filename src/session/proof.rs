@@ -18,6 +18,8 @@ pub enum Proof {
         /// Beside TLS to it; or else only other clients' sessions tell that it is one.
         has_tls: bool,
     },
+    /// The same, where TLS and DTLS show in one direction only, with their beginning or without.
+    HalfDtls,
     /// A TLS connection that began with HTTP and then talks beside question and answer, to a gateway proven by others.
     Quiet {
         /// Its records cannot all be CSTP's.
@@ -60,6 +62,9 @@ impl fmt::Display for Proof {
             Proof::CoarseCstp => write!(f, "{CSTP}, as far as CBC padding lets tell"),
             Proof::LateDtls { has_tls: true } => {
                 f.write_str("DTLS data beside TLS to the same gateway; both began before the capture")
+            }
+            Proof::HalfDtls => {
+                f.write_str("DTLS data beside TLS to the same gateway; of both only one direction was captured")
             }
             Proof::LateDtls { has_tls: false } => f.write_str(
                 "DTLS data to the port where other clients have sessions; it began before the capture, and no TLS was captured",

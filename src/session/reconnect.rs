@@ -2,6 +2,7 @@
 
 use super::facts::{Closed, DtlsFacts, FlowFacts, Stretch, TlsFacts, View};
 use super::limits::headers;
+use super::silence::{Outage, in_vain_since, lives_over_dtls};
 use super::stuck::passed_toward_client;
 use super::{Connection, DtlsFlow, InnerFlow, Point, Session, mtu, vantage};
 use crate::event::{Class, Direction, FrameRef, Lapse, PointId, Timestamp, Vantage, Version};
@@ -166,6 +167,8 @@ impl InnerMss {
 pub struct Unheard {
     /// Its last word in the tunnel, over TLS or DTLS.
     pub since: Timestamp,
+    /// The client's first record without an answer.
+    pub frame: FrameRef,
     /// Seconds until the client's last record.
     pub seconds: f64,
     /// Records of the client that went unanswered, in the channel with more of them.
@@ -181,6 +184,11 @@ impl Unheard {
     pub fn tcp_lives(&self, tunnel: &Connection) -> bool {
         let mut heard = tunnel.views.iter().filter_map(|v| v.last_packet(Direction::ToClient));
         heard.any(|at| at.seconds_since(self.since) >= LOST)
+    }
+
+    /// Was DPD or a keepalive among them?
+    pub fn asks(&self) -> bool {
+        self.asked > 0
     }
 
     /// More unanswered records than keepalives account for, or a silence in which any DPD would have been answered?
@@ -202,12 +210,19 @@ pub const LOST: f64 = 5.0;
 const GIVES_UP: f64 = 15.0;
 /// Who says goodbye closes the connection within so many seconds.
 const GOODBYE: f64 = 1.0;
+/// A client that lives says something within so many seconds (keepalive 20 s).
+pub const ALIVE: f64 = 20.0;
 /// A client silent so long, though keepalives were due, slept, seconds (keepalive 20 s, DPD 30 s).
 const ASLEEP: f64 = 45.0;
 /// A deliberate second tunnel comes within so many seconds of the first.
 const SOON: f64 = 30.0;
 
 impl Reconnect {
+    /// The RST that ended the old connection before the new one opened.
+    pub fn reset_before(&self) -> Option<Closed> {
+        self.reset.filter(|closed| closed.at <= self.at)
+    }
+
     /// Was the inner MSS lowered?
     pub fn lowered(&self) -> bool {
         self.inner_mss.is_some_and(|mss| mss.after.0 < mss.before.0)
@@ -338,18 +353,29 @@ fn cause(session: &Session, points: &[Point], seam: &Reconnect, closed: Option<C
     let is_own = is_due
         && (seam.lowered() && seam.reset.is_some_and(|c| c.direction == Direction::ToServer)
             || resets_itself(points, before));
-    if seam.reset.is_some_and(|c| c.at <= seam.at) && !is_own {
+    if seam.reset_before().is_some() && !is_own {
         let is_its = |c: Closed| {
-            let ttls = before.views.iter().map(|v| *Direction::ToServer.of(&v.opened.ttl()));
-            c.direction == Direction::ToServer && ttls.flatten().all(|ttl| ttl == c.ttl)
+            let mut ttls = before.views.iter().filter_map(|v| session.usual_ttl(v, Direction::ToServer, c.at));
+            c.direction == Direction::ToServer && ttls.all(|ttl| ttl == c.ttl)
         };
         let by_client = seam.reset.is_some_and(is_its);
-        return if by_client && seam.quiet.is_some() { Cause::ClientSilent } else { Cause::Reset };
+        let mut lost =
+            before.views.iter().filter_map(|view| Some((view, Outage::before_reset(session, before, view)?)));
+        return match lost.next() {
+            // A device on the way is the news, whatever came before.
+            Some((view, outage)) if !outage.closed.is_some_and(|c| is_forged(view, c)) => match outage.sent {
+                _ if outage.is_alone => Cause::TlsLost,
+                Direction::ToServer => Cause::PathLost,
+                Direction::ToClient => Cause::ClientSilent,
+            },
+            _ if by_client && seam.quiet.is_some() => Cause::ClientSilent,
+            _ => Cause::Reset,
+        };
     }
     if lost(before, after) {
         // Whether what the gateway says over DTLS arrives does not show at its own end: its SYN-ACK would have as well.
-        let is_heard =
-            answered_over_dtls(session, seam.at, seam.syn_wait) && !after.views.iter().any(|view| is_unheard(view));
+        let is_heard = (answered_over_dtls(session, seam.at, seam.syn_wait) || is_tls_alone(session, before, seam))
+            && !after.views.iter().any(|view| is_unheard(view));
         return if is_heard { Cause::TlsLost } else { Cause::PathLost };
     }
     // A connection that is closed after its successor opened was given up for another reason.
@@ -488,6 +514,22 @@ fn lost(before: &Connection, after: &Connection) -> bool {
     after.views.iter().any(|v| waited(v)) || is_held_up() || before.views.iter().any(|v| unanswered(v) || lapsed(v))
 }
 
+/// Has the RST another TTL than its sender's packets have there?
+pub fn is_forged(view: &FlowFacts, closed: Closed) -> bool {
+    closed.direction.of(&view.opened.ttl()).is_some_and(|usual| usual != closed.ttl)
+}
+
+/// Did TLS alone go unanswered to its end, while DTLS lived, however seldom it was asked? The new connection had its answer at once.
+fn is_tls_alone(session: &Session, before: &Connection, seam: &Reconnect) -> bool {
+    let sent = Direction::ToServer;
+    seam.syn_wait.is_none()
+        && before.views.iter().any(|view| {
+            let lapse = view.ended.lapse(sent).map(|lapse| lapse.first.0);
+            let from = lapse.or_else(|| in_vain_since(view, sent));
+            lives_over_dtls(session, before, view, sent, from, seam.at.plus_seconds(-LOST))
+        })
+}
+
 /// Did the SYN-ACK that left here not come to the client for long?
 pub fn is_unheard(view: &FlowFacts) -> bool {
     view.syn_ack_wait().as_ref().is_some_and(is_long)
@@ -523,10 +565,7 @@ impl<'a> Carrier<'a> {
     /// Until when the gateway may have spoken in that stretch: the client may have gone on alone.
     fn spoke_until(self, stretch: &Stretch) -> Timestamp {
         match self {
-            Carrier::Tls(tls) => {
-                let last = Direction::ToClient.of(&tls.data).last.map(|(at, _)| at);
-                last.filter(|last| *last >= stretch.first).map_or(stretch.last, |last| last.min(stretch.last))
-            }
+            Carrier::Tls(tls) => tls.spoke_until(Direction::ToClient, stretch),
             Carrier::Dtls(dtls) => dtls.spoke_until(Direction::ToClient, stretch),
         }
     }
@@ -603,7 +642,7 @@ pub fn unheard(before: &Connection, flows: &[&DtlsFlow], left: Option<Timestamp>
     let is_late = flows.iter().flat_map(|d| &d.views).filter_map(|v| v.dtls.as_ref()?.seldom().lapse.as_deref());
     let is_late = is_late.into_iter().any(|(_, (answered, _))| !is_before(*answered));
     let asked = if is_late { most.records } else { most.control };
-    Some(Unheard { since, seconds, records: most.records, asked, over_tls })
+    Some(Unheard { since, frame: most.first.1, seconds, records: most.records, asked, over_tls })
 }
 
 /// How long no data had come from the client at the gateway's end when it left: without its FIN, for the new connection was there
@@ -615,8 +654,6 @@ fn quiet(
     closed: Option<Closed>,
     start: Timestamp,
 ) -> Option<f64> {
-    /// A client that lives says something within so many seconds (keepalive 20 s).
-    const ALIVE: f64 = 20.0;
     /// So many records at once are what had waited for the path.
     const WAITED: u32 = 3;
     if before.views.iter().any(|view| vantage(points, view.point) != Some(Vantage::Outside)) {
@@ -731,7 +768,14 @@ mod tests {
             *Direction::ToClient.of_mut(&mut view.ended.last_by_direction) = Some(at(heard));
             Connection { role: Role::Tunnel, views: vec![view].into() }
         };
-        let unheard = |asked| Unheard { since: at(10.0), seconds: 30.0, records: 8, asked, over_tls: true };
+        let unheard = |asked| Unheard {
+            since: at(10.0),
+            frame: FrameRef::default(),
+            seconds: 30.0,
+            records: 8,
+            asked,
+            over_tls: true,
+        };
         assert!(unheard(0).is_dpd(&tunnel(10.0)), "not even TCP answers");
         assert!(!unheard(0).is_dpd(&tunnel(39.0)));
         assert!(unheard(3).is_dpd(&tunnel(39.0)));

@@ -1,6 +1,6 @@
 //! The silence in which a tunnel ends, or which it survives: what one side sent again and again, and nothing came back.
 
-use super::facts::{Closed, DtlsFacts, FlowFacts, Stretch, View};
+use super::facts::{Closed, DtlsFacts, FlowFacts, Stretch, Unanswered, View};
 use super::reconnect::LOST;
 use super::{Connection, Session};
 use crate::event::{Direction, FrameRef, Passed, Stuck, Timestamp};
@@ -37,11 +37,13 @@ impl Silence {
     /// As that view of the last tunnel shows it, if it does.
     pub fn of(session: &Session, tunnel: &Connection, view: &FlowFacts, sent: Direction) -> Option<Silence> {
         let resent = Some(*sent.of(&view.ended.unheard)).filter(|resent| *resent >= RESENT)?;
-        let (last, heard) = (view.last_packet(sent)?, view.last_packet(sent.reverse())?);
+        // Where the capture begins in the silence nothing was heard at all.
+        let (last, heard) = (view.last_packet(sent)?, view.last_packet(sent.reverse()).unwrap_or(view.opened.first));
         let flows = || session.dtls_since(tunnel).flat_map(|d| &d.views);
         let dtls = flows().filter(|v| v.point == view.point);
         let over_dtls = dtls.clone().filter_map(|v| v.last_packet(sent.reverse())).max();
-        let is_alone = over_dtls.is_some_and(|at| last.seconds_since(at) < LOST);
+        let is_alone = over_dtls.is_some_and(|at| last.seconds_since(at) < LOST)
+            || lives_over_dtls(session, tunnel, view, sent, in_vain_since(view, sent), last);
         let since = if is_alone { heard } else { over_dtls.map_or(heard, |at| at.max(heard)) };
         let seconds = last.seconds_since(since);
         // What another capture shows to be answered after this one's last packet was the end of the silence.
@@ -163,6 +165,73 @@ fn dtls_here<'a>(
     views.filter_map(|v| v.dtls.as_deref())
 }
 
+/// When the other side spoke over DTLS in there, from its first word to its last: in stretches of data, and by hellos.
+fn spoken<'a>(dtls: &'a DtlsFacts, silent: Direction) -> impl Iterator<Item = (Timestamp, Timestamp)> + 'a {
+    let stretches = dtls.activity.stretches.iter().filter(move |s| *silent.of(&s.records) > 0);
+    let records = stretches.map(move |s| (s.first, dtls.spoke_until(silent, &s)));
+    let attempts = dtls.attempts.iter().filter(move |_| silent == Direction::ToServer);
+    records.chain(attempts.flat_map(|a| a.hello_frames()).map(|(_, at)| (at, at)))
+}
+
+/// When what that side sends over TLS began to go unanswered, at the latest.
+pub fn in_vain_since(view: &FlowFacts, sent: Direction) -> Option<Timestamp> {
+    let (said, heard) = (view.tls.as_deref()?.unanswered(sent), view.last_packet(sent.reverse())?);
+    let first = if said.first.0 > heard { said.first.0 } else { said.last.0 };
+    Some(first).filter(|first| said.records > 0 && *first > heard)
+}
+
+/// When the other side was last heard over DTLS until then, in data or otherwise.
+fn heard_over_dtls<'a>(
+    dtls: impl Iterator<Item = &'a DtlsFacts> + Clone,
+    silent: Direction,
+    until: Timestamp,
+) -> Option<Timestamp> {
+    let last = dtls.clone().filter_map(|d| Some(silent.of(&d.heard).as_ref()?.0)).filter(|at| *at <= until);
+    let spoken = dtls.flat_map(|d| spoken(d, silent)).filter(|(first, _)| *first <= until);
+    spoken.map(|(_, last)| last.min(until)).chain(last).max()
+}
+
+/// Do records without an answer ask for one, rather than keep a NAT awake?
+fn asks(said: &Unanswered) -> bool {
+    /// Nobody answers a keepalive, and between two DPDs there are no more.
+    const KEEPALIVES: u32 = 2;
+    said.records > 0 && (said.data() >= FEW || said.control > KEEPALIVES)
+}
+
+/// Was TLS alone silent: did the other side speak over DTLS long after what was sent over TLS had begun to go unanswered, and was it not
+/// asked there in vain? What comes at the end of the silence came back with the path, and does not count.
+pub fn lives_over_dtls(
+    session: &Session,
+    tunnel: &Connection,
+    view: &FlowFacts,
+    sent: Direction,
+    from: Option<Timestamp>,
+    until: Timestamp,
+) -> bool {
+    lived_over_dtls(session, tunnel, view, sent, from, until).is_some_and(|seconds| seconds >= LOST)
+}
+
+/// For how many seconds from that moment on it did, if it was not.
+fn lived_over_dtls(
+    session: &Session,
+    tunnel: &Connection,
+    view: &FlowFacts,
+    sent: Direction,
+    from: Option<Timestamp>,
+    until: Timestamp,
+) -> Option<f64> {
+    let dtls = || dtls_here(session, tunnel, view);
+    let (from, heard) = from.zip(heard_over_dtls(dtls(), sent.reverse(), until))?;
+    let is_asked = |said: &Unanswered| said.last.0 > heard && said.first.0 <= until && asks(said);
+    // What was answered in the end had gone unanswered as long as TLS.
+    let lapses = dtls().filter_map(|d| d.seldom().lapse.as_deref()).filter(|_| sent == Direction::ToServer);
+    let lapsed = lapses.filter(|(said, (answered, _))| *answered > from && said.first.0 <= until && asks(said)).count();
+    let hellos = dtls().flat_map(|d| &d.attempts).flat_map(|a| a.hello_frames()).map(|(_, at)| at);
+    let greeted = hellos.filter(|at| sent == Direction::ToServer && *at > heard && *at <= until).count();
+    let asked = lapsed > 0 || dtls().any(|d| is_asked(&d.unanswered(sent)));
+    (!asked && greeted < FEW as usize).then_some(heard.seconds_since(from))
+}
+
 /// What closed the connection at that moment, or before.
 fn closed_by(view: &FlowFacts, until: Timestamp) -> Option<Closed> {
     view.closed().filter(|closed| closed.at <= until.plus_seconds(SAME_MOMENT))
@@ -189,14 +258,16 @@ pub struct Outage {
     pub frame: FrameRef,
     /// The tunnel did not go on: what came then closed it, or it had been closed meanwhile.
     pub closed: Option<Closed>,
+    /// TLS alone was silent: DTLS beside it was not.
+    pub is_alone: bool,
 }
 
 impl Outage {
-    /// As DTLS alone shows it, while nobody says anything over TLS: the client's records go unanswered for long, and nothing comes in any
-    /// channel.
-    pub fn over_dtls(session: &Session, tunnel: &Connection, view: &FlowFacts) -> Option<Outage> {
+    /// As its records alone show it: the client's go unanswered for long, and nothing comes in any channel.
+    pub fn of_records(session: &Session, tunnel: &Connection, view: &FlowFacts) -> Option<Outage> {
         let dtls = || dtls_here(session, tunnel, view);
-        let lapses = dtls().filter_map(|d| d.seldom().lapse.as_deref());
+        let of_tls = view.tls.iter().filter_map(|tls| tls.seldom().lapse.as_deref());
+        let lapses = dtls().filter_map(|d| d.seldom().lapse.as_deref()).chain(of_tls);
         let (said, (answered, _)) = lapses.max_by(|a, b| a.0.seconds().total_cmp(&b.0.seconds()))?;
         let (since, frame) = said.first;
         let outage = Outage {
@@ -209,8 +280,12 @@ impl Outage {
             control: said.control,
             frame,
             closed: closed_by(view, *answered),
+            is_alone: false,
         };
-        let over_tls = view.tls.iter().flat_map(|tls| tls.activity.stretches.iter());
+        let over_tls = view.tls.iter().flat_map(|tls| {
+            let spoke = |s: Stretch| Stretch { last: tls.spoke_until(Direction::ToClient, &s), ..s };
+            tls.activity.stretches.iter().map(spoke)
+        });
         let over_dtls = dtls().flat_map(|d| {
             let spoke = |s: Stretch| Stretch { last: d.spoke_until(Direction::ToClient, &s), ..s };
             d.activity.stretches.iter().map(spoke)
@@ -252,16 +327,20 @@ impl Outage {
             control: 0,
             frame,
             closed,
+            is_alone: false,
         };
         // Where DTLS goes on the path lives.
+        match lived_over_dtls(session, tunnel, view, sent, Some(from), until.plus_seconds(-LOST)) {
+            Some(lived) if lived >= LOST => {
+                outage.is_alone = true;
+                return (outage.seconds() >= LOST).then_some(outage);
+            }
+            // TLS was dead while the path was not: it tells nothing of the path afterwards either.
+            Some(lived) if lived > 2.0 * SAME_MOMENT => return None,
+            _ => {}
+        }
         let silent = sent.reverse();
-        let records = dtls().flat_map(|d| {
-            let stretches = d.activity.stretches.iter().filter(|s| *silent.of(&s.records) > 0);
-            stretches.map(move |s| (s.first, d.spoke_until(silent, &s)))
-        });
-        let attempts = dtls().flat_map(|d| &d.attempts).filter(|_| silent == Direction::ToServer);
-        let hellos = attempts.flat_map(|a| a.hello_frames()).map(|(_, at)| (at, at));
-        let spoke = records.chain(hellos);
+        let spoke = dtls().flat_map(|d| spoken(d, silent));
         let meanwhile = spoke.filter(|(first, _)| until.seconds_since(*first) >= SAME_MOMENT);
         let heard = meanwhile.map(|(_, last)| last).max();
         outage.since = heard.map_or(from, |heard| heard.max(from));
@@ -282,6 +361,62 @@ impl Outage {
             }
         }
         (outage.seconds() >= LOST).then_some(outage)
+    }
+
+    /// As a RST ended it that was no answer: its sender had heard nothing for long, or had said nothing for long.
+    pub fn before_reset(session: &Session, tunnel: &Connection, view: &FlowFacts) -> Option<Outage> {
+        let closed = view.closed().filter(|closed| closed.reset)?;
+        let over_tls = |sent| Outage::of(session, tunnel, view, sent).filter(|outage| outage.closed.is_some());
+        let ways = [Direction::ToServer, Direction::ToClient].into_iter();
+        let all =
+            ways.filter_map(|sent| over_tls(sent).or_else(|| Outage::given_up(session, tunnel, view, sent, closed)));
+        let until_then = |outage: &Outage| closed.at.seconds_since(outage.since);
+        all.filter(|outage| until_then(outage) >= LOST).max_by(|a, b| until_then(a).total_cmp(&until_then(b)))
+    }
+
+    /// As the side that sends that way had heard nothing when the connection was closed, over TLS or DTLS.
+    fn given_up(
+        session: &Session,
+        tunnel: &Connection,
+        view: &FlowFacts,
+        sent: Direction,
+        closed: Closed,
+    ) -> Option<Outage> {
+        let silent = sent.reverse();
+        let dtls = || dtls_here(session, tunnel, view);
+        let tls = view.tls.as_deref()?;
+        let over_tls = match closed.direction == sent {
+            true => view.last_packet(silent)?,
+            // The RST is its last packet. What is said is acknowledged at once.
+            false => tls.data.iter().filter_map(|data| Some(data.last?.0)).max()?,
+        };
+        let heard = heard_over_dtls(dtls(), silent, closed.at).map_or(over_tls, |at| at.max(over_tls));
+        let resent = Some(*sent.of(&view.ended.unheard)).filter(|resent| *resent >= RESENT && closed.direction == sent);
+        let from_tls = resent.and_then(|_| in_vain_since(view, sent));
+        let in_vain = dtls().map(|d| d.unanswered(sent)).filter(|said| said.first.0 <= closed.at && asks(said));
+        let in_vain = in_vain.max_by_key(|said| said.records);
+        // When the first of them was sent is known at the latest: by then the other side had been silent, perhaps for longer.
+        let asked = from_tls.into_iter().chain(in_vain.map(|said| said.first.0)).min()?;
+        let frame = match (from_tls, in_vain) {
+            (None, said) => said?.first.1,
+            (Some(_), _) => tls.unanswered(sent).first.1,
+        };
+        let is_alone = lives_over_dtls(session, tunnel, view, sent, from_tls, closed.at.plus_seconds(-LOST));
+        let outage = Outage {
+            sent,
+            since: if is_alone { over_tls } else { heard },
+            until: closed.at,
+            resent: resent.filter(|_| from_tls.is_some()).unwrap_or(0),
+            records: in_vain.filter(|_| !is_alone).map_or(0, |said| said.records),
+            is_large: false,
+            control: in_vain.map_or(0, |said| said.control),
+            frame,
+            closed: Some(closed),
+            is_alone,
+        };
+        // A few records behind a long pause only wait for their answer.
+        let least = if outage.resent > 0 { LOST } else { 2.0 * LOST };
+        (over_tls <= closed.at && closed.at.seconds_since(asked.max(outage.since)) >= least).then_some(outage)
     }
 
     /// How long.

@@ -1,6 +1,7 @@
 //! TLS, and attempts at it, where no session was recognised: to whom, and what hides whether it is a tunnel's. Beside sessions only
 //! what others ask of their gateways in vain.
 
+use super::coverage::cuts_hellos;
 use super::facts::{FlowFacts, LONGER_THAN_ALERT, MAX_EARLY, TlsFacts, View};
 use super::group::begins_here;
 use super::shape::Shape;
@@ -51,6 +52,8 @@ pub enum Fate {
     Begun,
     /// Packets of one direction only were captured.
     OneWay,
+    /// Its frames are cut too short to read what it says.
+    Cut,
     /// Nothing answered its SYN.
     SynUnanswered,
     /// A RST did.
@@ -79,6 +82,7 @@ impl Fate {
         match self {
             Fate::Begun => "begun before the capture",
             Fate::OneWay => "captured in one direction only",
+            Fate::Cut => "with frames cut too short to read its records",
             Fate::SynUnanswered => "without any answer to the SYN",
             Fate::SynReset => "refused with a RST to the SYN",
             Fate::SynAckUnanswered => "whose SYN-ACK was never acknowledged",
@@ -99,6 +103,7 @@ impl Fate {
         match self {
             Fate::Begun => Some("a capture that begins before the client connects, or has UDP too, tells a tunnel"),
             Fate::OneWay => Some("a capture of both directions tells"),
+            Fate::Cut => Some("a capture of whole packets tells (`tcpdump -s 0`)"),
             Fate::SynUnanswered | Fate::HelloUnanswered | Fate::Handshake(None) => {
                 Some("a capture at the other end tells whether the packets get there")
             }
@@ -151,7 +156,13 @@ impl Fate {
     fn is_vain(self) -> bool {
         !matches!(
             self,
-            Fate::Begun | Fate::OneWay | Fate::Handshake(Some(_)) | Fate::Ended | Fate::Little | Fate::Unlike
+            Fate::Begun
+                | Fate::OneWay
+                | Fate::Cut
+                | Fate::Handshake(Some(_))
+                | Fate::Ended
+                | Fate::Little
+                | Fate::Unlike
         )
     }
 }
@@ -176,13 +187,19 @@ struct Stray {
 }
 
 impl Stray {
-    fn of(flow: &FlowFacts) -> Option<Stray> {
+    fn of(flow: &FlowFacts, points: &[Point]) -> Option<Stray> {
+        let is_cut = points.get(usize::from(flow.point.0)).is_some_and(cuts_hellos);
+        let fate = |tls| match Fate::of(flow, tls) {
+            Fate::OneWay => Fate::OneWay,
+            _ if is_cut => Fate::Cut,
+            fate => fate,
+        };
         let (client, server) = (flow.opened.endpoints().client.ip(), flow.opened.endpoints().server);
         Some(Stray {
             server,
             client,
             point: flow.point,
-            fate: Fate::of(flow, flow.tls.as_deref()?),
+            fate: fate(flow.tls.as_deref()?),
             packets: flow.ended.packets.iter().map(|n| u64::from(*n)).sum(),
             began: flow.opened.first,
             first: flow.opened.first_frame,
@@ -208,7 +225,7 @@ impl Unrecognised {
         if !sessions.is_empty() {
             return Unrecognised::at_gateways(flows, refused, sessions, points);
         }
-        let tls: Vec<Stray> = flows.iter().filter_map(|flow| Stray::of(flow)).collect();
+        let tls: Vec<Stray> = flows.iter().filter_map(|flow| Stray::of(flow, points)).collect();
         // Browsers open connections for later, and say nothing on them.
         let spoken: HashSet<SocketAddr> = tls.iter().map(|stray| stray.server).collect();
         let meant = |stray: &Stray| match spoken.contains(&stray.server) {
@@ -245,7 +262,7 @@ impl Unrecognised {
                 && !clients.contains(&stray.client)
                 && is_captured(stray)
         };
-        let all = flows.iter().filter_map(|flow| Stray::of(flow)).chain(refused.iter().map(Stray::of_refused));
+        let all = flows.iter().filter_map(|flow| Stray::of(flow, points)).chain(refused.iter().map(Stray::of_refused));
         Unrecognised { at_gateways: true, ..Unrecognised::among(all.filter(is_one).collect()) }
     }
 

@@ -4,6 +4,7 @@ use super::{DEAD, FEW, IDLE, LIVED, PATIENCE, SILENT};
 use crate::event::{Direction, FrameRef, Timestamp, Vantage};
 use crate::finding::Case;
 use crate::session::attempt::refusals;
+use crate::session::coverage::hides_answers;
 use crate::session::facts::{FlowFacts, IcmpFacts, Stretch, Unanswered};
 use crate::session::reconnect::{Cause, Reconnect};
 use crate::session::silence::Outage;
@@ -107,6 +108,13 @@ impl<'a> Death<'a> {
         let is_out_of_use = || self.back.is_none();
         is_unharmed
             && self.again.is_some_and(|next| is_at_once(next) || is_out_of_use() && (is_soon(next) || is_at_client()))
+    }
+
+    /// Why answers may have come, where nothing tells of its end but that none show.
+    pub fn doubt(&self, case: &Case<'_>) -> Option<String> {
+        let asked = self.unanswered.records.saturating_add(u32::try_from(self.retries.len()).unwrap_or(u32::MAX));
+        let is_told = self.refused.is_some() || self.closed.is_some() || self.back.is_some() || self.again.is_some();
+        hides_answers(case.point(self.flow.best().point).filter(|_| !is_told)?, asked)
     }
 
     /// It came up in the capture, and data never went both ways over it.

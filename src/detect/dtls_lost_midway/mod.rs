@@ -104,6 +104,9 @@ fn check(case: &Case<'_>) -> Outcome {
     let deaths = worked.iter().filter(|d| d.continues.is_none()).filter_map(|flow| Death::of(case, flow));
     let deaths: Vec<Death<'_>> = deaths.filter(|death| death.is_heard || is_seen).collect();
     if let Some(story) = Story::of(case, &deaths, &worked) {
+        if let Some(why) = story.death.doubt(case) {
+            return Outcome::cannot_tell(format!("DTLS seems to have died, but {why}"), None);
+        }
         return Outcome::Found(Box::new(finding(&story)));
     }
     let heard = last.views.iter().filter(|v| said(v).is_some());

@@ -47,7 +47,8 @@ fn alert_cause(failure: &Failure<'_>, alert: Alert, by: Direction) -> Cause {
     match alert.description {
         20 | 50 | 51 => Cause::FinishedRejected,
         _ if refuses && failure.has_certificate() => Cause::FullHandshake,
-        40 | 47 | 71 if !has_chosen => Cause::NoCommonCipher,
+        // What the hellos say is cut off: it may be a session that the gateway does not know.
+        40 | 47 | 71 if !has_chosen && !failure.is_cut() => Cause::NoCommonCipher,
         70 | 86 => Cause::ProtocolVersion,
         _ => Cause::Alert,
     }

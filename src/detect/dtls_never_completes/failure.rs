@@ -1,10 +1,10 @@
 //! One tunnel connection on which DTLS failed, and what the attempts show.
 
-use super::seen::{GatewayEnd, Seen};
+use super::seen::{GatewayEnd, Seen, is_open};
 use crate::event::{Direction, PointId, Vantage};
 use crate::finding::{Case, Sight, Window};
 use crate::session::attempt::{AttemptOutcome, Episode, Judged};
-use crate::session::coverage::hides;
+use crate::session::coverage::{cuts_hellos, hides};
 use crate::session::facts::{AttemptFacts, Flight, Message, MessageKind};
 use std::net::SocketAddr;
 
@@ -28,6 +28,8 @@ pub struct Failure<'a> {
     pub case: &'a Case<'a>,
     /// The attempts that failed, at each point that saw them.
     pub failed: Vec<&'a Judged<'a>>,
+    /// Those beside them that the capture ended too soon after.
+    pub open: Vec<&'a Judged<'a>>,
     /// Where the client sent them.
     pub asked: SocketAddr,
     /// The client's point, or the nearest to it.
@@ -45,6 +47,8 @@ pub struct Failure<'a> {
     pub works_elsewhere: bool,
     /// On how many others it did not either, and with how many ClientHellos.
     pub elsewhere: (usize, u32),
+    /// And on how many it had not when the capture ended.
+    pub open_elsewhere: (usize, u32),
 }
 
 impl<'a> Failure<'a> {
@@ -52,6 +56,7 @@ impl<'a> Failure<'a> {
     pub fn of(case: &'a Case<'a>, episode: &'a Episode<'a>, all: &[Episode<'_>]) -> Option<Failure<'a>> {
         let failed: Vec<&Judged<'_>> =
             episode.judged.iter().filter(|j| !episode.worked && j.outcome.failed()).collect();
+        let open = episode.judged.iter().filter(|j| is_open(j)).collect();
         let asked = failed.first()?.view.opened.endpoints().server;
         let points = || failed.iter().map(|j| j.view.point);
         let client = points().filter(|point| case.vantage(*point) == Some(Vantage::Client)).min();
@@ -64,15 +69,22 @@ impl<'a> Failure<'a> {
         let is_midway = tunnel.is_some_and(|tunnel| !tunnel.begins_here());
         let is_stale = names_an_earlier_session(&failed, episode, all);
         let works_elsewhere = all.iter().any(|e| e.worked);
-        let others = all.iter().filter(|e| {
-            let failed = e.judged.iter().any(|j| j.view.point == near && j.outcome.failed());
-            failed && !e.worked && e.tunnel != episode.tunnel
-        });
-        let elsewhere: Vec<u32> = others.filter_map(|e| Some(Seen::at(near, e)?.hellos)).collect();
+        let others = || all.iter().filter(|e| !e.worked && e.tunnel != episode.tunnel);
+        let at = |e: &Episode<'_>, is: fn(&Judged<'_>) -> bool| e.judged.iter().any(|j| j.view.point == near && is(j));
+        let failed_at = |e: &&Episode<'_>| at(e, |j| j.outcome.failed());
+        let elsewhere: Vec<u32> = others().filter(failed_at).filter_map(|e| Some(Seen::at(near, e)?.hellos)).collect();
         let elsewhere = (elsewhere.len(), elsewhere.into_iter().sum());
+        let cut_short = others().filter(|e| !failed_at(e) && at(e, is_open));
+        let hellos = |e: &Episode<'_>| {
+            let here = e.judged.iter().filter(|j| j.view.point == near && is_open(j));
+            here.map(|j| j.facts.hellos).sum()
+        };
+        let cut_short: Vec<u32> = cut_short.map(hellos).collect();
+        let open_elsewhere = (cut_short.len(), cut_short.into_iter().sum());
         Some(Failure {
             case,
             failed,
+            open,
             asked,
             near,
             here,
@@ -82,6 +94,7 @@ impl<'a> Failure<'a> {
             is_stale,
             works_elsewhere,
             elsewhere,
+            open_elsewhere,
         })
     }
 
@@ -153,6 +166,11 @@ impl<'a> Failure<'a> {
     /// A message of the gateway's flight lacks a piece, or all of itself.
     pub fn lacks_messages(&self) -> bool {
         self.near().any(AttemptFacts::lacks_messages)
+    }
+
+    /// Frames are cut too short to read its hellos.
+    pub fn is_cut(&self) -> bool {
+        self.case.point(self.near).is_some_and(cuts_hellos)
     }
 
     /// The gateway showed a certificate: it does not resume the session.

@@ -117,7 +117,8 @@ fn ruled_out(failure: &Failure<'_>, cause: &Cause) -> Vec<RuledOut> {
 
 fn evidence(failure: &Failure<'_>) -> Vec<Evidence> {
     let case = failure.case;
-    let mut evidence: Vec<Evidence> = failure.failed.iter().map(|judged| hellos(case, judged)).collect();
+    let tried = failure.failed.iter().chain(&failure.open);
+    let mut evidence: Vec<Evidence> = tried.map(|judged| hellos(case, judged)).collect();
     evidence.extend(failure.failed.iter().flat_map(|judged| answers(judged)));
     if matches!(failure.outcome(), AttemptOutcome::NoReply) {
         evidence.extend(beside(case));
@@ -176,7 +177,7 @@ fn beside(case: &Case<'_>) -> impl Iterator<Item = Evidence> {
 fn filters(failure: &Failure<'_>) -> Vec<Filter> {
     // One UDP stream may be seen at several points of one merged capture: Wireshark counts them together.
     let mut streams: BTreeMap<(u16, u32), u64> = BTreeMap::new();
-    for judged in &failure.failed {
+    for judged in failure.failed.iter().chain(&failure.open) {
         let key = (judged.view.opened.first_frame.capture, judged.view.opened.stream);
         *streams.entry(key).or_default() += u64::from(judged.facts.hellos);
     }

@@ -14,6 +14,11 @@ pub fn distinct<'a>(attempts: impl Iterator<Item = &'a AttemptFacts>) -> usize {
     randoms.len()
 }
 
+/// Did the capture end before anybody could tell what came of it?
+pub fn is_open(judged: &Judged<'_>) -> bool {
+    judged.outcome == AttemptOutcome::CutShort
+}
+
 /// All attempts of one tunnel connection together, as one point saw them.
 pub struct Seen {
     pub hellos: u32,
@@ -28,7 +33,8 @@ pub struct Seen {
 }
 
 impl Seen {
-    /// Those that failed there, or else those of which that point cannot show whether they did.
+    /// Those that failed there, and those that the capture's end cut short beside them; or else those of which that point cannot show
+    /// whether they did.
     pub fn at(point: PointId, episode: &Episode<'_>) -> Option<Seen> {
         let all = || episode.judged.iter().filter(|j| j.view.point == point);
         let has_failed = all().any(|j| j.outcome.failed());
@@ -37,13 +43,13 @@ impl Seen {
             false => matches!(outcome, AttemptOutcome::NotObservable(_)),
         };
         let here = || all().filter(|j| is_told(&j.outcome));
-        let facts = || here().map(|j| j.facts);
+        let tried = || all().filter(|j| is_told(&j.outcome) || has_failed && is_open(j)).map(|j| j.facts);
         Some(Seen {
-            hellos: facts().map(|f| f.hellos).sum(),
-            answers: facts().map(|f| f.hello_verifies() + f.server_hellos()).sum(),
-            largest: facts().map(|f| f.largest_flight).max()?,
-            first: facts().map(|f| f.first).min()?,
-            last: facts().map(AttemptFacts::last).max()?,
+            hellos: tried().map(|f| f.hellos).sum(),
+            answers: tried().map(|f| f.hello_verifies() + f.server_hellos()).sum(),
+            largest: here().map(|j| j.facts.largest_flight).max()?,
+            first: tried().map(|f| f.first).min()?,
+            last: tried().map(AttemptFacts::last).max()?,
             furthest: here().map(|j| &j.outcome).min_by_key(|outcome| Reverse(outcome.stage()))?.clone(),
         })
     }
@@ -74,7 +80,8 @@ impl GatewayEnd {
         let Some(tries) = Tries::at(client, episode) else { return GatewayEnd::Nowhere };
         let outside = case.at(Vantage::Outside);
         if let Some((point, seen)) = outside.iter().find_map(|point| Some((*point, Seen::at(*point, episode)?))) {
-            return GatewayEnd::Seen { point, seen, is_whole: tries.whole_window(case, point).is_ok() };
+            let is_whole = case.whole_window(point, Sight::Udp(tries.port), tries.first, tries.all).is_ok();
+            return GatewayEnd::Seen { point, seen, is_whole };
         }
         // an attempt that the capture's end cut short there, for one
         let mut waited = episode.judged.iter().filter(|j| j.outcome != AttemptOutcome::Abandoned);
@@ -116,6 +123,8 @@ struct Tries {
     last: Timestamp,
     /// Until when the other end must have been captured to show all of them.
     until: Timestamp,
+    /// And to show those too that the capture's end cut short.
+    all: Timestamp,
 }
 
 impl Tries {
@@ -126,8 +135,10 @@ impl Tries {
         let port = failed().next()?.view.opened.endpoints().server.port();
         let first = failed().map(|j| j.facts.first).min()?;
         let last = failed().filter_map(last_hello).max()?;
-        let until = last.plus_seconds(-LEEWAY).max(first.plus_seconds(LEEWAY));
-        Some(Tries { port, first, last, until })
+        let before = |last: Timestamp| last.plus_seconds(-LEEWAY).max(first.plus_seconds(LEEWAY));
+        let open = episode.judged.iter().filter(|j| j.view.point == client && is_open(j));
+        let all = before(open.filter_map(last_hello).fold(last, Timestamp::max));
+        Some(Tries { port, first, last, until: before(last), all })
     }
 
     fn whole_window(&self, case: &Case<'_>, point: PointId) -> Result<Window, String> {

@@ -5,13 +5,20 @@ use super::failure::Failure;
 use super::seen::{GatewayEnd, Seen, distinct};
 use crate::event::Direction;
 use crate::finding::{count, elapsed};
-use crate::session::attempt::{AttemptOutcome, icmp_words};
+use crate::session::attempt::{AttemptOutcome, PATIENCE, icmp_words};
 use crate::session::facts::Flight;
 
 pub fn summary(failure: &Failure<'_>, cause: &Cause) -> String {
     let here = &failure.here;
-    let attempts = distinct(failure.failed.iter().map(|j| j.facts));
-    let tries = if attempts > 1 { format!(" ({attempts} attempts)") } else { String::new() };
+    // What is open at one point may have failed at another, whose capture went on.
+    let attempts = distinct(failure.failed.iter().chain(&failure.open).map(|j| j.facts));
+    let open = attempts - distinct(failure.failed.iter().map(|j| j.facts));
+    let tries = match (attempts, open) {
+        (..2, _) => String::new(),
+        (_, 0) => format!(" ({attempts} attempts)"),
+        (_, 1) => format!(" ({attempts} attempts, the last begun less than {PATIENCE} s before the capture ended)"),
+        _ => format!(" ({attempts} attempts, {open} begun less than {PATIENCE} s before the capture ended)"),
+    };
     let over = match here.hellos {
         2.. => format!(" in {}", elapsed(here.last.seconds_since(here.first))),
         _ => String::new(),
@@ -35,12 +42,13 @@ pub fn summary(failure: &Failure<'_>, cause: &Cause) -> String {
 
 /// The other tunnels on which it did not come up.
 fn elsewhere_words(failure: &Failure<'_>) -> String {
-    let (tunnels, hellos) = failure.elsewhere;
-    if tunnels == 0 {
-        return String::new();
-    }
-    let (tunnels, hellos) = (count(tunnels as u64, "other tunnel"), count(u64::from(hellos), "ClientHello"));
-    format!(" On {tunnels} of the session DTLS did not come up either, with {hellos}.")
+    let told = |(tunnels, hellos): (usize, u32), how| {
+        let (on, hellos) = (count(tunnels as u64, "other tunnel"), count(u64::from(hellos), "ClientHello"));
+        (tunnels > 0).then(|| format!(" On {on} of the session DTLS {how}, with {hellos}."))
+    };
+    let failed = told(failure.elsewhere, "did not come up either");
+    let open = told(failure.open_elsewhere, "had not come up when the capture ended");
+    [failed, open].into_iter().flatten().collect()
 }
 
 fn stage_words(failure: &Failure<'_>) -> String {
@@ -78,7 +86,8 @@ fn unanswered_words(failure: &Failure<'_>) -> String {
     let behind = here().filter(|j| j.outcome.stage() < furthest).count().saturating_sub(silent);
     let mut words = String::new();
     if silent > 0 && silent < all {
-        words.push_str(&format!(" {silent} of the {all} attempts got no answer at all."));
+        let whole = if failure.open.is_empty() { "" } else { " that were not cut short" };
+        words.push_str(&format!(" {silent} of the {all} attempts{whole} got no answer at all."));
     }
     if behind > 0 && silent < all {
         words.push_str(&format!(" {behind} of the {all} did not get so far."));

@@ -7,11 +7,12 @@ use super::waiting::Waiting;
 use crate::event::{Direction, PointId, Vantage};
 use crate::finding::{Case, Severity};
 use crate::session::beside::Refusal;
+use crate::session::coverage::hides_answers;
 use crate::session::facts::View;
 use crate::session::moves::Hop;
-use crate::session::reconnect::{self, Reconnect};
+use crate::session::reconnect::{self, Reconnect, Unheard, unheard};
 use crate::session::silence::{LargeAlone, Outage, Silence};
-use crate::session::{Connection, Session};
+use crate::session::{Connection, DtlsFlow, Session};
 
 /// Seconds without a tunnel that users notice.
 pub const NOTICED: f64 = 5.0;
@@ -40,6 +41,8 @@ pub enum Shown<'a> {
     Outage(Outage),
     /// Its large segments alone went unanswered.
     Large(LargeAlone<'a>),
+    /// The gateway answered nothing in it any more.
+    Mute(Unheard),
     /// Its end, and nothing followed.
     End,
 }
@@ -66,7 +69,12 @@ impl<'a> Break<'a> {
     fn seam(case: &Case<'a>, reconnect: &'a Reconnect) -> Break<'a> {
         let connection = |index| case.session.connections.get(index);
         let (old, new) = (connection(reconnect.old), connection(reconnect.new));
-        let reset = old.filter(|_| reconnect.cause == reconnect::Cause::Reset).and_then(|old| Reset::of(case, old));
+        let is_reset = reconnect.cause == reconnect::Cause::Reset;
+        let reset = old.filter(|_| is_reset || reconnect.reset_before().is_some()).and_then(|old| Reset::of(case, old));
+        // Where not all of TCP shows, a silence is none, and the RST is all there is.
+        let is_lost = |reset: &Reset| reset.silence().is_some() || case.part_of_tcp(true, false).is_some();
+        let is_silence = matches!(Cause::from(reconnect.cause), Cause::PathLost | Cause::TlsLost | Cause::ClientSilent);
+        let reset = reset.filter(|reset| is_reset || is_silence && is_lost(reset));
         let waiting = Waiting::of(case, reconnect);
         let cause = match (reset, Cause::from(reconnect.cause)) {
             (Some(reset), _) => reset.cause(),
@@ -93,6 +101,7 @@ impl<'a> Break<'a> {
             .or_else(|| Break::reset_at_end(case, last))
             .or_else(|| Break::silence_at_end(case, last))
             .or_else(|| Break::large_alone_at_end(case, last))
+            .or_else(|| Break::mute_at_end(case, last))
             .or_else(|| Some(ended(turned_away_at_end(case, last)?)))
             .or_else(|| dismissal(last).map(|_| ended(Cause::Dismissed)))
     }
@@ -105,7 +114,6 @@ impl<'a> Break<'a> {
         if Break::silence_at_end(case, last).is_some() {
             return None;
         }
-        let cause = if refuses(case) { Cause::GatewayRestarted } else { cause };
         Some(Break { cause, old: Some(last), shown: Shown::Outage(outage) })
     }
 
@@ -133,11 +141,16 @@ impl<'a> Break<'a> {
             }
             Some((_, silence)) => (Cause::PathLost, *silence),
             None => {
-                let (_, silence) = unheard(Direction::ToClient).next().filter(|(_, silence)| !silence.is_alone)?;
+                let (_, silence) = unheard(Direction::ToClient).next()?;
                 let [sends, hears] =
                     [Direction::ToServer, Direction::ToClient].map(|way| shows_at_client(case, last, &silence, way));
-                // Where the client goes on hearing the gateway, the path is dead one way only.
-                (if sends && !hears { Cause::PathLost } else { Cause::ClientSilent }, silence)
+                let cause = match silence.is_alone {
+                    true => Cause::TlsLost,
+                    // Where the client goes on hearing the gateway, the path is dead one way only.
+                    false if sends && !hears => Cause::PathLost,
+                    false => Cause::ClientSilent,
+                };
+                (cause, silence)
             }
         };
         Some(Break { cause, old: Some(last), shown: Shown::Silence(silence) })
@@ -164,6 +177,43 @@ impl<'a> Break<'a> {
         Some(Break { cause, old: Some(last), shown: Shown::Large(large) })
     }
 
+    /// The last tunnel is still open and the gateway there, and it says nothing in the tunnel any more though it had said much.
+    fn mute_at_end(case: &Case<'_>, last: &'a Connection) -> Option<Break<'a>> {
+        /// Fewer records in a shorter time may ask for no answer, seconds; in a longer one a DPD was due (30 s).
+        const MANY: u32 = 20;
+        const LONG: f64 = 20.0;
+        const DUE: f64 = 30.0;
+        // The client may leave it in the end.
+        if last.views.iter().any(|view| view.closed().is_some_and(|closed| closed.direction == Direction::ToClient)) {
+            return None;
+        }
+        let flows: Vec<&DtlsFlow> = case.session.dtls_since(last).collect();
+        let unheard = unheard(last, &flows, None)
+            .filter(|unheard| unheard.records >= MANY && unheard.seconds >= if unheard.asks() { LONG } else { DUE })?;
+        let said = |views: &[View]| -> [u64; 2] {
+            let records = |view: &View| match (&view.tls, &view.dtls) {
+                (Some(tls), _) => tls.data.each_ref().map(|data| u64::from(data.records)),
+                (None, Some(dtls)) => dtls.records.map(u64::from),
+                (None, None) => [0; 2],
+            };
+            views.iter().map(records).max().unwrap_or_default()
+        };
+        let all = flows.iter().map(|flow| said(&flow.views)).chain([said(&last.views)]);
+        let [up, down] = all.fold([0; 2], |[up, down], [more_up, more_down]| [up + more_up, down + more_down]);
+        let arrives = |view: &View| {
+            let came = view.last_packet(Direction::ToServer);
+            case.vantage(view.point) == Some(Vantage::Outside)
+                && came.is_some_and(|at| at.seconds_since(unheard.since) >= reconnect::LOST)
+        };
+        let mut views = flows.iter().flat_map(|flow| &flow.views).chain(&last.views);
+        let cause = match views.any(arrives) {
+            true => Cause::GatewaySilent,
+            false if unheard.tcp_lives(last) => Cause::DpdUnanswered,
+            false => return None,
+        };
+        (down >= up / 4).then_some(Break { cause, old: Some(last), shown: Shown::Mute(unheard) })
+    }
+
     /// Times without an answer that a tunnel survived.
     fn outages(case: &Case<'a>) -> impl Iterator<Item = Break<'a>> {
         let ways = [Direction::ToServer, Direction::ToClient];
@@ -181,8 +231,9 @@ impl<'a> Break<'a> {
         const DPDS: u32 = 2;
         case.session.tunnels().filter_map(|tunnel| {
             let near = tunnel.best();
-            let outage = Outage::over_dtls(case.session, tunnel, near).filter(|outage| outage.closed.is_none())?;
-            let is_asked = outage.control >= DPDS;
+            let outage = Outage::of_records(case.session, tunnel, near).filter(|outage| outage.closed.is_none())?;
+            let is_seen = case.point(near.point).is_none_or(|point| hides_answers(point, outage.control).is_none());
+            let is_asked = outage.control >= DPDS && is_seen;
             let is_outside = case.vantage(near.point) == Some(Vantage::Outside);
             let cause = match arrives(case, tunnel, near.point, &outage) {
                 Some(false) => Cause::PathLost,
@@ -217,13 +268,15 @@ impl<'a> Break<'a> {
 
     /// Is it told by what did not come?
     pub fn is_silence(&self) -> bool {
-        matches!(self.shown, Shown::Silence(_) | Shown::Large(_))
-            || matches!(self.cause, Cause::PathLost | Cause::GatewaySilent | Cause::ClientSilent)
+        matches!(self.shown, Shown::Silence(_) | Shown::Large(_) | Shown::Mute(_))
+            || matches!(self.cause, Cause::PathLost | Cause::GatewaySilent | Cause::ClientSilent | Cause::TlsLost)
     }
 
     pub fn severity(&self) -> Severity {
         let seam = self.replaced().map(|seam| seam.reconnect);
         match (&self.shown, self.cause) {
+            // DTLS carried the data.
+            (Shown::Outage(outage), Cause::TlsLost) if outage.closed.is_none() => Severity::Info,
             (Shown::Outage(outage), _) if outage.closed.is_none() && outage.seconds() < LONG => Severity::Low,
             (_, Cause::TlsLost) if seam.and_then(|seam| seam.syn_wait).is_some_and(|seconds| seconds >= LONG) => {
                 Severity::Medium
@@ -280,13 +333,20 @@ fn outage(case: &Case<'_>, tunnel: &Connection, sent: Direction) -> Option<(Caus
     let found = tunnel.views.iter().filter_map(|view| Some((view, Outage::of(case.session, tunnel, view, sent)?)));
     let all: Vec<(&View, Outage)> = found.collect();
     let (_, outage) = *all.first()?;
-    let is_outside = all.iter().any(|(view, _)| case.vantage(view.point) == Some(Vantage::Outside));
-    let cause = match sent {
-        Direction::ToServer if is_outside => Cause::GatewaySilent,
+    let outside =
+        all.iter().map(|(view, _)| case.vantage(view.point)).find(|vantage| *vantage == Some(Vantage::Outside));
+    Some((cause_of(case, &outage, outside.flatten()), outage))
+}
+
+/// What that silence was, as it shows there.
+pub fn cause_of(case: &Case<'_>, outage: &Outage, vantage: Option<Vantage>) -> Cause {
+    match outage.sent {
+        _ if outage.is_alone => Cause::TlsLost,
+        Direction::ToServer if outage.closed.is_some() && refuses(case) => Cause::GatewayRestarted,
+        Direction::ToServer if vantage == Some(Vantage::Outside) => Cause::GatewaySilent,
         Direction::ToServer => Cause::PathLost,
         Direction::ToClient => Cause::ClientSilent,
-    };
-    Some((cause, outage))
+    }
 }
 
 /// Do the client's DTLS records reach the gateway's outside interface in that time, where it was captured too?

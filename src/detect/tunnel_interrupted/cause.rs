@@ -88,6 +88,7 @@ impl Cause {
             Cause::ClientSilent if is_replaced => "nothing comes from the client for a while, then it reconnects",
             Cause::ClientSilent => "nothing comes from the client any more",
             Cause::Dismissed => "the gateway ends the session",
+            Cause::DpdUnanswered if !is_replaced => "the gateway answers nothing in the tunnel any more",
             Cause::DpdUnanswered => "the gateway stops answering in the tunnel, and the client reconnects",
             Cause::GatewayClosed if !is_replaced => "the gateway closes the tunnel and takes no new one",
             Cause::GatewayRestarted => "the gateway falls silent, and refuses the client that comes back",
@@ -155,6 +156,9 @@ impl Cause {
             Cause::GatewayClosed if !is_replaced => {
                 "see whether the VPN service or the gateway restarted, failed over or was taken down at that moment (crash, reload, licence, certificate): it closed the tunnel and then took no new one"
             }
+            Cause::TlsLost => {
+                "find what lost or forgot the TCP connection between client and gateway while UDP passed: the idle timeout for TCP, and the log at that moment, of each firewall and NAT on the way; without TLS the tunnel has nothing to fall back on when DTLS fails"
+            }
             Cause::RekeyFailed => {
                 "see on the gateway why the rekey is not answered; `anyconnect ssl rekey method new-tunnel` avoids the renegotiation"
             }
@@ -166,7 +170,6 @@ impl Cause {
             | Cause::Rekey
             | Cause::Roaming
             | Cause::Sleep
-            | Cause::TlsLost
             | Cause::Unknown => return None,
         })
     }

@@ -9,13 +9,16 @@ use crate::finding::{Case, Evidence, Filter, Finding, Grade, RuledOut, Severity,
 use crate::session::Connection;
 use crate::session::beside::MAX_FRAMES;
 use crate::session::reconnect::Reconnect;
-use crate::session::silence::LargeAlone;
+use crate::session::silence::{LargeAlone, Outage};
 
 pub const SEEN: Grade = Grade::high("the packets that ended it, and the new connection, are in the capture");
 pub const BOTH_ENDS: Grade = Grade::high("one end's capture shows a reset the other end never sent");
 pub const FORGED: Grade = Grade::high("the reset's TTL is not its sender's");
 pub const SILENCE: Grade =
     Grade::high("small segments are sent again and again, and nothing comes back in any channel");
+pub const ALONE: Grade = Grade::high(
+    "segments of TLS are sent again and again, and nothing comes back, while DTLS between the same two is answered",
+);
 pub const TIMING: Grade = Grade::medium("told from silence and timing");
 
 pub const LARGE: Grade =
@@ -69,12 +72,22 @@ fn echoed<'a>(found: &'a Break<'_>) -> Option<&'a LargeAlone<'a>> {
 }
 
 fn grade(found: &Break<'_>) -> Grade {
+    let before_reset = found.reset().and_then(|reset| reset.silence().copied());
+    if let Some(outage) = before_reset {
+        return match outage.resent {
+            0 => TIMING,
+            _ if outage.is_alone => ALONE,
+            _ => SILENCE,
+        };
+    }
     match (found.reset(), &found.shown, found.cause) {
         (.., Cause::PathLostOrTooLarge) => EITHER,
         (_, Shown::Large(_), _) => LARGE,
         (Some(reset), ..) if reset.unsent => BOTH_ENDS,
         (Some(reset), ..) if reset.is_forged() => FORGED,
+        (_, Shown::Outage(_) | Shown::Silence(_), Cause::TlsLost) => ALONE,
         (_, Shown::Outage(outage), _) if outage.resent == 0 || outage.is_large => TIMING,
+        (_, Shown::Mute(_), _) => TIMING,
         (_, Shown::Outage(_) | Shown::Silence(_), _) => SILENCE,
         (.., Cause::DpdUnanswered | Cause::PathLost | Cause::Sleep | Cause::Rekey | Cause::RekeyFailed) => TIMING,
         _ => SEEN,
@@ -86,13 +99,32 @@ fn headline(found: &Break<'_>) -> String {
         let (speaker, other) = names(large.sent);
         return format!("nothing of the {speaker} reaches the {other} any more");
     }
-    match &found.shown {
-        Shown::Outage(outage) if found.cause != Cause::GatewayRestarted => {
-            let (_, silent) = sides(outage.sent);
-            let then = if outage.closed.is_some() { "it closed the tunnel" } else { "the tunnel went on" };
-            format!("for {} nothing came {silent}, then {then}", elapsed(outage.seconds()))
+    let ended = found.reset().and_then(|reset| reset.silence().copied()).filter(|_| found.replaced().is_none());
+    let outage = match &found.shown {
+        Shown::Outage(outage) => Some(*outage),
+        _ => ended,
+    };
+    match outage.map(|outage| (outage, elapsed(outage.seconds()))) {
+        Some((outage, seconds)) if found.cause == Cause::TlsLost => {
+            let then = if outage.closed.is_some() { ", then it was closed" } else { "" };
+            format!("for {seconds} the TLS connection of the tunnel was dead, while DTLS went on{then}")
         }
-        _ => found.cause.headline(found.replaced().is_some()).to_owned(),
+        Some((outage, seconds)) if found.cause != Cause::GatewayRestarted => {
+            let (_, silent) = sides(outage.sent);
+            let then = match outage.closed {
+                Some(closed) if closed.reset => "the tunnel was reset",
+                Some(_) => "it closed the tunnel",
+                None => "the tunnel went on",
+            };
+            format!("for {seconds} nothing came {silent}, then {then}")
+        }
+        _ => {
+            let quiet = found.reset().and_then(|reset| reset.quiet);
+            let before = quiet.map_or_else(String::new, |seconds| {
+                format!("for {} no data came from the client, then ", elapsed(seconds))
+            });
+            before + found.cause.headline(found.replaced().is_some())
+        }
     }
 }
 
@@ -135,13 +167,15 @@ fn evidence(found: &Break<'_>, case: &Case<'_>) -> Vec<Evidence> {
     let reset = found.reset().and_then(|reset| one(reset.closed.frame, "the reset"));
     let closed = || found.old?.best().closed().and_then(|closed| one(closed.frame, "the old tunnel is closed"));
     let ended = || reset.clone().or_else(closed);
+    let in_vain = |outage: &Outage| match outage.resent {
+        0 => one(outage.frame, "first DTLS record without an answer"),
+        _ => one(outage.frame, "first TLS segment sent again in vain"),
+    };
+    let silence = || in_vain(found.reset()?.silence()?);
     let all = match &found.shown {
-        Shown::Seam(seam) => [ended(), one(seam.reconnect.frame, "the new tunnel connection opens"), None],
+        Shown::Seam(seam) => [silence(), ended(), one(seam.reconnect.frame, "the new tunnel connection opens")],
         Shown::Hop(hop) => [one(hop.frame, &format!("last packet of the tunnel to {}", hop.gateway)), None, None],
-        Shown::Outage(outage) if outage.resent > 0 => {
-            [one(outage.frame, "first TLS segment sent again in vain"), None, None]
-        }
-        Shown::Outage(outage) => [one(outage.frame, "first DTLS record without an answer"), None, None],
+        Shown::Outage(outage) => [in_vain(outage), None, None],
         Shown::Silence(silence) => {
             [closed(), one(silence.frame, "last packet of the tunnel connection"), came_back(case)]
         }
@@ -152,7 +186,8 @@ fn evidence(found: &Break<'_>, case: &Case<'_>) -> Vec<Evidence> {
             let shown = Evidence::Frames(frames.into(), format!("first and last of {sendings} at {} B", stuck.ip_len));
             [Some(shown), closed(), came_back(case)]
         }
-        Shown::Reset(_) | Shown::End => [ended(), came_back(case), None],
+        Shown::Mute(unheard) => [one(unheard.frame, "first record of the client without an answer"), None, None],
+        Shown::Reset(_) | Shown::End => [silence(), ended(), came_back(case)],
     };
     all.into_iter().flatten().collect()
 }

@@ -14,7 +14,7 @@ use crate::finding::{BothWays, Case, Detector, Outcome, Severity, Wanted};
 use crate::session::reconnect::{Cause, Reconnect};
 use breaks::Break;
 use ended::refusal;
-use finding::{BOTH_ENDS, EITHER, FORGED, LARGE, SEEN, SILENCE, TIMING, finding};
+use finding::{ALONE, BOTH_ENDS, EITHER, FORGED, LARGE, SEEN, SILENCE, TIMING, finding};
 use unsettled::unsettled;
 
 pub static DETECTOR: Detector = Detector {
@@ -31,14 +31,15 @@ side has not heard from the other any more. Users see a pause \
 as long as no data flows. What ended it is told apart:
 
 - `reset-by-middlebox`: a RST whose TTL is not that of the connection's other packets, or that one end received and the other never sent
-- `reset-by-gateway`: the gateway's own RST
+- `reset-by-gateway`: the gateway's own RST. Where one side had heard nothing for five seconds and more, over TLS and DTLS, a RST only \
+tells that its sender no longer knows the connection, and the silence before it is the cause: `path-lost`, `client-silent` or `tls-lost`
 - `dpd-unanswered`: the gateway's TCP lives, but for ten seconds or more nothing in the tunnel was answered, DPD included, or for five the new connection's ClientHello
 - `path-lost`: nothing came back at all: data was sent again and again, or the new connection's SYN waited for its answer; also where the tunnel then went on, be it large segments alone that were sent again until one was acknowledged, or where the gateway hears nothing of a client whose own capture shows that it sends, and hears nothing either; or where large segments go unanswered for ten seconds or more, and small ones sent behind them too, or the other side only sends again what was acknowledged
 - `path-lost-or-too-large`: large segments alone go unanswered so long, until the capture ends: the path is lost, the other side is gone, or the path drops what is large, as `path-mtu-blackhole` tells where small ones come through
 - `gateway-silent`: the same, while the client's packets are seen to reach the gateway's outside interface
 - `gateway-restarted`: the gateway fell silent, and then it refused new connections with a RST: its service, or its host, was down
 - `client-silent`: nothing came from the client any more, or for 20 s until it reconnected, as seen at the gateway's end: its network was lost, or its machine slept or was switched off
-- `tls-lost`: the TLS connection alone was lost, as when a firewall forgets it; DTLS beside it was answered
+- `tls-lost`: the TLS connection alone was lost, as when a firewall forgets it; DTLS beside it was answered to the last, or for five seconds and more after TLS fell silent, and since then not asked in vain
 - `rekey-failed`: a renegotiation had begun that the other side never took part in
 - `sleep`: the client's own capture shows nothing at all for 45 s or more, and the new connection right after
 - `roaming`: the client has another address
@@ -54,8 +55,8 @@ connection ended after one question and one answer, and no tunnel came of it
 
 The reconnect that only lowers the MTU after a minute has a detector of its own. A tunnel the client itself ends with the session is \
 not this. Medium when it was reset, went unanswered, or no new one was granted, low when the client reset it or left large segments alone unanswered, when the gateway ended it, when the path was \
-lost for less than thirty seconds and the tunnel went on, or there was no tunnel for five seconds or more; else a fact worth knowing.",
-    confidence: &[BOTH_ENDS, FORGED, SEEN, SILENCE, TIMING, LARGE, EITHER],
+lost for less than thirty seconds and the tunnel went on, or TLS alone was lost and did not come back, or there was no tunnel for five seconds or more; else a fact worth knowing.",
+    confidence: &[BOTH_ENDS, FORGED, SEEN, SILENCE, ALONE, TIMING, LARGE, EITHER],
     remedy: &[
         "for a reset by a middlebox: find the device (its TTL tells how far it is) and exempt the gateway from inspection or its idle timer",
         "for unanswered DPD: the gateway's load and logs at that moment (722037, `DPD failure`)",

@@ -17,22 +17,28 @@ pub fn summary(found: &Break<'_>, case: &Case<'_>, seams: &[&Reconnect]) -> Stri
     let session = case.session;
     match &found.shown {
         Shown::Seam(seam) => {
-            let ended = seam.reset.map_or_else(|| lived_words(seam.reconnect), |reset| reset.words());
+            let ended = seam.reset.map_or_else(|| lived_words(seam.reconnect), |reset| reset.words(session));
             format!("{ended}{}{}", seam_words(found, case, seam), recurrence_words(seams))
         }
         Shown::Hop(hop) => hop_words(hop, session),
-        Shown::Reset(reset) => reset.words() + &alone_words(found, case),
+        Shown::Reset(reset) => {
+            let lived = if found.cause == Cause::TlsLost { TLS_ALONE } else { "" };
+            reset.words(session) + &alone_words(found, case) + lived
+        }
         Shown::Silence(silence) => {
             let sent = match found.is_lost_between(case) {
                 true => ", though its own capture shows that it sent: lost on the way",
                 false => "",
             };
-            silence_words(silence, session) + sent + &alone_words(found, case)
+            let lived = if silence.is_alone { TLS_ALONE } else { "" };
+            silence_words(silence, session) + sent + &alone_words(found, case) + lived
         }
         Shown::Large(large) => large_words(large, found.cause) + &alone_words(found, case),
+        Shown::Mute(unheard) => mute_words(unheard, found.cause, session) + &alone_words(found, case),
         Shown::Outage(outage) => {
             let came_back = outage.closed.map_or_else(String::new, |_| turned_away_words(case));
-            format!("{}{came_back}.", outage_words(outage, session))
+            let lived = if outage.is_alone { TLS_ALONE } else { "" };
+            format!("{}{came_back}.{lived}", outage_words(outage, session))
         }
         Shown::End => {
             let ended = found.old.map_or_else(String::new, |old| ended_words(session, old));
@@ -40,6 +46,9 @@ pub fn summary(found: &Break<'_>, case: &Case<'_>, seams: &[&Reconnect]) -> Stri
         }
     }
 }
+
+/// What follows where DTLS went on.
+const TLS_ALONE: &str = " The path was not lost, for DTLS got through: only TLS was, which controls the tunnel, and carries the data where DTLS fails.";
 
 fn hop_words(hop: &Hop, session: &Session) -> String {
     let gap = elapsed(session.start.seconds_since(hop.left));
@@ -132,7 +141,40 @@ fn large_words(large: &LargeAlone<'_>, cause: Cause) -> String {
     )
 }
 
+fn mute_words(unheard: &Unheard, cause: Cause, session: &Session) -> String {
+    let there = match cause {
+        Cause::GatewaySilent => "though they came to the gateway's outside interface",
+        _ => "though its TCP acknowledged",
+    };
+    format!(
+        "From {:.1} s into the session on the gateway said nothing in the tunnel any more: over {} the client's last {} went unanswered, \
+         {there}",
+        unheard.since.seconds_since(session.start),
+        elapsed(unheard.seconds),
+        count(u64::from(unheard.records), "record"),
+    )
+}
+
 fn outage_words(outage: &Outage, session: &Session) -> String {
+    let then = match outage.closed {
+        Some(closed) => {
+            let (who, _) = sides(closed.direction);
+            match closed.reset {
+                true => format!("a RST in the {who}'s name closed the tunnel in frame {}", closed.frame.number),
+                false => format!("the {who} closed the tunnel with a FIN in frame {}", closed.frame.number),
+            }
+        }
+        None if outage.is_large => {
+            "answers came again, also to one of those; whether smaller ones would have got through meanwhile does not show"
+                .to_owned()
+        },
+        None => "answers came again".to_owned(),
+    };
+    format!("{}. Then {then}", vain_words(outage, session))
+}
+
+/// How long nothing came, and what went unanswered.
+pub fn vain_words(outage: &Outage, session: &Session) -> String {
     let (speaker, silent) = sides(outage.sent);
     let into = outage.since.seconds_since(session.start);
     let large = if outage.is_large { "large " } else { "" };
@@ -141,28 +183,19 @@ fn outage_words(outage: &Outage, session: &Session) -> String {
     let records = count(u64::from(outage.records), "DTLS record");
     let unanswered = (outage.records > 0).then(|| format!("{records} went unanswered"));
     let what: Vec<String> = [resent, unanswered].into_iter().flatten().collect();
-    let then = match outage.closed {
-        Some(closed) => {
-            let (who, _) = sides(closed.direction);
-            let how = if closed.reset { "RST" } else { "FIN" };
-            format!("the {who} closed the tunnel with a {how} in frame {}", closed.frame.number)
-        }
-        None if outage.is_large => {
-            "answers came again, also to one of those; whether smaller ones would have got through meanwhile does not show"
-                .to_owned()
-        },
-        None => "answers came again".to_owned(),
-    };
     format!(
-        "From {into:.1} s to {:.1} s into the session nothing came {silent}: {}. Then {then}",
+        "From {into:.1} s to {:.1} s into the session nothing came {silent}{}: {}",
         into + outage.seconds(),
+        if outage.is_alone { ALONE } else { "" },
         what.join(", and ")
     )
 }
 
+const ALONE: &str = " on the TLS connection, though DTLS went on";
+
 fn silence_words(silence: &Silence, session: &Session) -> String {
     let (speaker, silent) = sides(silence.sent);
-    let alone = if silence.is_alone { " on the TLS connection, though DTLS went on" } else { "" };
+    let alone = if silence.is_alone { ALONE } else { "" };
     let into = |at: Timestamp| at.seconds_since(session.start);
     // Over DTLS something may have come later.
     let before = silence.since.seconds_since(silence.over_tls);
@@ -224,6 +257,7 @@ fn seam_words(found: &Break<'_>, case: &Case<'_>, seam: &Seam<'_>) -> String {
         reconnect.moved.map(|(old, new)| format!(" The client's address changed from {old} to {new}.")),
         inner_size_words(reconnect),
         outer_size_words(reconnect),
+        (found.cause == Cause::TlsLost).then(|| TLS_ALONE.to_owned()),
     ];
     said.into_iter().flatten().collect()
 }
@@ -249,10 +283,12 @@ fn unanswered_words(found: &Break<'_>, case: &Case<'_>, seam: &Seam<'_>) -> Opti
     }
     let survived =
         |old: &Connection| old.views.iter().find_map(|view| Outage::of(case.session, old, view, Direction::ToServer));
-    if let Some(outage) = found.old.filter(|_| found.cause == Cause::PathLost).and_then(survived) {
+    // Of a RST it is told what came before.
+    let is_lost = matches!(found.cause, Cause::PathLost | Cause::TlsLost) && seam.reset.is_none();
+    if let Some(outage) = found.old.filter(|_| is_lost).and_then(survived) {
         return Some(format!(" {}.", outage_words(&outage, case.session)));
     }
-    let is_told = matches!(found.cause, Cause::DpdUnanswered | Cause::PathLost);
+    let is_told = matches!(found.cause, Cause::DpdUnanswered | Cause::PathLost) && seam.reset.is_none();
     let Unheard { seconds, records, .. } = reconnect.unheard.filter(|_| is_told)?;
     let records = count(u64::from(records), "record");
     Some(format!(" Before that {records} of the client went unanswered over {seconds:.1} s."))

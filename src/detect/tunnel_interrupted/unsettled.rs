@@ -2,9 +2,12 @@
 
 use crate::event::{Direction, Vantage};
 use crate::finding::{Case, Outcome, UNHEARD, Wanted, count};
-use crate::session::reconnect::{Unheard, unheard};
+use crate::session::reconnect::{LOST, Unheard, unheard};
 use crate::session::silence::Outage;
 use crate::session::{Connection, DtlsFlow, Session};
+
+/// Fewer records in so long a time may be what nobody answers.
+const MANY: u32 = 20;
 
 pub fn unsettled(case: &Case<'_>, last: &Connection) -> Option<Outcome> {
     // Where answers do not show, that is the reason.
@@ -16,7 +19,7 @@ pub fn unsettled(case: &Case<'_>, last: &Connection) -> Option<Outcome> {
     }
     if let Some(why) = unanswered_midway(case) {
         let wanted = case.other_end("which records pass there meanwhile");
-        return Some(Outcome::unsettled(why, wanted, "for a while the gateway answered nothing over DTLS"));
+        return Some(Outcome::unsettled(why, wanted, "for a while the gateway answered nothing"));
     }
     let why = unanswered_at_end(case.session, last)?;
     let open = "the gateway's last records went unanswered until the capture ended";
@@ -26,9 +29,7 @@ pub fn unsettled(case: &Case<'_>, last: &Connection) -> Option<Outcome> {
 
 /// The gateway answered nothing for a while, and no DPD that must be answered was among what it was sent.
 fn unanswered_midway(case: &Case<'_>) -> Option<String> {
-    /// Fewer records in so long a time may be what nobody answers.
-    const MANY: u32 = 20;
-    let of = |tunnel: &Connection| Outage::over_dtls(case.session, tunnel, tunnel.best());
+    let of = |tunnel: &Connection| Outage::of_records(case.session, tunnel, tunnel.best());
     let outages = case.session.tunnels().filter_map(of).filter(|outage| outage.records >= MANY);
     let outage = outages.max_by(|a, b| a.seconds().total_cmp(&b.seconds()))?;
     let mut views = case.session.dtls.iter().flat_map(|flow| &flow.views);
@@ -38,18 +39,20 @@ fn unanswered_midway(case: &Case<'_>) -> Option<String> {
         "for {:.1} s, from frame {} on, the gateway answered none of {}: it hung or was busy,{lost} or none of them asked for an answer",
         outage.seconds(),
         outage.frame.number,
-        count(u64::from(outage.records), "DTLS record"),
+        count(u64::from(outage.records), "record"),
     ))
 }
 
 /// The client's last records went unanswered, and nobody closed it.
 fn unheard_at_end(session: &Session, last: &Connection) -> Option<String> {
-    if last.views.iter().any(|view| view.closed().is_some()) {
+    let is_closed_by = |way| last.views.iter().any(|view| view.closed().is_some_and(|closed| closed.direction == way));
+    if is_closed_by(Direction::ToClient) {
         return None;
     }
     let flows: Vec<&DtlsFlow> = session.dtls_since(last).collect();
-    let Unheard { seconds, records, .. } =
-        unheard(last, &flows, None).filter(|u| u.is_dpd(last) && !u.tcp_lives(last))?;
+    let is_dead = |u: &Unheard| u.is_dpd(last) && !u.tcp_lives(last) && !is_closed_by(Direction::ToServer);
+    let is_mute = |u: &Unheard| u.records >= MANY && u.seconds >= 2.0 * LOST;
+    let Unheard { seconds, records, .. } = unheard(last, &flows, None).filter(|u| is_dead(u) || is_mute(u))?;
     let records = count(u64::from(records), "record");
     Some(format!(
         "the client's last {records} went unanswered over {seconds:.1} s, and what became of the tunnel was not captured"

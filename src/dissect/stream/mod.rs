@@ -271,7 +271,8 @@ impl Tcp {
             let holes = seldom.holes.map(Holes::total);
             let vanished = seldom.vanished.map(|vanished| vanished.map(|(_, vanished)| vanished));
             let two_places = seldom.elsewhere.is_sure(ended.packets.iter().sum());
-            shown = SeldomInEnded { zero_windows, lapses, holes, vanished, two_places, ..shown };
+            let unseen = seldom.unseen;
+            shown = SeldomInEnded { zero_windows, lapses, holes, vanished, unseen, two_places, ..shown };
         }
         ended.add(shown);
         ended.silence = u32::from(self.silence);
@@ -332,7 +333,12 @@ pub(super) fn take(
         );
     }
     if is_ack {
-        direction.reverse().of_mut(&mut tcp.probes).acknowledged(segment.ack, segment.sacked, place.at);
+        direction.reverse().of_mut(&mut tcp.probes).acknowledged(
+            segment.ack,
+            segment.sacked,
+            segment.payload_len == 0,
+            place.at,
+        );
     }
     let Bench { limits, losses, keys, carried, copies } = bench;
     let flow = told.id();
@@ -432,6 +438,7 @@ fn feed(
     let mut tls = Tls { reading, hunted };
     let [to_server, to_client] = streams;
     let (mine, other) = if direction == Direction::ToServer { (to_server, to_client) } else { (to_client, to_server) };
+    let mut unseen = u32::from(segment.payload_len > 0 && mine.is_behind_acknowledged(segment.seq));
     let kind = {
         let from_start = |stream: &TcpStream| stream.from_start() || segment.has(TcpSegment::SYN);
         let start = from_start(mine);
@@ -449,9 +456,13 @@ fn feed(
     };
     if segment.has(TcpSegment::ACK) {
         let start = other.from_start();
-        other.acknowledged(segment.ack, &mut |chunk| {
+        unseen += other.acknowledged(segment.ack, &mut |chunk| {
             read(&mut tls, direction.reverse(), start, &chunk, keys, seen);
         });
+    }
+    if unseen > 0 {
+        let known = &mut tcp.seldom.get_or_insert_default().unseen;
+        *known = known.saturating_add(unseen);
     }
     kind
 }

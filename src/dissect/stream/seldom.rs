@@ -12,6 +12,8 @@ pub(super) struct Seldom {
     pub(super) elsewhere: Elsewhere,
     /// What vanished, with the number of its first byte.
     pub(super) vanished: [Option<(u32, Vanished)>; 2],
+    /// Stretches that were acknowledged and never showed.
+    pub(super) unseen: u32,
 }
 
 /// Segments that were seen once more, and with another TTL: at another place on their way.

@@ -5,14 +5,10 @@ use super::super::runs::Runs;
 use super::super::stretches::Stretch;
 use super::attempt::{AttemptFacts, MessageKind};
 use super::inside::Packets;
-use super::said::{Activity, Heard, LastWord, Unanswered};
+use super::said::{Activity, Heard, Lapsed, LastWord, Unanswered, keep_longest, spoke_until};
 use super::sequence::Sequence;
 use crate::event::{Direction, FrameRef, Timestamp, Version};
 use std::num::{NonZeroU16, NonZeroU32};
-
-/// So many records without an answer, for so many seconds, are remembered though one came.
-const LAPSE_RECORDS: u32 = 5;
-const LAPSE: f64 = 5.0;
 
 /// What the DTLS of one UDP flow showed.
 #[derive(Debug, Default)]
@@ -68,7 +64,7 @@ pub struct SeldomInDtls {
     /// Long records of the client soon after set-up, and which the server answered with one as long.
     pub probes: Vec<Probe>,
     /// The longest time in which the client's records went unanswered until an answer came, and that answer.
-    pub lapse: Option<Box<(Unanswered, (Timestamp, FrameRef))>>,
+    pub lapse: Option<Box<Lapsed>>,
     /// The packets read in it, with keys.
     pub inside: Option<Box<Packets>>,
 }
@@ -109,35 +105,19 @@ impl DtlsFacts {
     /// Until when that side may have spoken in a stretch: at its end the other one may have gone on alone.
     pub fn spoke_until(&self, side: Direction, stretch: &Stretch) -> Timestamp {
         let lapse = self.seldom().lapse.as_deref().filter(|_| side == Direction::ToClient);
-        let lapse = lapse.map(|(said, (answered, _))| said.first.0..*answered);
-        let begun = lapse.filter(|lapse| lapse.contains(&stretch.last)).map(|lapse| lapse.start);
-        let last = side.of(&self.last()).map(|(at, _)| at);
-        begun.or(last.filter(|last| *last >= stretch.first)).map_or(stretch.last, |end| end.min(stretch.last))
+        spoke_until(lapse, side.of(&self.last()).map(|(at, _)| at), stretch)
     }
 
     /// Notes a record of epoch 1 or later; `control` tells whether it has the length of an empty packet.
     #[inline]
     pub fn hear(&mut self, at: Timestamp, frame: FrameRef, direction: Direction, control: bool) {
-        if direction == Direction::ToClient {
-            self.answered(at, frame);
+        if direction == Direction::ToClient
+            && let Some(late) = self.last_word.late(self.heard, (at, frame))
+        {
+            keep_longest(&mut self.seldom_mut().lapse, late);
         }
         self.last_word.note(at, frame, direction, control, self.heard);
         *direction.of_mut(&mut self.heard) = Some((at, frame));
-    }
-
-    /// A record of the server comes: remembers how long the client's went unanswered, where that was long.
-    fn answered(&mut self, at: Timestamp, frame: FrameRef) {
-        if self.last_word.records < LAPSE_RECORDS {
-            return;
-        }
-        let said = self.unanswered(Direction::ToServer);
-        if said.records > 0 && said.seconds() >= LAPSE {
-            let lapse = Box::new((said, (at, frame)));
-            let longest = &mut self.seldom_mut().lapse;
-            if longest.as_ref().is_none_or(|longest| longest.0.seconds() < lapse.0.seconds()) {
-                *longest = Some(lapse);
-            }
-        }
     }
 
     /// Both Finished went, and one side took the other's for wrong: an encrypted alert at once, and no data both ways.
@@ -161,17 +141,24 @@ impl DtlsFacts {
         self.attempts.iter().filter_map(|attempt| Some(attempt.completed_at()?.0)).max()
     }
 
-    /// The side whose Finished goes first, when it repeats that and never sends data: the other's, whether it was sent or not, does not
-    /// reach it whole.
+    /// The side whose Finished goes first, when it repeats that, more often than ClientHellos ask for it, and never sends data: the
+    /// other's, whether it was sent or not, does not reach it whole.
     pub fn waits(&self) -> Option<Direction> {
         /// One Finished may get lost on any path.
         const REPEATED: u32 = 3;
         if self.records.iter().all(|records| *records > 0) {
             return None;
         }
-        let finished = self.attempts.last()?.messages().find(|m| m.kind == MessageKind::Finished)?;
-        let is_waiting = finished.count >= REPEATED && *finished.direction.of(&self.records) == 0;
-        is_waiting.then_some(finished.direction)
+        let attempt = self.attempts.last()?;
+        let finished = attempt.messages().find(|m| m.kind == MessageKind::Finished)?;
+        // A slow gateway answers each of them, when the client has gone on already.
+        let asked = match finished.direction {
+            Direction::ToServer => 0,
+            Direction::ToClient if attempt.with_cookie > 0 => attempt.with_cookie,
+            Direction::ToClient => attempt.hellos,
+        };
+        let times = finished.count.saturating_sub(asked.saturating_sub(1));
+        (times >= REPEATED && *finished.direction.of(&self.records) == 0).then_some(finished.direction)
     }
 
     /// Its handshake was before the capture: protected records without any.

@@ -65,6 +65,17 @@ impl Unanswered {
     }
 }
 
+/// What the client said that went unanswered for long until an answer came, and that answer.
+pub type Lapsed = (Unanswered, (Timestamp, FrameRef));
+
+/// Until when one side may have spoken in a stretch: at its end the other one may have gone on alone. `lapse` is the longest time in
+/// which that side was silent, and `last` its last record.
+pub(super) fn spoke_until(lapse: Option<&Lapsed>, last: Option<Timestamp>, stretch: &Stretch) -> Timestamp {
+    let lapse = lapse.map(|(said, (answered, _))| said.first.0..*answered);
+    let begun = lapse.filter(|lapse| lapse.contains(&stretch.last)).map(|lapse| lapse.start);
+    begun.or(last.filter(|last| *last >= stretch.first)).map_or(stretch.last, |end| end.min(stretch.last))
+}
+
 /// The last record each way, and its frame.
 pub type Heard = [Option<(Timestamp, FrameRef)>; 2];
 
@@ -110,6 +121,19 @@ impl LastWord {
         }
     }
 
+    /// What the client said until that answer came, where it waited long; remembered, if nothing has waited longer.
+    #[inline]
+    pub(super) fn late(&self, heard: Heard, answer: (Timestamp, FrameRef)) -> Option<Lapsed> {
+        /// So many records without an answer, for so many seconds.
+        const RECORDS: u32 = 5;
+        const SECONDS: f64 = 5.0;
+        if self.records < RECORDS {
+            return None;
+        }
+        let said = self.of(Direction::ToServer, heard);
+        (said.records > 0 && said.seconds() >= SECONDS).then_some((said, answer))
+    }
+
     /// Nanoseconds since that side spoke, when it spoke last.
     pub(super) fn silence(&self, direction: Direction, at: Timestamp, heard: Heard) -> Option<i64> {
         let (last, _) = direction.of(&heard).filter(|_| self.speaker == Some(direction))?;
@@ -119,6 +143,13 @@ impl LastWord {
     /// When the first of them came, to move it in time.
     pub(in crate::session) fn first_mut(&mut self) -> &mut Timestamp {
         &mut self.first
+    }
+}
+
+/// Keeps the longer lapse.
+pub(super) fn keep_longest(lapse: &mut Option<Box<Lapsed>>, other: Lapsed) {
+    if lapse.as_ref().is_none_or(|known| known.0.seconds() < other.0.seconds()) {
+        *lapse = Some(Box::new(other));
     }
 }
 

@@ -3,8 +3,9 @@
 use super::super::few::Few;
 use super::super::mtu::Protection;
 use super::super::openings::{INNER_ACKS, Openings};
+use super::super::stretches::Stretch;
 use super::inside::InsideTls;
-use super::said::{Activity, Heard, LastWord, Unanswered};
+use super::said::{Activity, Heard, Lapsed, LastWord, Unanswered, keep_longest, spoke_until};
 use crate::event::{Alert, CipherSuite, Direction, FrameRef, Timestamp, Version};
 use crate::maps::hash;
 use std::num::NonZeroU64;
@@ -16,6 +17,8 @@ pub const MAX_EARLY: usize = 16;
 const MAX_SMALL: usize = 12;
 /// Records shorter than this are counted by length, bytes.
 const SMALL: u16 = 200;
+/// So much data of the client waits for an answer.
+const WAITED: u32 = 5;
 /// A server that is silent for so long has said its answer, nanoseconds.
 const UNASKED: i64 = 5_000_000_000;
 /// A record shorter than this may be an alert of TLS 1.3, which ends a connection unasked, bytes.
@@ -51,6 +54,8 @@ pub struct SeldomInTls {
     pub renegotiation: [Option<(Timestamp, FrameRef)>; 2],
     /// Host and port that a proxy was asked for in front of it.
     pub proxied_to: Option<Box<str>>,
+    /// The longest time in which data of the client went unanswered until an answer came, and that answer.
+    pub lapse: Option<Box<Lapsed>>,
     /// What was read inside it, with keys.
     pub(in crate::session) inside: Option<Box<InsideTls>>,
 }
@@ -205,7 +210,7 @@ impl TlsFacts {
     /// What few connections show.
     pub fn seldom(&self) -> &SeldomInTls {
         const NOTHING: &SeldomInTls =
-            &SeldomInTls { alert: None, renegotiation: [None; 2], proxied_to: None, inside: None };
+            &SeldomInTls { alert: None, renegotiation: [None; 2], proxied_to: None, lapse: None, inside: None };
         self.seldom.as_deref().unwrap_or(NOTHING)
     }
 
@@ -221,6 +226,12 @@ impl TlsFacts {
     /// Records that way without an answer by the end.
     pub fn unanswered(&self, direction: Direction) -> Unanswered {
         self.last_word.of(direction, self.heard())
+    }
+
+    /// Until when that side may have spoken in a stretch: at its end the other one may have gone on alone.
+    pub fn spoke_until(&self, side: Direction, stretch: &Stretch) -> Timestamp {
+        let lapse = self.seldom().lapse.as_deref().filter(|_| side == Direction::ToClient);
+        spoke_until(lapse, side.of(&self.data).last.map(|(at, _)| at), stretch)
     }
 
     /// Nanoseconds since that side spoke, when it spoke last.
@@ -264,6 +275,12 @@ impl TlsFacts {
         }
         if length >= LONGER_THAN_ALERT && self.is_beside(at, direction, length) {
             self.early.0.get_or_insert_default().converses = true;
+        }
+        // Keepalives wait for none.
+        if direction == Direction::ToClient
+            && let Some(late) = self.last_word.late(self.heard(), (at, frame)).filter(|(said, _)| said.data() >= WAITED)
+        {
+            keep_longest(&mut self.seldom_mut().lapse, late);
         }
         self.last_word.note(at, frame, direction, control, self.heard());
         let data = direction.of_mut(&mut self.data);

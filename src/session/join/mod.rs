@@ -7,6 +7,7 @@ mod pair;
 use super::coverage::cuts_hellos;
 use super::facts::{FlowFacts, TlsFacts, View};
 use super::group::{Group, Pair, begins_here, group, late};
+use super::twins::Twins;
 use super::unrecognised::HTTPS;
 use super::{Confidence, Entry, Point, attempt};
 use crate::event::{Direction, PointId, Protocol, Timestamp};
@@ -60,7 +61,7 @@ pub(super) fn is_late_talk(flow: &FlowFacts) -> bool {
 }
 
 /// Puts sessions together.
-pub fn sessions(flows: Vec<View>, points: &[Point]) -> Joined {
+pub fn sessions(flows: Vec<View>, points: &[Point], twins: &Twins) -> Joined {
     let (mut tls, mut dtls, mut others) = (Vec::new(), Vec::new(), Vec::new());
     for flow in flows {
         let kind = match may_be_outer(&flow) {
@@ -74,8 +75,8 @@ pub fn sessions(flows: Vec<View>, points: &[Point]) -> Joined {
     tls.extend(take_unread(&tls, &dtls, &mut others, points));
     // Pairs in order of appearance: what they showed then lies in memory in the order in which it is asked for.
     let mut places: HashMap<Pair, usize> = HashMap::default();
-    let mut tls = by_pair(group(tls, points), &mut places);
-    let mut dtls = by_pair(group(dtls, points), &mut places);
+    let mut tls = by_pair(group(tls, points, twins), &mut places);
+    let mut dtls = by_pair(group(dtls, points, twins), &mut places);
     // Hardly a pair has more than one; a list that grows would take up to three times as much meanwhile.
     let mut sessions = Vec::with_capacity(places.len());
     while let Some(place) = [tls.peek(), dtls.peek()].into_iter().flatten().map(|(place, _)| *place).min() {
@@ -83,7 +84,7 @@ pub fn sessions(flows: Vec<View>, points: &[Point]) -> Joined {
         let dtls = of_pair(&mut dtls, place);
         sessions.extend(pair::sessions(connections, dtls, &mut others));
     }
-    neighbours::quiet_tunnels(&mut sessions, &mut others, points);
+    neighbours::quiet_tunnels(&mut sessions, &mut others, points, twins);
     sessions.shrink_to_fit();
     // What they are sorted by lies in each: it is looked up once.
     sessions.sort_by_cached_key(|session| session.order());

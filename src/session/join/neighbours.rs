@@ -7,6 +7,7 @@ use crate::session::facts::{FlowFacts, View};
 use crate::session::group::{Pair, group, program};
 use crate::session::proof::Proof;
 use crate::session::shape::{Shape, converses, exchanges};
+use crate::session::twins::Twins;
 use crate::session::{Confidence, Connection, Entry, Point, Role};
 use std::net::IpAddr;
 
@@ -15,7 +16,7 @@ const QUIET_TUNNEL: f64 = 120.0;
 
 /// Tunnels that their shape does not tell, graded low: to gateways that other clients' DTLS proves, where either their records could be
 /// CSTP, or their program is one that others tunnel with there. And those that follow at once where a session's tunnel ended.
-pub(super) fn quiet_tunnels(sessions: &mut Vec<Entry>, others: &mut Vec<View>, points: &[Point]) {
+pub(super) fn quiet_tunnels(sessions: &mut Vec<Entry>, others: &mut Vec<View>, points: &[Point], twins: &Twins) {
     let programs = Programs::of(sessions);
     let homes = Homes::of(sessions, others);
     let is_one = |flow: &View| {
@@ -30,7 +31,7 @@ pub(super) fn quiet_tunnels(sessions: &mut Vec<Entry>, others: &mut Vec<View>, p
     };
     let (quiet, rest): (Vec<View>, Vec<View>) = std::mem::take(others).into_iter().partition(is_one);
     *others = rest;
-    for group in group(quiet, points) {
+    for group in group(quiet, points, twins) {
         let followed = group.views.iter().find_map(|view| homes.followed(sessions, view));
         if let Some(home) = followed.and_then(|home| sessions.get_mut(home)) {
             home.end = home.end.max(group.end());
@@ -50,7 +51,12 @@ pub(super) fn quiet_tunnels(sessions: &mut Vec<Entry>, others: &mut Vec<View>, p
 }
 
 /// Clients of whom nothing but DTLS was captured, which was up before: where others' sessions speak DTLS with the same port.
-pub(in crate::session) fn late_clients(sessions: &mut Vec<Entry>, others: &mut Vec<View>, points: &[Point]) {
+pub(in crate::session) fn late_clients(
+    sessions: &mut Vec<Entry>,
+    others: &mut Vec<View>,
+    points: &[Point],
+    twins: &Twins,
+) {
     let known = sessions.iter().filter(|session| !session.dtls.is_empty());
     let gateways: HashSet<(IpAddr, u16)> = known.filter_map(|session| Some((session.gateway?, session.port))).collect();
     let is_one = |flow: &View| {
@@ -62,7 +68,7 @@ pub(in crate::session) fn late_clients(sessions: &mut Vec<Entry>, others: &mut V
     if late.is_empty() {
         return;
     }
-    for group in group(late, points) {
+    for group in group(late, points, twins) {
         let draft = vec![Draft::of_dtls()];
         sessions.extend(build(group.addresses(), draft, Vec::new(), vec![group], &[], others));
     }

@@ -383,6 +383,12 @@ pub(super) fn build(
     sessions
 }
 
+/// Does one direction of both show, and nothing of the other?
+fn is_half(tls: &Connection, dtls: &[DtlsFlow]) -> bool {
+    let mut views = tls.views.iter().chain(dtls.iter().flat_map(|flow| &flow.views));
+    views.all(|view| view.ended.packets.contains(&0))
+}
+
 /// What says that this is AnyConnect, beside that TLS connection; `cstp` tells of tunnels known by their shape whether all of them are CBC.
 fn identify(dtls: &[DtlsFlow], tls: Option<&Connection>, cstp: Option<bool>) -> (Proof, Confidence) {
     let prints = dtls.iter().flat_map(DtlsFlow::attempts).filter_map(|(_, a)| attempt::fingerprint(a));
@@ -396,6 +402,7 @@ fn identify(dtls: &[DtlsFlow], tls: Option<&Connection>, cstp: Option<bool>) -> 
         (Some((print, _)), None, _) => (Proof::Dtls(print, Beside::Nothing), Confidence::Medium),
         (None, _, Some(true)) => (Proof::CoarseCstp, Confidence::Low),
         (None, _, Some(false)) => (Proof::Cstp, Confidence::Medium),
+        (None, Some(tls), None) if is_half(tls, dtls) => (Proof::HalfDtls, Confidence::Low),
         (None, tls, None) => (Proof::LateDtls { has_tls: tls.is_some() }, Confidence::Low),
     }
 }

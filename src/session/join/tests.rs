@@ -158,7 +158,7 @@ impl Told {
     }
 
     fn sessions(self) -> Vec<Entry> {
-        sessions(self.tracker.finish().flows, &[]).sessions
+        sessions(self.tracker.finish().flows, &[], &Twins::default()).sessions
     }
 }
 
@@ -276,8 +276,8 @@ fn tls_that_talks_beside_question_and_answer_is_a_tunnel_where_others_have_their
 fn dtls_that_was_up_before_is_a_session_where_others_have_theirs() {
     let found = |mut told: Told, server: [u8; 4], ways: &[Direction]| {
         told.late_dtls((2, server), ways);
-        let Joined { mut sessions, mut others } = sessions(told.tracker.finish().flows, &[]);
-        late_clients(&mut sessions, &mut others, &[]);
+        let Joined { mut sessions, mut others } = sessions(told.tracker.finish().flows, &[], &Twins::default());
+        late_clients(&mut sessions, &mut others, &[], &Twins::default());
         let theirs = sessions.iter().filter(|session| session.client == IpAddr::from([192, 0, 2, 2]));
         let told: Vec<_> = theirs.map(|session| (session.identified_by, session.confidence)).collect();
         (told, others.iter().filter(|flow| is_late_talk(flow)).count())
@@ -477,7 +477,7 @@ fn a_connection_that_one_capture_broke_off_goes_on_in_another() {
         (told.flows, told.point, told.numbers) = (0, PointId(1), (number, number + 100));
         let rest = vec![record(told.next(), later)];
         told.flow(Protocol::Tcp, (1, GATEWAY), (later, later + 9.0), rest);
-        group(told.tracker.finish().flows, &[]).len()
+        group(told.tracker.finish().flows, &[], &Twins::default()).len()
     };
     assert_eq!(connections(false, 90.0, 100), 1);
     assert_eq!(connections(false, 33.0, 99), 1);
