@@ -6,7 +6,7 @@ use crate::finding::{
     BothWays, Case, Detector, Evidence, Finding, Grade, Outcome, RuledOut, Severity, Wanted, count, elapsed,
     frame_filters,
 };
-use crate::session::attempt::{AttemptOutcome, Episode, PATIENCE, episodes};
+use crate::session::attempt::{AttemptOutcome, Episode, Judged, PATIENCE, episodes};
 use crate::session::coverage::hides_answers;
 use crate::session::facts::{AttemptFacts, DtlsFacts};
 use crate::session::{DtlsFlow, Session};
@@ -36,6 +36,7 @@ may have lost the answers, as acknowledged TCP that it lacks tells.
 
 - `hellos-lost`: captures at both ends, and the early ClientHellos did not reach the gateway
 - `gateway-late`: they did, or the gateway's outside interface alone was captured, and the gateway did not answer
+- `answers-lost`: its outside interface shows an answer that the client did not get, or that it did not take up
 - `alert`: an alert ended an earlier attempt",
     confidence: &[PLACED, SEEN],
     remedy: &[
@@ -53,11 +54,13 @@ struct Late<'a> {
     /// The first ClientHello, as the point nearest to the client saw it.
     first: Timestamp,
     near: PointId,
-    /// When the first answer came, there or anywhere, and when DTLS was up.
+    /// When the first answer came there, and when DTLS was up.
     answered: Timestamp,
     done: (Timestamp, FrameRef),
     /// ClientHellos that went unanswered, and their frames, by point.
     hellos: BTreeMap<PointId, (u32, Vec<FrameRef>)>,
+    /// The gateway's end shows an answer to an attempt of which nothing came.
+    is_answer_lost: bool,
     /// The alert that ended an attempt before.
     alert: Option<(FrameRef, Alert)>,
 }
@@ -72,8 +75,11 @@ impl<'a> Late<'a> {
         };
         let done = facts().filter_map(done).min()?;
         let early = || episode.judged.iter().filter(|judged| judged.facts.first < done.0);
-        let answers = early().flat_map(|j| [j.facts.hello_verify(), j.facts.server_hello()]).flatten();
-        let answered = answers.map(|(at, _)| at).min().unwrap_or(done.0);
+        let points = || early().map(|judged| judged.view.point);
+        let client = case.at(Vantage::Client).into_iter().find(|client| points().any(|point| point == *client));
+        let near = client.or_else(|| points().min())?;
+        let answers = early().filter(|j| j.view.point == near).filter_map(|j| j.facts.first_answer());
+        let answered = answers.min().unwrap_or(done.0);
         let mut hellos: BTreeMap<PointId, (u32, Vec<FrameRef>)> = BTreeMap::new();
         for judged in early().filter(|judged| judged.facts.first <= answered) {
             let (count, frames) = hellos.entry(judged.view.point).or_default();
@@ -83,8 +89,6 @@ impl<'a> Late<'a> {
         }
         // The last one was answered.
         hellos.values_mut().for_each(|(count, _)| *count = count.saturating_sub(1));
-        let client = case.at(Vantage::Client).into_iter().find(|point| hellos.contains_key(point));
-        let near = client.or_else(|| hellos.keys().next().copied())?;
         let first = early().filter(|j| j.view.point == near).map(|j| j.facts.first).min()?;
         // On a tunnel that began before the capture it had been up already, and died.
         let is_before = |flow: &DtlsFlow| flow.was_up() && flow.start() <= first;
@@ -94,7 +98,12 @@ impl<'a> Late<'a> {
         let ended = early().filter(|j| matches!(j.outcome, AttemptOutcome::Alert(..)));
         let alert = ended.filter_map(|j| j.facts.alert()).min_by_key(|(at, ..)| *at);
         let alert = alert.map(|(_, frame, _, alert)| (frame, alert));
-        let late = Late { case, first, near, answered, done, hellos, alert };
+        let in_vain = |j: &Judged<'_>| j.outcome.failed() && j.facts.came_back();
+        let is_outside = |j: &Judged<'_>| case.vantage(j.view.point) == Some(Vantage::Outside);
+        let mut seen = early().filter(|j| j.view.point == near && j.outcome.failed());
+        let is_answer_lost =
+            early().any(|j| is_outside(j) && in_vain(j)) && (client.is_none() || seen.any(|j| !j.facts.came_back()));
+        let late = Late { case, first, near, answered, done, hellos, is_answer_lost, alert };
         (late.seconds() >= PATIENCE).then_some(late)
     }
 
@@ -105,6 +114,10 @@ impl<'a> Late<'a> {
 
     fn here(&self) -> (u32, &[FrameRef]) {
         self.hellos.get(&self.near).map_or((0, &[]), |(count, frames)| (*count, frames))
+    }
+
+    fn is_at_gateway(&self) -> bool {
+        self.case.vantage(self.near) == Some(Vantage::Outside)
     }
 
     /// How many ClientHellos the gateway's outside interface saw, when it was captured beside the client's.
@@ -121,6 +134,11 @@ impl<'a> Late<'a> {
             return format!("an earlier attempt was ended by alert {alert} (frame {})", frame.number);
         }
         match unanswered {
+            _ if self.is_answer_lost && self.is_at_gateway() => {
+                format!(
+                    "the gateway answered after {answered}, and the client, which goes on saying hello, did not take that up"
+                )
+            }
             0 => format!("the first answer came after {answered}, and the rest of the handshake took as long"),
             _ => {
                 let hellos = count(u64::from(unanswered), "ClientHello");
@@ -146,6 +164,12 @@ impl<'a> Late<'a> {
         );
         let likely = match there {
             _ if self.alert.is_some() => Some("alert"),
+            _ if self.is_answer_lost => {
+                if there.is_some() {
+                    summary.push_str(" The gateway's outside interface shows an answer: it was lost on the way back.");
+                }
+                Some("answers-lost")
+            }
             Some(arrived) if arrived < sent => {
                 summary.push_str(&format!(
                     " {} of them reached the gateway's outside interface.",
@@ -157,12 +181,16 @@ impl<'a> Late<'a> {
                 summary.push_str(" All of them reached the gateway's outside interface.");
                 Some("gateway-late")
             }
-            None if self.case.at(Vantage::Outside).contains(&self.near) => Some("gateway-late"),
+            None if self.is_at_gateway() => Some("gateway-late"),
             None => None,
         };
         let port = self.case.session.dtls.first().map_or(443, |flow| flow.best().opened.endpoints().server.port());
         let find = match likely {
             Some("alert") => "correct what the alert of the earlier attempt names".to_owned(),
+            Some("answers-lost") => format!(
+                "find what keeps the answers from udp/{port} of the gateway from reaching the client at first: firewalls, NAT, load \
+                 balancers between"
+            ),
             Some("hellos-lost") => format!(
                 "find what keeps udp/{port} from reaching the gateway at first: firewalls, NAT, load balancers between"
             ),

@@ -253,7 +253,8 @@ fn handshake(view: &FlowFacts, attempt: &AttemptFacts, lines: &mut Vec<Line>) {
         let from = if direction == Direction::ToServer { "client" } else { "gateway" };
         tell(at, frame, "alert", format!("DTLS alert {alert} from the {from}"));
     }
-    if let Some((at, frame)) = attempt.completed_at() {
+    let waits = view.dtls.as_deref().and_then(|dtls| dtls.waits());
+    if let (None, Some((at, frame))) = (waits, attempt.completed_at()) {
         let suite = attempt.suite.map(|s| format!(" with {s}")).unwrap_or_default();
         let took = at.seconds_since(attempt.first) * 1e3;
         tell(at, frame, "dtls", format!("DTLS is up{suite}, {took:.1} ms after its ClientHello"));

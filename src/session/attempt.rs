@@ -25,11 +25,11 @@ pub enum AttemptOutcome {
     Refused(IcmpError, IpAddr, FrameRef),
     /// HelloVerifyRequest came, then nothing more.
     StalledAfterHelloVerify,
-    /// ServerHello came, the server's flight or Finished did not.
+    /// ServerHello came, the server's flight or Finished did not, or not whole; or came without it.
     StalledAfterServerHello,
     /// The server's flight was complete, the client did not answer it.
     ClientDidNotFinish,
-    /// Both sides sent Finished, but the server repeats its own: the client's does not reach it.
+    /// Both sides sent Finished, but the server, the first of them, repeats its own: the client's does not reach it.
     FinishedLost,
     /// An alert ended it: who sent it.
     Alert(Alert, Direction),
@@ -197,8 +197,11 @@ fn judge_one(view: &FlowFacts, attempt: &AttemptFacts, icmp: &[Icmp], capture_en
     let [up, down] = [Direction::ToServer, Direction::ToClient].map(|way| attempt.is_protected(way));
     if up && down {
         let dtls = view.dtls.as_ref();
-        let waits = dtls.is_some_and(|dtls| dtls.waits_for_client());
-        let done = if waits { AttemptOutcome::FinishedLost } else { AttemptOutcome::Completed };
+        let done = match dtls.and_then(|dtls| dtls.waits()) {
+            None => AttemptOutcome::Completed,
+            Some(Direction::ToClient) => AttemptOutcome::FinishedLost,
+            Some(Direction::ToServer) => AttemptOutcome::StalledAfterServerHello,
+        };
         return dtls.and_then(|dtls| dtls.rejected()).map_or(done, AttemptOutcome::SealedAlert);
     }
     if let Some((_, _, direction, alert)) = attempt.alert().filter(|(.., alert)| !is_goodbye(*alert)) {
@@ -220,17 +223,19 @@ fn judge_one(view: &FlowFacts, attempt: &AttemptFacts, icmp: &[Icmp], capture_en
     }
     if attempt.server_hellos() == 0 {
         return match attempt.was_heard() {
-            // The ServerHello alone was lost.
-            _ if attempt.server_done => AttemptOutcome::StalledAfterServerHello,
             false => AttemptOutcome::NoReply,
+            // The ServerHello alone was lost.
+            true if attempt.server_done || attempt.flight().is_torn() => AttemptOutcome::StalledAfterServerHello,
             true => AttemptOutcome::StalledAfterHelloVerify,
         };
     }
-    let [client_ccs, server_ccs] = attempt.ccs;
+    let [client_ccs, _] = attempt.ccs;
     if attempt.lacks_messages() {
         return AttemptOutcome::StalledAfterServerHello;
     }
-    let flight_complete = attempt.server_done || down || server_ccs;
+    // What DTLS 1.3 seals behind its ServerHello has no names.
+    let is_sealed = down && attempt.server_version == Some(Version::DTLS_1_3);
+    let flight_complete = is_sealed || attempt.flight().lacks.is_empty();
     if client_ccs || up || !flight_complete {
         return AttemptOutcome::StalledAfterServerHello;
     }

@@ -620,7 +620,7 @@ impl DtlsFlow {
     pub fn worked(&self) -> bool {
         let works = |d: &facts::DtlsFacts| d.protected.iter().all(Option::is_some) && d.rejected().is_none();
         let seen = || self.views.iter().filter_map(|v| v.dtls.as_deref());
-        seen().any(works) && !seen().any(facts::DtlsFacts::waits_for_client)
+        seen().any(works) && !seen().any(|d| d.waits().is_some())
     }
 
     /// Did it come up, in the capture or before?
@@ -756,9 +756,7 @@ impl Session {
     /// Does DTLS get no answer at all when it is first set up from that moment on?
     pub fn is_dtls_unanswered_from(&self, at: Timestamp) -> bool {
         let next = self.dtls.iter().find(|flow| flow.start() >= at && flow.attempts().next().is_some());
-        let answers =
-            |flow: &DtlsFlow| flow.attempts().map(|(_, a)| a.server_hellos() + a.hello_verifies()).sum::<u32>();
-        next.is_some_and(|next| !next.came_up() && answers(next) == 0)
+        next.is_some_and(|next| !next.came_up() && !next.attempts().any(|(_, attempt)| attempt.came_back()))
     }
 
     /// ICMP errors that say a packet did not fit.

@@ -493,7 +493,9 @@ fn observe_record(dtls: &mut DtlsFacts, at: Timestamp, frame: FrameRef, directio
         dtls.seldom_mut().sealed_alert.get_or_insert((at, frame, direction));
     }
     if record.content_type == 22 {
-        if direction.of(&dtls.records) > &0 {
+        // A gateway may send data before the client has its Finished, and that again.
+        let is_first = *Direction::ToServer.of(&dtls.records) == 0 && Direction::ToServer.of(&dtls.heard).is_some();
+        if direction.of(&dtls.records) > &0 && !is_first {
             direction.of_mut(&mut dtls.seldom_mut().renegotiation).get_or_insert((at, frame));
         } else if let Some(attempt) = dtls.attempts.last_mut() {
             attempt.note(MessageKind::Finished, direction, at, frame);

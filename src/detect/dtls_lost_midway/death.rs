@@ -251,7 +251,7 @@ impl<'a> Aftermath<'a> {
         let is_answered_at = |vantage: &Vantage| {
             let attempts = self.later.iter().flat_map(|d| d.attempts());
             let mut there = attempts.filter(|(view, _)| self.case.vantage(view.point) == Some(*vantage));
-            there.any(|(_, attempt)| attempt.server_hellos() + attempt.hello_verifies() > 0)
+            there.any(|(_, attempt)| attempt.came_back())
         };
         [Vantage::Client, Vantage::Outside].into_iter().find(is_answered_at)
     }

@@ -1,11 +1,12 @@
 //! The likely causes, and what is said of each.
 
-use super::failure::Failure;
+use super::failure::{Failure, Lost};
 use crate::detect::remedy;
 use crate::event::IcmpError;
 use crate::finding::{count, elapsed};
 use crate::session::attempt::{AttemptOutcome, icmp_words};
 use crate::session::beside::Stranger;
+use crate::session::facts::MessageKind;
 use std::net::{IpAddr, SocketAddr};
 
 /// Each has its line in the detector's explanation.
@@ -17,6 +18,7 @@ pub enum Cause {
     AnswersLost,
     /// How many other hosts did not answer QUIC either.
     BlockedForQuic(usize),
+    FewLost,
     FinishedIgnored,
     FinishedLost,
     FinishedRejected,
@@ -35,6 +37,8 @@ pub enum Cause {
     NoCommonCipher,
     /// The gateway behind the device that the client asks.
     NotForwarded(IpAddr),
+    /// What never comes.
+    PartLost(Lost),
     PortBlocked,
     ProtocolVersion,
     RefusedByGateway(IcmpError),
@@ -55,6 +59,7 @@ impl Cause {
             Cause::AnswersLate(_) => "answers-late",
             Cause::AnswersLost => "answers-lost",
             Cause::BlockedForQuic(_) => "udp-443-blocked-for-quic",
+            Cause::FewLost => "few-lost",
             Cause::FinishedIgnored => "finished-ignored",
             Cause::FinishedLost => "finished-lost",
             Cause::FinishedRejected => "finished-rejected",
@@ -70,6 +75,7 @@ impl Cause {
             Cause::LargeDatagramsLost => "large-datagrams-lost",
             Cause::NoCommonCipher => "no-common-cipher",
             Cause::NotForwarded(_) => "not-forwarded",
+            Cause::PartLost(_) => "part-lost",
             Cause::PortBlocked => "port-blocked",
             Cause::ProtocolVersion => "protocol-version",
             Cause::RefusedByGateway(_) => "refused-by-gateway",
@@ -88,6 +94,7 @@ impl Cause {
             Cause::AnswersLate(_) => "the gateway's answers come when the client has given up",
             Cause::AnswersLost => "the gateway's answers do not reach the client",
             Cause::BlockedForQuic(_) => "UDP/443 gets no answer anywhere, as where QUIC is blocked",
+            Cause::FewLost => "datagrams of its handshake are lost, too few to tell a block from chance",
             Cause::FinishedIgnored => "the client's Finished reaches the gateway, which does not go on",
             Cause::FinishedLost => "the client's Finished does not reach the gateway",
             Cause::FinishedRejected => "the two ends do not share the secret",
@@ -103,6 +110,7 @@ impl Cause {
             Cause::LargeDatagramsLost => "the large datagrams of the handshake are lost",
             Cause::NoCommonCipher => "client and gateway have no cipher in common",
             Cause::NotForwarded(_) => "the device that forwards TCP to the gateway does not forward UDP",
+            Cause::PartLost(_) => "of the gateway's answers the same part never reaches the client",
             Cause::PortBlocked | Cause::SilentDrop => "the client's ClientHellos get no answer",
             Cause::ProtocolVersion => "client and gateway speak no common DTLS version",
             Cause::RefusedByGateway(_) => "the gateway refuses its packets",
@@ -120,6 +128,8 @@ impl Cause {
                 | Cause::PortBlocked
                 | Cause::BlockedForQuic(_)
                 | Cause::AnswersLost
+                | Cause::FewLost
+                | Cause::PartLost(_)
                 | Cause::GatewaySilent
                 | Cause::GatewaySilentAfterCookie
                 | Cause::GatewaySilentAfterServerHello
@@ -138,6 +148,7 @@ impl Cause {
             Cause::BlockedForQuic(hosts) => {
                 format!(" QUIC control: Initials to {} got no answer either.", count(*hosts as u64, "other host"))
             }
+            Cause::FewLost => few_lost_words(failure),
             Cause::FragmentsLost(datagrams) => {
                 format!(" {} between the two never became whole.", count(u64::from(*datagrams), "fragmented datagram"))
             }
@@ -154,6 +165,7 @@ impl Cause {
                 " Something on its machine keeps them from it: its firewall, or security software.".to_owned()
             }
             Cause::LargeDatagramsLost => large_datagrams_words(failure),
+            Cause::PartLost(lost) => part_lost_words(failure, lost),
             Cause::SilentDrop => silent_drop_words(failure),
             Cause::StaleSession => {
                 " Its session id is that of an earlier tunnel connection; each connection has its own.".to_owned()
@@ -179,6 +191,10 @@ impl Cause {
             ),
             Cause::BlockedForQuic(_) => format!(
                 "permit udp/{port} to {gateway} beside the rule that blocks QUIC: an exception for this destination is enough"
+            ),
+            Cause::FewLost => format!(
+                "take it for no block yet: see whether the path between {gateway} and the client loses packets (TLS segments sent again), \
+                 and capture more attempts, at both ends"
             ),
             Cause::FinishedIgnored => {
                 format!("see on the gateway what becomes of the client's Finished (udp/{port}): `show asp drop`, `debug webvpn`")
@@ -224,6 +240,11 @@ impl Cause {
             Cause::NotForwarded(behind) => {
                 format!("forward udp/{port} to {behind} on {gateway}, as it does with TCP")
             }
+            Cause::PartLost(lost) => format!(
+                "see what drops the {} from udp/{port} of {gateway} on the way to the client and lets other datagrams pass: a firewall \
+                 that inspects UDP",
+                names(&lost.kinds)
+            ),
             Cause::PortBlocked | Cause::SilentDrop => remedy::permit_udp(gateway, port),
             Cause::ProtocolVersion => {
                 "permit the DTLS version the client speaks (`ssl server-version … dtlsv1.2`), or update the client".to_owned()
@@ -248,15 +269,60 @@ fn stranger_words(stranger: &Stranger, asked: IpAddr) -> String {
     )
 }
 
+const GOES_ON_SAYING_HELLO: &str =
+    " It goes on sending ClientHellos, so the gateway's answers do not seem to reach it.";
+
 fn answers_lost_words(failure: &Failure<'_>) -> &'static str {
     match failure.outcome() {
-        AttemptOutcome::StalledAfterServerHello if failure.lacks_hello() => {
-            " A gateway sends that first: it was lost on its way to the client."
+        AttemptOutcome::StalledAfterServerHello => {
+            " It goes on sending its Finished, so the gateway's does not seem to reach it."
         }
-        AttemptOutcome::StalledAfterServerHello => " The gateway sent more of it than reached the client.",
         _ if failure.gateway.point().is_some() => "",
-        _ if failure.here.hellos < 2 => " Either the flight does not reach it, or its answer is lost.",
-        _ => " It goes on sending ClientHellos, so the gateway's answers do not seem to reach it.",
+        _ => GOES_ON_SAYING_HELLO,
+    }
+}
+
+/// What of the handshake is lost, and why that tells little.
+fn few_lost_words(failure: &Failure<'_>) -> String {
+    let mut words = String::new();
+    if failure.gateway.point().is_none() && failure.lost().is_some() {
+        words.push_str(" A gateway sends these together: what is missing was lost on its way to the client.");
+    } else if failure.lost().is_none() && failure.says_hello_again() {
+        words.push_str(GOES_ON_SAYING_HELLO);
+    } else if failure.lost().is_none() {
+        words.push_str(" Either that does not reach the client, or what the client says to it is lost.");
+    }
+    let seen = failure.gateway.seen().filter(|seen| seen.sees_answers()).unwrap_or(&failure.here);
+    let unanswered = seen.hellos.saturating_sub(seen.answers);
+    if unanswered > 0 && (failure.gateway.seen().is_some() || failure.is_at_gateway()) {
+        let (hellos, were) =
+            (count(u64::from(unanswered), "ClientHello"), if unanswered == 1 { "was" } else { "were" });
+        words.push_str(&format!(
+            " {hellos} that arrived there {were} not answered: a gateway that answers one alone makes one loss last."
+        ));
+    }
+    if failure.hellos_lost() > 0 {
+        words.push_str(" Both directions lose packets: a path with loss, not a firewall that permits one way only.");
+    }
+    words
+}
+
+fn part_lost_words(failure: &Failure<'_>, lost: &Lost) -> String {
+    let (times, came) = (count(u64::from(lost.sent), "time"), names(&lost.came));
+    match failure.gateway.point() {
+        Some(_) => format!(" It was sent {times}, and {came} came: UDP passes both ways."),
+        None => {
+            format!(" {came} came {times}, and a gateway sends these together: the rest is lost on its way each time.")
+        }
+    }
+}
+
+/// Names of messages, in a row.
+pub fn names(kinds: &[MessageKind]) -> String {
+    let names: Vec<String> = kinds.iter().map(MessageKind::to_string).collect();
+    match names.as_slice() {
+        [first @ .., last] if !first.is_empty() => format!("{} and {last}", first.join(", ")),
+        all => all.concat(),
     }
 }
 

@@ -1,7 +1,7 @@
 //! Which cause a failure points to.
 
 use super::cause::Cause;
-use super::failure::Failure;
+use super::failure::{Failure, Lost};
 use crate::event::{Alert, Direction, IcmpError};
 use crate::session::attempt::{AttemptOutcome, is_out_of_hops};
 use std::net::IpAddr;
@@ -60,8 +60,10 @@ fn silence(failure: &Failure<'_>) -> Cause {
     if let Some(stranger) = beside.strangers.first() {
         return Cause::AnswersFromOtherAddress(*stranger);
     }
+    if let Some(lost) = failure.lost() {
+        return lost_cause(failure, lost);
+    }
     match failure.gateway.seen() {
-        Some(there) if there.answers > 0 => return Cause::AnswersLost,
         Some(there) if there.sees_answers() => return Cause::GatewaySilent,
         None if failure.is_at_gateway() => return Cause::GatewaySilent,
         _ => {}
@@ -87,8 +89,8 @@ fn after_cookie(failure: &Failure<'_>) -> Cause {
         cause
     } else if failure.lacks_messages() || sent.is_some_and(|largest| largest > LARGE) {
         Cause::LargeDatagramsLost
-    } else if sent.is_some() {
-        Cause::AnswersLost
+    } else if let (Some(_), Some(lost)) = (sent, failure.lost()) {
+        lost_cause(failure, lost)
     } else if is_loop() {
         Cause::HelloVerifyLoop
     } else if failure.lacks_cookie() {
@@ -106,8 +108,10 @@ fn half_way(failure: &Failure<'_>) -> Cause {
         Cause::LargeDatagramsLost
     } else if failure.answer_is_lost() {
         Cause::FinishedLost
-    } else if failure.lacks_hello() || failure.is_lost_on_the_way_back() {
-        Cause::AnswersLost
+    } else if let Some(lost) = failure.lost() {
+        lost_cause(failure, lost)
+    } else if failure.is_repeated_in_vain() {
+        untaken(failure)
     } else if failure.is_stale {
         Cause::StaleSession
     } else if failure.has_certificate() {
@@ -116,6 +120,17 @@ fn half_way(failure: &Failure<'_>) -> Cause {
         untaken(failure)
     } else {
         Cause::GatewaySilentAfterServerHello
+    }
+}
+
+/// Some of what the gateway sent did not arrive.
+fn lost_cause(failure: &Failure<'_>, lost: Lost) -> Cause {
+    if failure.is_chance(lost.sent) {
+        Cause::FewLost
+    } else if lost.came.is_empty() {
+        Cause::AnswersLost
+    } else {
+        Cause::PartLost(lost)
     }
 }
 
@@ -134,7 +149,7 @@ fn untaken(failure: &Failure<'_>) -> Cause {
     /// An answer that comes so long after the last ClientHello came when the client had given up, seconds.
     const LATE: f64 = 2.0;
     if !failure.is_at_client() {
-        return Cause::AnswersLost;
+        return if failure.is_one_exchange() { Cause::FewLost } else { Cause::AnswersLost };
     }
     let heard = || failure.near().filter_map(|f| Some((f, f.first_answer()?)));
     let wait = heard().map(|(f, answer)| answer.seconds_since(f.first)).reduce(f64::min);

@@ -5,11 +5,24 @@ use crate::event::{Direction, PointId, Vantage};
 use crate::finding::{Case, Sight, Window};
 use crate::session::attempt::{AttemptOutcome, Episode, Judged};
 use crate::session::coverage::{cuts_hellos, hides};
-use crate::session::facts::{AttemptFacts, Message, MessageKind};
+use crate::session::facts::{AttemptFacts, Flight, Message, MessageKind};
 use std::net::SocketAddr;
 
 /// Ports Cisco and everybody else expects DTLS on.
 const DEFAULT_PORT: u16 = 443;
+
+/// What the gateway sent is lost so often by chance on any path: more than that is no chance.
+const CHANCE: u32 = 2;
+
+/// Messages of the gateway that never came.
+pub struct Lost {
+    /// Which.
+    pub kinds: Vec<MessageKind>,
+    /// Others of the gateway did.
+    pub came: Vec<MessageKind>,
+    /// How often they were sent, as far as it shows.
+    pub sent: u32,
+}
 
 pub struct Failure<'a> {
     pub case: &'a Case<'a>,
@@ -165,10 +178,69 @@ impl<'a> Failure<'a> {
         self.near().any(|f| f.certificate)
     }
 
+    /// What of the gateway's flight came to the nearest point, where it came furthest.
+    pub fn flight(&self) -> Option<Flight> {
+        self.near().map(AttemptFacts::flight).max_by_key(|flight| flight.came.len())
+    }
+
+    /// Messages of the gateway that its own end saw and this one never did; or, at the client alone, those that belong to ones that came.
+    pub fn lost(&self) -> Option<Lost> {
+        let sent = |point: PointId, kind: MessageKind| -> u32 {
+            let there = self.failed.iter().filter(|j| j.view.point == point).flat_map(|j| j.facts.messages());
+            there.filter(|m| m.kind == kind && m.direction == Direction::ToClient).map(|m| m.count).sum()
+        };
+        let most = |point, kinds: &[MessageKind]| kinds.iter().map(|kind| sent(point, *kind)).max().unwrap_or(0);
+        let (Some(gateway), Some(seen)) = (self.gateway.point(), self.gateway.seen()) else {
+            let flight = self.flight().filter(|flight| self.is_at_client() && flight.is_torn())?;
+            return Some(Lost { sent: most(self.near, &flight.came), kinds: flight.lacks, came: flight.came });
+        };
+        let mut kinds = Vec::new();
+        let there = self.failed.iter().filter(|j| j.view.point == gateway).flat_map(|j| j.facts.messages());
+        for message in there.filter(|m| m.direction == Direction::ToClient) {
+            if !kinds.contains(&message.kind) {
+                kinds.push(message.kind);
+            }
+        }
+        let (came, kinds): (Vec<_>, Vec<_>) = kinds.into_iter().partition(|kind| sent(self.near, *kind) > 0);
+        let is_lost = seen.sees_answers() && !kinds.is_empty() && self.unseen_fragments().is_none();
+        is_lost.then(|| Lost { sent: most(gateway, &kinds), kinds, came })
+    }
+
+    /// The gateway's own end alone was captured, and so little of what it sent is lost that it may be chance.
+    pub fn is_one_exchange(&self) -> bool {
+        let of_gateway = |m: &Message| m.direction == Direction::ToClient;
+        let sent = || self.near().flat_map(AttemptFacts::messages).filter(of_gateway).map(|m| m.count);
+        sent().max().is_some_and(|most| self.is_chance(most))
+    }
+
+    /// May chance have lost what was sent so often here, as other tunnels tell, too?
+    pub fn is_chance(&self, sent: u32) -> bool {
+        sent as usize + self.elsewhere.0 <= CHANCE as usize
+    }
+
+    /// The client says hello again and again in one attempt: it does not go on with what the gateway sent.
+    pub fn says_hello_again(&self) -> bool {
+        self.near().any(|f| f.hellos > f.with_cookie.max(1))
+    }
+
+    /// ClientHellos that did not arrive where all of them would have shown.
+    pub fn hellos_lost(&self) -> u32 {
+        match &self.gateway {
+            GatewayEnd::Seen { seen, is_whole: true, .. } => self.here.hellos.saturating_sub(seen.hellos),
+            _ => 0,
+        }
+    }
+
     /// How often the client was seen to answer the gateway's flight.
     pub fn answers(&self) -> u32 {
         let of_client = |m: &Message| m.kind == MessageKind::ChangeCipherSpec && m.direction == Direction::ToServer;
         self.near().flat_map(AttemptFacts::messages).filter(of_client).map(|m| m.count).max().unwrap_or(0)
+    }
+
+    /// It did, again and again, though the gateway's own end shows that it was answered in turn.
+    pub fn is_repeated_in_vain(&self) -> bool {
+        let is_answered = || self.flight().is_some_and(|flight| flight.lacks.is_empty());
+        !self.is_at_client() && self.answers() > 1 && is_answered()
     }
 
     /// It did, and none of that reached the gateway.

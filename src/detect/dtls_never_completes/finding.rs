@@ -6,9 +6,10 @@ use super::failure::Failure;
 use super::seen::{GatewayEnd, Seen};
 use super::summary::summary;
 use crate::detect::remedy;
-use crate::event::{FrameRef, Timestamp};
+use crate::event::{Direction, FrameRef, Timestamp};
 use crate::finding::{Case, Evidence, Filter, Finding, Grade, RuledOut, Severity, count};
 use crate::session::attempt::{AttemptOutcome, Judged, icmp_words};
+use crate::session::facts::{Message, MessageKind};
 use crate::session::reconnect::Reconnect;
 use crate::session::stuck::stuck_uploads;
 use crate::session::{Oversized, Session, vanished};
@@ -18,6 +19,9 @@ pub const PLACED: Grade = Grade::high("captures at both ends place the loss");
 pub const TOLD_WHY: Grade = Grade::high("an ICMP error or an alert says why");
 pub const MANY: Grade = Grade::high("three or more ClientHellos failed at the client's own interface");
 pub const FEW: Grade = Grade::medium("fewer ClientHellos, or the gateway's end alone");
+pub const CHANCE_PLACED: Grade =
+    Grade::medium("captures at both ends place the loss of what was sent once or twice: chance, or a block");
+pub const CHANCE: Grade = Grade::low("one end shows that what was sent once or twice is lost: chance, or a block");
 
 pub fn finding(failure: &Failure<'_>) -> Finding {
     let (case, cause) = (failure.case, diagnose(failure));
@@ -28,7 +32,7 @@ pub fn finding(failure: &Failure<'_>) -> Finding {
     }
     Finding {
         severity,
-        grade: grade(failure),
+        grade: grade(failure, &cause),
         headline: headline(failure, &cause),
         summary: summary(failure, &cause),
         likely: Some(cause.word()),
@@ -60,7 +64,10 @@ fn severity(case: &Case<'_>) -> Severity {
     if harms { Severity::High } else { Severity::Medium }
 }
 
-fn grade(failure: &Failure<'_>) -> Grade {
+fn grade(failure: &Failure<'_>, cause: &Cause) -> Grade {
+    if matches!(cause, Cause::FewLost) {
+        return if failure.gateway.seen().is_some_and(Seen::sees_answers) { CHANCE_PLACED } else { CHANCE };
+    }
     let is_hidden = failure.unseen_fragments().is_some();
     if !is_hidden && failure.gateway.point().is_some() && failure.gateway.seen().is_none_or(Seen::sees_answers) {
         return PLACED;
@@ -136,7 +143,7 @@ fn hellos(case: &Case<'_>, judged: &Judged<'_>) -> Evidence {
 fn answers(judged: &Judged<'_>) -> impl Iterator<Item = Evidence> {
     let facts = judged.facts;
     let one = |frame, note| Evidence::Frames(vec![frame], note);
-    let first = |what, n: u32, first: Option<(Timestamp, FrameRef)>| {
+    let first = move |what: &str, n: u32, first: Option<(Timestamp, FrameRef)>| {
         first.map(|(_, frame)| one(frame, format!("first of {}", count(u64::from(n), what))))
     };
     let refusal = match &judged.outcome {
@@ -148,7 +155,11 @@ fn answers(judged: &Judged<'_>) -> impl Iterator<Item = Evidence> {
     let hello_verify = first("HelloVerifyRequest", facts.hello_verifies(), facts.hello_verify());
     let server_hello = first("ServerHello", facts.server_hellos(), facts.server_hello());
     let alert = facts.alert().map(|(_, frame, _, alert)| one(frame, format!("alert {alert}")));
-    [refusal, hello_verify, server_hello, alert].into_iter().flatten()
+    let is_torn = facts.flight().is_torn();
+    let ends = |m: &Message| matches!(m.kind, MessageKind::ChangeCipherSpec | MessageKind::Finished);
+    let ends = facts.messages().filter(move |m| is_torn && m.direction == Direction::ToClient && ends(m));
+    let ends = ends.filter_map(move |m| first(&m.kind.to_string(), m.count, Some(m.first)));
+    [refusal, hello_verify, server_hello].into_iter().flatten().chain(ends).chain(alert)
 }
 
 /// What the client's other UDP met.

@@ -14,7 +14,7 @@ use crate::finding::{BothWays, Case, Detector, Outcome, Severity, Wanted, count}
 use crate::session::DtlsFlow;
 use crate::session::attempt::{AttemptOutcome, Episode, Judged, episodes};
 use failure::Failure;
-use finding::{FEW, MANY, PLACED, TOLD_WHY, finding};
+use finding::{CHANCE, CHANCE_PLACED, FEW, MANY, PLACED, TOLD_WHY, finding};
 use seen::distinct;
 use untried::{OFFERED, untried};
 
@@ -33,7 +33,7 @@ adapter was already configured for: the root cause of note 116881.
 
 Each attempt (one client random, or several while nothing came back) is judged at each capture point by what came back: nothing \
 (`no-reply`), an ICMP unreachable (`refused`), only a HelloVerifyRequest (`stalled-after-hello-verify`), a ServerHello without the \
-rest (`stalled-after-server-hello`), a whole server flight the client did not answer (`client-did-not-finish`), a Finished that the \
+rest (`stalled-after-server-hello`; also the rest without its ServerHello, or a Finished that the client, the first to send one, repeats), a whole server flight the client did not answer (`client-did-not-finish`), a Finished that the \
 server repeats and never goes on from (`finished-lost`), an alert. It counts as completed only with epoch-1 records in both \
 directions. The finding needs at least one failed attempt and no completed \
 one on the same tunnel connection: each new tunnel names a new DTLS session. With captures at both ends the loss is placed \
@@ -48,6 +48,9 @@ The likely cause is told apart by what else was seen:
 - `not-forwarded`: the address the client asks refuses UDP, and forwards TCP to a gateway of another address, as captures at both ends show
 - `routing-loop`: ICMP Time Exceeded: the ClientHellos go round between routers until their TTL is used up
 - `answers-lost`: the gateway answers, and its answers do not reach the client
+- `part-lost`: of its flight the same messages never reach the client, each time, and others do
+- `few-lost`: what is lost of its flight was sent once or twice: a path that loses packets does that, and a gateway that answers a \
+ClientHello once makes it last
 - `gateway-silent`: ClientHellos reach the gateway's outside interface and get no answer
 - `answers-from-other-address`: an address or a port the client did not ask answers to its port
 - `hello-verify-loop`: the gateway asks for a new cookie each time it is given one; a load balancer or a NAT changes what it is made of
@@ -61,7 +64,7 @@ The likely cause is told apart by what else was seen:
 - `no-common-cipher`, `protocol-version`, `alert`: what the alert says; the first only before the gateway chose a cipher
 - `finished-lost`: both Finished went, and the gateway repeats its own: the client's does not reach it; or captures at both ends show that its answer to the gateway's flight does not arrive
 - `finished-ignored`: the same, but the client's Finished is seen to reach the gateway's outside interface
-- `ignored-by-client`: the gateway's answers reach the client's network card, and the client takes up none: its own firewall, or \
+- `ignored-by-client`: the gateway's answers, every message of the flight, reach the client's network card, and the client takes up none: its own firewall, or \
 security software
 - `answers-late`: they come two seconds and more after its last ClientHello: it has given up
 - `finished-rejected`: both Finished went, and an encrypted alert answered: the two ends do not share the secret
@@ -70,7 +73,7 @@ An attempt whose capture ends less than 12 s after its first ClientHello, with f
 answers this capture could not show (one direction only, a filter, cut frames) is `not-observable`; one whose tunnel the client \
 closes within a second of the ClientHello, before it would say hello again, is `abandoned`. None of these is a failure. A \
 gateway-side capture without any ClientHello cannot tell a blocked client from one that never tried.",
-    confidence: &[PLACED, TOLD_WHY, MANY, FEW, OFFERED],
+    confidence: &[PLACED, TOLD_WHY, MANY, FEW, OFFERED, CHANCE_PLACED, CHANCE],
     remedy: &[
         "permit UDP on the DTLS port (443 unless changed) from the clients to the gateway and back, on every firewall between",
         remedy::MTU_1300,

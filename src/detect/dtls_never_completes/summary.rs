@@ -1,11 +1,12 @@
 //! A failure in sentences: what was tried, how far it got, what of it the gateway's end saw, and what speaks for its cause.
 
-use super::cause::Cause;
+use super::cause::{Cause, names};
 use super::failure::Failure;
 use super::seen::{GatewayEnd, Seen, distinct};
 use crate::event::Direction;
 use crate::finding::{count, elapsed};
 use crate::session::attempt::{AttemptOutcome, PATIENCE, icmp_words};
+use crate::session::facts::Flight;
 
 pub fn summary(failure: &Failure<'_>, cause: &Cause) -> String {
     let here = &failure.here;
@@ -107,13 +108,23 @@ fn hello_verify_words(failure: &Failure<'_>) -> &'static str {
 }
 
 fn server_hello_words(failure: &Failure<'_>) -> String {
-    match failure.answers() {
-        0 if failure.lacks_hello() => "of the gateway's flight ServerHelloDone came, and no ServerHello".to_owned(),
-        0 => "a ServerHello came, but the handshake stalled before the server's flight was whole".to_owned(),
-        answers => format!(
-            "the gateway's flight came, the client answered it {}, and the gateway's Finished never came",
-            count(u64::from(answers), "time")
-        ),
+    let answers = failure.answers();
+    let answered =
+        || format!("the gateway's flight came, the client answered it {}", count(u64::from(answers), "time"));
+    let flight = failure.flight().filter(Flight::is_torn);
+    match flight {
+        Some(flight) => {
+            let (came, lacks) = (names(&flight.came), names(&flight.lacks));
+            match answers {
+                0 => format!("of the gateway's flight {came} came, and no {lacks}"),
+                _ => format!("{}, and of what ends it {came} came, and no {lacks}", answered()),
+            }
+        }
+        None if failure.is_repeated_in_vain() => {
+            format!("{}, and goes on though the gateway's Finished went", answered())
+        }
+        None if answers > 0 => format!("{}, and the gateway's Finished never came", answered()),
+        None => "a ServerHello came, but the handshake stalled before the server's flight was whole".to_owned(),
     }
 }
 
@@ -138,10 +149,15 @@ fn arrived_words(failure: &Failure<'_>, place: &str, there: &Seen, is_whole: boo
     if !there.sees_answers() {
         return format!(" At {place} {hellos} of them arrived; answers would not have shown there.");
     }
-    if there.answers > here.answers {
+    if let Some(lost) = failure.lost() {
         let answered = count(u64::from(there.answers), "time");
+        let what = match lost.kinds.as_slice() {
+            _ if lost.came.is_empty() => "its answers are".to_owned(),
+            [one] => format!("its {one} is"),
+            all => format!("its {} are", names(all)),
+        };
         return format!(
-            " At {place} {hellos} arrived and the gateway answered {answered}: its answers are lost on the way back."
+            " At {place} {hellos} arrived and the gateway answered {answered}: {what} lost on the way back."
         );
     }
     if hellos < here.hellos {

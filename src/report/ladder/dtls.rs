@@ -176,19 +176,26 @@ fn icmp(case: &Case<'_>, view: &FlowFacts, from: Timestamp, rungs: &mut Rungs<'_
 /// What the handshake still needed.
 fn missing(case: &Case<'_>, told: &Judged<'_>, rungs: &mut Rungs<'_>) {
     let facts = told.facts;
+    let lacks: Vec<String> = facts.flight().lacks.iter().map(MessageKind::to_string).collect();
+    let lacks = lacks.join(", ");
     let (direction, what) = match &told.outcome {
         AttemptOutcome::NoReply => (Direction::ToClient, "HelloVerifyRequest or ServerHello"),
         AttemptOutcome::StalledAfterHelloVerify if facts.with_cookie == 0 => {
             (Direction::ToServer, "ClientHello with cookie")
         }
         AttemptOutcome::StalledAfterHelloVerify => (Direction::ToClient, "ServerHello"),
-        AttemptOutcome::StalledAfterServerHello if facts.lacks_messages() || !facts.server_done && !facts.resumed => {
+        AttemptOutcome::StalledAfterServerHello
+            if facts.lacks_messages() || !facts.server_done && !facts.resumed && !facts.flight().is_torn() =>
+        {
             (Direction::ToClient, "the rest of the server's flight")
         }
-        AttemptOutcome::StalledAfterServerHello => (Direction::ToClient, "ChangeCipherSpec, Finished"),
+        AttemptOutcome::StalledAfterServerHello => (Direction::ToClient, &*lacks),
         AttemptOutcome::ClientDidNotFinish => (Direction::ToServer, "ChangeCipherSpec, Finished"),
         _ => return,
     };
+    if what.is_empty() {
+        return;
+    }
     let cookie = facts.messages().find(|m| m.kind == MessageKind::HelloWithCookie);
     let due = match direction {
         Direction::ToClient => cookie.map_or(facts.first, |m| m.first.0),
@@ -227,28 +234,8 @@ fn outcome_words(told: &Judged<'_>, flow: &DtlsFlow) -> String {
 }
 
 fn message_name(kind: MessageKind) -> String {
-    match kind {
-        MessageKind::HelloWithCookie => "ClientHello with cookie".to_owned(),
-        MessageKind::ChangeCipherSpec => "ChangeCipherSpec".to_owned(),
-        MessageKind::Finished => "Finished (encrypted)".to_owned(),
-        MessageKind::Handshake(number) => match number {
-            0 => "HelloRequest",
-            1 => "ClientHello",
-            2 => "ServerHello",
-            3 => "HelloVerifyRequest",
-            4 => "NewSessionTicket",
-            11 => "Certificate",
-            12 => "ServerKeyExchange",
-            13 => "CertificateRequest",
-            14 => "ServerHelloDone",
-            15 => "CertificateVerify",
-            16 => "ClientKeyExchange",
-            20 => "Finished",
-            22 => "CertificateStatus",
-            other => return format!("handshake type {other}"),
-        }
-        .to_owned(),
-    }
+    let sealed = if kind == MessageKind::Finished { " (encrypted)" } else { "" };
+    format!("{kind}{sealed}")
 }
 
 impl Rungs<'_> {

@@ -6,6 +6,7 @@ use super::MAX_FRAMES;
 use super::said::Heard;
 use super::tls::Random;
 use crate::event::{Alert, CipherSuite, Direction, FrameRef, SessionId, Timestamp, Version};
+use std::fmt;
 
 /// Handshake attempts kept per DTLS flow.
 pub const MAX_ATTEMPTS: usize = 32;
@@ -138,6 +139,8 @@ impl MessageKind {
     pub const HELLO_VERIFY: MessageKind = MessageKind::Handshake(3);
     /// Certificate.
     pub const CERTIFICATE: MessageKind = MessageKind::Handshake(11);
+    /// ServerHelloDone.
+    pub const SERVER_HELLO_DONE: MessageKind = MessageKind::Handshake(14);
 
     fn is_client_hello(self) -> bool {
         matches!(self, MessageKind::CLIENT_HELLO | MessageKind::HelloWithCookie)
@@ -175,6 +178,45 @@ impl MessageKind {
             2 => MessageKind::Finished,
             _ => MessageKind::Handshake((number - 3) as u8),
         }
+    }
+}
+
+impl fmt::Display for MessageKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            MessageKind::HelloWithCookie => "ClientHello with cookie",
+            MessageKind::ChangeCipherSpec => "ChangeCipherSpec",
+            MessageKind::Finished | MessageKind::Handshake(20) => "Finished",
+            MessageKind::Handshake(0) => "HelloRequest",
+            MessageKind::Handshake(1) => "ClientHello",
+            MessageKind::Handshake(2) => "ServerHello",
+            MessageKind::Handshake(3) => "HelloVerifyRequest",
+            MessageKind::Handshake(4) => "NewSessionTicket",
+            MessageKind::Handshake(11) => "Certificate",
+            MessageKind::Handshake(12) => "ServerKeyExchange",
+            MessageKind::Handshake(13) => "CertificateRequest",
+            MessageKind::Handshake(14) => "ServerHelloDone",
+            MessageKind::Handshake(15) => "CertificateVerify",
+            MessageKind::Handshake(16) => "ClientKeyExchange",
+            MessageKind::Handshake(22) => "CertificateStatus",
+            MessageKind::Handshake(other) => return write!(f, "handshake type {other}"),
+        })
+    }
+}
+
+/// Of what the gateway owes next: what came of it, and what did not.
+#[derive(Debug)]
+pub struct Flight {
+    /// Came.
+    pub came: Vec<MessageKind>,
+    /// Did not.
+    pub lacks: Vec<MessageKind>,
+}
+
+impl Flight {
+    /// Was the rest surely sent? A ServerHello alone may have been all; what belongs behind or before others was.
+    pub fn is_torn(&self) -> bool {
+        !self.lacks.is_empty() && !self.came.is_empty() && self.came != [MessageKind::SERVER_HELLO]
     }
 }
 
@@ -337,9 +379,31 @@ impl AttemptFacts {
         told.or((self.version == Version::DTLS_0_9).then_some(self.version))
     }
 
+    /// Did anything of the gateway come, in the clear or sealed?
+    pub fn came_back(&self) -> bool {
+        /// The bits of what goes to the client ([`MessageKind::one_way`]).
+        const TO_CLIENT: u32 = 0xaaaa_aaaa;
+        self.kinds & TO_CLIENT != 0 || self.is_protected(Direction::ToClient)
+    }
+
     /// Did an answer reach the client? It echoes the cookie of a HelloVerifyRequest that was not captured.
     pub fn was_heard(&self) -> bool {
-        self.hello_verify().is_some() || self.server_hello().is_some() || self.with_cookie > 0
+        self.came_back() || self.with_cookie > 0
+    }
+
+    /// The flight that the gateway owes: what ends the handshake once the client sent its Finished, else what answers the ClientHello,
+    /// which ends it too where the session is resumed (RFC 5246 §7.3).
+    pub fn flight(&self) -> Flight {
+        use MessageKind as M;
+        let has = |kind: &MessageKind| self.known(*kind, Direction::ToClient).is_some();
+        let is_full = self.server_done || self.certificate;
+        let due: &[MessageKind] = match self.is_protected(Direction::ToServer) || *Direction::ToServer.of(&self.ccs) {
+            true if is_full || !self.resumed => &[M::ChangeCipherSpec, M::Finished],
+            false if is_full => &[M::SERVER_HELLO, M::SERVER_HELLO_DONE],
+            _ => &[M::SERVER_HELLO, M::ChangeCipherSpec, M::Finished],
+        };
+        let (came, lacks) = due.iter().partition(|kind| has(kind));
+        Flight { came, lacks }
     }
 
     /// Did the snap length cut off records of it, behind others in their datagrams?
@@ -349,10 +413,7 @@ impl AttemptFacts {
 
     /// Did nothing come back?
     pub fn is_unanswered(&self) -> bool {
-        self.hello_verify().is_none()
-            && self.server_hello().is_none()
-            && self.alert().is_none()
-            && ![Direction::ToServer, Direction::ToClient].into_iter().any(|way| self.is_protected(way))
+        !self.came_back() && self.alert().is_none() && !self.is_protected(Direction::ToServer)
     }
 
     /// Does a message of the server's flight lack a piece, or all of itself?

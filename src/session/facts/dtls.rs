@@ -3,7 +3,7 @@
 use super::super::few::Sole;
 use super::super::runs::Runs;
 use super::super::stretches::Stretch;
-use super::attempt::{AttemptFacts, Message, MessageKind};
+use super::attempt::{AttemptFacts, MessageKind};
 use super::inside::Packets;
 use super::said::{Activity, Heard, Lapsed, LastWord, Unanswered, keep_longest, spoke_until};
 use super::sequence::Sequence;
@@ -141,19 +141,24 @@ impl DtlsFacts {
         self.attempts.iter().filter_map(|attempt| Some(attempt.completed_at()?.0)).max()
     }
 
-    /// The gateway repeats its Finished, more often than ClientHellos ask for it, and never says more: the client's own, whether it was
-    /// sent or not, does not reach it.
-    pub fn waits_for_client(&self) -> bool {
-        /// One Finished of the client may get lost on any path.
+    /// The side whose Finished goes first, when it repeats that, more often than ClientHellos ask for it, and never sends data: the
+    /// other's, whether it was sent or not, does not reach it whole.
+    pub fn waits(&self) -> Option<Direction> {
+        /// One Finished may get lost on any path.
         const REPEATED: u32 = 3;
-        let of_gateway = |m: &Message| m.kind == MessageKind::Finished && m.direction == Direction::ToClient;
-        let repeats = || {
-            let attempt = self.attempts.last()?;
-            // A slow gateway answers each of them, when the client has gone on already.
-            let asked = if attempt.with_cookie > 0 { attempt.with_cookie } else { attempt.hellos };
-            Some(attempt.messages().find(of_gateway)?.count.saturating_sub(asked.saturating_sub(1)))
+        if self.records.iter().all(|records| *records > 0) {
+            return None;
+        }
+        let attempt = self.attempts.last()?;
+        let finished = attempt.messages().find(|m| m.kind == MessageKind::Finished)?;
+        // A slow gateway answers each of them, when the client has gone on already.
+        let asked = match finished.direction {
+            Direction::ToServer => 0,
+            Direction::ToClient if attempt.with_cookie > 0 => attempt.with_cookie,
+            Direction::ToClient => attempt.hellos,
         };
-        Direction::ToClient.of(&self.records) == &0 && repeats().is_some_and(|times| times >= REPEATED)
+        let times = finished.count.saturating_sub(asked.saturating_sub(1));
+        (times >= REPEATED && *finished.direction.of(&self.records) == 0).then_some(finished.direction)
     }
 
     /// Its handshake was before the capture: protected records without any.

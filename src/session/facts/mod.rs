@@ -18,7 +18,7 @@ pub use super::few::{Few, Rare};
 pub use super::packed::{Numbered, Packed};
 pub use super::runs::{MAX_RUNS, Run, Runs};
 pub use super::stretches::{Stretch, Stretches};
-pub use attempt::{AttemptFacts, MAX_ATTEMPTS, MAX_MESSAGES, Message, MessageKind, SeldomInAttempt};
+pub use attempt::{AttemptFacts, Flight, MAX_ATTEMPTS, MAX_MESSAGES, Message, MessageKind, SeldomInAttempt};
 pub(super) use dtls::Known;
 pub use dtls::{DtlsFacts, Probe, SeldomInDtls};
 pub use inside::{InsideTls, Packets, Parting, RoundTrips};

@@ -40,11 +40,17 @@ struct Dtls {
     sent: Time,
     dpds: u32,
     probe: Option<usize>,
+    /// The datagrams of the gateway's flight that came, a bit each.
+    parts: u8,
+    /// The flight that ends with its Finished.
+    flight: Vec<u8>,
 }
 
 pub enum Timer {
     StartDtls(u64),
     Hello(u64),
+    /// It sends the flight with its Finished again.
+    Finished(u64),
     GiveUp(u64),
     /// Every second: DPD and keepalive.
     Check(u64),
@@ -177,6 +183,10 @@ impl World {
         match timer {
             Timer::StartDtls(generation) if generation == current => self.start_dtls(),
             Timer::Hello(generation) if generation == current => self.dtls_hello(),
+            Timer::Finished(generation) if generation == current && !self.dtls_is_up() => {
+                let flight = self.client.dtls.as_ref().map(|dtls| dtls.flight.clone());
+                flight.into_iter().for_each(|bytes| self.dtls_send(bytes, vec![Message::DtlsClientFinished]));
+            }
             Timer::GiveUp(generation) if generation == current && !self.dtls_is_up() => {
                 self.client.dtls = None;
                 let again = self.scenario.client.again_after;
@@ -265,6 +275,8 @@ impl World {
             sent: now,
             dpds: 0,
             probe: None,
+            parts: 0,
+            flight: Vec::new(),
         });
         for after in how.hellos.iter().filter(|after| **after < how.patience) {
             self.later(seconds(*after), Timer::Hello(generation));
@@ -328,9 +340,21 @@ impl World {
                 }
                 let (change, finished) = dtls.end.finish(&mut self.rng);
                 bytes.extend([change, finished].concat());
+                dtls.flight = bytes.clone();
                 self.dtls_send(bytes, vec![Message::DtlsClientFinished]);
+                let current = self.client.generation;
+                for after in self.scenario.client.finished_again.clone() {
+                    self.later(seconds(after), Timer::Finished(current));
+                }
                 if generation != Generation::Psk {
                     self.dtls_up();
+                }
+            }
+            Message::DtlsPart(part, all, whole) => {
+                dtls.parts |= part;
+                if dtls.parts == all {
+                    dtls.parts = 0;
+                    self.dtls_reads(*whole);
                 }
             }
             Message::DtlsServerFinished => self.dtls_up(),

@@ -28,6 +28,8 @@ struct Association {
     up: bool,
     /// Data goes this way rather than over TLS.
     active: bool,
+    /// The flight that ends with its Finished, when it answers the client's.
+    flight: Vec<Vec<u8>>,
 }
 
 pub enum Timer {
@@ -260,7 +262,7 @@ impl World {
             return self.gateway_sends(peer, local, bytes, vec![Message::DtlsVerify { cookie }]);
         }
         // A repeated hello starts the flight anew; an association that is up stays.
-        if self.gateway.association.as_ref().is_some_and(|a| a.up && a.peer == peer) {
+        if self.gateway.association.as_ref().is_some_and(|a| (a.up || how.answers_once) && a.peer == peer) {
             return;
         }
         let at = self.now + seconds(how.slow);
@@ -305,19 +307,19 @@ impl World {
             let done = end.done();
             self.gateway_sends(peer, local, done, vec![Message::DtlsServerFlight { last: false }]);
         } else {
-            let mut bytes = hello;
+            let mut parts = vec![hello];
             if generation == Generation::Psk {
-                bytes.extend(end.done());
+                parts.push(end.done());
             } else if last {
                 let (change, finished) = end.finish(&mut self.rng);
-                bytes.extend([change, finished].concat());
+                parts.extend([change, finished]);
             }
-            self.gateway_sends(peer, local, bytes, vec![Message::DtlsServerFlight { last }]);
+            self.gateway_sends_parts(peer, local, parts, Message::DtlsServerFlight { last });
         }
         if end.epoch == 0 {
             *self.gateway.flights.entry(peer).or_default() += end.sequence - before;
         }
-        self.gateway.association = Some(Association { peer, local, end, up: false, active: true });
+        self.gateway.association = Some(Association { peer, local, end, up: false, active: true, flight: Vec::new() });
     }
 
     fn gateway_finishes(&mut self, peer: SocketAddr, local: SocketAddr) {
@@ -337,8 +339,24 @@ impl World {
         }
         association.up = true;
         if psk {
-            let (change, finished) = association.end.finish(&mut self.rng);
-            self.gateway_sends(peer, local, [change, finished].concat(), vec![Message::DtlsServerFinished]);
+            if association.flight.is_empty() {
+                let (change, finished) = association.end.finish(&mut self.rng);
+                association.flight = vec![change, finished];
+            }
+            let parts = association.flight.clone();
+            self.gateway_sends_parts(peer, local, parts, Message::DtlsServerFinished);
+        }
+    }
+
+    /// A flight: in one datagram, or each message in its own.
+    fn gateway_sends_parts(&mut self, peer: SocketAddr, local: SocketAddr, parts: Vec<Vec<u8>>, whole: Message) {
+        if !self.scenario.gateway.apart {
+            return self.gateway_sends(peer, local, parts.concat(), vec![whole]);
+        }
+        let all = u8::MAX >> (8 - parts.len());
+        for (i, bytes) in parts.into_iter().enumerate() {
+            let part = Message::DtlsPart(1 << i, all, Box::new(whole.clone()));
+            self.gateway_sends(peer, local, bytes, vec![part]);
         }
     }
 

@@ -99,6 +99,8 @@ pub enum Message {
     DtlsServerFlight {
         last: bool,
     },
+    /// One datagram of a flight: its bit, the bits of all, and what the whole of it says.
+    DtlsPart(u8, u8, Box<Message>),
     DtlsClientFinished,
     DtlsServerFinished,
     DtlsRekey,

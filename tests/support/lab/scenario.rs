@@ -105,6 +105,8 @@ pub struct Client {
     pub stale_session_id: bool,
     /// A firewall on its machine drops the gateway's UDP from this second on.
     pub drops_udp_from: f64,
+    /// Seconds after its DTLS Finished at which it sends that flight again, until the gateway's came.
+    pub finished_again: Vec<f64>,
 }
 
 impl Client {
@@ -139,6 +141,7 @@ impl Default for Client {
             probes: false,
             stale_session_id: false,
             drops_udp_from: f64::MAX,
+            finished_again: Vec::new(),
         }
     }
 }
@@ -182,6 +185,10 @@ pub struct Gateway {
     pub hangs: [f64; 2],
     /// Bytes of a DTLS handshake fragment.
     pub fragment: usize,
+    /// Each message of a DTLS flight in its own datagram.
+    pub apart: bool,
+    /// Answers one ClientHello of a client's port, and none that repeats it.
+    pub answers_once: bool,
 }
 
 /// How the gateway takes DTLS.
@@ -232,6 +239,8 @@ impl Default for Gateway {
             deaf_to_dpd_from: f64::MAX,
             hangs: [f64::MAX; 2],
             fragment: 1200,
+            apart: false,
+            answers_once: false,
         }
     }
 }
