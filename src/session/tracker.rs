@@ -1,16 +1,16 @@
 //! Folds events into facts, one tracker per capture. Bounded: see [`Limits`].
 
 use super::facts::{
-    AttemptFacts, Closed, DtlsFacts, FlowNotes, IcmpFacts, InsideTls, Known, MAX_ATTEMPTS, MAX_FRAMES, MessageKind,
-    Packed, Packets, Random, RecordNumber, ServerHelloFacts, TlsFacts, View,
+    AttemptFacts, Beside, Closed, DtlsFacts, FlowNotes, IcmpFacts, InsideTls, Known, MAX_ATTEMPTS, MAX_FRAMES,
+    MessageKind, Packed, Packets, Random, RecordNumber, ServerHelloFacts, TlsFacts, View,
 };
 use super::meetings::{Meeting, Meetings};
 use super::mtu::Protection;
 use super::places::Places;
 use crate::chunks::Chunks;
 use crate::event::{
-    ClientHello, Direction, DtlsMessage, DtlsRecordSeen, Ended, Event, FlowId, FrameRef, IcmpSeen, Incomplete, Opened,
-    PointId, Refused, Timestamp, Version, What,
+    ClientHello, Direction, DtlsMessage, DtlsRecordSeen, Ended, Event, FlowId, FrameRef, IcmpSeen, Incomplete, LARGE,
+    Opened, PointId, Refused, Timestamp, Version, What,
 };
 use crate::maps::{HashMap, HashSet, hash};
 use std::num::{NonZeroU16, NonZeroU32};
@@ -466,6 +466,9 @@ fn observe_record(dtls: &mut DtlsFacts, at: Timestamp, frame: FrameRef, directio
     {
         *largest = Some((bytes, frame));
     }
+    // With options or padding packets that fill the tunnel differ by a few bytes.
+    let is_as_large = |(most, _): (NonZeroU32, FrameRef)| record.ip_len >= most.get() - most.get() / 16;
+    let is_large = record.ip_len >= LARGE && largest.is_some_and(is_as_large);
     if record.epoch == 0 {
         let Some(attempt) = dtls.attempts.last_mut() else { return };
         if record.cut_behind {
@@ -483,12 +486,13 @@ fn observe_record(dtls: &mut DtlsFacts, at: Timestamp, frame: FrameRef, directio
     }
     let number = RecordNumber::new(record.epoch, record.sequence);
     let before = direction.of(&dtls.heard).map(|(at, _)| at);
+    let beside = Beside { before, others: dtls.last_word.of_other(direction, at), is_large };
     let sequence = direction.of_mut(&mut dtls.sequence);
     // A handshake message may be sent again as it was.
     if record.content_type == 23 && sequence.is_copy(number) {
         return;
     }
-    sequence.note(at, number, record.ip_len, before);
+    sequence.note(at, number, record.ip_len, beside);
     if record.content_type == 21 {
         dtls.seldom_mut().sealed_alert.get_or_insert((at, frame, direction));
     }

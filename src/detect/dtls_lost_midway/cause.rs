@@ -78,7 +78,9 @@ impl<'a> Cause<'a> {
             _ if is_useless => Cause::DataBlocked,
             Some(Placed { arrived: false, said: None }) => Cause::Lost(Direction::ToServer),
             Some(Placed { arrived: true, said: Some(_) }) => Cause::Lost(Direction::ToClient),
-            None if death.again.is_none() && death.answers_reach.is_some() => Cause::Lost(Direction::ToClient),
+            None if death.is_restless || death.again.is_none() && death.answers_reach.is_some() => {
+                Cause::Lost(Direction::ToClient)
+            }
             _ if reaches_gateway => Cause::GatewaySilent,
             _ if death.again.is_some_and(|next| up(next).seconds_since(next.start()) < LIVED) => Cause::Mapping,
             _ => Cause::Blocked,

@@ -42,6 +42,8 @@ pub struct Death<'a> {
     pub refused: Option<&'a IcmpFacts>,
     /// The client's TLS went unanswered at the same time.
     pub is_with_path: bool,
+    /// The gateway's end alone shows that the client sets DTLS up anew again and again, though all is answered there.
+    pub is_restless: bool,
 }
 
 impl<'a> Death<'a> {
@@ -75,6 +77,7 @@ impl<'a> Death<'a> {
             rekey: after.rekey(),
             refused: after.refused(),
             is_with_path: after.is_path_lost(unanswered),
+            is_restless: unanswered.records == 0 && after.is_restless(),
         };
         (death.is_proven(&after) && !death.is_renewal(case)).then_some(death)
     }
@@ -107,6 +110,7 @@ impl<'a> Death<'a> {
         let is_unharmed = self.unanswered.records == 0 && self.refused.is_none() && self.carries;
         let is_out_of_use = || self.back.is_none();
         is_unharmed
+            && !self.is_restless
             && self.again.is_some_and(|next| is_at_once(next) || is_out_of_use() && (is_soon(next) || is_at_client()))
     }
 
@@ -187,6 +191,21 @@ impl<'a> Aftermath<'a> {
             later: session.dtls.iter().filter(is_later).collect(),
             onward: onward(session, flow),
         }
+    }
+
+    /// Was DTLS set up three times or more on that tunnel, less than a minute apart, as the gateway's end alone shows?
+    fn is_restless(&self) -> bool {
+        /// So often.
+        const OFTEN: usize = 3;
+        /// No rekey comes as soon, seconds.
+        const SOON: f64 = 60.0;
+        let (Some(tunnel), session) = (self.tunnel, self.case.session) else { return false };
+        let is_same = |d: &&DtlsFlow| session.tunnel_at(d.start()).is_some_and(|other| std::ptr::eq(other, tunnel));
+        let set_up = session.dtls.iter().filter(|d| d.worked() && d.continues.is_none()).filter(is_same);
+        let starts: Vec<Timestamp> = set_up.map(DtlsFlow::start).collect();
+        let (Some(first), Some(last)) = (starts.iter().min(), starts.iter().max()) else { return false };
+        let is_at_gateway = self.case.is_at(Vantage::Outside) && !self.case.is_at(Vantage::Client);
+        is_at_gateway && starts.len() >= OFTEN && last.seconds_since(*first) < SOON * (starts.len() - 1) as f64
     }
 
     /// It is answered at another port or address, or the client has another address and left the old one.

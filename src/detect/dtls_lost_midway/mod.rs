@@ -61,7 +61,8 @@ Typical when a new port works at once. At the gateway's end alone: nothing came 
 - `refused-midway`: from then on an ICMP unreachable answers its packets
 - `rekey-failed`: a rekey had just begun that the other side never took part in
 - `lost-to-gateway`, `lost-to-client`: captures at both ends show one side's records leave and not arrive, the other's not; or the \
-gateway's answers to new ClientHellos leave it, and the client says hello again
+gateway's answers to new ClientHellos leave it, and the client says hello again; or at the gateway's end alone all is answered, and \
+the client sets DTLS up three times or more on one tunnel, less than a minute apart
 - `gateway-silent`: the client's records reach the gateway's outside interface, and it does not answer
 - `blocked-midway`: records and new ClientHellos go unanswered from one moment on
 - `mapping-lost`: no silence before, and a new port works: the state on the way, or at the gateway, was lost
@@ -143,7 +144,7 @@ fn check(case: &Case<'_>) -> Outcome {
 fn finding(story: &Story<'_>) -> Finding {
     let Story { case, death, cause, .. } = story;
     let best = death.flow.best();
-    let is_at_one_end = cause.is_unplaced() || death.silence_at_gateway(case).is_some();
+    let is_at_one_end = cause.is_unplaced() || death.is_restless || death.silence_at_gateway(case).is_some();
     Finding {
         severity: story.severity(),
         grade: match death {

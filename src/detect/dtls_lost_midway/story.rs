@@ -37,7 +37,7 @@ impl<'a> Story<'a> {
         let is_useless = death.is_unheard_of() || recurs && deaths.iter().all(Death::is_brief);
         let placed = Placed::of(case, death);
         let cause = Cause::of(case, death, placed, is_useless);
-        let goes_on = after().next().is_some();
+        let goes_on = !death.is_restless && after().next().is_some();
         Some(Story { case: *case, death, cause, placed, deaths: deaths.len(), goes_on, is_mended, recurs, is_useless })
     }
 
@@ -142,7 +142,13 @@ impl<'a> Story<'a> {
             let port = |d: &DtlsFlow| d.best().opened.endpoints().client.port();
             let from = if port(next) != port(flow) { " from another port" } else { "" };
             let works = if self.is_mended { ", and works" } else { "" };
-            return format!(" DTLS was set up anew{from} {after:.1} s after {}{works}.", self.since());
+            let answered = match self.death.is_restless {
+                true => {
+                    " The gateway had answered all that came over it: whether its answers reach the client its end cannot show."
+                }
+                false => "",
+            };
+            return format!(" DTLS was set up anew{from} {after:.1} s after {}{works}.{answered}", self.since());
         }
         if retries.is_empty() {
             let is_next = self.death.is_dead_on_next;

@@ -23,7 +23,7 @@ pub(super) use dtls::Known;
 pub use dtls::{DtlsFacts, Probe, SeldomInDtls};
 pub use inside::{InsideTls, Packets, Parting, RoundTrips};
 pub use said::{Activity, Heard, MAX_BURSTS, MAX_STRETCHES, Unanswered};
-pub use sequence::{Pace, Rate, RecordNumber, SeldomInSequence, Sequence};
+pub use sequence::{Beside, Lull, Outages, Pace, Rate, RecordNumber, SeldomInSequence, Sequence};
 pub use tls::{DataFacts, Early, MAX_EARLY, Random, SeldomInTls, ServerHelloFacts, TlsFacts};
 pub(super) use tls::{LONGER_THAN_ALERT, REQUEST};
 

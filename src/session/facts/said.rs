@@ -134,6 +134,14 @@ impl LastWord {
         (said.records > 0 && said.seconds() >= SECONDS).then_some((said, answer))
     }
 
+    /// Records of the other side since that one spoke, where the first had time to be answered.
+    pub(in crate::session) fn of_other(&self, direction: Direction, at: Timestamp) -> u32 {
+        /// Answers take no longer, nanoseconds.
+        const PATIENCE: i64 = 2_000_000_000;
+        let is_other = self.speaker == Some(direction.reverse());
+        if is_other && at.nanos_since(self.first) >= PATIENCE { self.records } else { 0 }
+    }
+
     /// Nanoseconds since that side spoke, when it spoke last.
     pub(super) fn silence(&self, direction: Direction, at: Timestamp, heard: Heard) -> Option<i64> {
         let (last, _) = direction.of(&heard).filter(|_| self.speaker == Some(direction))?;

@@ -13,6 +13,8 @@ pub struct Sequence {
     bytes: u32,
     /// Records seen in slow seconds.
     slow: u32,
+    /// When the last came that was as large as any, in [`ticks`]; 0 before the first.
+    large: u32,
     seldom: Option<Box<SeldomInSequence>>,
 }
 
@@ -34,6 +36,12 @@ pub struct SeldomInSequence {
     pub longest: Option<(Timestamp, Timestamp)>,
     /// Numbers passed over in it.
     pub in_longest: u32,
+    /// Silences in which this way was down, whatever was sent.
+    pub outages: Outages,
+    /// Numbers passed over since the last large one.
+    lull: Lull,
+    /// The worst time without large ones until one came again.
+    worst_lull: Option<Lull>,
     /// Records that came behind a higher one.
     pub late: u32,
     /// When numbers were first and last passed over.
@@ -43,10 +51,125 @@ pub struct SeldomInSequence {
 }
 
 impl SeldomInSequence {
+    /// Numbers behind that one were passed over, that long after a large one.
+    fn pass_over(&mut self, since: u32, at: Timestamp, gap: u32, last: RecordNumber) {
+        let lull = &mut self.lull;
+        if lull.since != since || lull.first.is_none_or(|first| first.epoch() != last.epoch()) {
+            let waited = ticks(at).wrapping_sub(since);
+            *lull = Lull { since, waited, first: Some(last), gaps: Some((at, at)), ..Lull::NONE };
+        }
+        let numbers = lull.first.map_or(0, |first| last.both().saturating_sub(first.both()));
+        lull.seen = u32::try_from(numbers).unwrap_or(u32::MAX).saturating_sub(lull.missing);
+        lull.gaps = lull.gaps.map(|(first, _)| (first, at));
+        lull.times = lull.times.saturating_add(1);
+        lull.missing = lull.missing.saturating_add(gap);
+    }
+
     /// The longest silence from which numbers are missing, whole seconds; 0 where there was none.
     pub fn silence(&self) -> u32 {
         self.longest.map_or(0, |(from, until)| until.seconds_since(from).round() as u32)
     }
+}
+
+/// Silences of seconds from which many numbers are missing.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Outages {
+    /// How many.
+    pub count: u32,
+    /// Numbers passed over in all of them.
+    pub missing: u32,
+    /// Of them in those in which it was no large packet that was sent again and again.
+    pub certain: u32,
+    /// The last record before the longest of them, and the first behind it.
+    pub longest: Option<(Timestamp, Timestamp)>,
+}
+
+/// A time in which none came as large as those before, while smaller ones came and numbers were passed over.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Lull {
+    /// When the last large one came, in [`ticks`].
+    since: u32,
+    /// The highest record before the first gap.
+    first: Option<RecordNumber>,
+    /// How long after it the first gap showed, in [`ticks`].
+    waited: u32,
+    /// When numbers were first and last passed over.
+    gaps: Option<(Timestamp, Timestamp)>,
+    /// How often they were.
+    times: u32,
+    /// How many.
+    pub missing: u32,
+    /// Smaller ones that came between the first gap and the last.
+    pub seen: u32,
+    /// When a large one came again.
+    pub until: Option<Timestamp>,
+}
+
+impl Outages {
+    /// Notes a silence, and how many records of the other side went unanswered in it.
+    fn note(&mut self, before: Timestamp, at: Timestamp, gap: u32, others: u32) {
+        /// So long, seconds.
+        const SECONDS: f64 = 3.0;
+        /// So many were lost, and so many in a second.
+        const MISSING: u32 = 5;
+        const RATE: f64 = 1.0;
+        /// No transfer that hangs sends as many in a second; what is small would be answered.
+        const BUSY: f64 = 4.0;
+        const OTHERS: u32 = 3;
+        let seconds = at.seconds_since(before);
+        let rate = f64::from(gap) / seconds;
+        if seconds < SECONDS || gap < MISSING || rate < RATE {
+            return;
+        }
+        self.count = self.count.saturating_add(1);
+        self.missing = self.missing.saturating_add(gap);
+        if rate >= BUSY || others >= OTHERS {
+            self.certain = self.certain.saturating_add(gap);
+        }
+        if self.longest.is_none_or(|(from, until)| until.seconds_since(from) < seconds) {
+            self.longest = Some((before, at));
+        }
+    }
+}
+
+impl Lull {
+    const NONE: Lull =
+        Lull { since: 0, first: None, waited: 0, gaps: None, times: 0, missing: 0, seen: 0, until: None };
+
+    /// When the last large one came, and when another did; else when a record was last seen to be missing.
+    pub fn span(&self) -> Option<(Timestamp, Timestamp)> {
+        let (first, last) = self.gaps?;
+        let waited = (i64::from(self.waited) << TICK) as f64 / 1e9;
+        Some((first.plus_seconds(-waited), self.until.unwrap_or(last)))
+    }
+
+    /// Is it more than a few lost at once?
+    fn is_telling(&self) -> bool {
+        /// So many were passed over, so often, for so long, seconds.
+        const MISSING: u32 = 5;
+        const TIMES: u32 = 3;
+        const SECONDS: f64 = 3.0;
+        let lasts = self.gaps.is_some_and(|(first, last)| last.seconds_since(first) >= SECONDS);
+        self.since != 0 && self.missing >= MISSING && self.times >= TIMES && lasts
+    }
+}
+
+/// Times are kept in steps of so many bits of their nanoseconds: 16.8 ms.
+const TICK: u32 = 24;
+
+fn ticks(at: Timestamp) -> u32 {
+    (at.nanos() >> TICK) as u32
+}
+
+/// What stands beside a record.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Beside {
+    /// When the one before it came.
+    pub before: Option<Timestamp>,
+    /// Records that the other side has sent since.
+    pub others: u32,
+    /// It is as large as any that way.
+    pub is_large: bool,
 }
 
 /// Epoch and sequence number of a DTLS record, in that order, as they stand on the wire (RFC 6347 §4.1).
@@ -138,6 +261,11 @@ impl Rate {
         if sent > 0.0 { f64::from(self.missing) / sent } else { 0.0 }
     }
 
+    /// Without those.
+    pub fn without(self, others: Rate) -> Rate {
+        Rate { seen: self.seen.saturating_sub(others.seen), missing: self.missing.saturating_sub(others.missing) }
+    }
+
     /// Adds others.
     pub fn add(&mut self, other: Rate) {
         self.seen = self.seen.saturating_add(other.seen);
@@ -157,6 +285,8 @@ impl Sequence {
     const SILENCE: u32 = 3;
     /// A second with fewer records is slow.
     const SLOW: u32 = 16;
+    /// So long without a large one tells something, in [`ticks`]: 3 s.
+    const LULL: u32 = 179;
 
     /// Is it the latest record once more? No number is used twice (RFC 6347 §4.1): its frame was copied, by the capture or on the way.
     pub fn is_copy(&self, number: RecordNumber) -> bool {
@@ -173,10 +303,39 @@ impl Sequence {
         self.seldom().missing
     }
 
-    /// Notes a record, the IP length of its datagram, and when the one before it came.
-    pub fn note(&mut self, at: Timestamp, number: RecordNumber, ip_len: u32, before: Option<Timestamp>) {
+    /// Notes a record, the IP length of its datagram, and what stands beside it.
+    pub fn note(&mut self, at: Timestamp, number: RecordNumber, ip_len: u32, beside: Beside) {
+        self.count(at, number, ip_len, beside);
+        if beside.is_large {
+            let now = ticks(at);
+            if now.wrapping_sub(self.large) >= Self::LULL {
+                self.end_lull(at);
+            }
+            self.large = now;
+        }
+    }
+
+    /// A large one comes again after a while: were others lost meanwhile?
+    #[cold]
+    fn end_lull(&mut self, at: Timestamp) {
+        let Some(seldom) = self.seldom.as_deref_mut() else { return };
+        let lull = Lull { until: Some(at), ..seldom.lull };
+        let is_worse = seldom.worst_lull.is_none_or(|worst| worst.missing < lull.missing);
+        if lull.since == self.large && lull.is_telling() && is_worse {
+            seldom.worst_lull = Some(lull);
+        }
+    }
+
+    /// The worst time without large ones in which others were lost; it may last until the end.
+    pub fn lull(&self) -> Option<Lull> {
+        let seldom = self.seldom();
+        let open = Some(seldom.lull).filter(|lull| lull.since == self.large && lull.is_telling());
+        seldom.worst_lull.into_iter().chain(open).max_by_key(|lull| lull.missing)
+    }
+
+    fn count(&mut self, at: Timestamp, number: RecordNumber, ip_len: u32, beside: Beside) {
         let second = |at: Timestamp| at.nanos().div_euclid(1_000_000_000) as u32;
-        let before = before.unwrap_or(at);
+        let before = beside.before.unwrap_or(at);
         let since = second(at).wrapping_sub(second(before));
         if since != 0 {
             self.flush();
@@ -196,12 +355,14 @@ impl Sequence {
                 let (gap, seldom) = (gap as u32, self.seldom.get_or_insert_default());
                 seldom.missing = seldom.missing.saturating_add(gap);
                 seldom.gaps.get_or_insert((at, at)).1 = at;
+                seldom.pass_over(self.large, at, gap, last);
                 if (Self::SILENCE..=i32::MAX as u32).contains(&since) {
                     seldom.in_silence = seldom.in_silence.saturating_add(gap);
                     seldom.silences = seldom.silences.saturating_add(1);
                     if seldom.longest.is_none_or(|(from, until)| until.nanos_since(from) < at.nanos_since(before)) {
                         (seldom.longest, seldom.in_longest) = (Some((before, at)), gap);
                     }
+                    seldom.outages.note(before, at, gap, beside.others);
                 } else {
                     seldom.now = seldom.now.saturating_add(gap);
                 }
@@ -213,6 +374,7 @@ impl Sequence {
             seldom.late = seldom.late.saturating_add(1);
             seldom.missing = seldom.missing.saturating_sub(found);
             seldom.now = seldom.now.saturating_sub(found);
+            seldom.lull.missing = seldom.lull.missing.saturating_sub(found);
         }
     }
 
@@ -227,6 +389,9 @@ impl Sequence {
             silences: 0,
             longest: None,
             in_longest: 0,
+            outages: Outages { count: 0, missing: 0, certain: 0, longest: None },
+            lull: Lull::NONE,
+            worst_lull: None,
             late: 0,
             gaps: None,
             faster: Vec::new(),
@@ -237,8 +402,13 @@ impl Sequence {
     /// When numbers were passed over, to move it in time.
     pub(in crate::session) fn gaps_mut(&mut self) -> impl Iterator<Item = &mut Timestamp> {
         let seldom = self.seldom.as_deref_mut().into_iter();
-        let times = seldom.flat_map(|seldom| [&mut seldom.gaps, &mut seldom.longest]);
-        times.flatten().flat_map(|(first, last)| [first, last])
+        seldom.flat_map(|seldom| {
+            let lulls = seldom.worst_lull.iter_mut().chain([&mut seldom.lull]);
+            let pairs = [&mut seldom.gaps, &mut seldom.longest, &mut seldom.outages.longest].into_iter();
+            let (gaps, ends): (Vec<_>, Vec<_>) = lulls.map(|lull| (&mut lull.gaps, &mut lull.until)).unzip();
+            let pairs = pairs.chain(gaps).flatten().flat_map(|(first, last)| [first, last]);
+            pairs.chain(ends.into_iter().flatten())
+        })
     }
 
     /// What was seen and what is missing in slow seconds, and in those in which ever more was sent, the last second included.
@@ -298,7 +468,7 @@ mod tests {
         assert!(!sequence.is_copy(number(0)), "nothing came yet");
         for n in [0, 1, 3] {
             assert!(!sequence.is_copy(number(n)));
-            sequence.note(Timestamp::default(), number(n), 100, None);
+            sequence.note(Timestamp::default(), number(n), 100, Beside::default());
         }
         assert!(sequence.is_copy(number(3)));
         assert!(
@@ -306,5 +476,49 @@ mod tests {
             "late, and of another epoch"
         );
         assert_eq!(sequence.missing(), 1);
+    }
+
+    fn at(seconds: f64) -> Timestamp {
+        Timestamp::from_nanos(1_000_000_000_000).plus_seconds(seconds)
+    }
+
+    /// Records at those moments: number, and whether it is large.
+    fn sequence(records: impl IntoIterator<Item = (f64, u64, bool)>, others: u32) -> Sequence {
+        let (mut sequence, mut before) = (Sequence::default(), None);
+        for (seconds, number, is_large) in records {
+            let beside = Beside { before, others, is_large };
+            sequence.note(at(seconds), RecordNumber::new(1, number), 1000, beside);
+            before = Some(at(seconds));
+        }
+        sequence
+    }
+
+    #[test]
+    fn a_while_in_which_large_ones_are_missing_is_kept_until_one_comes_again() {
+        let large = |from: f64, first: u64| (0..30).map(move |n| (from + n as f64 / 10.0, first + n, true));
+        // Each second a small one; a large one before the first and before every third is lost.
+        let small = |lost: u64| (1..=20).map(move |n| (3.0 + n as f64, 30 + n + n * lost / 3, false));
+        let healed = sequence(large(0.0, 0).chain(small(1)).chain(large(24.0, 60)), 0);
+        let lull = healed.lull().unwrap();
+        assert_eq!((lull.missing, lull.seen, lull.until.is_some()), (10, 20, true));
+        let (from, until) = lull.span().unwrap();
+        assert!((from.seconds_since(at(0.0)) - 2.9).abs() < 0.05 && until == at(24.0));
+        let open = sequence(large(0.0, 0).chain(small(1)), 0).lull().unwrap();
+        assert_eq!((open.missing, open.seen, open.until), (7, 17, None));
+        assert!(sequence(large(0.0, 0).chain(small(0)), 0).lull().is_none(), "nothing is missing");
+        let beside = small(1).flat_map(|(at, number, _)| [(at, number, false), (at + 0.5, number + 1, true)]);
+        assert!(sequence(large(0.0, 0).chain(beside), 0).lull().is_none(), "large ones come");
+    }
+
+    #[test]
+    fn a_silence_from_which_many_are_missing_is_an_outage_where_the_other_side_went_on() {
+        let outages = |others, gap: u64| {
+            let silence = [(3.0, 30, false), (7.0, 31 + gap, false)];
+            sequence(silence, others).seldom().outages
+        };
+        assert_eq!((outages(3, 8).count, outages(3, 8).certain), (1, 8));
+        assert_eq!((outages(0, 8).count, outages(0, 8).certain), (1, 0), "it may have been a transfer that hangs");
+        assert_eq!(outages(0, 20).certain, 20, "so many");
+        assert_eq!(outages(3, 4).count, 0, "few");
     }
 }

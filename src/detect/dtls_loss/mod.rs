@@ -1,5 +1,7 @@
 //! DTLS records are lost on the way, as their numbers tell.
 
+mod hole;
+
 use super::remedy;
 use crate::event::{Direction, LARGE, PointId, Timestamp, Vantage};
 use crate::finding::{
@@ -10,6 +12,7 @@ use crate::session::coverage::{Sight, hides, hides_answers};
 use crate::session::facts::{FlowFacts, Pace, Rate, Run, Sequence};
 use crate::session::stuck::{is_swallowed_over_dtls, stuck_toward_client};
 use crate::session::{Basis, Channel, Point};
+use hole::Hole;
 
 /// So many records must be missing before anybody speaks of it.
 const MANY: u32 = 20;
@@ -27,6 +30,9 @@ const OWN_MUCH: f64 = 0.1;
 /// Where nobody knows where the capture stood, shares both ways that differ by less than so many times are its own.
 const ALIKE: f64 = 2.0;
 
+/// What a capture at the other end would show.
+const OTHER_END: &str = "which DTLS records pass there";
+
 const AT_RECEIVER: Grade = Grade::high("counted at the receiving end's own interface");
 const ELSEWHERE: Grade = Grade::medium("counted at a point of which nobody knows how near the receiver it stood");
 
@@ -43,23 +49,24 @@ Every DTLS record carries a number, so what is missing among them at the receivi
 came late are not missing.
 
 Found when at least 20 records and 1 % of those sent in one direction are missing, or 12 and a tenth of those of the gateway, or five \
-large ones alone that captures at both ends show to be sent in vain for three seconds or more, at \
-the client's interface for records of the gateway, at the gateway's for records of the client; medium from 5 % on. A \
+large ones alone that captures at both ends show to be sent in vain for three seconds or more, or five from a silence of three seconds \
+or more, at the client's interface for records of the gateway, at the gateway's for records of the client; medium from 5 % on. A \
 capture that dropped frames cannot tell: it says so itself, or at least 10 records and 2 % (or 4, a tenth and a quarter of as many) of \
 those that an end sent are missing at its own interface, or acknowledged TCP is missing by half that share or more, \
 or the record numbers of both sides jump over a silence of three seconds or more. Where \
 nobody knows where it stood, about the same loss both ways is taken for its own.
 
-- `rate-limited`: most seconds in which so much was sent lose, at least four times the share of quieter ones, and nine tenths of what is \
+- `rate-limited`: most seconds in which so much was sent lose, at least four times the share of quieter ones and more than by chance, and nine tenths of what is \
 missing are missing from them, from five or more: policing or shaping of UDP, whatever sizes came before where twenty or more are \
 missing from each
 - `large-datagrams-lost`: captures at both ends, and nothing above a certain size arrives, of which as much was sent as is missing: \
-a path MTU that nobody tells (high)
+a path MTU that nobody tells (high); where large ones came again later it was so for a while (medium)
 - `fragments-lost`: the same, where the sender's datagrams leave in IP fragments (high)
 - `large-datagrams-missing`: the receiving end alone, where since the first is missing none came as large as many before, or none \
-above what an ICMP on that path named; not where the sending end shows that hardly any large one left
-- `outage`: nearly all are missing from silences of three seconds or more, in which many a second were sent; or from three such silences \
-at most, in which captures at both ends show that little large was sent, or before and behind which many full datagrams came: the path, \
+above what an ICMP on that path named; not where the sending end shows that hardly any large one left; or for three seconds or more none came as large as many before, while \
+smaller ones did and more were missing than chance explains. Where few are missing that cannot be told from one end alone, and so it says
+- `outage`: nearly all are missing from silences of three seconds or more, in which many a second were sent, or three or more of the other \
+side without an answer, or in a busy flow of small datagrams, or captures at both ends show that not large ones are missing; or from three such silences at most, in which captures at both ends show that little large was sent, or before and behind which many full datagrams came: the path, \
 or UDP on it, was down so long (low)
 - `path-mtu-search`: captures at both ends, and the large ones were lost only in the first 12 s, in which a client searches for the path \
 MTU, and nothing afterwards: no fault (info); one end alone then finds nothing
@@ -83,6 +90,9 @@ struct Loss<'a> {
     total: Rate,
     at_receiver: bool,
     by_size: Option<BySize>,
+    hole: Option<Hole>,
+    /// The path was down for seconds.
+    outages: Option<Outage>,
     /// Why the capture may have lost them itself.
     doubt: Option<String>,
 }
@@ -100,6 +110,7 @@ impl<'a> Loss<'a> {
         let is_gap = is_lossy(all, direction) && !is_lossy(total, direction);
         let at_receiver = case.vantage(view.point).is_some();
         let place = || case.place(view.point);
+        let is_whole = gap.is_none() && case.untimed().is_none();
         let doubt = match gap.filter(|_| is_gap) {
             Some(gap) => Some(format!("the capture itself has a gap at {}: {gap}", place())),
             None => doubt((total, of_other), direction.reverse(), at_receiver.then_some(place))
@@ -107,13 +118,29 @@ impl<'a> Loss<'a> {
                 .or_else(|| unseen_pieces(case, view, direction, total)),
         };
         let total = if is_gap { all } else { total };
-        let loss = Loss { view, direction, sequence: judged, total, at_receiver, by_size: None, doubt };
-        (total.seen > 0).then(|| Loss { by_size: BySize::of(case, &loss), ..loss })
+        let loss = Loss {
+            view,
+            direction,
+            sequence: judged,
+            total,
+            at_receiver,
+            by_size: None,
+            hole: None,
+            outages: None,
+            doubt,
+        };
+        // What both sides passed over the capture passed over.
+        let outages = if is_whole { Outage::any(case, &loss) } else { None };
+        let (by_size, hole) = (BySize::of(case, &loss), Hole::of(case, &loss));
+        (total.seen > 0).then_some(Loss { by_size, hole, outages, ..loss })
     }
 
-    /// Are many missing, or few, and both ends show that it is the large ones alone?
+    /// Are many missing, or few, and all from silences, or both ends show that it is the large ones alone?
     fn is_found(&self) -> bool {
-        is_lossy(self.total, self.direction) || self.by_size.as_ref().is_some_and(|by_size| by_size.is_no_chance(self))
+        is_lossy(self.total, self.direction)
+            || self.outages.is_some_and(|outage| outage.is_certain)
+            || self.hole.as_ref().is_some_and(Hole::is_certain)
+            || self.by_size.as_ref().is_some_and(|by_size| by_size.is_no_chance(self))
     }
 
     fn share(&self) -> f64 {
@@ -133,10 +160,17 @@ impl<'a> Loss<'a> {
         const BUSY: f64 = 4.0;
         /// What a size is lost for is lost each time it is sent: more silences tell nothing of themselves.
         const FEW: u32 = 3;
+        let explains = |outage: &Outage| {
+            let rest = self.total.without(Rate { seen: 0, missing: outage.missing });
+            f64::from(outage.missing) >= MOST * f64::from(self.total.missing) || !is_lossy(rest, self.direction)
+        };
+        if let Some(outage) = self.outages.filter(|outage| outage.is_certain && explains(outage)) {
+            return Some(outage);
+        }
         let seldom = self.sequence.seldom();
         let (from, until) = seldom.longest?;
         let is_most = f64::from(seldom.in_silence) >= MOST * f64::from(self.total.missing);
-        let outage = Outage { missing: seldom.in_silence, silences: seldom.silences, from, until };
+        let outage = Outage { missing: seldom.in_silence, silences: seldom.silences, from, until, is_certain: true };
         let is_busy = f64::from(seldom.in_longest) >= BUSY * outage.seconds();
         let is_no_matter_of_size =
             || outage.silences <= FEW && (self.is_small(case, &outage) || self.is_large_again(&outage));
@@ -246,6 +280,14 @@ fn check(case: &Case<'_>) -> Outcome {
     }
     let by_share = |a: &&Loss<'_>, b: &&Loss<'_>| a.share().total_cmp(&b.share());
     let Some(worst) = sure.iter().copied().max_by(by_share) else {
+        let uncertain = all.iter().filter(|loss| loss.doubt.is_none() && !loss.is_found());
+        if let Some((loss, hole)) = uncertain.filter_map(|loss| Some((loss, loss.hole.as_ref()?))).next() {
+            return hole.open(case, loss);
+        }
+        let uncertain = all.iter().filter(|loss| loss.doubt.is_none() && !loss.is_found());
+        if let Some((loss, outage)) = uncertain.filter_map(|loss| Some((loss, loss.outages?))).next() {
+            return outage.open(case, loss);
+        }
         if let Some((loss, why)) = doubtful {
             let vantage = case.vantage(loss.view.point);
             let wanted = "whether DTLS records are lost, from a capture that loses no frames itself";
@@ -275,6 +317,16 @@ fn directions<'a>(case: &Case<'_>, view: &'a FlowFacts) -> impl Iterator<Item = 
 fn is_lossy(rate: Rate, direction: Direction) -> bool {
     // A client probes with records that may be too large for the path.
     rate.missing >= MANY && rate.share() >= SHARE || direction == Direction::ToClient && rate.loses_much()
+}
+
+/// That the one loses so much more or less than the other has by chance a probability of at most e to the minus so much (Chernoff's
+/// bound of a binomial tail).
+fn surprise(one: Rate, other: Rate) -> f64 {
+    let (sent, share) = (f64::from(one.seen) + f64::from(one.missing), one.share());
+    // Who lost none of few may lose one of the next.
+    let chance = (f64::from(other.missing) + 1.0) / (f64::from(other.seen) + f64::from(other.missing) + 2.0);
+    let part = |of: f64, at: f64| if of > 0.0 { of * (of / at).ln() } else { 0.0 };
+    sent * (part(share, chance) + part(1.0 - share, 1.0 - chance))
 }
 
 /// A silence over which the numbers of both sides went on.
@@ -601,6 +653,8 @@ impl BySize {
 enum Cause<'a> {
     /// The size, as both ends show.
     Size(&'a BySize),
+    /// The size, for a while.
+    Hole(&'a Hole),
     /// The path: it was down for a while.
     Outage(Outage),
     /// The size, as one end shows.
@@ -614,15 +668,45 @@ enum Cause<'a> {
 }
 
 /// What is missing from silences.
+#[derive(Clone, Copy)]
 struct Outage {
     missing: u32,
     silences: u32,
     /// The longest of them.
     from: Timestamp,
     until: Timestamp,
+    /// It was not that large ones alone were lost, and nothing else was sent.
+    is_certain: bool,
 }
 
 impl Outage {
+    /// However few those are that are missing from silences, unless the sender's end shows that most of them were large.
+    fn any(case: &Case<'_>, loss: &Loss<'_>) -> Option<Outage> {
+        /// So many times those that are missing came in all.
+        const BUSY: u32 = 10;
+        let downs = loss.sequence.seldom().outages;
+        let (from, until) = downs.longest?;
+        let large_lost = hole::large_lost(case, loss, (from, until)).map(|(_, lost)| lost);
+        if large_lost.is_some_and(|lost| lost.saturating_mul(2) > downs.missing) {
+            return None;
+        }
+        let large: u32 = loss.view.large_datagrams(loss.direction).map(|run| run.count).sum();
+        // What many small ones made busy would not fall silent for the large ones alone.
+        let is_busy = loss.total.seen >= BUSY.saturating_mul(downs.missing);
+        let is_small = is_busy && (large < MANY || f64::from(large) < SHARE * f64::from(loss.total.seen));
+        let is_certain = large_lost.is_some() || is_small || downs.certain.saturating_mul(2) > downs.missing;
+        Some(Outage { missing: downs.missing, silences: downs.count, from, until, is_certain })
+    }
+
+    /// Where one end alone shows it, and it may have been the size.
+    fn open(&self, case: &Case<'_>, loss: &Loss<'_>) -> Outcome {
+        let why = format!(
+            "{}{} The path was down, or what was sent was too large for it",
+            loss.words(case),
+            self.words(case, loss)
+        );
+        Outcome::unsettled(why, case.other_end(OTHER_END), "for seconds no DTLS record came, and records were missing")
+    }
     fn seconds(&self) -> f64 {
         self.until.seconds_since(self.from)
     }
@@ -644,6 +728,10 @@ impl<'a> Cause<'a> {
         if let Some(by_size) = &loss.by_size {
             return Cause::Size(by_size);
         }
+        let hole = loss.hole.as_ref().filter(|hole| hole.explains(loss.total) || !is_lossy(loss.total, loss.direction));
+        if let Some(hole) = hole.filter(|hole| hole.is_certain()) {
+            return Cause::Hole(hole);
+        }
         if let Some(outage) = loss.outage(case) {
             return Cause::Outage(outage);
         }
@@ -652,6 +740,9 @@ impl<'a> Cause<'a> {
         let is_steady = matches!(&rate, Some(ByRate::Grows(limit)) if limit.is_steady());
         if let Some(one_end) = OneEnd::of(case, loss).filter(|_| !is_steady) {
             return Cause::OneEnd(one_end);
+        }
+        if let Some(hole) = hole.filter(|_| !is_steady) {
+            return Cause::Hole(hole);
         }
         let Some(rate) = rate else { return Cause::Unknown(untimed) };
         match rate {
@@ -666,6 +757,8 @@ impl<'a> Cause<'a> {
         match self {
             Cause::Size(BySize { whole: None, .. }) => "fragments-lost",
             Cause::Size(_) => "large-datagrams-lost",
+            Cause::Hole(hole) if hole.is_certain() => "large-datagrams-lost",
+            Cause::Hole(_) => "large-datagrams-missing",
             Cause::Outage(_) => "outage",
             Cause::OneEnd(_) => "large-datagrams-missing",
             Cause::Rate(_) => "rate-limited",
@@ -681,6 +774,12 @@ impl<'a> Cause<'a> {
                 format!("DTLS datagrams toward the {to} that need fragments are lost")
             }
             (Cause::Size(_), _) => format!("large DTLS datagrams toward the {to} are lost, and small ones pass"),
+            (Cause::Hole(hole), _) => hole.headline(to),
+            (Cause::Outage(outage), _) if outage.silences > 1 => format!(
+                "{} times, for up to {:.0} s, no DTLS record came to the {to}: the path, or UDP on it, was down",
+                outage.silences,
+                outage.seconds()
+            ),
             (Cause::Outage(outage), _) => format!(
                 "for some {:.0} s no DTLS record came to the {to}: the path, or UDP on it, was down",
                 outage.seconds()
@@ -699,6 +798,7 @@ impl<'a> Cause<'a> {
     fn words(&self, case: &Case<'_>, loss: &Loss<'_>) -> String {
         match self {
             Cause::Size(by_size) => by_size.words(case),
+            Cause::Hole(hole) => hole.words(case, loss.total),
             Cause::Outage(outage) => outage.words(case, loss),
             Cause::OneEnd(one_end) => one_end.words(),
             Cause::Rate(limit) => limit.words(),
@@ -711,6 +811,7 @@ impl<'a> Cause<'a> {
     fn remedy(&self) -> Vec<String> {
         match self {
             Cause::Size(by_size) => by_size.remedy(),
+            Cause::Hole(hole) => hole.remedy(),
             Cause::Outage(_) => {
                 vec!["see what happened to the path at that moment, to the client's own link first (Wi-Fi, a cable, a carrier)".to_owned()]
             }
@@ -740,6 +841,7 @@ fn finding(case: &Case<'_>, loss: &Loss<'_>, back: Option<&Loss<'_>>) -> Finding
     Finding {
         severity: match cause {
             Cause::Size(_) => Severity::High,
+            Cause::Hole(hole) if hole.is_certain() => Severity::Medium,
             Cause::Outage(_) => Severity::Low,
             _ if loss.share() >= NOTICED => Severity::Medium,
             _ => Severity::Low,
@@ -757,7 +859,7 @@ fn finding(case: &Case<'_>, loss: &Loss<'_>, back: Option<&Loss<'_>>) -> Finding
             frames: None,
         }],
         remedy: cause.remedy(),
-        wanted: case.other_end("which DTLS records pass there"),
+        wanted: case.other_end(OTHER_END),
         ..Finding::default()
     }
 }
@@ -826,8 +928,13 @@ impl RateLimit {
     fn grows(&self) -> bool {
         /// The busy seconds lose so many times the share of the others.
         const TIMES: f64 = 4.0;
+        /// That the others lose so much less is no chance (see [`surprise`]).
+        const NO_CHANCE: f64 = 5.0;
         let share = self.busy.all.share();
-        self.busy.all.missing >= MANY && share >= SHARE && share >= TIMES * self.quiet.share()
+        self.busy.all.missing >= MANY
+            && share >= SHARE
+            && share >= TIMES * self.quiet.share()
+            && surprise(self.quiet, self.busy.all) >= NO_CHANCE
     }
 
     /// Do most of the busy seconds lose? Where enough was saved up before, a limit spares some.
@@ -947,7 +1054,7 @@ fn bit_rate(bytes: u64) -> String {
 mod tests {
     use super::*;
     use crate::event::Timestamp;
-    use crate::session::facts::RecordNumber;
+    use crate::session::facts::{Beside, RecordNumber};
 
     /// Record numbers, one each so many seconds.
     fn sequence(numbers: impl IntoIterator<Item = (f64, u64)>) -> Sequence {
@@ -955,7 +1062,8 @@ mod tests {
         let mut before = None;
         for (at, number) in numbers {
             let at = Timestamp::from_nanos(1_000_000_000_000).plus_seconds(at);
-            sequence.note(at, RecordNumber::new(1, number), 1000, before.replace(at));
+            let beside = Beside { before: before.replace(at), ..Beside::default() };
+            sequence.note(at, RecordNumber::new(1, number), 1000, beside);
         }
         sequence
     }
@@ -1015,6 +1123,9 @@ mod tests {
         assert_eq!((limit.busy.seconds, limit.busy.losing, limit.quiet.missing), (5, 5, 0));
         assert!(matches!(told(&policed(1), false), ByRate::CannotTell(_)), "too few busy seconds");
         assert!((20_000..=150_000).contains(&limit.from), "{}", limit.from);
+        // Three of a few hundred, where one in a hundred is lost: so few may be chance.
+        let chance = [vec![(10, 0); 57], vec![(9, 1); 3], vec![(396, 4); 20]].concat();
+        assert!(!matches!(told(&chance, true), ByRate::Grows(_)), "quiet seconds may lose as much");
         let alike = [vec![(10, 5); 4], vec![(100, 50); 8]].concat();
         assert!(matches!(told(&alike, true), ByRate::Same), "the same share at any rate");
         let hardly = [vec![(5, 0); 2], vec![(90, 45); 5]].concat();
