@@ -167,8 +167,8 @@ impl InnerMss {
 pub struct Unheard {
     /// Its last word in the tunnel, over TLS or DTLS.
     pub since: Timestamp,
-    /// The client's first record without an answer.
-    pub frame: FrameRef,
+    /// The client's first record without an answer in the channel with more of them: when and where.
+    pub first: (Timestamp, FrameRef),
     /// Seconds until the client's last record.
     pub seconds: f64,
     /// Records of the client that went unanswered, in the channel with more of them.
@@ -184,6 +184,13 @@ impl Unheard {
     pub fn tcp_lives(&self, tunnel: &Connection) -> bool {
         let mut heard = tunnel.views.iter().filter_map(|v| v.last_packet(Direction::ToClient));
         heard.any(|at| at.seconds_since(self.since) >= LOST)
+    }
+
+    /// Were so many left that it is no chance, all of them since the gateway spoke last in any channel?
+    pub fn is_mute(&self) -> bool {
+        /// Fewer may be what nobody answers.
+        const MANY: u32 = 20;
+        self.records >= MANY && self.first.0 >= self.since
     }
 
     /// Was DPD or a keepalive among them?
@@ -642,7 +649,7 @@ pub fn unheard(before: &Connection, flows: &[&DtlsFlow], left: Option<Timestamp>
     let is_late = flows.iter().flat_map(|d| &d.views).filter_map(|v| v.dtls.as_ref()?.seldom().lapse.as_deref());
     let is_late = is_late.into_iter().any(|(_, (answered, _))| !is_before(*answered));
     let asked = if is_late { most.records } else { most.control };
-    Some(Unheard { since, frame: most.first.1, seconds, records: most.records, asked, over_tls })
+    Some(Unheard { since, first: most.first, seconds, records: most.records, asked, over_tls })
 }
 
 /// How long no data had come from the client at the gateway's end when it left: without its FIN, for the new connection was there
@@ -770,7 +777,7 @@ mod tests {
         };
         let unheard = |asked| Unheard {
             since: at(10.0),
-            frame: FrameRef::default(),
+            first: (at(10.0), FrameRef::default()),
             seconds: 30.0,
             records: 8,
             asked,

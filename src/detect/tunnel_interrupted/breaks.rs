@@ -179,8 +179,7 @@ impl<'a> Break<'a> {
 
     /// The last tunnel is still open and the gateway there, and it says nothing in the tunnel any more though it had said much.
     fn mute_at_end(case: &Case<'_>, last: &'a Connection) -> Option<Break<'a>> {
-        /// Fewer records in a shorter time may ask for no answer, seconds; in a longer one a DPD was due (30 s).
-        const MANY: u32 = 20;
+        /// What is sent in a shorter time may ask for no answer, seconds; in a longer one a DPD was due (30 s).
         const LONG: f64 = 20.0;
         const DUE: f64 = 30.0;
         // The client may leave it in the end.
@@ -189,7 +188,7 @@ impl<'a> Break<'a> {
         }
         let flows: Vec<&DtlsFlow> = case.session.dtls_since(last).collect();
         let unheard = unheard(last, &flows, None)
-            .filter(|unheard| unheard.records >= MANY && unheard.seconds >= if unheard.asks() { LONG } else { DUE })?;
+            .filter(|unheard| unheard.is_mute() && unheard.seconds >= if unheard.asks() { LONG } else { DUE })?;
         let said = |views: &[View]| -> [u64; 2] {
             let records = |view: &View| match (&view.tls, &view.dtls) {
                 (Some(tls), _) => tls.data.each_ref().map(|data| u64::from(data.records)),

@@ -186,7 +186,7 @@ fn evidence(found: &Break<'_>, case: &Case<'_>) -> Vec<Evidence> {
             let shown = Evidence::Frames(frames.into(), format!("first and last of {sendings} at {} B", stuck.ip_len));
             [Some(shown), closed(), came_back(case)]
         }
-        Shown::Mute(unheard) => [one(unheard.frame, "first record of the client without an answer"), None, None],
+        Shown::Mute(unheard) => [one(unheard.first.1, "first record of the client without an answer"), None, None],
         Shown::Reset(_) | Shown::End => [silence(), ended(), came_back(case)],
     };
     all.into_iter().flatten().collect()

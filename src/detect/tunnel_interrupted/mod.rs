@@ -30,10 +30,10 @@ The TLS connection that carries the tunnel ended and another took its place with
 side has not heard from the other any more. Users see a pause \
 as long as no data flows. What ended it is told apart:
 
-- `reset-by-middlebox`: a RST whose TTL is not that of the connection's other packets, or that one end received and the other never sent
+- `reset-by-middlebox`: a RST whose TTL is not that of the connection's other packets (of one that was idle until then: of the DTLS beside it), or that one end received and the other never sent
 - `reset-by-gateway`: the gateway's own RST. Where one side had heard nothing for five seconds and more, over TLS and DTLS, a RST only \
 tells that its sender no longer knows the connection, and the silence before it is the cause: `path-lost`, `client-silent` or `tls-lost`
-- `dpd-unanswered`: the gateway's TCP lives, but for ten seconds or more nothing in the tunnel was answered, DPD included, or for five the new connection's ClientHello
+- `dpd-unanswered`: the gateway's TCP lives, but for ten seconds or more nothing in the tunnel was answered, DPD included, or for five the new connection's ClientHello; what it answers when the client has gone on to a new connection came too late; at the end of the capture twenty records or more went unanswered for twenty seconds, a DPD among them, or for thirty
 - `path-lost`: nothing came back at all: data was sent again and again, or the new connection's SYN waited for its answer; also where the tunnel then went on, be it large segments alone that were sent again until one was acknowledged, or where the gateway hears nothing of a client whose own capture shows that it sends, and hears nothing either; or where large segments go unanswered for ten seconds or more, and small ones sent behind them too, or the other side only sends again what was acknowledged
 - `path-lost-or-too-large`: large segments alone go unanswered so long, until the capture ends: the path is lost, the other side is gone, or the path drops what is large, as `path-mtu-blackhole` tells where small ones come through
 - `gateway-silent`: the same, while the client's packets are seen to reach the gateway's outside interface

@@ -6,9 +6,6 @@ use crate::session::reconnect::{LOST, Unheard, unheard};
 use crate::session::silence::Outage;
 use crate::session::{Connection, DtlsFlow, Session};
 
-/// Fewer records in so long a time may be what nobody answers.
-const MANY: u32 = 20;
-
 pub fn unsettled(case: &Case<'_>, last: &Connection) -> Option<Outcome> {
     // Where answers do not show, that is the reason.
     if case.one_way(true, false).is_some() {
@@ -29,6 +26,8 @@ pub fn unsettled(case: &Case<'_>, last: &Connection) -> Option<Outcome> {
 
 /// The gateway answered nothing for a while, and no DPD that must be answered was among what it was sent.
 fn unanswered_midway(case: &Case<'_>) -> Option<String> {
+    /// Fewer records in so long a time may be what nobody answers.
+    const MANY: u32 = 20;
     let of = |tunnel: &Connection| Outage::of_records(case.session, tunnel, tunnel.best());
     let outages = case.session.tunnels().filter_map(of).filter(|outage| outage.records >= MANY);
     let outage = outages.max_by(|a, b| a.seconds().total_cmp(&b.seconds()))?;
@@ -51,7 +50,7 @@ fn unheard_at_end(session: &Session, last: &Connection) -> Option<String> {
     }
     let flows: Vec<&DtlsFlow> = session.dtls_since(last).collect();
     let is_dead = |u: &Unheard| u.is_dpd(last) && !u.tcp_lives(last) && !is_closed_by(Direction::ToServer);
-    let is_mute = |u: &Unheard| u.records >= MANY && u.seconds >= 2.0 * LOST;
+    let is_mute = |u: &Unheard| u.is_mute() && u.seconds >= 2.0 * LOST;
     let Unheard { seconds, records, .. } = unheard(last, &flows, None).filter(|u| is_dead(u) || is_mute(u))?;
     let records = count(u64::from(records), "record");
     Some(format!(
