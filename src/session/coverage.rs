@@ -274,7 +274,49 @@ impl Seen {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::{CommonEnds, LinkType};
+    use crate::event::{CommonEnds, FrameRef, LinkType};
+    use crate::session::facts::DtlsFacts;
+    use crate::session::timing::tests::{at, client};
+
+    /// A point at which such flows passed: what it is taken to have shown.
+    fn settled(flows: impl IntoIterator<Item = FlowFacts>) -> Point {
+        let (mut seen, mut point) = (Seen::default(), Point::unknown(PointId(0), 0, LinkType::ETHERNET));
+        for mut flow in flows {
+            flow.point = point.id;
+            seen.note(&flow);
+        }
+        seen.settle([&mut point]);
+        point
+    }
+
+    fn flow(packets: [u32; 2], again: u32) -> FlowFacts {
+        let mut flow = *client([10, 9, 0, 7], 1, &[0.0], 9).flows.remove(0).facts;
+        (flow.ended.packets, flow.ended.retransmissions) = (packets, [again, 0]);
+        flow
+    }
+
+    #[test]
+    fn what_is_sent_again_in_vain_is_no_capture_of_one_direction() {
+        assert!(settled([flow([12, 0], 0)]).one_way);
+        assert!(!settled([flow([12, 0], 9)]).one_way, "nothing comes back");
+        assert!(settled([flow([12, 0], 9), flow([40, 0], 1)]).one_way, "another is not sent again");
+    }
+
+    #[test]
+    fn data_over_dtls_without_an_answer_shows_that_answers_are_not_captured() {
+        let dtls = |packets: [u32; 2], sends_data: bool| {
+            let mut flow = flow(packets, 0);
+            flow.opened.protocol = Protocol::Udp;
+            let data = sends_data.then(|| (at(1.0), FrameRef::default()));
+            flow.dtls = Some(Box::new(DtlsFacts { first: [data, None], ..DtlsFacts::default() }));
+            flow
+        };
+        let hides = |flows: Vec<FlowFacts>| hides(&settled(flows), Sight::Udp(443), 9).is_some();
+        assert!(hides(vec![dtls([12, 0], true)]));
+        assert!(settled([dtls([12, 0], true)]).udp_one_way);
+        assert!(!settled([dtls([12, 0], false)]).udp_one_way, "hellos alone may be blocked");
+        assert!(!settled([dtls([12, 0], true), dtls([5, 5], true)]).udp_one_way, "some answers are there");
+    }
 
     #[test]
     fn filters_and_what_they_let_pass() {

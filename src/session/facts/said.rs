@@ -204,6 +204,28 @@ mod tests {
     use crate::event::{Direction, FrameRef, Timestamp};
 
     #[test]
+    fn in_a_long_silence_the_side_that_goes_on_alone_is_not_the_one_that_speaks() {
+        let moment = |seconds: f64| Timestamp::default().plus_seconds(seconds);
+        let (mut word, mut heard) = (LastWord::default(), Heard::default());
+        let mut say = |seconds: f64, way: Direction| {
+            let place = (moment(seconds), FrameRef::default());
+            let late = word.late(heard, place).filter(|_| way == Direction::ToClient);
+            word.note(place.0, place.1, way, false, heard);
+            *way.of_mut(&mut heard) = Some(place);
+            late
+        };
+        assert!(say(10.0, Direction::ToClient).is_none());
+        assert!((11..31).all(|seconds| say(f64::from(seconds), Direction::ToServer).is_none()));
+        let lapsed = say(31.0, Direction::ToClient).unwrap();
+        assert_eq!((lapsed.0.records, lapsed.0.seconds()), (20, 19.0));
+        let (first, frame) = (moment(5.0), FrameRef::default());
+        let stretch = Stretch { first, frame, last: moment(30.0), records: [30, 9], bytes: [0, 0] };
+        assert_eq!(spoke_until(Some(&lapsed), Some(moment(40.0)), &stretch), moment(11.0));
+        assert_eq!(spoke_until(None, Some(moment(9.0)), &stretch), moment(9.0));
+        assert_eq!(spoke_until(None, Some(moment(40.0)), &stretch), moment(30.0), "it may have");
+    }
+
+    #[test]
     fn the_first_bursts_are_told_whether_stretches_begin_with_them_or_not() {
         let (mut activity, mut at) = (Activity::default(), Timestamp::default());
         let moments = [2.0, 0.1, 0.1].into_iter().cycle().map(|pause| {
