@@ -188,8 +188,6 @@ impl Unheard {
 
     /// Were so many left that it is no chance, all of them since the gateway spoke last in any channel?
     pub fn is_mute(&self) -> bool {
-        /// Fewer may be what nobody answers.
-        const MANY: u32 = 20;
         self.records >= MANY && self.first.0 >= self.since
     }
 
@@ -608,6 +606,18 @@ fn answered_over_dtls(session: &Session, at: Timestamp, waited: Option<f64>) -> 
     let mut said = stretches.filter(|s| *Direction::ToClient.of(&s.records) > 0);
     let is_within = |wait: f64| said.any(|s| s.last > at && s.first < at.plus_seconds(wait - LOST));
     heard.is_some_and(|heard| at.seconds_since(heard) < LOST) && waited.is_none_or(is_within)
+}
+
+/// Fewer records without an answer may be what nobody answers.
+const MANY: u32 = 20;
+
+/// Were so many records of the client left without an answer at the end of a tunnel, in one of its channels?
+pub fn leaves_many(tunnel: &Connection, flows: &[&DtlsFlow]) -> bool {
+    let left = |view: &View| match (&view.tls, &view.dtls) {
+        (Some(tls), _) => tls.unanswered(Direction::ToServer).records,
+        (None, dtls) => dtls.as_ref().map_or(0, |dtls| dtls.unanswered(Direction::ToServer).records),
+    };
+    tunnel.views.iter().chain(flows.iter().flat_map(|flow| &flow.views)).any(|view| left(view) >= MANY)
 }
 
 /// How long nothing came from the gateway in any channel of the old tunnel while the client sent, until it went on with another at the

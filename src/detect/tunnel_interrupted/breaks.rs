@@ -10,7 +10,7 @@ use crate::session::beside::Refusal;
 use crate::session::coverage::hides_answers;
 use crate::session::facts::View;
 use crate::session::moves::Hop;
-use crate::session::reconnect::{self, Reconnect, Unheard, unheard};
+use crate::session::reconnect::{self, Reconnect, Unheard, leaves_many, unheard};
 use crate::session::silence::{LargeAlone, Outage, Silence};
 use crate::session::{Connection, DtlsFlow, Session};
 
@@ -187,6 +187,9 @@ impl<'a> Break<'a> {
             return None;
         }
         let flows: Vec<&DtlsFlow> = case.session.dtls_since(last).collect();
+        if !leaves_many(last, &flows) {
+            return None;
+        }
         let unheard = unheard(last, &flows, None)
             .filter(|unheard| unheard.is_mute() && unheard.seconds >= if unheard.asks() { LONG } else { DUE })?;
         let said = |views: &[View]| -> [u64; 2] {

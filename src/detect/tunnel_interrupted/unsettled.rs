@@ -2,7 +2,7 @@
 
 use crate::event::{Direction, Vantage};
 use crate::finding::{Case, Outcome, UNHEARD, Wanted, count};
-use crate::session::reconnect::{LOST, Unheard, unheard};
+use crate::session::reconnect::{LOST, Unheard, leaves_many, unheard};
 use crate::session::silence::Outage;
 use crate::session::{Connection, DtlsFlow, Session};
 
@@ -49,6 +49,9 @@ fn unheard_at_end(session: &Session, last: &Connection) -> Option<String> {
         return None;
     }
     let flows: Vec<&DtlsFlow> = session.dtls_since(last).collect();
+    if is_closed_by(Direction::ToServer) && !leaves_many(last, &flows) {
+        return None;
+    }
     let is_dead = |u: &Unheard| u.is_dpd(last) && !u.tcp_lives(last) && !is_closed_by(Direction::ToServer);
     let is_mute = |u: &Unheard| u.is_mute() && u.seconds >= 2.0 * LOST;
     let Unheard { seconds, records, .. } = unheard(last, &flows, None).filter(|u| is_dead(u) || is_mute(u))?;
