@@ -65,24 +65,6 @@ impl<T> IntoIterator for Few<T> {
     }
 }
 
-impl<'a, T> IntoIterator for &'a Few<T> {
-    type Item = &'a T;
-    type IntoIter = std::slice::Iter<'a, T>;
-
-    fn into_iter(self) -> Self::IntoIter {
-        self.iter()
-    }
-}
-
-impl<'a, T> IntoIterator for &'a mut Few<T> {
-    type Item = &'a mut T;
-    type IntoIter = std::slice::IterMut<'a, T>;
-
-    fn into_iter(self) -> Self::IntoIter {
-        self.iter_mut()
-    }
-}
-
 /// A list of one item nearly everywhere, which lies in it: whoever walks many such lists waits for each that lies elsewhere.
 #[derive(Clone, Debug)]
 pub enum Sole<T> {
@@ -171,24 +153,6 @@ impl<T> IntoIterator for Sole<T> {
     }
 }
 
-impl<'a, T> IntoIterator for &'a Sole<T> {
-    type Item = &'a T;
-    type IntoIter = std::slice::Iter<'a, T>;
-
-    fn into_iter(self) -> Self::IntoIter {
-        self.iter()
-    }
-}
-
-impl<'a, T> IntoIterator for &'a mut Sole<T> {
-    type Item = &'a mut T;
-    type IntoIter = std::slice::IterMut<'a, T>;
-
-    fn into_iter(self) -> Self::IntoIter {
-        self.iter_mut()
-    }
-}
-
 /// A list that is empty nearly everywhere, and takes no more than a pointer then.
 #[derive(Clone, Debug)]
 pub struct Rare<T>(Option<Box<Held<T>>>);
@@ -251,14 +215,30 @@ impl<T> IntoIterator for Rare<T> {
     }
 }
 
-impl<'a, T> IntoIterator for &'a Rare<T> {
-    type Item = &'a T;
-    type IntoIter = std::slice::Iter<'a, T>;
+/// Whoever walks such a list by reference walks a slice.
+macro_rules! walk_as_slice {
+    ($($list:ident),*) => {$(
+        impl<'a, T> IntoIterator for &'a $list<T> {
+            type Item = &'a T;
+            type IntoIter = std::slice::Iter<'a, T>;
 
-    fn into_iter(self) -> Self::IntoIter {
-        self.iter()
-    }
+            fn into_iter(self) -> Self::IntoIter {
+                self.iter()
+            }
+        }
+
+        impl<'a, T> IntoIterator for &'a mut $list<T> {
+            type Item = &'a mut T;
+            type IntoIter = std::slice::IterMut<'a, T>;
+
+            fn into_iter(self) -> Self::IntoIter {
+                self.iter_mut()
+            }
+        }
+    )*};
 }
+
+walk_as_slice!(Few, Sole, Rare);
 
 #[cfg(test)]
 mod tests {

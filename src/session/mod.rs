@@ -940,11 +940,9 @@ impl Session {
 
     /// Records that its tunnels carried, DPD and keepalive included, as the point tells that saw most.
     fn records(&self) -> u64 {
-        let tls = |view: &View| view.tls.as_ref().map_or(0, |t| t.data.iter().map(|d| u64::from(d.records)).sum());
-        let dtls = |view: &View| view.dtls.as_ref().map_or(0, |d| d.records.iter().map(|n| u64::from(*n)).sum());
-        let most = |views: &[View], of: &dyn Fn(&View) -> u64| views.iter().map(of).max().unwrap_or(0);
-        let tunnels = self.tunnels().map(|c| most(&c.views, &tls));
-        tunnels.chain(self.dtls.iter().map(|d| most(&d.views, &dtls))).sum()
+        let all = |view: &View| view.records().map(u64::from).iter().sum::<u64>();
+        let views = self.tunnels().map(|c| &c.views).chain(self.dtls.iter().map(|d| &d.views));
+        views.map(|views| views.iter().map(all).max().unwrap_or(0)).sum()
     }
 
     /// Client end first.

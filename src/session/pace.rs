@@ -160,7 +160,6 @@ impl Busy {
 
 /// The flows that carried a session's data, and when they did.
 fn activities(session: &Session) -> impl Iterator<Item = (&FlowFacts, &Activity)> {
-    let tls = session.tunnels().flat_map(|c| &c.views).filter_map(|view| Some((&**view, &view.tls.as_ref()?.activity)));
-    let dtls = session.dtls.iter().flat_map(|d| &d.views);
-    tls.chain(dtls.filter_map(|view| Some((&**view, &view.dtls.as_ref()?.activity))))
+    let views = session.tunnels().flat_map(|c| &c.views).chain(session.dtls.iter().flat_map(|d| &d.views));
+    views.filter_map(|view| Some((&**view, view.activity()?)))
 }

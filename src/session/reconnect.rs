@@ -1,8 +1,8 @@
 //! The seam between two tunnel connections of one session: what ended the first, what the user lost, what the MTU was.
 
-use super::facts::{Closed, DtlsFacts, FlowFacts, Stretch, TlsFacts, View};
+use super::facts::{Closed, DtlsFacts, FlowFacts, Stretch, View};
 use super::limits::headers;
-use super::silence::{Outage, in_vain_since, lives_over_dtls};
+use super::silence::{Outage, in_vain_since, lived_over_dtls};
 use super::stuck::passed_toward_client;
 use super::{Connection, DtlsFlow, InnerFlow, Point, Session, mtu, vantage};
 use crate::event::{Class, Direction, FrameRef, Lapse, PointId, Timestamp, Vantage, Version};
@@ -531,7 +531,9 @@ fn is_tls_alone(session: &Session, before: &Connection, seam: &Reconnect) -> boo
         && before.views.iter().any(|view| {
             let lapse = view.ended.lapse(sent).map(|lapse| lapse.first.0);
             let from = lapse.or_else(|| in_vain_since(view, sent));
-            lives_over_dtls(session, before, view, sent, from, seam.at.plus_seconds(-LOST))
+            lived_over_dtls(session, before, view, sent, from, seam.at.plus_seconds(-LOST))
+                .as_ref()
+                .is_some_and(is_long)
         })
 }
 
@@ -552,48 +554,22 @@ fn whole(views: &[View]) -> impl Iterator<Item = &View> {
     views.iter().filter(move |view| !any || is_whole(view))
 }
 
-/// What carried data through a tunnel, as one view shows it.
-#[derive(Clone, Copy)]
-enum Carrier<'a> {
-    Tls(&'a TlsFacts),
-    Dtls(&'a DtlsFacts),
+/// The views of a tunnel's TLS.
+fn over_tls(tunnel: &Connection) -> impl Iterator<Item = &View> {
+    whole(&tunnel.views)
 }
 
-impl<'a> Carrier<'a> {
-    fn stretches(self) -> impl Iterator<Item = Stretch> + use<'a> {
-        match self {
-            Carrier::Tls(tls) => tls.activity.stretches.iter(),
-            Carrier::Dtls(dtls) => dtls.activity.stretches.iter(),
-        }
-    }
-
-    /// Until when the gateway may have spoken in that stretch: the client may have gone on alone.
-    fn spoke_until(self, stretch: &Stretch) -> Timestamp {
-        match self {
-            Carrier::Tls(tls) => tls.spoke_until(Direction::ToClient, stretch),
-            Carrier::Dtls(dtls) => dtls.spoke_until(Direction::ToClient, stretch),
-        }
-    }
-}
-
-/// When data went over a tunnel's TLS.
-fn over_tls(tunnel: &Connection) -> impl Iterator<Item = Carrier<'_>> {
-    whole(&tunnel.views).filter_map(|v| Some(Carrier::Tls(v.tls.as_ref()?)))
-}
-
-/// The same over DTLS.
-fn over_dtls<'a>(flows: impl Iterator<Item = &'a DtlsFlow>) -> impl Iterator<Item = Carrier<'a>> {
-    flows.flat_map(|d| whole(&d.views)).filter_map(|v| Some(Carrier::Dtls(v.dtls.as_ref()?)))
+/// Those of DTLS.
+fn over_dtls<'a>(flows: impl Iterator<Item = &'a DtlsFlow>) -> impl Iterator<Item = &'a View> {
+    flows.flat_map(|d| whole(&d.views))
 }
 
 /// The gateway's last data before that moment, over TLS or DTLS.
 fn heard_until(session: &Session, tunnel: &Connection, at: Timestamp) -> Option<Timestamp> {
     let flows = session.dtls.iter().filter(|d| d.start() >= tunnel.start() && d.start() < at);
-    let heard = |carrier: Carrier<'_>| {
-        let said = carrier.stretches().filter(|s| *Direction::ToClient.of(&s.records) > 0 && s.first < at);
-        said.map(|s| carrier.spoke_until(&s).min(at)).max()
-    };
-    over_tls(tunnel).chain(over_dtls(flows)).filter_map(heard).max()
+    let spoken = over_tls(tunnel).chain(over_dtls(flows)).flat_map(|view| view.spoken(Direction::ToClient));
+    let said = spoken.filter(|s| *Direction::ToClient.of(&s.records) > 0 && s.first < at);
+    said.map(|s| s.last.min(at)).max()
 }
 
 /// Was the gateway heard over DTLS just before that moment, from which a SYN may have waited so long, as near to the client as it was
@@ -609,15 +585,15 @@ fn answered_over_dtls(session: &Session, at: Timestamp, waited: Option<f64>) -> 
 }
 
 /// Fewer records without an answer may be what nobody answers.
-const MANY: u32 = 20;
+pub const MANY: u32 = 20;
 
 /// Were so many records of the client left without an answer at the end of a tunnel, in one of its channels?
 pub fn leaves_many(tunnel: &Connection, flows: &[&DtlsFlow]) -> bool {
-    let left = |view: &View| match (&view.tls, &view.dtls) {
-        (Some(tls), _) => tls.unanswered(Direction::ToServer).records,
-        (None, dtls) => dtls.as_ref().map_or(0, |dtls| dtls.unanswered(Direction::ToServer).records),
-    };
-    tunnel.views.iter().chain(flows.iter().flat_map(|flow| &flow.views)).any(|view| left(view) >= MANY)
+    tunnel
+        .views
+        .iter()
+        .chain(flows.iter().flat_map(|flow| &flow.views))
+        .any(|view| view.unanswered(Direction::ToServer).records >= MANY)
 }
 
 /// How long nothing came from the gateway in any channel of the old tunnel while the client sent, until it went on with another at the
@@ -632,16 +608,15 @@ pub fn unheard(before: &Connection, flows: &[&DtlsFlow], left: Option<Timestamp>
         let is_goodbye = v.closed().is_some_and(|c| (0.0..GOODBYE).contains(&c.at.seconds_since(said.last.0)));
         Some((heard, if is_goodbye { said.without_last() } else { said }))
     };
+    // What is answered when the client has gone on comes too late.
+    let too_late = |dtls: &DtlsFacts| {
+        let (said, (answered, _)) = dtls.seldom().lapse.as_deref()?;
+        (is_before(said.first.0) && !is_before(*answered)).then_some(*said)
+    };
     let of_dtls = |v: &View| {
-        let dtls = v.dtls.as_ref()?;
-        // What is answered when the client has gone on comes too late.
-        if let Some((said, (answered, _))) = dtls.seldom().lapse.as_deref()
-            && is_before(said.first.0)
-            && !is_before(*answered)
-        {
-            return Some((None, *said));
-        }
-        Some((*Direction::ToClient.of(&dtls.last()), dtls.unanswered(Direction::ToServer)))
+        let dtls = v.dtls.as_deref()?;
+        let at_end = || (*Direction::ToClient.of(&dtls.last()), dtls.unanswered(Direction::ToServer));
+        Some(too_late(dtls).map_or_else(at_end, |said| (None, said)))
     };
     let last_dtls = flows.iter().filter(|d| d.worked()).max_by_key(|d| d.start());
     let dtls = last_dtls.into_iter().flat_map(|d| whole(&d.views)).filter_map(of_dtls);
@@ -656,8 +631,7 @@ pub fn unheard(before: &Connection, flows: &[&DtlsFlow], left: Option<Timestamp>
     let most = sent().filter(|said| said.last.0 > since).max_by_key(|said| said.records)?;
     let seconds = until.seconds_since(since);
     // Late answers show that there were questions.
-    let is_late = flows.iter().flat_map(|d| &d.views).filter_map(|v| v.dtls.as_ref()?.seldom().lapse.as_deref());
-    let is_late = is_late.into_iter().any(|(_, (answered, _))| !is_before(*answered));
+    let is_late = flows.iter().flat_map(|d| &d.views).any(|v| v.dtls.as_deref().and_then(too_late).is_some());
     let asked = if is_late { most.records } else { most.control };
     Some(Unheard { since, first: most.first, seconds, records: most.records, asked, over_tls })
 }
@@ -685,7 +659,7 @@ fn quiet(
         }
         Some(closed) => {
             let said = |s: &Stretch| *Direction::ToServer.of(&s.records);
-            let stretches = over_tls(before).chain(over_dtls(flows.iter().copied())).flat_map(Carrier::stretches);
+            let stretches = over_tls(before).chain(over_dtls(flows.iter().copied())).flat_map(|view| view.stretches());
             let (leaving, earlier): (Vec<_>, Vec<_>) =
                 stretches.filter(|s| said(s) > 0).partition(|s| s.first >= closed.at.plus_seconds(-GOODBYE));
             let last = earlier.iter().map(|s| s.last).max()?;
@@ -715,14 +689,14 @@ fn without_data(session: &Session, before: &Connection, flows: &[&DtlsFlow], aft
     let is_heard = |s: &Stretch| s.first < gone_on && (!is_gone || *Direction::ToServer.of(&s.records) > 0);
     let is_answered = |s: &Stretch| *Direction::ToClient.of(&s.records) > 0;
     // What is sent in vain, or comes when the client has gone on, is no data to it.
-    let heard = |carrier: Carrier<'_>| {
-        let said = carrier.stretches().filter(is_heard);
-        said.map(|s| (is_answered(&s), carrier.spoke_until(&s).min(after.start()))).max()
+    let heard = |view: &View| {
+        let said = view.spoken(Direction::ToClient).filter(is_heard);
+        said.map(|s| (is_answered(&s), s.last.min(after.start()))).max()
     };
     let (_, old) = over_dtls(flows.iter().copied()).chain(over_tls(before)).filter_map(heard).max()?;
     let settled = after.settled().map_or(after.start(), |s| s.at);
-    let later = |c: Carrier<'_>| Some(c.stretches().find(|s| s.last > after.set_up_until())?.first.max(settled));
-    let at_once = |c: Carrier<'_>| Some(c.stretches().find(is_answered)?.first);
+    let later = |view: &View| Some(view.stretches().find(|s| s.last > after.set_up_until())?.first.max(settled));
+    let at_once = |view: &View| Some(view.stretches().find(is_answered)?.first);
     let new_flows = later_flows(session, after.start()).into_iter();
     let new = over_dtls(new_flows).filter_map(at_once).chain(over_tls(after).filter_map(later)).min()?;
     Some(new.seconds_since(old)).filter(|seconds| *seconds > 0.0)

@@ -43,7 +43,7 @@ impl Silence {
         let dtls = flows().filter(|v| v.point == view.point);
         let over_dtls = dtls.clone().filter_map(|v| v.last_packet(sent.reverse())).max();
         let is_alone = over_dtls.is_some_and(|at| last.seconds_since(at) < LOST)
-            || lives_over_dtls(session, tunnel, view, sent, in_vain_since(view, sent), last);
+            || lived_over_dtls(session, tunnel, view, sent, in_vain_since(view, sent), last).is_some_and(|s| s >= LOST);
         let since = if is_alone { heard } else { over_dtls.map_or(heard, |at| at.max(heard)) };
         let seconds = last.seconds_since(since);
         // What another capture shows to be answered after this one's last packet was the end of the silence.
@@ -167,8 +167,8 @@ fn dtls_here<'a>(
 
 /// When the other side spoke over DTLS in there, from its first word to its last: in stretches of data, and by hellos.
 fn spoken<'a>(dtls: &'a DtlsFacts, silent: Direction) -> impl Iterator<Item = (Timestamp, Timestamp)> + 'a {
-    let stretches = dtls.activity.stretches.iter().filter(move |s| *silent.of(&s.records) > 0);
-    let records = stretches.map(move |s| (s.first, dtls.spoke_until(silent, &s)));
+    let stretches = dtls.spoken(silent).filter(move |s| *silent.of(&s.records) > 0);
+    let records = stretches.map(|s| (s.first, s.last));
     let attempts = dtls.attempts.iter().filter(move |_| silent == Direction::ToServer);
     records.chain(attempts.flat_map(|a| a.hello_frames()).map(|(_, at)| (at, at)))
 }
@@ -198,21 +198,9 @@ fn asks(said: &Unanswered) -> bool {
     said.records > 0 && (said.data() >= FEW || said.control > KEEPALIVES)
 }
 
-/// Was TLS alone silent: did the other side speak over DTLS long after what was sent over TLS had begun to go unanswered, and was it not
-/// asked there in vain? What comes at the end of the silence came back with the path, and does not count.
-pub fn lives_over_dtls(
-    session: &Session,
-    tunnel: &Connection,
-    view: &FlowFacts,
-    sent: Direction,
-    from: Option<Timestamp>,
-    until: Timestamp,
-) -> bool {
-    lived_over_dtls(session, tunnel, view, sent, from, until).is_some_and(|seconds| seconds >= LOST)
-}
-
-/// For how many seconds from that moment on it did, if it was not.
-fn lived_over_dtls(
+/// For how many seconds the other side spoke over DTLS when what was sent over TLS had begun to go unanswered, if it was not asked there
+/// in vain: [`LOST`] or more, and TLS alone was silent. What comes at the end of the silence came back with the path, and does not count.
+pub fn lived_over_dtls(
     session: &Session,
     tunnel: &Connection,
     view: &FlowFacts,
@@ -282,15 +270,7 @@ impl Outage {
             closed: closed_by(view, *answered),
             is_alone: false,
         };
-        let over_tls = view.tls.iter().flat_map(|tls| {
-            let spoke = |s: Stretch| Stretch { last: tls.spoke_until(Direction::ToClient, &s), ..s };
-            tls.activity.stretches.iter().map(spoke)
-        });
-        let over_dtls = dtls().flat_map(|d| {
-            let spoke = |s: Stretch| Stretch { last: d.spoke_until(Direction::ToClient, &s), ..s };
-            d.activity.stretches.iter().map(spoke)
-        });
-        let elsewhere = over_tls.chain(over_dtls);
+        let elsewhere = view.spoken(Direction::ToClient).chain(dtls().flat_map(|d| d.spoken(Direction::ToClient)));
         // A few records behind a long pause only wait for their answer, and nobody answers a keepalive.
         let is_asking = said.seconds() - said.silence() >= LOST && said.data() >= FEW;
         let is_long = is_asking && outage.seconds() >= 2.0 * LOST;
@@ -401,7 +381,8 @@ impl Outage {
             (None, said) => said?.first.1,
             (Some(_), _) => tls.unanswered(sent).first.1,
         };
-        let is_alone = lives_over_dtls(session, tunnel, view, sent, from_tls, closed.at.plus_seconds(-LOST));
+        let is_alone = lived_over_dtls(session, tunnel, view, sent, from_tls, closed.at.plus_seconds(-LOST))
+            .is_some_and(|s| s >= LOST);
         let outage = Outage {
             sent,
             since: if is_alone { over_tls } else { heard },

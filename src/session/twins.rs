@@ -61,10 +61,8 @@ impl Late<'_> {
 
     /// The stretches that tell it from others.
     fn telling(&self) -> impl Iterator<Item = Stretch> {
-        let tls = self.flow.tls.iter().flat_map(|tls| tls.activity.stretches.iter());
-        let dtls = self.flow.dtls.iter().flat_map(|dtls| dtls.activity.stretches.iter());
         let is_telling = |s: &Stretch| s.records.iter().sum::<u32>() >= TELLING && s.bytes.iter().sum::<u64>() >= BYTES;
-        tls.chain(dtls).filter(is_telling)
+        self.flow.stretches().filter(is_telling)
     }
 }
 

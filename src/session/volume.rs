@@ -1,6 +1,6 @@
 //! How much passed inside and in the tunnels: who moved little is not the inside of a tunnel that carried much, nor the reverse.
 
-use super::facts::{Activity, View};
+use super::facts::View;
 use super::timing::Client;
 use super::{Entry, Point, Session};
 use crate::event::{Direction, PointId, Timestamp};
@@ -102,19 +102,18 @@ fn part((first, last): Span, span: Option<Span>) -> f32 {
 /// The data records of a session's tunnels, of each as the point tells that saw most.
 fn carried(session: &Session, inner: Option<Span>) -> Carried {
     let mut all = Carried::default();
-    let tls = session.tunnels().map(|c| most(&c.views, |view| Some(&view.tls.as_ref()?.activity), inner));
-    let dtls = session.dtls.iter().map(|d| most(&d.views, |view| Some(&view.dtls.as_ref()?.activity), inner));
-    for Carried { bound, common } in tls.chain(dtls) {
+    let views = session.tunnels().map(|c| &c.views).chain(session.dtls.iter().map(|d| &d.views));
+    for Carried { bound, common } in views.map(|views| most(views, inner)) {
         all.add(bound, common);
     }
     all
 }
 
-fn most(views: &[View], activity: impl Fn(&View) -> Option<&Activity>, inner: Option<Span>) -> Carried {
+fn most(views: &[View], inner: Option<Span>) -> Carried {
     let mut most = Carried::default();
-    for activity in views.iter().filter_map(activity) {
+    for view in views {
         let mut seen = Carried::default();
-        for stretch in activity.stretches.iter() {
+        for stretch in view.stretches() {
             let records = stretch.records.map(|n| n as f32);
             let part = part((stretch.first, stretch.last), inner);
             seen.add(records, records.map(|n| n * part));

@@ -192,14 +192,7 @@ impl<'a> Break<'a> {
         }
         let unheard = unheard(last, &flows, None)
             .filter(|unheard| unheard.is_mute() && unheard.seconds >= if unheard.asks() { LONG } else { DUE })?;
-        let said = |views: &[View]| -> [u64; 2] {
-            let records = |view: &View| match (&view.tls, &view.dtls) {
-                (Some(tls), _) => tls.data.each_ref().map(|data| u64::from(data.records)),
-                (None, Some(dtls)) => dtls.records.map(u64::from),
-                (None, None) => [0; 2],
-            };
-            views.iter().map(records).max().unwrap_or_default()
-        };
+        let said = |views: &[View]| views.iter().map(|view| view.records().map(u64::from)).max().unwrap_or_default();
         let all = flows.iter().map(|flow| said(&flow.views)).chain([said(&last.views)]);
         let [up, down] = all.fold([0; 2], |[up, down], [more_up, more_down]| [up + more_up, down + more_down]);
         let arrives = |view: &View| {

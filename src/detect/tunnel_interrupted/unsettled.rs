@@ -2,7 +2,7 @@
 
 use crate::event::{Direction, Vantage};
 use crate::finding::{Case, Outcome, UNHEARD, Wanted, count};
-use crate::session::reconnect::{LOST, Unheard, leaves_many, unheard};
+use crate::session::reconnect::{LOST, MANY, Unheard, leaves_many, unheard};
 use crate::session::silence::Outage;
 use crate::session::{Connection, DtlsFlow, Session};
 
@@ -26,8 +26,6 @@ pub fn unsettled(case: &Case<'_>, last: &Connection) -> Option<Outcome> {
 
 /// The gateway answered nothing for a while, and no DPD that must be answered was among what it was sent.
 fn unanswered_midway(case: &Case<'_>) -> Option<String> {
-    /// Fewer records in so long a time may be what nobody answers.
-    const MANY: u32 = 20;
     let of = |tunnel: &Connection| Outage::of_records(case.session, tunnel, tunnel.best());
     let outages = case.session.tunnels().filter_map(of).filter(|outage| outage.records >= MANY);
     let outage = outages.max_by(|a, b| a.seconds().total_cmp(&b.seconds()))?;

@@ -114,6 +114,35 @@ impl FlowFacts {
         self.dtls.as_ref().and_then(|dtls| dtls.seldom().inside.as_deref()).or_else(tls)
     }
 
+    /// When data flowed through it, if it is of a tunnel.
+    pub fn activity(&self) -> Option<&Activity> {
+        let over_dtls = self.dtls.as_ref().map(|dtls| &dtls.activity);
+        self.tls.as_ref().map(|tls| &tls.activity).or(over_dtls)
+    }
+
+    /// Its stretches of data.
+    pub fn stretches(&self) -> impl Iterator<Item = Stretch> {
+        self.activity().into_iter().flat_map(|activity| activity.stretches.iter())
+    }
+
+    /// The same, each to where that side may have spoken last: at its end the other one may have gone on alone.
+    pub fn spoken(&self, side: Direction) -> impl Iterator<Item = Stretch> {
+        let over_tls = self.tls.iter().flat_map(move |tls| tls.spoken(side));
+        over_tls.chain(self.dtls.iter().flat_map(move |dtls| dtls.spoken(side)))
+    }
+
+    /// Records of data each way, DPD and keepalive included.
+    pub fn records(&self) -> [u32; 2] {
+        let over_dtls = || self.dtls.as_ref().map_or([0; 2], |dtls| dtls.records);
+        self.tls.as_ref().map_or_else(over_dtls, |tls| tls.data.each_ref().map(|data| data.records))
+    }
+
+    /// Records that way without an answer by the end.
+    pub fn unanswered(&self, way: Direction) -> Unanswered {
+        let over_dtls = || self.dtls.as_ref().map_or_else(Unanswered::default, |dtls| dtls.unanswered(way));
+        self.tls.as_ref().map_or_else(over_dtls, |tls| tls.unanswered(way))
+    }
+
     /// When the last packet went that way.
     pub fn last_packet(&self, way: Direction) -> Option<Timestamp> {
         *way.of(&self.ended.last_by_direction)

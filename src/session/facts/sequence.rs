@@ -400,14 +400,14 @@ impl Sequence {
     }
 
     /// When numbers were passed over, to move it in time.
-    pub(in crate::session) fn gaps_mut(&mut self) -> impl Iterator<Item = &mut Timestamp> {
+    pub(in crate::session) fn gaps_mut<'a>(&'a mut self) -> impl Iterator<Item = &'a mut Timestamp> {
         let seldom = self.seldom.as_deref_mut().into_iter();
         seldom.flat_map(|seldom| {
+            let both = |pair: &'a mut Option<(Timestamp, Timestamp)>| pair.iter_mut().flat_map(|(from, to)| [from, to]);
             let lulls = seldom.worst_lull.iter_mut().chain([&mut seldom.lull]);
+            let lulls = lulls.flat_map(move |lull| both(&mut lull.gaps).chain(&mut lull.until));
             let pairs = [&mut seldom.gaps, &mut seldom.longest, &mut seldom.outages.longest].into_iter();
-            let (gaps, ends): (Vec<_>, Vec<_>) = lulls.map(|lull| (&mut lull.gaps, &mut lull.until)).unzip();
-            let pairs = pairs.chain(gaps).flatten().flat_map(|(first, last)| [first, last]);
-            pairs.chain(ends.into_iter().flatten())
+            pairs.flat_map(both).chain(lulls)
         })
     }
 

@@ -228,10 +228,11 @@ impl TlsFacts {
         self.last_word.of(direction, self.heard())
     }
 
-    /// Until when that side may have spoken in a stretch: at its end the other one may have gone on alone.
-    pub fn spoke_until(&self, side: Direction, stretch: &Stretch) -> Timestamp {
+    /// Its stretches of data, each to where that side may have spoken last: at its end the other one may have gone on alone.
+    pub fn spoken(&self, side: Direction) -> impl Iterator<Item = Stretch> {
         let lapse = self.seldom().lapse.as_deref().filter(|_| side == Direction::ToClient);
-        spoke_until(lapse, side.of(&self.data).last.map(|(at, _)| at), stretch)
+        let last = side.of(&self.data).last.map(|(at, _)| at);
+        self.activity.stretches.iter().map(move |s| Stretch { last: spoke_until(lapse, last, &s), ..s })
     }
 
     /// Nanoseconds since that side spoke, when it spoke last.
