@@ -102,7 +102,8 @@ impl Hole {
         });
         let end = if self.lull.until.is_some() { "then one came again" } else { "then nothing more is missing" };
         format!(
-            " {them} missing from second {from:.1} to {until:.1} of the session, in which none above {} B came, but {}; {end}.{lost}",
+            " {them} missing from second {from:.1} to {until:.1} of the session, in which none above {} B came, though {} came between the \
+             first gap and the last; {end}.{lost}",
             self.above,
             count(u64::from(self.lull.seen), "smaller one"),
         )
